@@ -1,0 +1,223 @@
+"""What happens to a pipeline (events, past participles) and what it asks for (effects, imperatives).
+
+Times are UTC milliseconds of the event itself unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_models.arrays import Arrays
+
+Floats = NDArray[np.float32]
+Model = Literal["released", "personal"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One decoded sensor message: values of some channels of a stream at a time.
+
+    ``values`` is float32 ``[C]`` in the manifest's units and order; ``present`` is bool ``[C]``
+    and marks the channels that the message spoke of (a spoken null is present and NaN).
+    ``receipt`` is what the transport wants back when the record is durable (0: nothing).
+    """
+
+    stream: str
+    time: int
+    values: Floats
+    present: NDArray[np.bool_]
+    received: int = 0
+    receipt: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """The records of a stream joined at one slot of the time grid; missing is NaN."""
+
+    stream: str
+    slot: int
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The windows that became complete in a batch, over all streams.
+
+    ``values`` is float32 ``[N, T, C]``; ``times`` int64 ``[N]`` is the time of each last row.
+    ``received`` int64 ``[N]`` is the wall clock at which the record that completed it came.
+    """
+
+    streams: tuple[str, ...]
+    times: NDArray[np.int64]
+    values: Floats
+    received: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What was predicted for one window before its label was known.
+
+    ``released``, ``personal`` and ``baseline`` are float32 ``[K]`` in the target's unit (or
+    probabilities). ``id`` is the same whenever the same version sees the same window again.
+    """
+
+    id: str
+    stream: str
+    time: int
+    version: str
+    released: Floats
+    personal: Floats
+    baseline: Floats
+    quality: Literal["ok", "degraded"]
+    received: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A window with its label. ``sequence`` counts the examples of a device from 1.
+
+    ``label`` is float32 ``[1]`` (a class is its index). A reserved example lies in a block that
+    is never learned from; an embargoed one (neither learned nor judged on) is no example.
+    """
+
+    sequence: int
+    stream: str
+    time: int
+    window: Floats
+    label: Floats
+    reserved: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Examples laid out for one training step.
+
+    ``window`` float32 ``[N, T, C]``, ``time`` int64 ``[N]``, ``label`` float32 ``[N, 1]``,
+    ``weight`` float32 ``[N]``.
+    """
+
+    window: Floats
+    time: NDArray[np.int64]
+    label: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """A released version as the pipeline needs it: its name, place in the order, and weights."""
+
+    name: str
+    sequence: int
+    weights: Arrays
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrived:
+    """Records came in, in the order of their receipt."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inferred:
+    """The answer to :class:`Infer`: one float32 ``[N, K]`` for each model asked."""
+
+    windows: Windows
+    outputs: dict[Model, Floats]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """The answer to :class:`Train`: what the step made, and the loss of each row before it."""
+
+    through: int
+    parameters: Arrays
+    state: Arrays
+    losses: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """An update with this sequence number is being made from all examples so far."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Released:
+    """A new version is there; it contains this device's updates up to ``merged``."""
+
+    version: Version
+    merged: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticked:
+    """Time passed: what is due is done."""
+
+
+Event = Arrived | Inferred | Trained | Taken | Released | Ticked
+
+# Effects
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Infer:
+    """Run the model on windows once for each set of parameters; answer with :class:`Inferred`."""
+
+    windows: Windows
+    parameters: dict[Model, Arrays]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Train:
+    """Take one optimiser step; answer with :class:`Trained` carrying the same ``through``."""
+
+    batch: Batch
+    parameters: Arrays
+    state: Arrays
+    learning_rate: float
+    through: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Publish:
+    """Send predictions out."""
+
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """Make these durable in one transaction, then give the receipts back to the transport."""
+
+    rows: tuple[Row, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    examples: tuple[Example, ...] = ()
+    receipts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Make the whole learning state durable, in the transaction of what was stored before it."""
+
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refuse:
+    """Count a record that cannot be used, with a word that says why."""
+
+    reason: Literal["late", "duplicate", "future", "full"]
+    stream: str
+    receipt: int
+
+
+Effect = Infer | Train | Publish | Store | Checkpoint | Refuse

@@ -1,0 +1,1 @@
+"""The server: merges what devices learned, judges the result, and releases it."""

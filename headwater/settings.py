@@ -1,0 +1,151 @@
+"""Settings from TOML: read once, checked whole, each complaint with the path of its key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from headwater.errors import SettingsError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)")
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
+
+
+class Duration(int):
+    """Milliseconds, written in settings and manifests as ``"6h"``, ``"500ms"``, ``"1.5min"``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Duration:
+        """Read a duration.
+
+        Raises
+        ------
+        ValueError
+            When the text is not a number followed by ms, s, min, h or d.
+
+        Examples
+        --------
+        >>> Duration.parse("1.5min")
+        90000
+        """
+        found = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+        if found is None:
+            raise ValueError(f'expected a duration such as "30s", "5min" or "6h", got {text!r}')
+        return cls(round(float(found[1]) * _UNITS_MS[found[2]]))
+
+    def __str__(self) -> str:
+        for unit in ("d", "h", "min", "s"):
+            if self and self % _UNITS_MS[unit] == 0:
+                return f"{self // _UNITS_MS[unit]}{unit}"
+        return f"{int(self)}ms"
+
+
+def decode_hook(kind: type, value: object) -> object:
+    """Decode the types that settings and manifests add to msgspec's own."""
+    if kind is Duration:
+        return Duration.parse(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no decoder for {kind!r}")
+
+
+def encode_hook(value: object) -> object:
+    """Encode the types that settings and manifests add to msgspec's own."""
+    if isinstance(value, Duration):
+        return str(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"no encoder for {type(value)!r}")
+
+
+def read_toml(path: Path, kind: type[T]) -> T:
+    """Read a settings file whole.
+
+    Parameters
+    ----------
+    path
+        A TOML file.
+    kind
+        The struct that the file must fit.
+
+    Raises
+    ------
+    SettingsError
+        Naming the file and every wrong key that could be found in one pass.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"There is no settings file {path}. Make one with `init`.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    return convert(raw, kind, source=str(path))
+
+
+def convert(raw: Mapping[str, object], kind: type[T], *, source: str) -> T:
+    """Fit *raw* into *kind*, collecting every wrong key instead of stopping at the first.
+
+    Raises
+    ------
+    SettingsError
+        With one line for each wrong key: ``source: path.of.key: what is wrong``.
+    """
+    remaining = cast("dict[str, Any]", msgspec.to_builtins(raw))
+    complaints: list[str] = []
+    dropped: set[str] = set()
+    while True:
+        try:
+            value = msgspec.convert(remaining, kind, dec_hook=decode_hook)
+        except msgspec.ValidationError as error:
+            complaint, path = _read_complaint(str(error))
+            if path not in dropped:
+                complaints.append(complaint)
+            if path in dropped or not _drop(remaining, path):
+                break
+            dropped.add(path)
+        else:
+            if not complaints:
+                return value
+            break
+    raise SettingsError("\n".join(f"{source}: {complaint}" for complaint in complaints))
+
+
+def _read_complaint(text: str) -> tuple[str, str]:
+    """Turn msgspec's message into ``(our line, path of the key)``."""
+    found = _AT.match(text)
+    what, path = (found["what"], found["path"] or "") if found else (text, "")
+    unknown = _UNKNOWN.search(what)
+    if unknown:
+        path = f"{path}.{unknown['key']}" if path else unknown["key"]
+        return f"{path}: there is no such key; remove it or check its spelling", path
+    missing = re.search(r"missing required field `([^`]*)`", what)
+    if missing:
+        path = f"{path}.{missing[1]}" if path else missing[1]
+        return f"{path}: this key is required", path
+    return (f"{path}: {what}" if path else what), path
+
+
+def _drop(raw: Any, path: str) -> bool:  # noqa: ANN401 - TOML is any nesting of lists and tables
+    """Remove the value at a path such as ``streams[0].topic``; say whether it was there."""
+    keys = [int(key) if key.isdigit() else key for key in re.findall(r"[^.\[\]]+", path)]
+    for key in keys[:-1]:
+        try:
+            raw = raw[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if isinstance(raw, dict) and keys:
+        return raw.pop(keys[-1], None) is not None
+    return False

@@ -1,0 +1,220 @@
+"""What device and coordinator say to each other: task kinds, their fields, and what may leave.
+
+A device sends a :class:`Reply` and at most one packed array; nothing else can be expressed.
+Strings in a reply are names, hashes or words of a fixed list, so that no sensor value and no
+free text can travel in one. Both sides encode with :func:`encode` and read with :func:`decode`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from headwater.errors import PeerError
+
+PROTOCOL = 1
+"""Version of the messages below; a peer may be one older."""
+
+MAX_FIELDS_BYTES = 65_536
+"""Largest encoded set of fields that is read at all."""
+
+ARRAY = "arrays"
+"""Name of the one packed float32 vector that a message may carry."""
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class Kind(StrEnum):
+    """What the coordinator asks of a device; the values are Flower message types."""
+
+    CHECK_IN = "query.checkin"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    RELEASE = "query.release"
+
+
+class CheckIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="checkin"):
+    """Ask a device who it is and what it runs."""
+
+    protocol: int = PROTOCOL
+
+
+class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="train"):
+    """Ask for an update that starts at the released version *base*; no array."""
+
+    task: Hash
+    model: Hash
+    base: Hash
+    round: Count
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
+    protocol: int = PROTOCOL
+
+
+class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="eval"):
+    """Ask for the losses of a candidate (the array) beside *release* on reserved blocks."""
+
+    task: Hash
+    model: Hash
+    candidate: Hash
+    release: Hash
+    round: Count
+    statement: str
+    """The candidate's signed version statement, as JSON (see ``headwater_models.signing``)."""
+    protocol: int = PROTOCOL
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="release"):
+    """Hand over a released version; the array holds its packed weights."""
+
+    model: Hash
+    version: Hash
+    statement: str
+    """The signed version statement, as JSON."""
+    merged: Count = 0
+    """Highest sequence of this device's updates that the version contains; 0: none yet."""
+    protocol: int = PROTOCOL
+
+
+Task = CheckIn | Train | Evaluate | Release
+
+
+class CheckedIn(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="checked-in"
+):
+    """Who the device is, what it runs, and how much it has seen; no array."""
+
+    device: Name
+    model: Hash
+    version: Hash
+    sequence: Count
+    records: Count = 0
+    examples: Count = 0
+    scored: Count = 0
+    loss_baseline: float = 0.0
+    loss_released: float = 0.0
+    loss_personal: float = 0.0
+    protocol: int = PROTOCOL
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="update"):
+    """An update: the array is the difference to *base*, packed in the manifest's order."""
+
+    task: Hash
+    device: Name
+    model: Hash
+    base: Hash
+    sequence: Count
+    examples: Count
+    loss_before: float
+    loss_after: float
+    data_until_ms: Count
+    """Event time of the newest example learned from, rounded up to the reserved block's end."""
+    protocol: int = PROTOCOL
+
+
+class Evaluated(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="evaluated"
+):
+    """Losses on the device's reserved rows; no array. Sums, so that devices can be pooled."""
+
+    task: Hash
+    device: Name
+    candidate: Hash
+    release: Hash
+    rows: Count
+    loss_candidate: float
+    """Mean loss of the candidate over the rows; 0 where there are none."""
+    loss_release: float
+    loss_baseline: float
+    difference_mean: float
+    """Mean over rows of (candidate - release)."""
+    difference_m2: float
+    """Sum over rows of squared deviations of (candidate - release) from its mean."""
+    protocol: int = PROTOCOL
+
+
+class Received(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="received"
+):
+    """The answer to a release; no array."""
+
+    device: Name
+    version: Hash
+    accepted: bool
+    protocol: int = PROTOCOL
+
+
+class Declined(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="declined"
+):
+    """The device will not or cannot do a task; no array."""
+
+    device: Name
+    task: Hash
+    reason: Literal[
+        "unknown-base",
+        "wrong-model",
+        "too-few-examples",
+        "bad-signature",
+        "older-sequence",
+        "failed",
+        "paused",
+        "protocol",
+    ]
+    protocol: int = PROTOCOL
+
+
+Reply = CheckedIn | Update | Evaluated | Received | Declined
+
+CARRIES_ARRAY = (Evaluate, Release, Update)
+"""The messages that have the packed array; every other one must come without."""
+
+M = TypeVar("M", Task, Reply)
+
+_TASKS = msgspec.json.Decoder(Task)
+_REPLIES = msgspec.json.Decoder(Reply)
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+def encode(message: Task | Reply) -> bytes:
+    """Encode the fields of a message as canonical JSON."""
+    return _ENCODER.encode(message)
+
+
+def decode_task(fields: bytes) -> Task:
+    """Read a task.
+
+    Raises
+    ------
+    PeerError
+        When the fields are too long, not JSON, of another protocol, or not those of a task.
+    """
+    return _checked(fields, _TASKS, "coordinator")
+
+
+def decode_reply(fields: bytes) -> Reply:
+    """Read a reply; raises as :func:`decode_task` does."""
+    return _checked(fields, _REPLIES, "device")
+
+
+def _checked(fields: bytes, decoder: msgspec.json.Decoder[M], sender: str) -> M:
+    if len(fields) > MAX_FIELDS_BYTES:
+        raise PeerError(
+            f"The {sender} sent {len(fields)} bytes of fields; at most {MAX_FIELDS_BYTES} are read."
+        )
+    try:
+        message = decoder.decode(fields)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PeerError(f"The {sender} sent a message that the protocol lacks: {error}.") from error
+    if message.protocol not in (PROTOCOL, PROTOCOL - 1):
+        raise PeerError(
+            f"The {sender} speaks protocol {message.protocol}, this side speaks {PROTOCOL}; "
+            "update the older of the two."
+        )
+    return message

@@ -1,0 +1,1 @@
+"""The model: bundle, manifest, graph building, differentiation, sessions and merge rules."""

@@ -1,0 +1,1 @@
+"""The fleet on one machine: streams, an embedded broker, and the live demo."""
