@@ -138,7 +138,7 @@ def _read_complaint(text: str) -> tuple[str, str]:
     return (f"{path}: {what}" if path else what), path
 
 
-def _drop(raw: Any, path: str) -> bool:  # noqa: ANN401 - TOML is any nesting of lists and tables
+def _drop(raw: Any, path: str) -> bool:
     """Remove the value at a path such as ``streams[0].topic``; say whether it was there."""
     keys = [int(key) if key.isdigit() else key for key in re.findall(r"[^.\[\]]+", path)]
     for key in keys[:-1]:

@@ -177,8 +177,8 @@ CARRIES_ARRAY = (Evaluate, Release, Update)
 
 M = TypeVar("M", Task, Reply)
 
-_TASKS = msgspec.json.Decoder(Task)
-_REPLIES = msgspec.json.Decoder(Reply)
+_TASKS: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)
+_REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 

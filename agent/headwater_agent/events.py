@@ -1,4 +1,4 @@
-"""What happens to a pipeline (events, past participles) and what it asks for (effects, imperatives).
+"""The pipeline's alphabet: what happens to it (events) and what it asks for (effects).
 
 Times are UTC milliseconds of the event itself unless a name says otherwise.
 """
