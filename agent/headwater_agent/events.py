@@ -80,8 +80,9 @@ class Prediction:
 class Example:
     """A window with its label. ``sequence`` counts the examples of a device from 1.
 
-    ``label`` is float32 ``[1]`` (a class is its index). A reserved example lies in a block that
-    is never learned from; an embargoed one (neither learned nor judged on) is no example.
+    ``time`` is that of the window's last row. ``label`` is float32 ``[1]`` (a class is its
+    index). A reserved example lies in a block that is never learned from; an embargoed one
+    (neither learned nor judged on) is no example.
     """
 
     sequence: int
@@ -90,6 +91,14 @@ class Example:
     window: Floats
     label: Floats
     reserved: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """A stored prediction met its label, in the target's unit."""
+
+    prediction: str
+    label: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,19 +205,30 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store:
-    """Make these durable in one transaction, then give the receipts back to the transport."""
+    """Make these durable in one transaction, then give the receipts back to the transport.
+
+    ``progress`` holds, for each stream the batch touched, the encoded state of its rows (records
+    that wait for the rest of their row); the latest replaces the earlier. So a receipt can be
+    given back although its row is not complete yet.
+    """
 
     rows: tuple[Row, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    scores: tuple[Score, ...] = ()
     examples: tuple[Example, ...] = ()
+    progress: tuple[tuple[str, bytes], ...] = ()
     receipts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """Make the whole learning state durable, in the transaction of what was stored before it."""
+    """Make the whole learning state durable, in the transaction of what was stored before it.
+
+    Examples up to ``learned_through`` are in the state; those after it are learned again at start.
+    """
 
     state: bytes
+    learned_through: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

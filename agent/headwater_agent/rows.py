@@ -1,0 +1,136 @@
+"""Records of one stream joined on the time grid: rows out, in order, each slot at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.events import Floats, Record, Row
+from headwater_models.manifest import Grid
+
+MAX_OPEN = 4_096
+"""Most slots of a stream that may wait for the rest of their records."""
+
+
+class _Open(msgspec.Struct, array_like=True):
+    """A slot that is not complete yet: values and presence as raw bytes."""
+
+    slot: int
+    values: bytes
+    present: bytes
+
+
+class _Progress(msgspec.Struct, array_like=True):
+    """What :meth:`StreamRows.progress` encodes."""
+
+    emitted: int | None
+    newest: int
+    last: bytes
+    held: bytes
+    open: list[_Open]
+
+
+class StreamRows:
+    """Join the records of one stream.
+
+    A slot is closed as soon as every channel has spoken in it and all earlier slots are closed,
+    or when the newest event time is ``lateness`` past its end. Slots in which nothing came are
+    emitted as missing rows, unless the silence is longer than ``max_gap``: then nothing is
+    emitted for it and the jump in the slot numbers tells the windows to start again.
+
+    Parameters
+    ----------
+    stream
+        Name of the stream.
+    grid
+        Period, lateness, gap and hold rule.
+    channels
+        Number of channels C.
+    """
+
+    def __init__(self, stream: str, grid: Grid, channels: int) -> None:
+        self._stream = stream
+        self._grid = grid
+        self._channels = channels
+        self._gap_slots = grid.max_gap // grid.period
+        self._open: dict[int, tuple[Floats, NDArray[np.bool_]]] = {}
+        self._emitted: int | None = None
+        self._newest = -(2**62)
+        self._last = np.full(channels, np.nan, np.float32)
+        self._held = np.zeros(channels, np.int64)
+
+    def accepts(self, record: Record) -> bool:
+        """Say whether the record's slot is still open; a closed one is late or a repetition."""
+        slot = record.time // self._grid.period
+        return (self._emitted is None or slot > self._emitted) and (
+            slot in self._open or len(self._open) < MAX_OPEN
+        )
+
+    def add(self, record: Record) -> Iterator[Row]:
+        """Take an accepted record and yield the rows that it completes, in order.
+
+        A later record for a cell of the same slot replaces the earlier one.
+        """
+        slot = record.time // self._grid.period
+        values, present = self._open.setdefault(
+            slot,
+            (np.full(self._channels, np.nan, np.float32), np.zeros(self._channels, np.bool_)),
+        )
+        values[record.present] = record.values[record.present]
+        present |= record.present
+        self._newest = max(self._newest, record.time)
+        yield from self._close()
+
+    def progress(self) -> bytes:
+        """Encode everything that a restart needs to go on exactly here."""
+        opened = [_Open(s, v.tobytes(), p.tobytes()) for s, (v, p) in self._open.items()]
+        return msgspec.msgpack.encode(
+            _Progress(
+                self._emitted, self._newest, self._last.tobytes(), self._held.tobytes(), opened
+            )
+        )
+
+    def restore(self, progress: bytes) -> None:
+        """Go on where :meth:`progress` was taken."""
+        saved = msgspec.msgpack.decode(progress, type=_Progress)
+        self._emitted, self._newest = saved.emitted, saved.newest
+        self._last = np.frombuffer(saved.last, np.float32).copy()
+        self._held = np.frombuffer(saved.held, np.int64).copy()
+        self._open = {
+            item.slot: (
+                np.frombuffer(item.values, np.float32).copy(),
+                np.frombuffer(item.present, np.bool_).copy(),
+            )
+            for item in saved.open
+        }
+
+    def _close(self) -> Iterator[Row]:
+        closed_before = (self._newest - self._grid.lateness) // self._grid.period
+        for slot in sorted(self._open):
+            follows = self._emitted is None or slot == self._emitted + 1
+            complete = bool(self._open[slot][1].all())
+            if slot >= closed_before and not (complete and (follows or slot == closed_before)):
+                return
+            yield from self._missing_before(slot)
+            yield self._emit(slot, self._open.pop(slot)[0])
+
+    def _missing_before(self, slot: int) -> Iterator[Row]:
+        if self._emitted is None:
+            return
+        if slot - self._emitted > self._gap_slots:
+            self._last.fill(np.nan)
+            self._held.fill(0)
+            return
+        for empty in range(self._emitted + 1, slot):
+            yield self._emit(empty, np.full(self._channels, np.nan, np.float32))
+
+    def _emit(self, slot: int, values: Floats) -> Row:
+        missing = np.isnan(values)
+        self._held = np.where(missing, self._held + 1, 0)
+        values = np.where(missing & (self._held <= self._grid.hold), self._last, values)
+        self._last = np.where(missing, self._last, values)
+        self._emitted = slot
+        return Row(self._stream, slot, values)

@@ -1,0 +1,40 @@
+"""Prequential scores: released, personal and baseline on the same labelled predictions."""
+
+from __future__ import annotations
+
+import msgspec
+
+FADING = 0.998
+"""Weight of the past at each new label in the recent mean (about the last 500 labels)."""
+
+
+class Score(msgspec.Struct):
+    """Mean loss of the three models over the labels so far.
+
+    ``recent_*`` are faded means after Gama, Sebastião and Rodrigues, "On evaluating stream
+    learning algorithms", Machine Learning 90 (2013). Losses are in the target's unit: absolute
+    error for numbers.
+    """
+
+    labels: int = 0
+    baseline: float = 0.0
+    released: float = 0.0
+    personal: float = 0.0
+    weight: float = 0.0
+    recent_baseline: float = 0.0
+    recent_released: float = 0.0
+    recent_personal: float = 0.0
+
+    def add(self, *, baseline: float, released: float, personal: float) -> None:
+        """Count the losses of one labelled prediction."""
+        self.labels += 1
+        self.weight = FADING * self.weight + 1
+        for name, loss in (
+            ("baseline", baseline),
+            ("released", released),
+            ("personal", personal),
+        ):
+            mean = getattr(self, name)
+            setattr(self, name, mean + (loss - mean) / self.labels)
+            recent = getattr(self, f"recent_{name}")
+            setattr(self, f"recent_{name}", recent + (loss - recent) / self.weight)
