@@ -36,11 +36,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """The records of a stream joined at one slot of the time grid; missing is NaN."""
+    """The records of a stream joined at one slot of the time grid; missing is NaN.
+
+    ``observed`` is bool ``[C]``: the cells that a record gave, not held over from before. Rows
+    read back from the store have none, for they are never predicted or used as labels again.
+    """
 
     stream: str
     slot: int
     values: Floats
+    observed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +240,7 @@ class Checkpoint:
 class Refuse:
     """Count a record that cannot be used, with a word that says why."""
 
-    reason: Literal["late", "duplicate", "future", "full"]
+    reason: Literal["late", "full"]
     stream: str
     receipt: int
 

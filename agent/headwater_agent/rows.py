@@ -133,4 +133,4 @@ class StreamRows:
         values = np.where(missing & (self._held <= self._grid.hold), self._last, values)
         self._last = np.where(missing, self._last, values)
         self._emitted = slot
-        return Row(self._stream, slot, values)
+        return Row(self._stream, slot, values, ~missing)

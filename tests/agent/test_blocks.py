@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.blocks import ReservedBlocks
+from tests.agent.model import MINUTE, manifest
+
+DAY = range(0, 24 * 60 * MINUTE, MINUTE)
+
+
+def test_without_a_share_everything_is_learned_from() -> None:
+    blocks = ReservedBlocks(manifest(share=0.0))
+    assert {blocks.use("tank-1", time) for time in DAY} == {"learn"}
+
+
+def test_about_the_share_of_all_blocks_is_reserved() -> None:
+    blocks = ReservedBlocks(manifest(share=0.25, horizon=1, window=1))
+    judged = sum(
+        blocks.use(f"tank-{n}", hour * 60 * MINUTE) == "judge"
+        for n in range(50)
+        for hour in range(100)
+    )
+    assert 0.2 < judged / 5_000 < 0.3
+
+
+def test_the_choice_is_the_same_on_every_device_and_differs_by_stream() -> None:
+    one, two = (ReservedBlocks(manifest(share=0.3)) for _ in range(2))
+    uses = [one.use("tank-1", time) for time in DAY]
+    assert uses == [two.use("tank-1", time) for time in DAY]
+    assert uses != [one.use("tank-2", time) for time in DAY]
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(10, 90))
+def test_what_is_learned_lies_window_and_horizon_away_from_what_is_judged(
+    window: int, horizon: int, block: int
+) -> None:
+    blocks = ReservedBlocks(manifest(share=0.3, window=window, horizon=horizon, block=block))
+    uses = [blocks.use("tank-1", time) for time in DAY]
+    judged = [i for i, use in enumerate(uses) if use == "judge"]
+    for i in judged:
+        around = uses[max(i - window - horizon, 0) : i + window + horizon + 1]
+        assert "learn" not in around
+
+
+def test_the_end_of_a_block_is_after_every_time_in_it() -> None:
+    blocks = ReservedBlocks(manifest(block=60))
+    assert blocks.block_end(0) == blocks.block_end(59 * MINUTE) == 60 * MINUTE

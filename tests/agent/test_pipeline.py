@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.events import (
+    Arrived,
+    Checkpoint,
+    Effect,
+    Event,
+    Infer,
+    Inferred,
+    Prediction,
+    Publish,
+    Record,
+    Refuse,
+    Released,
+    Row,
+    Store,
+    Taken,
+    Ticked,
+    Train,
+    Trained,
+)
+from headwater_agent.learner import LearnerSettings
+from headwater_agent.pipeline import Pipeline, Saved, carry_out
+from headwater_models.manifest import Manifest
+from tests.agent.model import MINUTE, manifest, record, version
+
+NAN = float("nan")
+
+
+class Device:
+    """Carries effects out in memory with a model simple enough to follow by hand.
+
+    The prediction is the last level plus the first weight; a training step adds the mean error.
+    """
+
+    def __init__(self, settings: Manifest, *, batch: int = 2) -> None:
+        self.pipeline = Pipeline(settings, version(), LearnerSettings(batch=batch))
+        self.predictions: list[Prediction] = []
+        self.stores: list[Store] = []
+        self.steps: list[Train] = []
+        self.refused: list[Refuse] = []
+        self.checkpoints: list[Checkpoint] = []
+
+    def receive(self, *records: Record) -> None:
+        self.feed(Arrived(records))
+
+    def feed(self, event: Event) -> None:
+        self.run(self.pipeline.feed(event))
+
+    def run(self, effects: Iterable[Effect]) -> None:
+        carry_out(self.pipeline, effects, self.do)
+
+    def do(self, effect: Effect) -> Event | None:
+        match effect:
+            case Infer(windows, parameters):
+                last = windows.values[:, -1, :1]
+                return Inferred(windows, {m: last + a["w"][0] for m, a in parameters.items()})
+            case Train(batch, parameters, state):
+                self.steps.append(effect)
+                error = (batch.label[:, 0] - batch.window[:, -1, 0] - parameters["w"][0]).mean()
+                moved = {"w": parameters["w"] + np.float32(error)}
+                return Trained(effect.through, moved, state, np.zeros(1, np.float32))
+            case Publish(predictions):
+                self.predictions.extend(predictions)
+            case Store():
+                self.stores.append(effect)
+            case Refuse():
+                self.refused.append(effect)
+            case Checkpoint():
+                self.checkpoints.append(effect)
+        return None
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for store in self.stores for row in store.rows]
+
+    @property
+    def sequences(self) -> list[int]:
+        return [example.sequence for store in self.stores for example in store.examples]
+
+    def saved(self) -> Saved:
+        """What a store would give back now."""
+        scored = {score.prediction for store in self.stores for score in store.scores}
+        checkpoint = self.checkpoints[-1] if self.checkpoints else None
+        through = checkpoint.learned_through if checkpoint else 0
+        examples = [example for store in self.stores for example in store.examples]
+        return Saved(
+            checkpoint=checkpoint.state if checkpoint else None,
+            progress=tuple(dict(p for store in self.stores for p in store.progress).items()),
+            rows=self.rows,
+            waiting=[p for p in self.predictions if p.id not in scored],
+            examples=[example for example in examples if example.sequence > through],
+            sequence=max([example.sequence for example in examples], default=0),
+        )
+
+
+def test_a_prediction_is_made_for_each_full_window() -> None:
+    device = Device(manifest(window=3))
+    device.receive(*(record(n, n) for n in range(5)))
+    assert [p.time // MINUTE for p in device.predictions] == [2, 3, 4]
+    assert [float(p.released[0]) for p in device.predictions] == [2, 3, 4]
+
+
+def test_released_personal_and_baseline_meet_the_same_labels() -> None:
+    device = Device(manifest(window=1, horizon=2), batch=1)
+    for n in range(6):
+        device.receive(record(n, 2 * n))
+    score = device.pipeline.learner.score
+    assert score.labels == 4
+    assert score.baseline == score.released == 4
+    assert score.personal < score.released
+
+
+def test_a_label_is_never_learned_from_before_its_prediction_is_scored() -> None:
+    """All records come in one batch: every prediction is made with the first parameters."""
+    device = Device(manifest(window=1, horizon=2), batch=1)
+    device.receive(*(record(n, 2 * n) for n in range(6)))
+    score = device.pipeline.learner.score
+    assert score.personal == score.released == 4
+    assert len(device.steps) == 4
+
+
+def test_memorising_the_last_label_gains_nothing_at_a_horizon_of_six() -> None:
+    """A level that is pure noise from hour to hour: a memoriser cannot beat the release."""
+    levels = np.random.default_rng(1).uniform(0, 10, 3_000)
+    device = Device(manifest(window=1, horizon=6), batch=1)
+    for n, level in enumerate(levels):
+        device.receive(record(n, float(level)))
+    score = device.pipeline.learner.score
+    assert score.labels > 2_900
+    assert score.personal > score.released
+
+
+def test_each_record_is_acknowledged_with_what_it_led_to() -> None:
+    device = Device(manifest(window=1, horizon=1))
+    device.receive(record(1, receipt=11), record(2, receipt=12))
+    (store,) = device.stores
+    assert store.receipts == (11, 12)
+    assert len(store.rows) == len(store.predictions) == 2
+    assert [score.prediction for score in store.scores] == [device.predictions[0].id]
+
+
+def test_a_record_that_waits_for_the_rest_of_its_row_can_be_acknowledged() -> None:
+    device = Device(manifest(window=1))
+    device.receive(record(1, 5, None, receipt=11))
+    (store,) = device.stores
+    assert store.receipts == (11,)
+    again = Device(manifest(window=1))
+    again.run(again.pipeline.restore(device.saved()))
+    again.receive(record(1.5, None, 6))
+    assert again.rows[0].values.tolist() == [5, 6]
+
+
+def test_a_repeated_record_is_refused_and_still_acknowledged() -> None:
+    device = Device(manifest(window=1))
+    device.receive(record(1, receipt=11))
+    device.receive(record(1, receipt=12))
+    (refused,) = device.refused
+    assert (refused.reason, refused.receipt) == ("late", 12)
+    assert len(device.predictions) == 1
+
+
+def test_a_window_that_is_mostly_missing_is_not_predicted() -> None:
+    device = Device(manifest(window=2))
+    device.receive(record(1, 5, 5), record(2, NAN, NAN), record(3, NAN, 1))
+    assert device.predictions == []
+
+
+def test_missing_cells_degrade_the_quality() -> None:
+    device = Device(manifest(window=2))
+    device.receive(record(1, 5, 5), record(2, 5, 5), record(3, 5, NAN), record(4, 5, NAN))
+    assert [p.quality for p in device.predictions] == ["ok", "ok", "degraded"]
+
+
+def test_reserved_blocks_are_stored_but_not_learned_from() -> None:
+    device = Device(manifest(window=1, horizon=1, share=0.4, block=10), batch=1)
+    device.receive(*(record(n) for n in range(600)))
+    examples = [example for store in device.stores for example in store.examples]
+    reserved = {example.sequence for example in examples if example.reserved}
+    assert reserved
+    assert {step.through for step in device.steps}.isdisjoint(reserved)
+    assert len(device.steps) == len(examples) - len(reserved)
+
+
+def test_the_same_window_and_version_give_the_same_id() -> None:
+    ids = []
+    for sequence in (1, 1, 2):
+        device = Device(manifest(window=1))
+        device.feed(Released(version(sequence), merged=0))
+        device.receive(record(1))
+        ids.append(device.predictions[0].id)
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_release_serves_from_the_next_batch_on() -> None:
+    device = Device(manifest(window=1))
+    device.receive(record(1, 1))
+    device.feed(Released(version(2, (5, 0)), merged=0))
+    device.receive(record(2, 1))
+    assert [(p.version, float(p.released[0])) for p in device.predictions] == [("v1", 1), ("v2", 6)]
+
+
+def test_one_update_released_back_leaves_personal_equal_to_the_release() -> None:
+    device = Device(manifest(window=1, horizon=1), batch=1)
+    device.receive(*(record(n, n * n) for n in range(9)))
+    device.feed(Taken(1))
+    device.feed(Released(version(2, (3, 4)), merged=1))
+    device.receive(record(9, 5))
+    last = device.predictions[-1]
+    np.testing.assert_array_equal(last.personal, last.released)
+
+
+def test_a_tick_checkpoints_only_what_changed() -> None:
+    device = Device(manifest(window=1, horizon=1), batch=1)
+    device.feed(Ticked())
+    assert device.checkpoints == []
+    device.receive(*(record(n) for n in range(3)))
+    device.feed(Ticked())
+    device.feed(Ticked())
+    assert len(device.checkpoints) == 1
+
+
+values = st.one_of(st.floats(0, 10, width=16), st.just(NAN))
+streams = st.sampled_from(["tank-1", "tank-2"])
+stories = st.lists(
+    st.builds(
+        lambda minute, level, stream: record(minute, level, 1.0, stream=stream),
+        st.integers(0, 60),
+        values,
+        streams,
+    ),
+    min_size=1,
+    max_size=80,
+).map(lambda items: sorted(items, key=lambda item: item.time))
+
+
+@given(stories, st.integers(0, 80), st.booleans())
+def test_a_restart_at_any_record_ends_in_the_undisturbed_learning_state(
+    items: list[Record], cut: int, tick: bool
+) -> None:
+    settings = manifest(window=2, horizon=2, hold=1)
+    straight, first, second = Device(settings), Device(settings), Device(settings)
+    for item in items:
+        straight.receive(item)
+    for item in items[:cut]:
+        first.receive(item)
+    if tick:
+        first.feed(Ticked())
+    second.run(second.pipeline.restore(first.saved()))
+    for item in items[cut:]:
+        second.receive(item)
+    assert first.sequences + second.sequences == straight.sequences
+    np.testing.assert_array_equal(
+        second.pipeline.learner.personal.parameters["w"],
+        straight.pipeline.learner.personal.parameters["w"],
+    )
+    assert [p.id for p in first.predictions + second.predictions] == [
+        p.id for p in straight.predictions
+    ]
+
+
+@given(stories, st.lists(st.integers(1, 9), max_size=80))
+def test_how_records_are_cut_into_batches_changes_no_row_and_no_example(
+    items: list[Record], sizes: list[int]
+) -> None:
+    settings = manifest(window=2, horizon=2, hold=1)
+    one_by_one, batched = Device(settings), Device(settings)
+    for item in items:
+        one_by_one.receive(item)
+    start = 0
+    for size in [*sizes, len(items)]:
+        batched.receive(*items[start : start + size])
+        start += size
+    assert batched.sequences == one_by_one.sequences
+    assert [(r.stream, r.slot) for r in batched.rows] == [
+        (r.stream, r.slot) for r in one_by_one.rows
+    ]
+    assert [p.id for p in batched.predictions] == [p.id for p in one_by_one.predictions]

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.scores import FADING, Score
+
+losses = st.lists(st.floats(0, 1e3), min_size=1, max_size=200)
+
+
+@given(losses)
+def test_the_mean_is_that_of_all_labels(values: list[float]) -> None:
+    score = Score()
+    for value in values:
+        score.add(baseline=value, released=2 * value, personal=0)
+    assert score.labels == len(values)
+    assert score.baseline == pytest.approx(sum(values) / len(values))
+    assert score.released == pytest.approx(2 * sum(values) / len(values))
+    assert score.personal == 0
+
+
+@given(losses)
+def test_the_recent_mean_weighs_each_label_by_its_age(values: list[float]) -> None:
+    score = Score()
+    for value in values:
+        score.add(baseline=value, released=0, personal=0)
+    weights = [FADING**age for age in reversed(range(len(values)))]
+    expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+    assert score.recent_baseline == pytest.approx(expected)
