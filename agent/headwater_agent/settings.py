@@ -1,0 +1,413 @@
+"""The agent's settings: one TOML file, read once, checked whole, frozen."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from headwater.errors import SettingsError
+from headwater.settings import Duration, read_toml
+from headwater_agent.topics import Pattern, overlaps
+
+PASSWORD_VARIABLE = "HEADWATER_BROKER_PASSWORD"  # noqa: S105 - the name of a variable
+"""Environment variable that overrides the broker's password."""
+
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_UNKNOWN_RECEIVE_MAXIMUM = 20
+"""What an MQTT 3.1.1 broker sends unacknowledged at least (mosquitto's default)."""
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose model may run: the publisher's public key, as ``headwater model sign`` prints it."""
+
+    publisher: str = ""
+    allow_unsigned: bool = False
+
+
+class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The MQTT broker and how to sign in. ``receive_maximum`` bounds unacknowledged messages."""
+
+    url: str = "mqtt://127.0.0.1:1883"
+    version: Literal["5", "3.1.1"] = "5"
+    username: str = ""
+    password: str = ""
+    password_file: Path | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    client_id: str = ""
+    keepalive: Duration = Duration(30_000)
+    session_expiry: Duration = Duration(86_400_000)
+    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000
+
+    def __repr__(self) -> str:
+        return f"Broker(url={self.url!r}, version={self.version!r}, username={self.username!r})"
+
+    @property
+    def host(self) -> str:
+        """Host part of the URL."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Port of the URL, or 1883 for ``mqtt``, 8883 for ``mqtts``."""
+        parts = urlsplit(self.url)
+        return parts.port or _PORTS[parts.scheme]
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.url.startswith("mqtts://")
+
+
+class ChannelField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a channel stands in a message and in which unit.
+
+    ``field`` is a key or a path such as ``data.temp``; ``topic`` is the word that stands for the
+    channel where the pattern has ``{channel}``. Both default to the channel's name.
+    """
+
+    field: str = ""
+    unit: str = ""
+    topic: str = ""
+
+
+class TimeField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the event time stands; ``none`` takes the moment of receipt.
+
+    An ISO time without an offset is read as UTC. A time more than ``ahead`` in the future is
+    refused.
+    """
+
+    field: str = ""
+    format: Literal["none", "iso8601", "s", "ms", "us", "ns"] = "none"
+    ahead: Duration = Duration(86_400_000)
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One subscription and how its messages become records.
+
+    ``stream`` is the payload's field that names the stream where the pattern has no ``{stream}``;
+    without either, the device is the stream. ``share`` names a shared subscription. ``channels``
+    left out means every channel of the model under its own name.
+    """
+
+    pattern: str
+    qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
+    share: str = ""
+    stream: str = ""
+    channels: dict[str, ChannelField] = {}
+    time: TimeField = TimeField()
+    numbers_in_text: bool = True
+    max_payload: Annotated[int, msgspec.Meta(ge=1, le=16 * 2**20)] = 65_536
+
+    @property
+    def subscription(self) -> str:
+        """The filter to subscribe to, with the share's name where there is one."""
+        topic_filter = Pattern.parse(self.pattern).filter
+        return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where predictions and the retained status go; ``{device}`` and ``{stream}`` are filled."""
+
+    topic: str = "headwater/{device}/{stream}/prediction"
+    status: str = "headwater/{device}/status"
+    qos: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
+    retain: bool = False
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept and when it is durable.
+
+    ``process`` survives a killed process, ``power`` a power cut as well. ``rows``, ``examples``
+    and ``predictions`` are the newest that are kept, over all streams.
+    """
+
+    durability: Literal["process", "power"] = "process"
+    commit_every: Duration = Duration(1_000)
+    commit_records: Positive = 1_000
+    rows: Positive = 1_000_000
+    examples: Positive = 100_000
+    predictions: Positive = 100_000
+
+
+class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the device learns. ``batch`` and ``learning_rate`` default to the model's.
+
+    ``buffer`` is the number of newest examples that an update for the fleet is trained on.
+    """
+
+    enabled: bool = True
+    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
+    buffer: Positive = 20_000
+
+
+class Federation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The coordinator, and how often it is asked for work."""
+
+    enabled: bool = False
+    coordinator: str = ""
+    ca: Path | None = None
+    poll: Duration = Duration(15_000)
+    key: Path | None = None
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an agent is told. Made by :func:`load_settings`."""
+
+    device: Slug
+    bundle: Path
+    input: Input | tuple[Input, ...]
+    state: Path = Path("state")
+    trust: Trust = Trust()
+    broker: Broker = Broker()
+    output: Output = Output()
+    store: StoreSettings = StoreSettings()
+    learn: Learn = Learn()
+    federation: Federation = Federation()
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs, also where the file has a single table."""
+        return self.input if isinstance(self.input, tuple) else (self.input,)
+
+    @property
+    def client_id(self) -> str:
+        """The MQTT client id, the same at every start."""
+        return self.broker.client_id or f"headwater-{self.device}"
+
+    @property
+    def commit_records(self) -> int:
+        """Records after which a group is committed.
+
+        Never more than the broker sends without an acknowledgement, or it would stop until
+        ``commit_every`` is over. An MQTT 3.1.1 broker cannot be told; 20 is mosquitto's default.
+        """
+        v5 = self.broker.version == "5"
+        sent = self.broker.receive_maximum if v5 else _UNKNOWN_RECEIVE_MAXIMUM
+        return min(self.store.commit_records, sent)
+
+    @property
+    def status_topic(self) -> str:
+        """The retained topic that says whether this agent is online."""
+        return Pattern.parse(self.output.status).fill({"device": self.device})
+
+    @property
+    def output_filter(self) -> str:
+        """The filter that covers every prediction of this agent."""
+        return Pattern.parse(self.output.topic).fill({"device": self.device})
+
+    @property
+    def agent_db(self) -> Path:
+        """The agent's own database."""
+        return self.state / "agent" / "agent.db"
+
+    @property
+    def exchange(self) -> Path:
+        """The federation client's folder: ``exchange.db``, received versions, its key."""
+        return self.state / "exchange"
+
+    @property
+    def exchange_db(self) -> Path:
+        """The federation client's database."""
+        return self.exchange / "exchange.db"
+
+    @property
+    def node_key(self) -> Path:
+        """The federation client's private key."""
+        return self.federation.key or self.exchange / "node.key"
+
+    @property
+    def share(self) -> Path:
+        """What the agent hands to the federation client: status and finished updates."""
+        return self.state / "share"
+
+    def check(self, source: str) -> None:
+        """Refuse combinations that cannot work.
+
+        Raises
+        ------
+        SettingsError
+            With one line for each: ``source: path.of.key: what is wrong and what to do``.
+        """
+        complaints = [
+            *_broker_complaints(self.broker),
+            *self._input_complaints(),
+            *_output_complaints(self.output),
+            *_federation_complaints(self.federation),
+        ]
+        if self.trust.publisher == "" and not self.trust.allow_unsigned:
+            complaints.append(
+                "trust.publisher: this key is required; for a model without a signature write "
+                "allow_unsigned = true instead"
+            )
+        if self.store.rows < self.store.examples:
+            complaints.append("store.rows: must be at least store.examples, which need their rows")
+        if complaints:
+            raise SettingsError("\n".join(f"{source}: {complaint}" for complaint in complaints))
+
+    def _input_complaints(self) -> Iterator[str]:
+        if not self.inputs:
+            yield "input: at least one input is needed"
+        ours: dict[str, str] = {}
+        for key, text in (("topic", self.output.topic), ("status", self.output.status)):
+            pattern = _pattern(text)
+            if pattern is not None:
+                ours[f"output.{key}"] = pattern.fill({"device": self.device})
+        for i, item in enumerate(self.inputs):
+            path = f"input[{i}]" if isinstance(self.input, tuple) else "input"
+            yield from _one_input_complaints(path, item, ours)
+
+
+def load_settings(path: Path, environ: Mapping[str, str]) -> AgentSettings:
+    """Read an agent's settings; relative paths are taken from the file's folder.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+    environ
+        The environment; ``HEADWATER_BROKER_PASSWORD`` overrides the broker's password.
+
+    Raises
+    ------
+    SettingsError
+        Naming every wrong key.
+    """
+    settings = read_toml(path, AgentSettings)
+    settings.check(str(path))
+    folder = path.absolute().parent
+    broker = _resolve(settings.broker, folder, "password_file", "ca", "cert", "key")
+    return msgspec.structs.replace(
+        _resolve(settings, folder, "bundle", "state"),
+        broker=msgspec.structs.replace(broker, password=_password(broker, environ)),
+        federation=_resolve(settings.federation, folder, "ca", "key"),
+    )
+
+
+def _resolve(table: S, folder: Path, *keys: str) -> S:
+    """Make the paths of a table absolute."""
+    values = {key: getattr(table, key) for key in keys}
+    return msgspec.structs.replace(
+        table, **{key: folder / value for key, value in values.items() if value is not None}
+    )
+
+
+def _password(broker: Broker, environ: Mapping[str, str]) -> str:
+    if PASSWORD_VARIABLE in environ:
+        return environ[PASSWORD_VARIABLE]
+    if broker.password_file is None:
+        return broker.password
+    try:
+        return broker.password_file.read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"broker.password_file: {broker.password_file} cannot be read "
+            f"({type(error).__name__}); check that it exists and is yours."
+        ) from error
+
+
+def _pattern(text: str) -> Pattern | None:
+    try:
+        return Pattern.parse(text)
+    except ValueError:
+        return None
+
+
+def _split(url: str) -> SplitResult | None:
+    """Take a URL apart; None where it has no host or a port that is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def _broker_complaints(broker: Broker) -> Iterator[str]:
+    parts = _split(broker.url)
+    if parts is None or parts.scheme not in _PORTS or parts.path or parts.query:
+        yield "broker.url: must be mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS"
+    elif parts.username is not None:
+        yield "broker.url: write the user as broker.username and the password beside it"
+    elif parts.scheme == "mqtt" and (broker.ca or broker.cert or broker.key):
+        yield "broker.url: certificates are given, so it must begin with mqtts://"
+    if broker.password and broker.password_file is not None:
+        yield "broker.password_file: give either password or password_file, not both"
+    if (broker.password or broker.password_file is not None) and not broker.username:
+        yield "broker.username: a password needs a user name"
+    if (broker.cert is None) != (broker.key is None):
+        yield "broker.cert: a client certificate needs both cert and key"
+    if not 5_000 <= broker.keepalive <= 65_535_000:
+        yield "broker.keepalive: must be from 5s to 65535s"
+
+
+def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:
+    try:
+        pattern = Pattern.parse(item.pattern)
+    except ValueError as error:
+        yield f"{path}.pattern: {error}"
+        return
+    for key, topic in ours.items():
+        if overlaps(pattern.filter, topic):
+            yield (
+                f"{path}.pattern: {item.pattern!r} would read this agent's own {topic!r}; "
+                f"change it or {key}"
+            )
+    if item.qos == 2:
+        yield f"{path}.qos: 2 is not supported; take 1, repetitions are recognised by event time"
+    if item.stream and "stream" in pattern.names:
+        yield f"{path}.stream: the pattern names the stream already; remove one of the two"
+    if unknown := set(pattern.names) - {"", "stream", "channel"}:
+        yield f"{path}.pattern: {{{min(unknown)}}} has no meaning; write + for a level to skip"
+    if "/" in item.share or "+" in item.share or "#" in item.share:
+        yield f"{path}.share: the name of a share has no '/', '+' or '#'"
+    if (item.time.format == "none") != (item.time.field == ""):
+        yield f"{path}.time: give both field and format, or neither for the time of receipt"
+
+
+def _output_complaints(output: Output) -> Iterator[str]:
+    for key, text, names in (
+        ("topic", output.topic, {"device", "stream"}),
+        ("status", output.status, {"device"}),
+    ):
+        try:
+            pattern = Pattern.parse(text)
+        except ValueError as error:
+            yield f"output.{key}: {error}"
+            continue
+        if set(pattern.names) - {"", *names}:
+            yield f"output.{key}: only {' and '.join(f'{{{n}}}' for n in sorted(names))} are filled"
+        if {"+", "#"} & set(pattern.levels):
+            yield f"output.{key}: a wildcard cannot be published to"
+
+
+def _federation_complaints(federation: Federation) -> Iterator[str]:
+    if not federation.enabled and not federation.coordinator:
+        return
+    parts = _split(federation.coordinator)
+    if parts is None or parts.scheme not in ("https", "http") or parts.username is not None:
+        yield "federation.coordinator: must be https://HOST:PORT"
+    elif parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        yield "federation.coordinator: http:// is for this machine only; write https://"
+    if federation.poll < 1_000:
+        yield "federation.poll: must be at least 1s"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
