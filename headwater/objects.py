@@ -1,0 +1,133 @@
+"""A Flower message, taken apart strictly: the two records of the protocol and nothing else.
+
+Flower sends a message as a tree of objects, each under the SHA-256 of its bytes: a head
+``<type> <children> <length of body>``, a zero byte, and the body. Flower's own reader makes
+whatever the heads name and believes the sizes in them; this one knows the one form that is
+allowed and allocates nothing on the sender's word.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import PeerError
+from headwater.wire import ARRAY, MAX_FIELDS_BYTES
+
+RECORD = "headwater"
+"""Name of the record whose one entry, ``fields``, is the encoded message."""
+
+FIELDS = "fields"
+
+_NPY_DTYPE = np.dtype("<f4")
+_Config = Callable[[bytes], Mapping[str, object]]
+
+
+def read_message(
+    root: str, contents: Mapping[str, bytes], read_config: _Config, *, sender: str
+) -> tuple[bytes, NDArray[np.float32] | None]:
+    """Read the encoded fields and the packed array out of a message's objects.
+
+    Parameters
+    ----------
+    root
+        Name of the message's own object.
+    contents
+        The bytes of each object by its name; the caller has bounded their number and size.
+    read_config
+        Decodes a whole ``ConfigRecord`` object; raises ValueError when it is not one.
+    sender
+        Who sent it, for the sentence: ``coordinator`` or ``device``.
+
+    Returns
+    -------
+    tuple
+        The fields, and a float32 vector or None.
+
+    Raises
+    ------
+    PeerError
+        When a hash, a type, a name, a dtype, a shape or a size is not what the protocol has.
+    """
+    try:
+        _, (top,) = _open(contents, root, "Message")
+        records = _names(contents, top, "RecordDict")
+        _demand(set(records) in ({RECORD}, {RECORD, ARRAY}), "its records are others than ours")
+        fields = _fields(contents, records[RECORD], read_config)
+        array = _array(contents, records[ARRAY]) if ARRAY in records else None
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise PeerError(
+            f"The {sender} sent a message that is not one of this protocol "
+            f"({str(error) or type(error).__name__}); it was dropped."
+        ) from error
+    return fields, array
+
+
+def _demand(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ValueError(complaint)
+
+
+def _open(contents: Mapping[str, bytes], name: str, kind: str) -> tuple[bytes, list[str]]:
+    """Return the body of an object and the names of its children."""
+    content = contents[name]
+    _demand(sha256(content).hexdigest() == name, "a part has a wrong hash")
+    head, divider, body = content.partition(b"\x00")
+    found, children, length = head.decode("ascii").split(" ")
+    _demand(bool(divider) and found == kind, f"a {kind} was expected, not a {found[:32]}")
+    _demand(int(length) == len(body), f"a {kind} has a wrong length")
+    return body, children.split(",") if children else []
+
+
+def _names(contents: Mapping[str, bytes], name: str, kind: str) -> dict[str, str]:
+    """Return the named children of a record."""
+    body, children = _open(contents, name, kind)
+    names = json.loads(body)
+    _demand(isinstance(names, dict) and set(names.values()) == set(children), f"{kind} is broken")
+    return {str(key): str(value) for key, value in names.items()}
+
+
+def _fields(contents: Mapping[str, bytes], name: str, read_config: _Config) -> bytes:
+    _open(contents, name, "ConfigRecord")
+    _demand(len(contents[name]) <= MAX_FIELDS_BYTES + 256, "its fields are too long")
+    config = read_config(contents[name])
+    fields = config.get(FIELDS)
+    _demand(set(config) == {FIELDS}, "its record holds more than the fields")
+    if not isinstance(fields, bytes):
+        raise TypeError("its fields are not bytes")
+    return fields
+
+
+def _array(contents: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
+    arrays = _names(contents, name, "ArrayRecord")
+    _demand(set(arrays) == {ARRAY}, "its arrays are others than ours")
+    body, children = _open(contents, arrays[ARRAY], "Array")
+    described = json.loads(body)
+    shape, order = described["shape"], described["arraychunk_ids"]
+    _demand(
+        described["dtype"] == "float32" and described["stype"] == "numpy.ndarray",
+        "its array is not float32",
+    )
+    _demand(len(shape) == 1 and isinstance(shape[0], int), "its array is not a vector")
+    chunks = [_open(contents, child, "ArrayChunk")[0] for child in children]
+    _demand(
+        sum(len(chunks[i]) for i in order) <= 4 * prod(shape) + 4096,
+        "its array has another length than it says",
+    )
+    return _vector(b"".join(chunks[i] for i in order), shape[0])
+
+
+def _vector(data: bytes, length: int) -> NDArray[np.float32]:
+    """Read NumPy's file format without believing the shape in it."""
+    file = io.BytesIO(data)
+    _demand(np.lib.format.read_magic(file) == (1, 0), "its array has an unknown format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    _demand(dtype == _NPY_DTYPE and shape == (length,), "its array is not what it says")
+    _demand(len(data) - file.tell() == 4 * length, "its array has a wrong length")
+    return np.frombuffer(data, _NPY_DTYPE, offset=file.tell()).astype(np.float32)
