@@ -1,0 +1,235 @@
+"""The bundle: everything needed to predict with a model, learn, merge and judge it.
+
+``manifest.json``, ``infer.onnx``, ``train.onnx`` and ``weights.safetensors``, with the publisher's
+statement about the model (``model.sig.json``), a release key's statement about the version
+(``version.json``), and facts about how it came to be (``facts.json``), which no name covers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headwater.errors import BundleError
+from headwater_models.arrays import Arrays
+from headwater_models.container import read_files, write_files
+from headwater_models.graphscan import refuse_external_data
+from headwater_models.identity import model_id, version_id
+from headwater_models.keys import SigningKey
+from headwater_models.limits import Limits
+from headwater_models.manifest import Manifest
+from headwater_models.signing import (
+    ModelStatement,
+    VersionStatement,
+    sign_model,
+    sign_version,
+    verify_model,
+    verify_version,
+)
+from headwater_models.weights import check_weights, decode_weights, encode_weights
+
+FIRST_SEQUENCE = 1
+"""The sequence number of the version that a publisher signs with a new model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A model with one version of its weights; treat its arrays as constant.
+
+    Parameters
+    ----------
+    manifest
+        What the model is for.
+    infer, train
+        The bytes of ``infer.onnx`` and ``train.onnx``.
+    weights
+        Name to float32 array, all arrays of the manifest; kept C-contiguous.
+    model_statement, version_statement
+        The signed statements as JSON, None where the bundle is not signed.
+    facts
+        Where it came from and how it did; outside every hash and signature.
+    manifest_json
+        The manifest's bytes as they were read, so that a later program keeps the model's name;
+        by default its canonical JSON.
+    """
+
+    manifest: Manifest
+    infer: bytes
+    train: bytes
+    weights: Arrays
+    model_statement: str | None = None
+    version_statement: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    manifest_json: bytes = b""
+
+    def __post_init__(self) -> None:
+        check_weights(self.manifest, self.weights)
+        weights = {
+            a.name: np.asarray(self.weights[a.name], order="C") for a in self.manifest.arrays
+        }
+        object.__setattr__(self, "weights", weights)
+        if not self.manifest_json:
+            object.__setattr__(self, "manifest_json", self.manifest.encode())
+        elif Manifest.decode(self.manifest_json) != self.manifest:
+            raise BundleError("manifest_json is not the JSON of the manifest beside it.")
+
+    @classmethod
+    def load(
+        cls, path: Path, *, publisher: str | None = None, limits: Limits | None = None
+    ) -> Bundle:
+        """Read a bundle from a folder or a zip, and check all that can be checked unrun.
+
+        Parameters
+        ----------
+        path
+            A folder, or a zip as :meth:`save` writes it.
+        publisher
+            The public key that must have signed the model. Without one, signatures that are
+            there must hold, but may be anyone's, and may be absent.
+        limits
+            How much is read at most.
+
+        Raises
+        ------
+        BundleError
+            When it is damaged, too large, does not fit its manifest or its signatures.
+        StorageError
+            When it cannot be read.
+        """
+        files = read_files(path, limits or Limits())
+        manifest = Manifest.decode(files["manifest.json"])
+        bundle = cls(
+            manifest=manifest,
+            manifest_json=files["manifest.json"],
+            infer=files["infer.onnx"],
+            train=files["train.onnx"],
+            weights=decode_weights(manifest, files["weights.safetensors"]),
+            model_statement=_text(files, "model.sig.json"),
+            version_statement=_text(files, "version.json"),
+            facts=_facts(files.get("facts.json")),
+        )
+        bundle.check(publisher=publisher)
+        return bundle
+
+    def save(self, path: Path, *, replace: bool = False) -> None:
+        """Write a folder, or a zip where the name ends in ``.zip``, whole or not at all.
+
+        The same bundle always gives the same bytes.
+
+        Raises
+        ------
+        BundleError
+            When the bundle is one that :meth:`load` would refuse.
+        StorageError
+            When something is there and may not be replaced, or the disk refuses.
+        """
+        self.check()
+        write_files(path, self._files(), replace=replace)
+
+    @cached_property
+    def model_id(self) -> str:
+        """The model's name: a hash of manifest and graphs."""
+        return model_id(self.manifest_json, self.infer, self.train)
+
+    @cached_property
+    def version_id(self) -> str:
+        """The version's name: a hash of the model's name and the weights."""
+        return version_id(self.manifest, self.model_id, self.weights)
+
+    def sign(self, key: SigningKey, *, delegates: Iterable[str] = (), created: int) -> Bundle:
+        """Return the bundle signed by its publisher: the model, and these weights as its first.
+
+        Parameters
+        ----------
+        key
+            The publisher's key.
+        delegates
+            Public keys that may sign further versions (a coordinator's release key).
+        created
+            UTC milliseconds.
+        """
+        model = sign_model(key, model=self.model_id, release_keys=delegates, created=created)
+        version = sign_version(
+            key,
+            kind="release",
+            model=self.model_id,
+            version=self.version_id,
+            sequence=FIRST_SEQUENCE,
+        )
+        return dataclasses.replace(self, model_statement=model, version_statement=version)
+
+    def with_version(self, weights: Arrays, statement: str | None) -> Bundle:
+        """Return the same model with other weights and the signed statement about them."""
+        return dataclasses.replace(self, weights=weights, version_statement=statement)
+
+    def verify(self, *, publisher: str | None = None) -> tuple[ModelStatement, VersionStatement]:
+        """Return the statements of a signed bundle once they are proved to be about it.
+
+        Raises
+        ------
+        BundleError
+            When one is missing, false, about something else, or of a key without the right.
+        """
+        if self.model_statement is None or self.version_statement is None:
+            missing = "model.sig.json" if self.model_statement is None else "version.json"
+            raise BundleError(
+                f"The bundle is not signed ({missing} is missing); "
+                "its publisher signs it with `headwater model sign`."
+            )
+        model = verify_model(self.model_statement, model=self.model_id, publisher=publisher)
+        version = verify_version(self.version_statement, trusted=model)
+        if version.version != self.version_id:
+            raise BundleError(
+                f"The weights are version {self.version_id[:12]}, but the signed statement is "
+                f"about {version.version[:12]}; get the bundle again."
+            )
+        return model, version
+
+    def check(self, *, publisher: str | None = None) -> None:
+        """Refuse graphs that reach outside, and signatures that do not hold.
+
+        Raises
+        ------
+        BundleError
+            As :meth:`verify`; a bundle without statements passes where no publisher is asked for.
+        """
+        refuse_external_data("infer.onnx", self.infer)
+        refuse_external_data("train.onnx", self.train)
+        if publisher or self.model_statement is not None or self.version_statement is not None:
+            self.verify(publisher=publisher)
+
+    def _files(self) -> dict[str, bytes]:
+        files = {
+            "manifest.json": self.manifest_json,
+            "infer.onnx": self.infer,
+            "train.onnx": self.train,
+            "weights.safetensors": encode_weights(self.weights),
+        }
+        if self.model_statement is not None:
+            files["model.sig.json"] = self.model_statement.encode()
+        if self.version_statement is not None:
+            files["version.json"] = self.version_statement.encode()
+        if self.facts:
+            files["facts.json"] = msgspec.json.encode(self.facts, order="deterministic")
+        return files
+
+
+def _text(files: dict[str, bytes], name: str) -> str | None:
+    try:
+        return files[name].decode() if name in files else None
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{name} is no text; get the bundle again.") from error
+
+
+def _facts(data: bytes | None) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any]) if data is not None else {}
+    except msgspec.DecodeError as error:
+        raise BundleError(f"facts.json is damaged ({error}); remove or replace it.") from error
