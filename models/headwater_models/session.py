@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -13,11 +13,27 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from headwater.errors import BundleError
 from headwater_models.arrays import Arrays
+from headwater_models.graphscan import refuse_external_data
+from headwater_models.manifest import Manifest
+
+MAX_GRAPH_BYTES = 64 * 2**20
+"""Largest graph that is opened at all."""
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.int64]
 Bound = Callable[[Floats, Times], Floats]
 """``bound(window, time) -> prediction`` with parameters fixed."""
+
+_ORT_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Batch(Protocol):
@@ -25,15 +41,59 @@ class Batch(Protocol):
 
     @property
     def window(self) -> Floats: ...  # noqa: D102
-
     @property
     def time(self) -> Times: ...  # noqa: D102
-
     @property
     def label(self) -> Floats: ...  # noqa: D102
-
     @property
     def weight(self) -> Floats: ...  # noqa: D102
+
+
+class _Graph:
+    """An open session with what it takes and gives, by name."""
+
+    def __init__(self, name: str, graph: bytes, threads: int) -> None:
+        if len(graph) > MAX_GRAPH_BYTES:
+            raise BundleError(f"{name} has {len(graph)} bytes; at most {MAX_GRAPH_BYTES} are read.")
+        refuse_external_data(name, graph)
+        self.name = name
+        with self.errors("cannot be opened"):
+            self.session = ort.InferenceSession(
+                graph, _options(threads), providers=["CPUExecutionProvider"]
+            )
+        defaulted = self.session.get_overridable_initializers()
+        taken = (*self.session.get_inputs(), *defaulted)
+        self.defaulted = {node.name for node in defaulted}
+        self.inputs = {node.name: (_dtype(node.type), node.shape) for node in taken}
+        self.outputs = {
+            node.name: (_dtype(node.type), node.shape) for node in self.session.get_outputs()
+        }
+        if "window" not in self.inputs or len(self.inputs["window"][1]) != 3:
+            raise BundleError(f"{name} has no input `window` of shape [N, T, C]; build it again.")
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Run on arrays of any dtype; ``time`` is left aside by a graph without clock."""
+        wanted = {k: v for k, v in feeds.items() if k != "time" or k in self.inputs}
+        self.refuse_other_names(wanted.keys(), self.inputs.keys())
+        with self.errors("cannot run on these arrays"):
+            typed = {k: np.asarray(v, self.inputs[k][0], order="C") for k, v in wanted.items()}
+            names = list(self.outputs)
+            return dict(zip(names, self.session.run(names, typed), strict=True))
+
+    def refuse_other_names(self, have: Set[str], want: Set[str]) -> None:
+        """Make sure that no parameter silently keeps its default, and none is for another model."""
+        if have != want:
+            raise BundleError(
+                f"{self.name} cannot run on these arrays: missing {sorted(want - have)}, "
+                f"unknown {sorted(have - want)}. Use the arrays of the same model."
+            )
+
+    @contextmanager
+    def errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except _ORT_ERRORS as error:
+            raise BundleError(f"{self.name} {what}: {error}") from error
 
 
 class Predictor:
@@ -49,13 +109,13 @@ class Predictor:
     Raises
     ------
     BundleError
-        When ONNX Runtime does not take the graph.
+        When the graph is too large, not self-contained, or refused by ONNX Runtime.
     """
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
-        self._session = open_session(graph, threads)
-        self._inputs = {node.name: _dtype(node.type) for node in self._session.get_inputs()}
-        self._dtype = self._inputs["window"]
+        self._graph = _Graph("infer.onnx", graph, threads)
+        if "prediction" not in self._graph.outputs:
+            raise BundleError("infer.onnx has no output `prediction`; build it again.")
 
     def run(self, window: Floats, time: Times, parameters: Mapping[str, Floats]) -> Floats:
         """Predict.
@@ -79,41 +139,63 @@ class Predictor:
         BundleError
             When shapes or names are not those of the graph.
         """
-        feeds = {name: np.asarray(a, self._dtype, order="C") for name, a in parameters.items()}
-        feeds["window"] = np.asarray(window, self._dtype, order="C")
-        if "time" in self._inputs:
-            feeds["time"] = np.asarray(time, np.int64, order="C")
-        with _run_errors():
-            prediction: Floats = self._session.run(["prediction"], feeds)[0]
-        return prediction
+        return self._graph.run({**parameters, "window": window, "time": time})["prediction"]
 
     def bind(self, parameters: Mapping[str, Floats]) -> Bound:
-        """Fix the parameters for many calls; they are copied once, here."""
-        feeds: dict[str, Any] = {
-            name: _ort_value(array, self._dtype) for name, array in parameters.items()
+        """Fix the parameters (they are copied) for many calls by one thread at a time."""
+        return _Binding(self._graph, parameters)
+
+
+class _Binding:
+    """Parameters and buffers that stay where they are between calls with equally many rows."""
+
+    def __init__(self, graph: _Graph, parameters: Mapping[str, Floats]) -> None:
+        graph.refuse_other_names(parameters.keys(), graph.defaulted)
+        self._graph = graph
+        self._binding = graph.session.io_binding()
+        self._parameters = {
+            name: np.array(array, graph.inputs[name][0], order="C")
+            for name, array in parameters.items()
         }
-        takes_time = "time" in self._inputs
+        for name, array in self._parameters.items():
+            self._bind(self._binding.bind_input, name, array)
+        self._lay_out(1)
 
-        def predict(window: Floats, time: Times) -> Floats:
-            with _run_errors():
-                values = {**feeds, "window": _ort_value(window, self._dtype)}
-                if takes_time:
-                    values["time"] = _ort_value(time, np.dtype(np.int64))
-                found = self._session.run_with_ort_values(["prediction"], values)
-            prediction: Floats = found[0].numpy()
-            return prediction
+    def __call__(self, window: Floats, time: Times) -> Floats:
+        if len(window) != len(self._window):
+            self._lay_out(len(window))
+        if window.shape != self._window.shape or time.shape != self._time.shape:
+            raise BundleError(
+                f"infer.onnx takes a window {list(self._window.shape)} and time "
+                f"{list(self._time.shape)}, not {list(window.shape)} and {list(time.shape)}."
+            )
+        self._window[...] = window
+        self._time[...] = time
+        with self._graph.errors("cannot run on these arrays"):
+            self._graph.session.run_with_iobinding(self._binding)
+        return self._prediction.copy()
 
-        return predict
+    def _lay_out(self, rows: int) -> None:
+        inputs, outputs = self._graph.inputs, self._graph.outputs
+        dtype, shape = inputs["window"]
+        self._window = np.empty((rows, *shape[1:]), dtype)
+        self._time = np.empty(rows, np.int64)
+        self._prediction = np.empty((rows, *outputs["prediction"][1][1:]), dtype)
+        self._bind(self._binding.bind_input, "window", self._window)
+        if "time" in inputs:
+            self._bind(self._binding.bind_input, "time", self._time)
+        self._bind(self._binding.bind_output, "prediction", self._prediction)
+
+    def _bind(self, bind: Callable[..., None], name: str, array: NDArray[Any]) -> None:
+        with self._graph.errors("cannot be bound"):
+            bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 
 class Trainer:
-    """A training graph, ready to run; parameters as of :class:`Predictor`."""
+    """A training graph, ready to run; parameters and errors as of :class:`Predictor`."""
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
-        self._session = open_session(graph, threads)
-        self._inputs = {node.name: _dtype(node.type) for node in self._session.get_inputs()}
-        self._dtype = self._inputs["window"]
-        self._outputs = [node.name for node in self._session.get_outputs()]
+        self._graph = _Graph("train.onnx", graph, threads)
 
     def step(
         self,
@@ -134,23 +216,8 @@ class Trainer:
         BundleError
             When shapes or names are not those of the graph.
         """
-        feeds: dict[str, Any] = {
-            "window": batch.window,
-            "label": batch.label,
-            "weight": batch.weight,
-            "learning_rate": learning_rate,
-            **parameters,
-            **state,
-        }
-        if "time" in self._inputs:
-            feeds["time"] = batch.time
-        with _run_errors():
-            typed = {
-                name: np.asarray(value, self._inputs.get(name, self._dtype), order="C")
-                for name, value in feeds.items()
-            }
-            results = self._session.run(self._outputs, typed)
-        new = dict(zip(self._outputs, results, strict=True))
+        rows = {name: getattr(batch, name) for name in ("window", "time", "label", "weight")}
+        new = self._graph.run({**rows, "learning_rate": learning_rate, **parameters, **state})
         return (
             {name: new[f"new.{name}"] for name in parameters},
             {name: new[f"new.{name}"] for name in state},
@@ -158,53 +225,67 @@ class Trainer:
         )
 
 
-def zero_state(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
-    """Return an optimiser's state at its start."""
-    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+def initial_state(manifest: Manifest) -> Arrays:
+    """Return the optimiser's state before its first step: zeros."""
+    return {array.name: np.zeros(array.shape, np.float32) for array in manifest.state}
 
 
-def open_session(graph: bytes, threads: int = 1) -> Any:
-    """Open an ONNX Runtime session that is quiet and modest: no spinning, no thread pools.
+def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
+    """Refuse graphs whose inputs and outputs are not those that the manifest promises.
+
+    Needs no ``onnx``; :mod:`headwater_models.graphs.inspect` looks at the operators too.
 
     Raises
     ------
     BundleError
-        When ONNX Runtime does not take the graph.
+        Naming the file, the tensor, what it is and what it should be.
     """
+    rows = {"window": f"float32 [N, {manifest.window}, {len(manifest.channels)}]"}
+    if "time" in manifest.inputs:
+        rows["time"] = "int64 [N]"
+    arrays = {a.name: f"float32 {list(a.shape)}" for a in manifest.arrays}
+    state = {a.name: f"float32 {list(a.shape)}" for a in manifest.state}
+    step = {"label": "float32 [N, 1]", "weight": "float32 [N]", "learning_rate": "float32 []"}
+    new = {f"new.{name}": kind for name, kind in (arrays | state).items()}
+    prediction = {"prediction": f"float32 [N, {manifest.outputs}]"}
+    _check_graph(_Graph("infer.onnx", infer, 1), rows | arrays, prediction)
+    inputs, outputs = rows | arrays | state | step, new | {"loss": "float32 [N]"}
+    _check_graph(_Graph("train.onnx", train, 1), inputs, outputs)
+
+
+def _check_graph(graph: _Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    for role, wanted, found in (
+        ("input", inputs, graph.inputs),
+        ("output", outputs, graph.outputs),
+    ):
+        for name in sorted(wanted.keys() | found.keys()):
+            have = _describe(*found[name]) if name in found else "missing"
+            want = wanted.get(name, "none of that name")
+            if have != want:
+                raise BundleError(
+                    f"{graph.name}: {role} `{name}` is {have}, where the manifest has {want}. "
+                    "Build the bundle again."
+                )
+
+
+def _describe(dtype: np.dtype[Any], shape: list[int | str | None]) -> str:
+    sizes = ", ".join(str(size) if isinstance(size, int) else "N" for size in shape)
+    return f"{dtype} [{sizes}]"
+
+
+def _options(threads: int) -> Any:
+    """Quiet and modest: no pools of idle or spinning threads."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except _ORT_ERRORS as error:
-        raise BundleError(f"ONNX Runtime does not take the graph: {error}.") from error
-
-
-_ORT_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
-
-
-@contextmanager
-def _run_errors() -> Iterator[None]:
-    try:
-        yield
-    except (*_ORT_ERRORS, ValueError) as error:
-        raise BundleError(f"The graph cannot run on these arrays: {error}") from error
-
-
-def _ort_value(array: NDArray[Any], dtype: np.dtype[Any]) -> Any:
-    return ort.OrtValue.ortvalue_from_numpy(np.asarray(array, dtype, order="C"))
+    return options
 
 
 def _dtype(kind: str) -> np.dtype[Any]:
+    """Read ONNX Runtime's name of a dtype, such as ``tensor(float)``."""
     names = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64"}
-    return np.dtype(names.get(kind, "float32"))
+    if kind not in names:
+        raise BundleError(f"A graph takes or gives {kind}; only float32 and int64 are supported.")
+    return np.dtype(names[kind])
