@@ -144,7 +144,10 @@ class Bundle:
         return version_id(self.manifest, self.model_id, self.weights)
 
     def sign(self, key: SigningKey, *, delegates: Iterable[str] = (), created: int) -> Bundle:
-        """Return the bundle signed by its publisher: the model, and these weights as its first.
+        """Return the bundle signed by its publisher: the model, and these weights as a version.
+
+        A version statement that is there already stays, where its key may still speak for the
+        model; else the publisher signs the weights as the next release.
 
         Parameters
         ----------
@@ -154,16 +157,25 @@ class Bundle:
             Public keys that may sign further versions (a coordinator's release key).
         created
             UTC milliseconds.
+
+        Raises
+        ------
+        BundleError
+            When a statement is there already that does not hold.
         """
         model = sign_model(key, model=self.model_id, release_keys=delegates, created=created)
-        version = sign_version(
+        previous = self.verify()[1] if self.version_statement is not None else None
+        signed = dataclasses.replace(self, model_statement=model)
+        if previous is not None and previous.key in verify_model(model).signers:
+            return signed
+        statement = sign_version(
             key,
             kind="release",
             model=self.model_id,
             version=self.version_id,
-            sequence=FIRST_SEQUENCE,
+            sequence=previous.sequence + 1 if previous else FIRST_SEQUENCE,
         )
-        return dataclasses.replace(self, model_statement=model, version_statement=version)
+        return dataclasses.replace(signed, version_statement=statement)
 
     def with_version(self, weights: Arrays, statement: str | None) -> Bundle:
         """Return the same model with other weights and the signed statement about them."""

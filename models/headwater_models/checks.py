@@ -1,0 +1,153 @@
+"""What every bundle must keep when it is run: laws, each with a sentence for its breach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import BundleError
+from headwater_models.arrays import Arrays
+from headwater_models.bundle import Bundle
+from headwater_models.manifest import Manifest
+from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
+
+ROWS = 8
+"""Windows of each kind that a model is tried on."""
+
+_NOON = 1_700_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenBatch:
+    """Rows to try a training step on; see :class:`.session.Batch`."""
+
+    window: NDArray[np.float32]
+    time: NDArray[np.int64]
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
+    """Run a bundle's graphs on made-up windows and yield the name of each law as it is kept.
+
+    Parameters
+    ----------
+    rng
+        For windows spread over what the sensors can report.
+
+    Raises
+    ------
+    BundleError
+        For the first law that is broken.
+    """
+    check_graphs(bundle.manifest, bundle.infer, bundle.train)
+    yield "inputs and outputs of both graphs are those of the manifest"
+    predictor = Predictor(bundle.infer)
+    windows = golden_windows(bundle.manifest, rng)
+    for name, window in windows.items():
+        _check_prediction(bundle, predictor, name, window)
+        yield f"predictions are finite on {name}"
+    _check_rows_are_apart(bundle, predictor, windows)
+    yield "a window's prediction does not depend on those beside it"
+    trainer = Trainer(bundle.train)
+    _check_step(bundle, trainer, windows["random windows"], rng)
+    yield "a training step is finite"
+    _check_still(bundle, trainer, windows["random windows"], rng)
+    yield "rows of weight 0 leave every parameter as it was"
+
+
+def golden_windows(manifest: Manifest, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """Return windows float32 ``[N, T, C]`` that every model must predict on, by their kind."""
+    shape = (ROWS, manifest.window, len(manifest.channels))
+    low = np.array([channel.minimum for channel in manifest.channels])
+    high = np.array([channel.maximum for channel in manifest.channels])
+    spread = (low + rng.random(shape) * (high - low)).astype(np.float32)
+    gappy = np.where(rng.random(shape) < 0.3, np.float32(np.nan), spread)
+    return {
+        "zeros": np.zeros(shape, np.float32),
+        "windows without a value": np.full(shape, np.nan, np.float32),
+        "random windows": spread,
+        "random windows with gaps": gappy,
+    }
+
+
+def _predict(
+    bundle: Bundle, predictor: Predictor, window: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    return predictor.run(window, _times(len(window)), bundle.weights)
+
+
+def _check_prediction(
+    bundle: Bundle, predictor: Predictor, name: str, window: NDArray[np.float32]
+) -> None:
+    prediction = _predict(bundle, predictor, window)
+    if prediction.shape != (ROWS, bundle.manifest.outputs):
+        raise BundleError(
+            f"infer.onnx: the prediction on {name} has shape {list(prediction.shape)} instead of "
+            f"{[ROWS, bundle.manifest.outputs]}."
+        )
+    if not np.isfinite(prediction).all():
+        raise BundleError(f"infer.onnx: the prediction on {name} is not finite.")
+    if bundle.manifest.task == "classification":
+        sums = prediction.sum(axis=1)
+        if (prediction < 0).any() or not np.allclose(sums, 1, atol=1e-4):
+            raise BundleError(f"infer.onnx: the probabilities on {name} do not add up to 1.")
+
+
+def _check_rows_are_apart(
+    bundle: Bundle, predictor: Predictor, windows: dict[str, NDArray[np.float32]]
+) -> None:
+    mixed = np.concatenate([window[:2] for window in windows.values()])
+    together = _predict(bundle, predictor, mixed)
+    alone = np.concatenate([_predict(bundle, predictor, row[np.newaxis]) for row in mixed])
+    if not np.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(np.abs(together).max() + 1)):
+        raise BundleError("infer.onnx: a window's prediction changes with the windows beside it.")
+
+
+def _check_step(
+    bundle: Bundle, trainer: Trainer, window: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    parameters, state, losses = _step(bundle, trainer, window, np.ones(ROWS, np.float32), rng)
+    for name, value in {**parameters, **state, "loss": losses}.items():
+        if not np.isfinite(value).all():
+            raise BundleError(f"train.onnx: {name} is not finite after one step.")
+    if losses.shape != (ROWS,):
+        raise BundleError(f"train.onnx: loss has shape {list(losses.shape)}, not one per row.")
+
+
+def _check_still(
+    bundle: Bundle, trainer: Trainer, window: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    parameters, state, _ = _step(bundle, trainer, window, np.zeros(ROWS, np.float32), rng)
+    before = bundle.weights | initial_state(bundle.manifest)
+    for name, value in {**parameters, **state}.items():
+        if value.tobytes() != before[name].tobytes():
+            raise BundleError(f"train.onnx: rows of weight 0 change {name}.")
+
+
+def _step(
+    bundle: Bundle,
+    trainer: Trainer,
+    window: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> tuple[Arrays, Arrays, NDArray[np.float32]]:
+    batch = GoldenBatch(window, _times(ROWS), _labels(bundle.manifest, rng), weight)
+    rate = bundle.manifest.optimiser.learning_rate
+    return trainer.step(batch, bundle.weights, initial_state(bundle.manifest), rate)
+
+
+def _labels(manifest: Manifest, rng: np.random.Generator) -> NDArray[np.float32]:
+    if manifest.task == "classification":
+        return rng.integers(0, manifest.outputs, (ROWS, 1)).astype(np.float32)
+    if manifest.task == "forecast":
+        channel = manifest.channels[manifest.target_index]
+        return rng.uniform(channel.minimum, channel.maximum, (ROWS, 1)).astype(np.float32)
+    return rng.normal(size=(ROWS, 1)).astype(np.float32)
+
+
+def _times(rows: int) -> NDArray[np.int64]:
+    return np.full(rows, _NOON, np.int64)
