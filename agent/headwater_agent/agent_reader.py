@@ -1,0 +1,249 @@
+"""``agent.db`` as it is read: by the agent at start, by the trainer, by ``status``."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlite_utils import Database
+
+from headwater.errors import StorageError
+from headwater_agent.events import Batch, Example, Floats, Prediction, Row
+from headwater_agent.learner import MAX_WAITING
+from headwater_agent.pipeline import Saved
+from headwater_agent.store import Note, Update, kept_rows, rebuild_windows
+from headwater_models.manifest import Manifest
+
+BUSY_S = 10.0
+"""Seconds that a statement waits for another process's lock."""
+
+_REMEDIES = (
+    ("disk is full", "the disk is full; free some space"),
+    ("malformed", "it is damaged; move it away to start again, or put a copy back"),
+    ("not a database", "it is damaged; move it away to start again, or put a copy back"),
+    ("readonly", "it cannot be written; check its owner and that the disk is not read-only"),
+    ("unable to open", "it cannot be opened; check that the folder exists and is yours"),
+    ("locked", "another program holds it; stop that program"),
+    ("no such table", "it holds no agent's data yet; start the agent once"),
+)
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into a sentence with a remedy."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        remedy = next((r for sign, r in _REMEDIES if sign in text), "check the disk")
+        raise StorageError(f"{path}: {remedy} ({text}).") from error
+
+
+class AgentReader:
+    """Read an agent's database beside the running agent; nothing is ever written.
+
+    Parameters
+    ----------
+    path
+        The database.
+    manifest
+        The model whose rows and examples it holds.
+
+    Raises
+    ------
+    StorageError
+        When there is no such database, or it cannot be read.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        if not path.exists():
+            raise StorageError(f"{path} does not exist; start the agent once.")
+        with guarded(path):
+            self._open(path, manifest, f"file:{quoted(path)}?mode=ro")
+
+    def _open(self, path: Path, manifest: Manifest, uri: str) -> None:
+        self._path = path
+        self._manifest = manifest
+        self._connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("PRAGMA busy_timeout = 10000")
+
+    def load(self) -> Saved:
+        """Return what the pipeline needs to go on; see :meth:`headwater_agent.store.Store.load`."""
+        with guarded(self._path):
+            found = self._one("SELECT state, learned_through FROM checkpoint WHERE id = 1")
+            state, through = found or (None, 0)
+            progress = self._connection.execute(
+                "SELECT name, progress FROM streams WHERE progress IS NOT NULL ORDER BY id"
+            )
+            (sequence,) = self._one("SELECT coalesce(max(sequence), 0) FROM examples") or (0,)
+            return Saved(
+                checkpoint=state,
+                progress=progress.fetchall(),
+                rows=list(self._newest_rows()),
+                waiting=list(self._waiting()),
+                examples=self.read_examples(after=through, newest=MAX_WAITING),
+                sequence=sequence,
+            )
+
+    def read_examples(self, *, after: int, newest: int) -> list[Example]:
+        """Return examples to learn from, later than a sequence number, oldest first."""
+        with guarded(self._path):
+            found = self._connection.execute(
+                "SELECT e.stream, time, label, sequence, name FROM examples e JOIN streams s"
+                " ON s.id = e.stream WHERE reserved = 0 AND sequence > ?"
+                " ORDER BY sequence DESC LIMIT ?",
+                (after, newest),
+            ).fetchall()[::-1]
+            windows, whole = self._windows(found)
+        kept = [row for row, there in zip(found, whole, strict=True) if there]
+        return [
+            Example(sequence, name, time, window, np.array([label], np.float32), False)
+            for (_, time, label, sequence, name), window in zip(kept, windows, strict=True)
+        ]
+
+    def examples(self, *, reserved: bool, newest: int) -> Batch:
+        """Return the newest examples; see :meth:`headwater_agent.store.Store.examples`."""
+        with guarded(self._path):
+            found = self._connection.execute(
+                "SELECT stream, time, label FROM examples WHERE reserved = ?"
+                " ORDER BY sequence DESC LIMIT ?",
+                (int(reserved), newest),
+            ).fetchall()[::-1]
+            windows, whole = self._windows(found)
+        times = np.array([time for _, time, _ in found], np.int64)
+        labels = np.array([label for _, _, label in found], np.float32)
+        return Batch(
+            window=windows,
+            time=times[whole],
+            label=labels[whole].reshape(-1, 1),
+            weight=np.ones(int(whole.sum()), np.float32),
+        )
+
+    def update(self, task: str) -> Update | None:
+        """Return the update begun for a task, if there is one."""
+        with guarded(self._path):
+            found = self._one(
+                "SELECT sequence, task, base, learned_through, taken_ms, state FROM updates"
+                " WHERE task = ? ORDER BY sequence DESC LIMIT 1",
+                (task,),
+            )
+        return Update(*found) if found else None
+
+    def last_update(self) -> int:
+        """Return the highest sequence of any update begun; 0: none."""
+        with guarded(self._path):
+            (sequence,) = self._one("SELECT coalesce(max(sequence), 0) FROM updates") or (0,)
+        return int(sequence)
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters that outlive a restart."""
+        return {row["name"]: row["value"] for row in self._query("SELECT * FROM counters")}
+
+    def notes(self, newest: int) -> list[Note]:
+        """Return the newest notes, newest first."""
+        sql = "SELECT time, kind, detail FROM events ORDER BY id DESC LIMIT ?"
+        return [Note(**row) for row in self._query(sql, (newest,))]
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return for each stream its ``name``, ``rows``, ``examples`` and ``newest`` slot."""
+        return self._query(
+            "SELECT name, (SELECT count(*) FROM rows WHERE stream = s.id) AS rows,"
+            " (SELECT count(*) FROM examples WHERE stream = s.id) AS examples,"
+            " (SELECT max(slot) FROM rows WHERE stream = s.id) AS newest"
+            " FROM streams s ORDER BY name"
+        )
+
+    def scored(self, newest: int) -> tuple[NDArray[np.float64], Floats, str]:
+        """Return labels ``[N]``, predictions ``[N, 3, K]`` and the newest version's name.
+
+        The three are baseline, released and personal, of the newest scored predictions.
+        """
+        with guarded(self._path):
+            found = self._connection.execute(
+                "SELECT label, baseline, released, personal FROM predictions"
+                " WHERE label IS NOT NULL ORDER BY number DESC LIMIT ?",
+                (newest,),
+            ).fetchall()
+            last = self._one("SELECT version FROM predictions ORDER BY number DESC LIMIT 1")
+        labels = np.array([label for label, *_ in found], np.float64)
+        raw = b"".join(blob for _, *blobs in found for blob in blobs)
+        made = np.frombuffer(raw, "<f4").reshape(len(found), 3, self._manifest.outputs)
+        return labels, made, last[0] if last else ""
+
+    def close(self) -> None:
+        """Close the connection; a second call is fine."""
+        self._connection.close()
+
+    def _query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+        with guarded(self._path):
+            return list(Database(self._connection, execute_plugins=False).query(sql, parameters))
+
+    def _one(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
+        return found
+
+    def _windows(self, found: Sequence[tuple[Any, ...]]) -> tuple[Floats, NDArray[np.bool_]]:
+        times = np.array([row[1] for row in found], np.int64)
+        return rebuild_windows(self._manifest, [row[0] for row in found], times, self._rows_between)
+
+    def _rows_between(self, stream: int, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
+        found = self._connection.execute(
+            "SELECT slot, cells FROM rows WHERE stream = ? AND slot BETWEEN ? AND ? ORDER BY slot",
+            (stream, first, last),
+        ).fetchall()
+        slots = np.array([slot for slot, _ in found], np.int64)
+        return slots, self._cells(b"".join(cells for _, cells in found), len(found))
+
+    def _cells(self, raw: bytes, count: int) -> Floats:
+        width = len(self._manifest.channels)
+        if len(raw) != 4 * width * count:
+            raise StorageError(
+                f"{self._path} holds rows of another model; give this model a state folder of its "
+                "own, or move the database away to start again."
+            )
+        return np.frombuffer(raw, "<f4").reshape(count, width)
+
+    def _newest_rows(self) -> Iterator[Row]:
+        found = self._connection.execute(
+            "SELECT name, slot, cells FROM streams s JOIN rows r ON r.stream = s.id"
+            " WHERE slot > (SELECT max(slot) FROM rows WHERE stream = s.id) - ?"
+            " ORDER BY s.id, slot",
+            (kept_rows(self._manifest),),
+        )
+        unseen = np.zeros(len(self._manifest.channels), np.bool_)
+        for name, slot, cells in found:
+            yield Row(name, slot, self._cells(cells, 1)[0].copy(), unseen)
+
+    def _waiting(self) -> Iterator[Prediction]:
+        found = self._connection.execute(
+            "SELECT p.id, name, time, version, released, personal, baseline, quality, received"
+            " FROM streams s JOIN predictions p ON p.stream = s.id"
+            " WHERE label IS NULL AND time + ? >"
+            " coalesce((SELECT max(slot) FROM rows WHERE stream = s.id), 0) * ?"
+            " ORDER BY number",
+            (int(self._manifest.horizon), int(self._manifest.grid.period)),
+        )
+        for key, name, time, version, released, personal, baseline, quality, received in found:
+            yield Prediction(
+                id=key,
+                stream=name,
+                time=time,
+                version=version,
+                released=np.frombuffer(released, "<f4"),
+                personal=np.frombuffer(personal, "<f4"),
+                baseline=np.frombuffer(baseline, "<f4"),
+                quality=quality,
+                received=received,
+            )
+
+
+def quoted(path: Path) -> str:
+    """Write a path so that SQLite's URI parser reads it as it is."""
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

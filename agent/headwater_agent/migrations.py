@@ -1,0 +1,101 @@
+"""The layout of ``agent.db`` as an append-only list of steps, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from headwater.errors import StorageError
+
+Migration = Callable[[Database], None]
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], path: Path) -> None:
+    """Bring a database to the newest layout; ``user_version`` counts the steps taken.
+
+    Parameters
+    ----------
+    connection
+        In autocommit mode (``isolation_level=None``).
+    migrations
+        All steps there ever were, oldest first.
+    path
+        For the error's sentence.
+
+    Raises
+    ------
+    StorageError
+        When the database was written by a newer program.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise StorageError(
+            f"{path} has layout {version}, this program knows up to {len(migrations)}; "
+            "update headwater, or go back to the program that wrote it."
+        )
+    database = Database(connection, execute_plugins=False)
+    for step in range(version, len(migrations)):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            migrations[step](database)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def _first_layout(db: Database) -> None:
+    db.table("streams").create(
+        {"id": int, "name": str, "progress": bytes}, pk="id", not_null={"name"}
+    ).create_index(["name"], unique=True)
+    db.table("rows").create(
+        {"stream": int, "slot": int, "cells": bytes},
+        pk=("stream", "slot"),
+        not_null={"stream", "slot", "cells"},
+    )
+    db.table("examples").create(
+        {"sequence": int, "stream": int, "time": int, "label": float, "reserved": int},
+        pk="sequence",
+        not_null={"stream", "time", "label", "reserved"},
+    ).create_index(["reserved", "sequence"])
+    db.table("predictions").create(
+        {
+            "number": int,
+            "id": str,
+            "stream": int,
+            "time": int,
+            "version": str,
+            "released": bytes,
+            "personal": bytes,
+            "baseline": bytes,
+            "quality": str,
+            "received": int,
+            "label": float,
+        },
+        pk="number",
+        not_null={"id", "stream", "time", "version"},
+    ).create_index(["id"], unique=True).create_index(["stream", "time"])
+    db.table("checkpoint").create(
+        {"id": int, "state": bytes, "learned_through": int}, pk="id", not_null={"state"}
+    )
+    db.table("updates").create(
+        {
+            "sequence": int,
+            "task": str,
+            "base": str,
+            "learned_through": int,
+            "taken_ms": int,
+            "state": str,
+        },
+        pk="sequence",
+    ).create_index(["task"])
+    db.table("events").create({"id": int, "time": int, "kind": str, "detail": str}, pk="id")
+    db.table("counters").create({"name": str, "value": int}, pk="name", not_null={"value"})
+
+
+AGENT: tuple[Migration, ...] = (_first_layout,)
+"""The steps of ``agent.db``."""

@@ -1,0 +1,203 @@
+"""``agent.db`` as it is written: by one agent, in groups, with everything in it bounded."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.errors import StorageError
+from headwater_agent import events
+from headwater_agent.agent_reader import AgentReader, guarded, quoted
+from headwater_agent.events import Floats, Prediction
+from headwater_agent.migrations import AGENT, migrate
+from headwater_agent.settings import StoreSettings
+from headwater_agent.store import Count, Entry, Note, Update, kept_rows
+from headwater_models.manifest import Manifest
+
+_PRUNE = {
+    "rows": (
+        "DELETE FROM rows WHERE rowid <= (SELECT max(rowid) FROM rows) - :limit AND slot <="
+        " (SELECT max(slot) FROM rows n WHERE n.stream = rows.stream) - :keep"
+    ),
+    "examples": (
+        "DELETE FROM examples WHERE sequence <= (SELECT max(sequence) FROM examples) - :limit"
+    ),
+    "predictions": (
+        "DELETE FROM predictions WHERE number <= (SELECT max(number) FROM predictions) - :limit"
+    ),
+}
+"""How each bounded table loses its oldest; the newest rows of each stream are spared."""
+
+_MAX_HISTORY = (
+    "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 10000",
+    "DELETE FROM updates WHERE sequence <= (SELECT max(sequence) FROM updates) - 10000",
+)
+
+
+class SqliteStore(AgentReader):
+    """The store on disk, and its only writer: a second one is refused.
+
+    Parameters
+    ----------
+    path
+        The database; its folder is made if need be.
+    manifest
+        The model whose rows and examples it holds.
+    settings
+        Durability and limits.
+
+    Raises
+    ------
+    StorageError
+        When the database is damaged, newer than this program, or held by another agent.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._lock = _lock(path)
+        with ExitStack() as undo, guarded(path):
+            undo.callback(self._lock.close)
+            self._open(path, manifest, f"file:{quoted(path)}")
+            undo.callback(self._connection.close)
+            self._streams = self._prepare()
+            undo.pop_all()
+        self._written = dict.fromkeys(_PRUNE, 0)
+
+    def write(self, group: Sequence[Entry]) -> None:
+        """Make a group durable; see :meth:`headwater_agent.store.Store.write`."""
+        known = dict(self._streams)
+        with guarded(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for entry in group:
+                    self._write(entry)
+                self._prune()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._streams = known
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the database and give up the lock; a second call is fine."""
+        super().close()
+        self._lock.close()
+
+    def _prepare(self) -> dict[str, int]:
+        """Set the durability, bring the layout up to date and return the known streams."""
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        level = "FULL" if self._settings.durability == "power" else "NORMAL"
+        self._connection.execute(f"PRAGMA synchronous = {level}")
+        migrate(self._connection, AGENT, self._path)
+        return dict(self._connection.execute("SELECT name, id FROM streams").fetchall())
+
+    def _write(self, entry: Entry) -> None:
+        run = self._connection.execute
+        match entry:
+            case events.Store():
+                self._write_batch(entry)
+            case events.Checkpoint(state, learned_through):
+                run("REPLACE INTO checkpoint VALUES (1, ?, ?)", (state, learned_through))
+            case Update(sequence, task, base, through, taken, state):
+                values = (sequence, task, base, through, taken, state)
+                run("REPLACE INTO updates VALUES (?, ?, ?, ?, ?, ?)", values)
+            case Note(time, kind, detail):
+                run(
+                    "INSERT INTO events (time, kind, detail) VALUES (?, ?, ?)", (time, kind, detail)
+                )
+            case Count(added):
+                for name, value in added.items():
+                    self._count(name, value)
+
+    def _write_batch(self, batch: events.Store) -> None:
+        run_all = self._connection.executemany
+        run_all(
+            "REPLACE INTO rows VALUES (?, ?, ?)",
+            ((self._stream(r.stream), r.slot, _blob(r.values)) for r in batch.rows),
+        )
+        run_all(
+            "INSERT INTO predictions (id, stream, time, version, released, personal, baseline,"
+            " quality, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            (self._prediction(p) for p in batch.predictions),
+        )
+        run_all(
+            "UPDATE predictions SET label = ? WHERE id = ?",
+            ((score.label, score.prediction) for score in batch.scores),
+        )
+        run_all(
+            "REPLACE INTO examples VALUES (?, ?, ?, ?, ?)",
+            (
+                (e.sequence, self._stream(e.stream), e.time, float(e.label[0]), int(e.reserved))
+                for e in batch.examples
+            ),
+        )
+        run_all(
+            "UPDATE streams SET progress = ? WHERE id = ?",
+            ((progress, self._stream(name)) for name, progress in batch.progress),
+        )
+        self._written["rows"] += len(batch.rows)
+        self._written["examples"] += len(batch.examples)
+        self._written["predictions"] += len(batch.predictions)
+
+    def _prediction(self, p: Prediction) -> tuple[Any, ...]:
+        made = (_blob(p.released), _blob(p.personal), _blob(p.baseline))
+        return (p.id, self._stream(p.stream), p.time, p.version, *made, p.quality, p.received)
+
+    def _stream(self, name: str) -> int:
+        found = self._streams.get(name)
+        if found is None:
+            made = self._connection.execute("INSERT INTO streams (name) VALUES (?)", (name,))
+            found = self._streams[name] = int(made.lastrowid or 0)
+        return found
+
+    def _count(self, name: str, value: int) -> None:
+        self._connection.execute(
+            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name)"
+            " DO UPDATE SET value = value + excluded.value",
+            (name, value),
+        )
+
+    def _prune(self) -> None:
+        """Drop what is over a limit, once as much as a hundredth of the limit was written."""
+        keep = kept_rows(self._manifest)
+        for table, statement in _PRUNE.items():
+            limit = getattr(self._settings, table)
+            if self._written[table] <= limit // 100:
+                continue
+            self._written[table] = 0
+            dropped = self._connection.execute(statement, {"limit": limit, "keep": keep}).rowcount
+            if dropped:
+                self._count(f"{table}-dropped", dropped)
+        for statement in _MAX_HISTORY:
+            self._connection.execute(statement)
+
+
+def _blob(values: Floats) -> bytes:
+    return np.ascontiguousarray(values, "<f4").tobytes()
+
+
+def _lock(path: Path) -> Any:
+    """Hold the folder for one agent; the lock dies with the process."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600), "w")
+    except OSError as error:
+        raise StorageError(
+            f"{path.parent} cannot be used: {error.strerror}; check that it is yours."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StorageError(
+            f"{path} is in use by another agent; stop it, or give this one a state folder of its "
+            "own."
+        ) from error
+    return lock

@@ -1,0 +1,287 @@
+"""What the agent remembers: the seam, what can be written, and a store that lives in memory."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent import events
+from headwater_agent.events import Batch, Example, Floats, Prediction, Row
+from headwater_agent.learner import MAX_WAITING
+from headwater_agent.pipeline import Saved
+from headwater_agent.settings import StoreSettings
+from headwater_models.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An update for the fleet that was begun: its number, task, base, and how far it reaches."""
+
+    sequence: int
+    task: str
+    base: str
+    learned_through: int
+    taken_ms: int
+    state: Literal["training", "finished", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something an owner wants to read later: a release, a reset, a refusal."""
+
+    time: int
+    kind: Literal["start", "stop", "release", "rollback", "reset", "refusal"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Additions to counters that outlive a restart."""
+
+    added: Mapping[str, int]
+
+
+Entry = events.Store | events.Checkpoint | Update | Note | Count
+
+
+class Store(Protocol):
+    """The memory of one model on one device. One writer; rows and examples are bounded.
+
+    The laws, each with a test of its name: a group is there whole or not at all; a prediction
+    written again changes nothing; an example comes back with the window it was made of, and not
+    at all once a row of it was dropped; what is over a limit is dropped oldest first and counted.
+    """
+
+    def write(self, group: Sequence[Entry]) -> None:
+        """Make a group durable in one transaction.
+
+        Raises
+        ------
+        StorageError
+            When the disk or the database is at fault; nothing of the group is kept then.
+        """
+
+    def load(self) -> Saved:
+        """Return what the pipeline needs to go on after a restart."""
+
+    def examples(self, *, reserved: bool, newest: int) -> Batch:
+        """Return the newest examples of one kind, oldest first, with windows rebuilt from rows.
+
+        Their weights are 1. Embargoed windows were never stored.
+        """
+
+    def close(self) -> None:
+        """Give the files back; a second call is fine."""
+
+
+def cut_windows(
+    slots: NDArray[np.int64], cells: Floats, ends: NDArray[np.int64], length: int
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Cut the windows that end at given slots out of the rows of one stream.
+
+    Parameters
+    ----------
+    slots
+        int64 ``[R]``, ascending.
+    cells
+        float32 ``[R, C]``.
+    ends
+        int64 ``[N]``: the slot of each window's last row.
+    length
+        Rows of a window T.
+
+    Returns
+    -------
+    windows
+        float32 ``[M, T, C]`` of those windows whose rows are all there.
+    whole
+        bool ``[N]``: which those are.
+    """
+    if not len(slots):
+        return np.zeros((0, length, cells.shape[1]), np.float32), np.zeros(len(ends), np.bool_)
+    last = np.minimum(np.searchsorted(slots, ends), len(slots) - 1)
+    first = last - (length - 1)
+    reaches = slots[np.maximum(first, 0)] == ends - (length - 1)
+    whole = (slots[last] == ends) & (first >= 0) & reaches
+    return cells[first[whole, None] + np.arange(length)], whole
+
+
+def rebuild_windows(
+    manifest: Manifest,
+    streams: Sequence[Hashable],
+    times: NDArray[np.int64],
+    rows_between: Callable[[Any, int, int], tuple[NDArray[np.int64], Floats]],
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Rebuild the windows of examples of many streams.
+
+    Parameters
+    ----------
+    manifest
+        Period, window and channels.
+    streams, times
+        Stream and time of the last row of each example, both of length N.
+    rows_between
+        Gives slots int64 ``[R]``, ascending, and cells float32 ``[R, C]`` of a stream from one
+        slot to another, both included.
+
+    Returns
+    -------
+    windows
+        float32 ``[M, T, C]`` of the examples whose rows are all there, in their order.
+    whole
+        bool ``[N]``: which those are.
+    """
+    length = manifest.window
+    ends = times // int(manifest.grid.period)
+    windows = np.empty((len(times), length, len(manifest.channels)), np.float32)
+    whole = np.zeros(len(times), np.bool_)
+    places: dict[Hashable, list[int]] = {}
+    for place, stream in enumerate(streams):
+        places.setdefault(stream, []).append(place)
+    for stream, found in places.items():
+        own = ends[found]
+        slots, cells = rows_between(stream, int(own.min()) - length + 1, int(own.max()))
+        cut, there = cut_windows(slots, cells, own, length)
+        index = np.array(found)
+        windows[index[there]] = cut
+        whole[index] = there
+    return windows[whole], whole
+
+
+class MemoryStore:
+    """A store without a disk, for tests and for simulated devices.
+
+    Parameters
+    ----------
+    manifest
+        Grid, window and horizon.
+    settings
+        The limits; durability means nothing here.
+    """
+
+    def __init__(self, manifest: Manifest, settings: StoreSettings) -> None:
+        self.updates: dict[int, Update] = {}
+        self.notes: list[Note] = []
+        self.counters: Counter[str] = Counter()
+        self._manifest = manifest
+        self._settings = settings
+        self._rows: dict[str, dict[int, Floats]] = {}
+        self._order: deque[tuple[str, int]] = deque()
+        self._examples: deque[Example] = deque()
+        self._predictions: dict[str, tuple[Prediction, float | None]] = {}
+        self._progress: dict[str, bytes] = {}
+        self._checkpoint: events.Checkpoint | None = None
+
+    def write(self, group: Sequence[Entry]) -> None:
+        """Keep a group; see :meth:`Store.write`."""
+        for entry in group:
+            match entry:
+                case events.Store():
+                    self._keep(entry)
+                case events.Checkpoint():
+                    self._checkpoint = entry
+                case Update():
+                    self.updates[entry.sequence] = entry
+                case Note():
+                    self.notes.append(entry)
+                case Count(added):
+                    self.counters.update(added)
+        self._prune()
+
+    def load(self) -> Saved:
+        """Return what the pipeline needs; see :meth:`Store.load`."""
+        keep = kept_rows(self._manifest)
+        newest = {name: next(reversed(rows)) for name, rows in self._rows.items()}
+        through = self._checkpoint.learned_through if self._checkpoint else 0
+        unlearned = [e for e in self._examples if e.sequence > through and not e.reserved]
+        return Saved(
+            checkpoint=self._checkpoint.state if self._checkpoint else None,
+            progress=list(self._progress.items()),
+            rows=[
+                Row(name, slot, values, np.zeros(len(values), np.bool_))
+                for name, rows in self._rows.items()
+                for slot, values in rows.items()
+                if slot > newest[name] - keep
+            ],
+            waiting=[p for p, label in self._predictions.values() if self._waits(p, label, newest)],
+            examples=self._with_windows(unlearned[-MAX_WAITING:]),
+            sequence=max((e.sequence for e in self._examples), default=0),
+        )
+
+    def examples(self, *, reserved: bool, newest: int) -> Batch:
+        """Return the newest examples of one kind; see :meth:`Store.examples`."""
+        kind = [e for e in self._examples if e.reserved == reserved]
+        chosen = self._with_windows(kind[-newest:])
+        shape = (len(chosen), self._manifest.window, len(self._manifest.channels))
+        return Batch(
+            window=np.array([e.window for e in chosen], np.float32).reshape(shape),
+            time=np.array([e.time for e in chosen], np.int64),
+            label=np.array([e.label for e in chosen], np.float32).reshape(-1, 1),
+            weight=np.ones(len(chosen), np.float32),
+        )
+
+    def close(self) -> None:
+        """Do nothing; the memory stays readable."""
+
+    def _keep(self, entry: events.Store) -> None:
+        for row in entry.rows:
+            self._rows.setdefault(row.stream, {})[row.slot] = row.values
+            self._order.append((row.stream, row.slot))
+        for prediction in entry.predictions:
+            self._predictions.setdefault(prediction.id, (prediction, None))
+        for score in entry.scores:
+            if score.prediction in self._predictions:
+                prediction, _ = self._predictions[score.prediction]
+                self._predictions[score.prediction] = (prediction, score.label)
+        self._examples.extend(replace(e, window=_NO_WINDOW) for e in entry.examples)
+        self._progress.update(entry.progress)
+
+    def _prune(self) -> None:
+        while len(self._order) > self._settings.rows:
+            name, slot = self._order.popleft()
+            if slot > next(reversed(self._rows[name])) - kept_rows(self._manifest):
+                self._order.append((name, slot))
+                break
+            del self._rows[name][slot]
+            self.counters["rows-dropped"] += 1
+        while len(self._examples) > self._settings.examples:
+            self._examples.popleft()
+            self.counters["examples-dropped"] += 1
+        while len(self._predictions) > self._settings.predictions:
+            del self._predictions[next(iter(self._predictions))]
+            self.counters["predictions-dropped"] += 1
+
+    def _waits(self, p: Prediction, label: float | None, newest: Mapping[str, int]) -> bool:
+        reach = p.time + self._manifest.horizon
+        return label is None and reach > newest.get(p.stream, 0) * self._manifest.grid.period
+
+    def _with_windows(self, found: Sequence[Example]) -> list[Example]:
+        windows, whole = rebuild_windows(
+            self._manifest,
+            [example.stream for example in found],
+            np.array([example.time for example in found], np.int64),
+            self._rows_between,
+        )
+        kept = [example for example, there in zip(found, whole, strict=True) if there]
+        return [replace(e, window=window) for e, window in zip(kept, windows, strict=True)]
+
+    def _rows_between(self, stream: str, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
+        rows = self._rows.get(stream, {})
+        slots = [slot for slot in rows if first <= slot <= last]
+        shape = (len(slots), len(self._manifest.channels))
+        cells = np.array([rows[slot] for slot in slots], np.float32).reshape(shape)
+        return np.array(slots, np.int64), cells
+
+
+_NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
+"""Stands in a stored example: its window is rebuilt from the rows."""
+
+
+def kept_rows(manifest: Manifest) -> int:
+    """Return how many newest rows of each stream are never dropped: window and horizon."""
+    return manifest.window + manifest.horizon // manifest.grid.period

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent import events
+from headwater_agent.events import Prediction
+from headwater_agent.settings import StoreSettings
+from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.store import Count, MemoryStore, Note, Store, Update, cut_windows
+from tests.agent.making import example, prediction, row, rows, small_manifest
+
+Make = Callable[..., Store]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Make stores of one kind; all are closed."""
+    made: list[Store] = []
+
+    def build(**limits: int) -> Store:
+        settings = StoreSettings(**{"rows": 10_000, "examples": 1_000, **limits})  # type: ignore[arg-type]
+        store: Store = (
+            MemoryStore(small_manifest(), settings)
+            if request.param == "memory"
+            else SqliteStore(tmp_path / "agent" / "agent.db", small_manifest(), settings)
+        )
+        made.append(store)
+        return store
+
+    yield build
+    for store in made:
+        store.close()
+        store.close()
+
+
+@pytest.fixture
+def store(make: Make) -> Store:
+    return make()
+
+
+def test_an_empty_store_has_nothing_to_go_on_from(store: Store) -> None:
+    saved = store.load()
+    assert saved.checkpoint is None
+    assert (saved.sequence, list(saved.rows), list(saved.waiting)) == (0, [], [])
+    assert store.examples(reserved=False, newest=5).window.shape == (0, 3, 2)
+
+
+def test_the_latest_checkpoint_and_progress_replace_the_earlier(store: Store) -> None:
+    store.write([events.Checkpoint(b"one", 1), events.Store(progress=(("s", b"p1"), ("t", b"q")))])
+    store.write([events.Checkpoint(b"two", 2), events.Store(progress=(("s", b"p2"),))])
+    saved = store.load()
+    assert saved.checkpoint == b"two"
+    assert dict(saved.progress) == {"s": b"p2", "t": b"q"}
+
+
+def test_the_newest_rows_of_each_stream_come_back_in_order(store: Store) -> None:
+    store.write([rows(range(10)), rows([100, 101], "t")])
+    found = [(r.stream, r.slot, r.values.tolist()) for r in store.load().rows]
+    assert found == [
+        *(("s", slot, [slot, slot + 0.5]) for slot in range(5, 10)),
+        ("t", 100, [100.0, 100.5]),
+        ("t", 101, [101.0, 101.5]),
+    ]
+
+
+def test_rows_read_back_were_observed_by_no_record(store: Store) -> None:
+    store.write([rows([1])])
+    assert not any(r.observed.any() for r in store.load().rows)
+
+
+def test_a_missing_cell_stays_missing(store: Store) -> None:
+    empty = dataclasses.replace(row(1), values=np.array([np.nan, 2], np.float32))
+    store.write([events.Store(rows=(empty,))])
+    (found,) = store.load().rows
+    assert np.isnan(found.values[0])
+    assert found.values[1] == 2
+
+
+def test_an_example_comes_back_with_the_window_it_was_made_of(store: Store) -> None:
+    store.write([rows(range(6))])
+    store.write([events.Store(examples=(example(1, 4), example(2, 5)))])
+    batch = store.examples(reserved=False, newest=10)
+    assert batch.window.tolist() == [example(1, 4).window.tolist(), example(2, 5).window.tolist()]
+    assert batch.time.tolist() == [4_000, 5_000]
+    assert batch.label.tolist() == [[4.25], [5.25]]
+    assert batch.weight.tolist() == [1.0, 1.0]
+    assert (batch.window.dtype.name, batch.time.dtype.name) == ("float32", "int64")
+
+
+def test_examples_of_many_streams_keep_their_order(store: Store) -> None:
+    store.write([rows(range(6)), rows(range(50, 56), "t")])
+    made = (example(1, 4), example(2, 53, "t"), example(3, 5), example(4, 54, "t"))
+    store.write([events.Store(examples=made)])
+    batch = store.examples(reserved=False, newest=3)
+    assert batch.time.tolist() == [53_000, 5_000, 54_000]
+    assert batch.window[:, -1, 0].tolist() == [53.0, 5.0, 54.0]
+
+
+def test_reserved_examples_are_read_apart(store: Store) -> None:
+    made = (example(1, 3), example(2, 4, reserved=True), example(3, 5))
+    store.write([rows(range(6)), events.Store(examples=made)])
+    assert store.examples(reserved=True, newest=10).time.tolist() == [4_000]
+    assert store.examples(reserved=False, newest=10).time.tolist() == [3_000, 5_000]
+
+
+def test_examples_after_the_checkpoint_are_given_back_to_be_learned(store: Store) -> None:
+    made = (example(1, 3), example(2, 4, reserved=True), example(3, 5))
+    store.write([rows(range(6)), events.Store(examples=made), events.Checkpoint(b"", 1)])
+    saved = store.load()
+    assert [e.sequence for e in saved.examples] == [3]
+    assert saved.examples[0].window.tolist() == example(3, 5).window.tolist()
+    assert saved.sequence == 3
+
+
+def test_an_example_whose_rows_were_dropped_does_not_come_back(make: Make) -> None:
+    store = make(rows=10, examples=10)
+    store.write([rows(range(20)), events.Store(examples=(example(1, 3),))])
+    store.write([rows(range(20, 40)), events.Store(examples=(example(2, 38),))])
+    assert store.examples(reserved=False, newest=10).time.tolist() == [38_000]
+    assert [e.sequence for e in store.load().examples] == [2]
+
+
+def test_a_prediction_waits_until_its_label_came_or_can_no_longer_come(store: Store) -> None:
+    store.write(
+        [
+            rows(range(10)),
+            events.Store(predictions=tuple(prediction(slot) for slot in range(5, 10))),
+            events.Store(scores=(events.Score("s-8", 3.0),)),
+        ]
+    )
+    waiting = store.load().waiting
+    assert [p.time for p in waiting] == [9_000]
+    _same(waiting[0], prediction(9))
+
+
+def test_a_prediction_written_again_changes_nothing(store: Store) -> None:
+    store.write([events.Store(predictions=(prediction(9, value=1.0),))])
+    store.write([events.Store(predictions=(prediction(9, value=5.0),))])
+    (found,) = store.load().waiting
+    _same(found, prediction(9, value=1.0))
+
+
+def test_a_score_for_a_dropped_prediction_is_no_harm(store: Store) -> None:
+    store.write([events.Store(scores=(events.Score("gone", 1.0),))])
+    assert list(store.load().waiting) == []
+
+
+def test_what_is_over_a_limit_is_dropped_oldest_first(make: Make) -> None:
+    store = make(rows=20, examples=5, predictions=5)
+    for slot in range(3, 40):
+        store.write(
+            [
+                events.Store(
+                    rows=(row(slot),),
+                    predictions=(prediction(slot),),
+                    examples=(example(slot, slot),),
+                )
+            ]
+        )
+    assert store.examples(reserved=False, newest=99).time.tolist() == [
+        slot * 1_000 for slot in range(35, 40)
+    ]
+
+
+def test_the_newest_rows_of_a_quiet_stream_are_never_dropped(make: Make) -> None:
+    store = make(rows=10, examples=10)
+    store.write([rows(range(5), "quiet")])
+    for start in range(0, 100, 10):
+        store.write([rows(range(start, start + 10), "busy")])
+    assert [r.slot for r in store.load().rows if r.stream == "quiet"] == [0, 1, 2, 3, 4]
+
+
+def test_updates_notes_and_counts_are_taken(store: Store) -> None:
+    update = Update(1, "t" * 64, "b" * 64, 10, 123, "training")
+    store.write([update, Note(5, "release", "v2"), Count({"late": 2}), Count({"late": 3})])
+    store.write([dataclasses.replace(update, state="finished")])
+    if isinstance(store, MemoryStore):
+        assert store.updates[1].state == "finished"
+        assert store.counters == {"late": 5}
+    else:
+        assert isinstance(store, SqliteStore)
+        found = store.update("t" * 64)
+        assert found is not None
+        assert (found.state, store.last_update()) == ("finished", 1)
+        assert store.update("x" * 64) is None
+        assert store.counters() == {"late": 5}
+        assert store.notes(10) == [Note(5, "release", "v2")]
+
+
+@given(
+    st.sets(st.integers(0, 40)),
+    st.lists(st.integers(-5, 45), max_size=20),
+    st.integers(1, 5),
+)
+def test_windows_are_cut_exactly_where_all_rows_are_there(
+    present: set[int], ends: list[int], length: int
+) -> None:
+    slots = np.array(sorted(present), np.int64)
+    cells = slots.astype(np.float32).reshape(-1, 1)
+    windows, whole = cut_windows(slots, cells, np.array(ends, np.int64), length)
+    wanted = [list(range(end - length + 1, end + 1)) for end in ends]
+    assert whole.tolist() == [present.issuperset(window) for window in wanted]
+    assert windows[:, :, 0].tolist() == [w for w in wanted if present.issuperset(w)]
+
+
+def _same(found: Prediction, wanted: Prediction) -> None:
+    for field in dataclasses.fields(wanted):
+        assert np.array_equal(getattr(found, field.name), getattr(wanted, field.name))
