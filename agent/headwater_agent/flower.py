@@ -12,7 +12,6 @@ the federation process only.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -44,26 +43,13 @@ from headwater.errors import PeerError, UnreachableError
 from headwater.objects import FIELDS, RECORD, read_message
 from headwater.wire import ARRAY, MAX_FIELDS_BYTES, Kind
 from headwater_agent.bounded_http import bounded_client, too_long
+from headwater_agent.client import Delivered
 from headwater_agent.fleet import FleetNode, RunEndedError
 
 _OVERHEAD_BYTES = 65_536
 _WRITING_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
-    """One message from the coordinator.
-
-    ``fields`` are still encoded; ``array`` is float32 ``[n]`` or None. ``flower`` is what
-    :meth:`FleetConnection.reply` needs: keep it, and any later process can answer.
-    """
-
-    kind: Kind
-    fields: bytes
-    array: NDArray[np.float32] | None
-    flower: bytes
 
 
 class FleetConnection:
@@ -130,7 +116,7 @@ class FleetConnection:
         """
         self._node.close(leave=leave)
 
-    def pull(self) -> Delivery | None:
+    def pull(self) -> Delivered | None:
         """Fetch the next message, or None when there is none.
 
         A message comes once: until :meth:`confirm` this connection gives the same one again,
@@ -178,7 +164,7 @@ class FleetConnection:
         Parameters
         ----------
         flower
-            As it stood in the :class:`Delivery`, from this process or an earlier one.
+            As it stood in the :class:`.Delivered`, from this process or an earlier one.
         fields
             The encoded reply.
         array
@@ -224,7 +210,7 @@ class FleetConnection:
             raise PeerError("The coordinator sent several messages at once; one is allowed.")
         return answer.messages_list[0].metadata, answer.message_object_trees[0]
 
-    def _fetched(self, metadata: Metadata, tree: ObjectTree) -> Delivery:
+    def _fetched(self, metadata: Metadata, tree: ObjectTree) -> Delivered:
         if metadata.message_type not in set(Kind):
             raise PeerError(
                 f"The coordinator sent a message of type {metadata.message_type!r}, "
@@ -241,7 +227,7 @@ class FleetConnection:
             if left < 0:
                 raise too_long(self._limit)
         fields, array = read_message(tree.object_id, contents, _config, sender="coordinator")
-        return Delivery(Kind(metadata.message_type), fields, array, _answer_to(metadata))
+        return Delivered(Kind(metadata.message_type), fields, array, _answer_to(metadata))
 
     def _object(self, run_id: int, name: str) -> bytes:
         """Fetch one object, waiting a little where the server app is still writing it."""

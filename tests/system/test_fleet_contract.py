@@ -17,7 +17,8 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.app.message.array import Array
 
 from headwater.errors import PeerError, SettingsError, UnreachableError
-from headwater_agent.flower import Delivery, FleetConnection
+from headwater_agent.client import Delivered
+from headwater_agent.flower import FleetConnection
 from headwater_agent.nodekey import make_key, read_key
 from tests.system.superlink import ServerApp, SuperLink
 
@@ -73,7 +74,7 @@ def app(link: SuperLink) -> Iterator[ServerApp]:
     running.close()
 
 
-def pulled(connection: FleetConnection) -> Delivery:
+def pulled(connection: FleetConnection) -> Delivered:
     delivery = connection.pull()
     assert delivery is not None
     return delivery

@@ -1,0 +1,321 @@
+"""``exchange.db``: what the coordinator asked, what it sent, and every answer that left.
+
+The federation client is its one writer. The agent reads it with read permission alone, which is
+why it keeps a rollback journal: a write-ahead log would need its readers to write.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlite_utils import Database
+
+from headwater.errors import StorageError
+from headwater.wire import Kind
+from headwater_agent.migrations import Migration, migrate
+
+State = Literal["open", "answered", "refused"]
+Release = Literal["release", "candidate", "rollback"]
+
+KEPT_TASKS = 1_000
+"""Settled tasks that are remembered, so that a repetition is recognised."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """One message from the coordinator and what became of it.
+
+    ``task`` is the task's own hash, or the hash of the message where it has none. ``flower`` is
+    what the adapter needs to answer. ``reply`` is the encoded answer once it is decided, and
+    ``outcome`` the file that its array lies in.
+    """
+
+    task: str
+    kind: Kind
+    fields: bytes
+    flower: bytes
+    received_ms: int
+    state: State = "open"
+    answered_ms: int | None = None
+    reply: bytes | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version that was received and verified; its weights lie beside under its name."""
+
+    version: str
+    kind: Release
+    sequence: int
+    statement: str
+    merged: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """One answer that was sent: when, for which task, what, how large, and to whom."""
+
+    time_ms: int
+    task: str
+    kind: str
+    arrays: tuple[str, ...]
+    bytes: int
+    peer: str
+
+
+def _first_layout(db: Database) -> None:
+    db.table("tasks").create(
+        {
+            "task": str,
+            "kind": str,
+            "fields": bytes,
+            "flower": bytes,
+            "received_ms": int,
+            "state": str,
+            "answered_ms": int,
+            "reply": bytes,
+            "outcome": str,
+        },
+        pk="task",
+        not_null={"kind", "fields", "flower", "received_ms", "state"},
+    ).create_index(["state"])
+    db.table("versions").create(
+        {
+            "version": str,
+            "kind": str,
+            "sequence": int,
+            "statement": str,
+            "merged": int,
+            "received_ms": int,
+        },
+        pk="version",
+        not_null={"kind", "sequence", "statement", "merged", "received_ms"},
+    )
+    db.table("egress").create(
+        {
+            "id": int,
+            "time_ms": int,
+            "task": str,
+            "kind": str,
+            "arrays": str,
+            "bytes": int,
+            "peer": str,
+        },
+        pk="id",
+    ).create_index(["task"], unique=True)
+
+
+LAYOUT: tuple[Migration, ...] = (_first_layout,)
+"""The steps of ``exchange.db``."""
+
+
+class ExchangeReader:
+    """What the agent, the trainer and the owner may see; read permission is enough.
+
+    Parameters
+    ----------
+    path
+        Of ``exchange.db``; it may appear later, until then everything is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def waiting(self) -> list[StoredTask]:
+        """Return the tasks that the agent's side has to do, oldest first."""
+        sql = (
+            "SELECT * FROM tasks WHERE state = 'open' AND reply IS NULL AND kind IN (?, ?) "
+            "ORDER BY received_ms, task"
+        )
+        return [_task(row) for row in self._read(sql, (Kind.TRAIN, Kind.EVALUATE))]
+
+    def task(self, task: str) -> StoredTask | None:
+        """Return one task, whatever its state."""
+        rows = self._read("SELECT * FROM tasks WHERE task = ?", (task,))
+        return _task(rows[0]) if rows else None
+
+    def newest(self) -> StoredVersion | None:
+        """Return the release or rollback with the highest sequence."""
+        rows = self._read(
+            "SELECT * FROM versions WHERE kind != 'candidate' ORDER BY sequence DESC LIMIT 1"
+        )
+        return _version(rows[0]) if rows else None
+
+    def versions(self) -> list[StoredVersion]:
+        """Return all versions whose weights are here, lowest sequence first."""
+        return [_version(r) for r in self._read("SELECT * FROM versions ORDER BY sequence")]
+
+    def ledger(self) -> list[LedgerLine]:
+        """Return every answer that left the device, oldest first."""
+        return [_line(row) for row in self._read("SELECT * FROM egress ORDER BY id")]
+
+    def _read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        if not self._path.exists():
+            return []
+        with _storage_errors(self._path, "read"):
+            connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=5)
+            try:
+                connection.row_factory = sqlite3.Row
+                return connection.execute(sql, values).fetchall()
+            finally:
+                connection.close()
+
+
+class Exchange:
+    """The one writer. Each method is one transaction, durable when it returns.
+
+    Parameters
+    ----------
+    path
+        Of ``exchange.db``; made or brought to the newest layout where needed.
+
+    Raises
+    ------
+    StorageError
+        When the database is newer than this program, damaged, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _storage_errors(path, "opened"):
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = DELETE")
+            self._db.execute("PRAGMA synchronous = FULL")
+            migrate(self._db, LAYOUT, path)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def open_tasks(self) -> list[StoredTask]:
+        """Return the tasks without an answer, oldest first."""
+        sql = "SELECT * FROM tasks WHERE state = 'open' ORDER BY received_ms, task"
+        with _storage_errors(self._path, "read"):
+            return [_task(row) for row in self._db.execute(sql)]
+
+    def settled(self) -> set[str]:
+        """Return the names of tasks that are answered or refused."""
+        with _storage_errors(self._path, "read"):
+            rows = self._db.execute("SELECT task FROM tasks WHERE state != 'open'")
+            return {str(row["task"]) for row in rows}
+
+    def versions(self) -> list[StoredVersion]:
+        """Return all versions, lowest sequence first."""
+        with _storage_errors(self._path, "read"):
+            rows = self._db.execute("SELECT * FROM versions ORDER BY sequence")
+            return [_version(row) for row in rows]
+
+    def keep(self, task: StoredTask, version: StoredVersion | None) -> None:
+        """Store a task, in place of an open one of the same name, and the version it brought."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    task.task,
+                    task.kind,
+                    task.fields,
+                    task.flower,
+                    task.received_ms,
+                    task.state,
+                    task.answered_ms,
+                    task.reply,
+                    task.outcome,
+                ),
+            )
+            if version is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        version.version,
+                        version.kind,
+                        version.sequence,
+                        version.statement,
+                        version.merged,
+                        version.received_ms,
+                    ),
+                )
+
+    def will_send(self, line: LedgerLine, reply: bytes, outcome: str | None) -> bool:
+        """Fix the answer to a task and write it into the ledger, before a byte of it leaves.
+
+        An answer that was cut off and is sent again stands in the ledger once; the result says
+        whether this is the first time.
+        """
+        with self._transaction():
+            self._db.execute(
+                "UPDATE tasks SET reply = ?, outcome = ? WHERE task = ?",
+                (reply, outcome, line.task),
+            )
+            written = self._db.execute(
+                "INSERT OR IGNORE INTO egress (time_ms, task, kind, arrays, bytes, peer) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    line.time_ms,
+                    line.task,
+                    line.kind,
+                    json.dumps(line.arrays),
+                    line.bytes,
+                    line.peer,
+                ),
+            )
+            return written.rowcount == 1
+
+    def settle(self, task: str, state: State, now: int) -> None:
+        """Close a task, and forget the oldest closed ones."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE tasks SET state = ?, answered_ms = ? WHERE task = ?", (state, now, task)
+            )
+            self._db.execute(
+                "DELETE FROM tasks WHERE state != 'open' AND task NOT IN (SELECT task FROM tasks "
+                "WHERE state != 'open' ORDER BY answered_ms DESC LIMIT ?)",
+                (KEPT_TASKS,),
+            )
+
+    def forget(self, versions: Sequence[str]) -> None:
+        """Drop versions whose weights are no longer kept."""
+        with self._transaction():
+            self._db.executemany(
+                "DELETE FROM versions WHERE version = ?", [(name,) for name in versions]
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _storage_errors(self._path, "written"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+@contextmanager
+def _storage_errors(path: Path, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be {doing}: {error}.") from error
+
+
+def _task(row: sqlite3.Row) -> StoredTask:
+    return StoredTask(**{**dict(row), "kind": Kind(row["kind"])})
+
+
+def _version(row: sqlite3.Row) -> StoredVersion:
+    return StoredVersion(**dict(row))
+
+
+def _line(row: sqlite3.Row) -> LedgerLine:
+    values = {key: row[key] for key in ("time_ms", "task", "kind", "bytes", "peer")}
+    return LedgerLine(arrays=tuple(json.loads(row["arrays"])), **values)

@@ -1,0 +1,182 @@
+"""The federation client: the process that talks to the coordinator, and touches nothing else.
+
+It owns ``exchange/`` and reads ``share/``; it never opens ``agent.db``. It answers check-ins at
+once, stores what the agent's side has to do, verifies and stores versions, and sends finished
+outcomes after checking them again. It may die at any instruction: what it was asked, what it
+decided and what it sent are on disk before anyone is told.
+
+Run as ``python -m headwater_agent.federation --settings agent.toml [--once]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from headwater.errors import (
+    HeadwaterError,
+    PeerError,
+    SettingsError,
+    StorageError,
+    UnreachableError,
+)
+from headwater.logs import configure_logging
+from headwater_agent.courier import Connection, Courier
+from headwater_agent.exchange import Exchange
+from headwater_agent.nodekey import read_key
+from headwater_agent.settings import PASSWORD_VARIABLE, AgentSettings, load_settings
+from headwater_agent.verdict import Device
+from headwater_models.arrays import packed_size
+from headwater_models.bundle import Bundle
+from headwater_models.files import storage_errors
+
+ATTEMPTS_ONCE = 5
+"""Times in a row that a client started with ``--once`` finds no coordinator before it ends."""
+
+LONGEST_PAUSE_S = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+def load_device(settings: AgentSettings) -> Device:
+    """Return what the federation client trusts: a signed bundle.
+
+    Raises
+    ------
+    BundleError
+        When the bundle is damaged, unsigned, or not of the publisher that is trusted.
+    """
+    publisher = settings.trust.publisher or None
+    bundle = Bundle.load(settings.bundle, publisher=publisher)
+    trusted, current = bundle.verify(publisher=publisher)
+    return Device(settings.device, bundle.manifest, trusted, current, dict(bundle.weights))
+
+
+def run(
+    settings: AgentSettings,
+    connect: Callable[[Device], Connection],
+    *,
+    once: bool,
+    stop: threading.Event,
+    rng: Random,
+) -> None:
+    """Run the client until *stop* is set, or with *once* until nothing is owed any more.
+
+    Raises
+    ------
+    HeadwaterError
+        With *once* whatever goes wrong; else what no waiting would mend.
+    """
+    device = load_device(settings)
+    with storage_errors(settings.exchange, "written"):
+        settings.exchange.mkdir(parents=True, exist_ok=True)
+    with _alone(settings.exchange / "lock"):
+        exchange = Exchange(settings.exchange_db)
+        courier = Courier(settings, device, exchange, connect(device))
+        try:
+            _loop(courier, settings.federation.poll / 1000, once=once, stop=stop, rng=rng)
+        finally:
+            courier.close()
+            exchange.close()
+
+
+def _loop(
+    courier: Courier, poll_s: float, *, once: bool, stop: threading.Event, rng: Random
+) -> None:
+    failures = 0
+    while not stop.is_set():
+        try:
+            came = courier.exchange_once()
+        except (UnreachableError, PeerError) as error:
+            failures += 1
+            if once and (isinstance(error, PeerError) or failures == ATTEMPTS_ONCE):
+                raise
+            _log.warning("%s", error)
+        else:
+            failures = 0
+            if once and not came and courier.idle:
+                return
+        stop.wait(_pause(poll_s, failures, rng))
+
+
+def _pause(poll_s: float, failures: int, rng: Random) -> float:
+    """Return seconds: around the poll interval, after failures doubling from it up to a bound."""
+    if failures == 0:
+        return poll_s * rng.uniform(0.8, 1.2)
+    longest = max(poll_s, LONGEST_PAUSE_S)
+    return min(longest, poll_s * 2.0 ** min(failures - 1, 16)) * rng.uniform(0.5, 1.0)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock that keeps a second client from writing the same database."""
+    with storage_errors(path, "written"):
+        file = path.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(
+                f"Another federation client works on {path.parent}; stop it first."
+            ) from error
+        yield
+
+
+def _connection(settings: AgentSettings) -> Callable[[Device], Connection]:
+    """Return what opens Flower's connection; flwr is imported when it is called."""
+
+    def connect(device: Device) -> Connection:
+        from headwater_agent.flower import FleetConnection  # noqa: PLC0415 - costs 70 MB
+
+        return FleetConnection(
+            settings.federation.coordinator,
+            read_key(settings.node_key),
+            ca=settings.federation.ca,
+            elements=packed_size(device.manifest),
+            node_file=settings.exchange / "node.id",
+            rng=Random(),  # noqa: S311 - jitter
+        )
+
+    return connect
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the federation client as a process; return its exit code."""
+    parser = argparse.ArgumentParser(prog="headwater_agent.federation", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="the agent's settings")
+    parser.add_argument("--once", action="store_true", help="end when nothing is owed any more")
+    parser.add_argument("--log-level", default="info")
+    given = parser.parse_args(arguments)
+    configure_logging(given.log_level)
+    os.umask(0o027)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings = load_settings(given.settings, {**os.environ, PASSWORD_VARIABLE: ""})
+        if not settings.federation.coordinator:
+            raise SettingsError(f"{given.settings}: federation.coordinator: this key is required.")
+        os.environ.update(
+            FLWR_TELEMETRY_ENABLED="0",
+            FLWR_DISABLE_UPDATE_CHECK="1",
+            FLWR_HOME=str(settings.exchange / "flower"),
+        )
+        run(settings, _connection(settings), once=given.once, stop=stop, rng=Random())  # noqa: S311 - jitter
+    except HeadwaterError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"error: {line}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
