@@ -1,0 +1,33 @@
+"""Run a program that ends when the process that started it ends, however that happens.
+
+``python -m headwater_coordinator.child PARENT_PID PROGRAM ARGUMENT...`` asks the kernel for
+SIGTERM at the death of its parent and then becomes the program. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+_PR_SET_PDEATHSIG = 1
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that runs *arguments* as a child of this process."""
+    return [sys.executable, "-m", __spec__.name, str(os.getpid()), *arguments]
+
+
+def _become(parent: int, arguments: list[str]) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it died before the kernel knew what to do then
+        sys.exit(0)
+    os.execvp(arguments[0], arguments)  # noqa: S606  # no shell is wanted
+
+
+if __name__ == "__main__":
+    _become(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,140 @@
+"""``headwater coordinator``: make a coordinator, run it, let devices in, see what it has done.
+
+Exit codes are those of the front door; ``serve`` ends with 0 when SIGINT or SIGTERM stopped it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from headwater.clock import now_ms
+from headwater.errors import StorageError, UnreachableError
+from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
+from headwater_coordinator.home import Home
+from headwater_coordinator.initialise import Wishes, initialise
+from headwater_coordinator.report import show
+from headwater_coordinator.settings import read_settings
+from headwater_coordinator.status import read_status
+from headwater_coordinator.superlink import FLOWER_SWITCHES
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+HomeFolder = Annotated[
+    Path, typer.Option("--home", help="The coordinator's folder.", envvar="HEADWATER_COORDINATOR")
+]
+
+
+@app.callback()
+def coordinator() -> None:
+    """Merge what the fleet learned, judge it, release it."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder for everything it knows.")],
+    bundle: Annotated[Path, typer.Option(help="The model: a bundle's folder or zip.")],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or address by which devices reach this machine; repeatable."),
+    ] = None,
+    listen: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    *,
+    port: Annotated[int, typer.Option(help="Port for devices.")] = 8443,
+    superlink_port: Annotated[int, typer.Option(help="Port of the SuperLink on loopback.")] = 8444,
+    publisher_key: Annotated[
+        Path | None, typer.Option(help="Private key of the bundle's publisher, to delegate with.")
+    ] = None,
+    release_key: Annotated[
+        Path | None, typer.Option(help="Private key to sign releases with; default: a new one.")
+    ] = None,
+) -> None:
+    """Make a coordinator: certificates, keys, the signed bundle, commented settings."""
+    home = Home(folder.resolve())
+    wishes = Wishes(
+        bundle=bundle,
+        names=host or (),
+        host=listen,
+        port=port,
+        superlink_port=superlink_port,
+        publisher_key=publisher_key,
+        release_key=release_key,
+    )
+    made = initialise(home, wishes, now_ms())
+    typer.echo(f"Made {home.root} for model {made.model_id[:12]} ({made.manifest.name}).")
+    typer.echo(f"Devices need {home.bundle} and {home.authority}.")
+    if home.publisher_key.exists():
+        typer.echo(f"The bundle was not signed; its publisher's key is {home.publisher_key}.")
+    typer.echo(f"Look at {home.settings}, then: headwater coordinator serve --home {home.root}")
+
+
+@app.command()
+def serve(home: HomeFolder = Path()) -> None:
+    """Run the coordinator until Ctrl-C."""
+    place = _existing(home)
+    settings = read_settings(place.settings)
+    _quieten_flower(place)
+    from headwater_coordinator.serving import serve as run  # noqa: PLC0415 - after quietening
+
+    run(place, settings, os.environ, typer.echo)
+
+
+@app.command()
+def enrol(
+    keys: Annotated[list[Path], typer.Argument(help="node.pub of each device.")],
+    home: HomeFolder = Path(),
+) -> None:
+    """Let devices in by their public keys; at once when the coordinator runs."""
+    place = _existing(home)
+    settings = read_settings(place.settings)
+    public = [read_public_key(path) for path in keys]
+    for key in public:
+        remember(place.nodes, key)
+    _quieten_flower(place)
+    from headwater_coordinator.flower import Control  # noqa: PLC0415 - after quietening
+
+    control = Control(settings.superlink.port, place.authority)
+    try:
+        for key in public:
+            control.register(key)
+            typer.echo(f"Enrolled {fingerprint(key)}.")
+    except UnreachableError:
+        typer.echo("Kept; the coordinator does not run and will let them in when it does.")
+    finally:
+        control.close()
+
+
+@app.command()
+def status(
+    home: HomeFolder = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show rounds, releases, devices and refusals; also while the coordinator runs."""
+    found = read_status(_existing(home).database)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        show(found, Console(), now_ms())
+
+
+def _existing(folder: Path) -> Home:
+    home = Home(folder.resolve())
+    if not home.settings.is_file():
+        raise StorageError(
+            f"{home.root} is no coordinator's folder (it has no coordinator.toml); name it with "
+            "--home, or make one with `headwater coordinator init`."
+        )
+    return home
+
+
+def _quieten_flower(home: Home) -> None:
+    """Set the switches that Flower reads when it is imported."""
+    os.environ.update(FLOWER_SWITCHES)
+    os.environ["FLWR_HOME"] = str(home.flower)

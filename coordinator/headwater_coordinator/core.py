@@ -1,0 +1,162 @@
+"""The federation core: events in, effects out. No I/O, no clock, no randomness of its own.
+
+It owns what all disciplines share: who is there, what was asked, the firewall, which updates are
+accepted. When to ask, merge, judge and release is the discipline's business
+(:mod:`headwater_coordinator.rounds`).
+
+Its promises, whatever comes in whatever order, twice or never (a property test holds them): an
+update enters at most one candidate; an accepted update is pending, superseded by a later one of
+its device, or in exactly one candidate; the sequence of releases only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import numpy as np
+
+from headwater import wire
+from headwater_coordinator import events as e
+from headwater_coordinator.firewall import Expected, complaint
+from headwater_coordinator.fleet import Asked, Fleet
+from headwater_coordinator.rounds import SynchronousRounds, Training
+from headwater_coordinator.settings import Settings
+from headwater_coordinator.state import Device, Pending, State, Version
+
+
+class Federation:
+    """One federation of one model.
+
+    Parameters
+    ----------
+    state
+        As restored from the database; the core changes it.
+    training
+        The model's id, and what devices are asked to do.
+    size
+        Length of the model's packed vector.
+    settings
+        Of the coordinator.
+    rng
+        Source of task names and of who is chosen.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        training: Training,
+        size: int,
+        settings: Settings,
+        rng: np.random.Generator,
+    ) -> None:
+        self.state = state
+        self._model = training.model
+        self._size = size
+        self._settings = settings.federation
+        self._fleet = Fleet(state, training.model, settings.federation, rng)
+        self.rounds = SynchronousRounds(
+            state, self._fleet, training, settings.federation, settings.gate
+        )
+
+    def feed(self, event: e.Event, now: int) -> Iterator[e.Effect]:
+        """Take one event and yield what is to be done about it, in order.
+
+        Parameters
+        ----------
+        event
+            What happened.
+        now
+            UTC milliseconds; never goes back.
+        """
+        match event:
+            case e.Seen(nodes):
+                yield from self._fleet.seen(nodes, now)
+            case e.Replied(ask, reply, vector):
+                yield from self._replied(ask, reply, vector)
+            case e.Failed(ask, reason, kind):
+                yield from self._failed(ask, reason, unreadable=kind == "unreadable")
+            case e.Merged(candidate):
+                self.rounds.merged(candidate, now)
+            case e.Released(version, merged):
+                self._released(version, merged, now)
+            case e.Ticked():
+                pass
+            case _:
+                assert_never(event)
+        yield from self._fleet.due(now)
+        yield from self.rounds.advance(now)
+
+    def _replied(self, ask: str, reply: wire.Reply, vector: e.Floats | None) -> Iterator[e.Effect]:
+        asked = self._fleet.answered(ask)
+        if asked is None:
+            return
+        device = self.state.devices[asked.node]
+        wrong = complaint(asked.task, reply, vector, self._expected(asked, device))
+        if wrong is not None:
+            yield e.Refuse(asked.node, device.name, ask, type(reply).__name__, wrong)
+            self.rounds.settled(asked, reply, refused=True)
+            return
+        yield from self._accepted(asked, device, reply, vector)
+        self.rounds.settled(asked, reply)
+
+    def _accepted(
+        self, asked: Asked, device: Device, reply: wire.Reply, vector: e.Floats | None
+    ) -> Iterator[e.Effect]:
+        match reply:
+            case wire.CheckedIn():
+                yield from self._fleet.checked_in(device, reply)
+            case wire.Received():
+                yield from self._fleet.received(device, reply)
+                if not reply.accepted:
+                    words = "It would not take the release; its own log says why."
+                    yield e.Refuse(asked.node, device.name, asked.ask, "Received", words)
+            case wire.Update():
+                if vector is not None:
+                    yield self._book(asked, device, reply, vector)
+            case wire.Declined():
+                if reply.reason == "unknown-base":
+                    self._fleet.lacks_base(device)
+            case wire.Evaluated():
+                pass
+            case _:
+                assert_never(reply)
+
+    def _book(self, asked: Asked, device: Device, reply: wire.Update, vector: e.Floats) -> e.Accept:
+        weight = min(reply.examples, self._settings.weight_cap)
+        pending = Pending(device.node, reply.base, reply.sequence, weight)
+        self.state.pending[device.node] = pending
+        device.taken = reply.sequence
+        return e.Accept(reply, pending, vector, asked.round)
+
+    def _failed(self, ask: str, reason: str, *, unreadable: bool) -> Iterator[e.Effect]:
+        asked = self._fleet.answered(ask)
+        if asked is None:
+            return
+        if unreadable:
+            device = self.state.devices[asked.node]
+            yield e.Refuse(asked.node, device.name, ask, type(asked.task).__name__, reason)
+        self.rounds.settled(asked, None, refused=unreadable)
+
+    def _released(self, version: Version, merged: Mapping[str, int], now: int) -> None:
+        self.state.release = version
+        for node, sequence in merged.items():
+            self.state.devices[node].merged = sequence
+        self.state.sequences[version.name] = version.sequence
+        self._fleet.offer(version)
+        self.rounds.released(now)
+
+    def _expected(self, asked: Asked, device: Device) -> Expected:
+        known = True
+        if isinstance(asked.task, wire.Train):
+            staleness = self.state.staleness(asked.task.base)
+            known = staleness is not None and staleness <= self._settings.max_staleness
+        return Expected(
+            node=asked.node,
+            device=device.name,
+            taken=device.taken,
+            model=self._model,
+            size=self._size,
+            owner=self.state.named,
+            base_known=known,
+        )

@@ -1,0 +1,300 @@
+"""``coordinator.db``: rounds, versions, updates, refusals and devices; one process writes it.
+
+What the core promised is written before anything else happens, each effect in one transaction.
+The schema holds the books too: an update is pending, superseded or in one version, a device has
+one pending update, a sequence number has one release.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import sqlite_utils
+from numpy.typing import NDArray
+
+from headwater.errors import StorageError
+from headwater_coordinator import events as e
+from headwater_coordinator.gate import Decision
+from headwater_coordinator.migrations import migrate
+from headwater_coordinator.state import Device, Pending, State, Version
+
+_WAIT_S = 30.0
+
+
+class Database:
+    """The coordinator's books.
+
+    Parameters
+    ----------
+    path
+        The file; it is made when it is not there.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be opened, is no database, or is newer than this program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            migrate(self._connection)
+        except sqlite3.Error as error:
+            raise StorageError(f"{path} cannot be used: {error}.") from error
+        self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # Reading
+
+    def load(self) -> State:
+        """Restore what the core knew.
+
+        Raises
+        ------
+        StorageError
+            When there is no release: the folder was never initialised.
+        """
+        released = self._versions("release")
+        if not released:
+            raise StorageError(
+                "coordinator.db has no release; run `headwater coordinator init` again elsewhere."
+            )
+        candidates = self._versions("candidate")
+        (last,) = self._connection.execute("SELECT max(round) FROM rounds").fetchone()
+        return State(
+            release=released[-1],
+            candidate=candidates[0] if candidates else None,
+            devices={device.node: device for device in self._devices()},
+            pending={update.node: update for update in self._pending()},
+            sequences={version.name: version.sequence for version in released},
+            round=last or 0,
+        )
+
+    def vectors(self, updates: Sequence[Pending]) -> list[tuple[NDArray[np.float32], int]]:
+        """Return the difference, float32 ``[n]``, and the weight of pending updates."""
+        query = "SELECT vector FROM updates WHERE node = ? AND sequence = ? AND state = 'accepted'"
+        found = []
+        for update in updates:
+            (blob,) = self._connection.execute(query, (update.node, update.sequence)).fetchone()
+            found.append((np.frombuffer(blob, "<f4").astype(np.float32), update.weight))
+        return found
+
+    def is_release(self, version: str) -> bool:
+        """Return whether a version was released at some time."""
+        query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
+        return self._connection.execute(query, (version,)).fetchone() is not None
+
+    def recent(self, count: int) -> set[str]:
+        """Return the names of the newest versions and of all that may still be needed."""
+        query = """
+            SELECT version FROM versions WHERE kind = 'candidate'
+            UNION SELECT * FROM (SELECT version FROM versions ORDER BY rowid DESC LIMIT ?)
+            UNION SELECT * FROM (SELECT version FROM versions WHERE kind = 'release'
+                                 ORDER BY sequence DESC LIMIT 2)
+        """
+        return {version for (version,) in self._connection.execute(query, (count,))}
+
+    # Writing
+
+    def begin(self, version: Version, now: int) -> None:
+        """Enter the first release, which the bundle brought."""
+        self._insert_version(version, "release", 0, (), now)
+
+    def interrupt(self, now: int) -> None:
+        """Close the round that a restart cut short."""
+        with self._db.atomic():
+            self._connection.execute(
+                "UPDATE rounds SET outcome = 'interrupted', closed_ms = ? WHERE outcome = 'open'",
+                (now,),
+            )
+
+    def note(self, device: Device) -> None:
+        """Keep what is known of a device."""
+        with self._db.atomic():
+            self._db.table("devices").upsert(
+                {
+                    "node": device.node,
+                    "device": device.name,
+                    "version": device.version,
+                    "sequence": device.sequence,
+                    "records": device.records,
+                    "examples": device.examples,
+                    "online": int(device.online),
+                    "seen_ms": device.seen_ms,
+                },
+                pk="node",
+            )
+
+    def accept(self, effect: e.Accept, now: int) -> None:
+        """Keep an update; the device's pending one is superseded."""
+        update, pending = effect.update, effect.pending
+        with self._db.atomic():
+            self._connection.execute(
+                "UPDATE updates SET state = 'superseded', vector = NULL "
+                "WHERE node = ? AND state = 'accepted'",
+                (pending.node,),
+            )
+            self._db.table("updates").insert(
+                {
+                    "node": pending.node,
+                    "device": update.device,
+                    "base": update.base,
+                    "sequence": update.sequence,
+                    "round": effect.round,
+                    "examples": update.examples,
+                    "weight": pending.weight,
+                    "loss_before": update.loss_before,
+                    "loss_after": update.loss_after,
+                    "data_until_ms": update.data_until_ms,
+                    "received_ms": now,
+                    "state": "accepted",
+                    "vector": effect.vector.astype("<f4").tobytes(),
+                }
+            )
+
+    def refuse(self, effect: e.Refuse, now: int) -> None:
+        """Record a refusal."""
+        with self._db.atomic():
+            self._db.table("refusals").insert(
+                {
+                    "time_ms": now,
+                    "node": effect.node,
+                    "device": effect.device,
+                    "ask": effect.ask,
+                    "kind": effect.kind,
+                    "reason": effect.reason,
+                }
+            )
+
+    def open_round(self, effect: e.Open, now: int) -> None:
+        """Record that a round began, before anyone is asked."""
+        row = {"round": effect.round, "base": effect.base, "asked": effect.asked}
+        with self._db.atomic():
+            self._db.table("rounds").insert({**row, "opened_ms": now})
+
+    def close_round(self, effect: e.Close, now: int) -> None:
+        """Record what came of a round's training."""
+        with self._db.atomic():
+            self._db.table("rounds").update(
+                effect.round,
+                {
+                    "closed_ms": now,
+                    "accepted": effect.accepted,
+                    "refused": effect.refused,
+                    "declined": effect.declined,
+                    "failed": effect.failed,
+                    "outcome": effect.outcome,
+                },
+            )
+
+    def merged(self, effect: e.Merge, candidate: Version, *, new: bool, now: int) -> None:
+        """Enter a candidate and settle the updates in it, in one transaction.
+
+        When the merge gave a release that exists already (not ``new``) the updates are in that.
+        """
+        with self._db.atomic():
+            if new:
+                self._insert_version(candidate, "candidate", effect.round, effect.updates, now)
+            self._connection.executemany(
+                "UPDATE updates SET state = 'merged', merged_in = ?, vector = NULL "
+                "WHERE node = ? AND sequence = ? AND state = 'accepted'",
+                [(candidate.name, update.node, update.sequence) for update in effect.updates],
+            )
+            self._db.table("rounds").update(effect.round, {"candidate": candidate.name})
+
+    def release(self, version: Version, decision: Decision, now: int) -> dict[str, int]:
+        """Turn the candidate into the release; return whose updates it contains."""
+        with self._db.atomic():
+            self._decide(version, "release", decision, now)
+        query = "SELECT node, max(sequence) FROM updates WHERE merged_in = ? GROUP BY node"
+        return dict(self._connection.execute(query, (version.name,)).fetchall())
+
+    def reject(self, version: Version, decision: Decision, now: int) -> None:
+        """Keep the candidate as refused."""
+        with self._db.atomic():
+            self._decide(version, "refused", decision, now)
+
+    # Rows
+
+    def _versions(self, kind: str) -> list[Version]:
+        query = (
+            "SELECT version, sequence, parent, statement FROM versions "
+            "WHERE kind = ? ORDER BY sequence"
+        )
+        return [Version(*row) for row in self._connection.execute(query, (kind,))]
+
+    def _devices(self) -> list[Device]:
+        query = """
+            SELECT node, device, version, sequence,
+                (SELECT coalesce(max(sequence), 0) FROM updates WHERE node = devices.node),
+                (SELECT coalesce(max(updates.sequence), 0) FROM updates
+                    JOIN versions ON versions.version = updates.merged_in
+                    WHERE node = devices.node AND kind = 'release'),
+                records, examples
+            FROM devices
+        """
+        return [Device(*row) for row in self._connection.execute(query)]
+
+    def _pending(self) -> list[Pending]:
+        query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"
+        return [Pending(*row) for row in self._connection.execute(query)]
+
+    def _insert_version(
+        self, version: Version, kind: str, number: int, updates: Sequence[Pending], now: int
+    ) -> None:
+        with self._db.atomic():
+            self._db.table("versions").upsert(
+                {
+                    "version": version.name,
+                    "kind": kind,
+                    "sequence": version.sequence,
+                    "parent": version.parent,
+                    "round": number,
+                    "statement": version.statement,
+                    "contributors": len(updates),
+                    "examples": sum(update.weight for update in updates),
+                    "created_ms": now,
+                },
+                pk="version",
+            )
+
+    def _decide(self, version: Version, kind: str, decision: Decision, now: int) -> None:
+        paired = decision.paired
+        self._db.table("versions").update(
+            version.name,
+            {
+                "kind": kind,
+                "statement": version.statement,
+                "decided_ms": now,
+                "words": decision.words,
+                "devices": paired.devices,
+                "rows": paired.rows,
+                "loss_candidate": paired.candidate,
+                "loss_release": paired.release,
+                "loss_baseline": paired.baseline,
+                "difference": paired.mean,
+                "standard_error": paired.standard_error if paired.rows > 1 else None,
+            },
+        )

@@ -1,0 +1,173 @@
+"""The federation's alphabet: what happens to it (events) and what it asks for (effects).
+
+``now`` and every time here are UTC milliseconds. Effects are carried out in order, each durable
+before the next event is fed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import wire
+from headwater_coordinator.gate import Decision
+from headwater_coordinator.state import Device, Pending, Version
+
+Floats = NDArray[np.float32]
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """These devices, by the fingerprints of their keys, are online; no others are."""
+
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replied:
+    """The answer to an ask came; ``vector`` is what its array held, unchecked."""
+
+    ask: str
+    reply: wire.Reply
+    vector: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An ask will not be answered: the device is gone, or sent what cannot be read."""
+
+    ask: str
+    reason: str
+    kind: Literal["lost", "unreadable"] = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The answer to :class:`Merge`; None when the result is a version that exists already."""
+
+    candidate: Version | None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The answer to :class:`Release`: the candidate, now signed as a release.
+
+    ``merged`` has, for each node with an update in it, the highest sequence that it contains.
+    """
+
+    version: Version
+    merged: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed: what is due is done."""
+
+
+Event = Seen | Replied | Failed | Merged | Released | Ticked
+
+# Effects
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send a task to a device; the message holds the packed vector of version ``arrays``.
+
+    ``ask`` names it in :class:`Replied` and :class:`Failed`; after ``ttl_ms`` it is void.
+    """
+
+    ask: str
+    node: str
+    task: wire.Task
+    arrays: str | None
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Wait no longer for the answer to an ask."""
+
+    ask: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Make durable what is known of a device."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Accept:
+    """Make an update durable; it supersedes the device's pending one."""
+
+    update: wire.Update
+    pending: Pending
+    vector: Floats
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Record that a reply was refused, and why, in a sentence."""
+
+    node: str
+    device: str
+    ask: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A round begins."""
+
+    round: int
+    base: str
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A round's training ended; with too few updates nothing is merged (``void``)."""
+
+    round: int
+    accepted: int
+    refused: int
+    declined: int
+    failed: int
+    outcome: Literal["merged", "void"]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge these updates onto the release, as the candidate of a round; answer `Merged`."""
+
+    round: int
+    base: Version
+    updates: tuple[Pending, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Sign the candidate as a release; answer :class:`Released`."""
+
+    candidate: Version
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Keep the candidate as refused, with the reason."""
+
+    candidate: Version
+    decision: Decision
+
+
+Effect = Ask | Forget | Note | Accept | Refuse | Open | Close | Merge | Release | Reject

@@ -1,0 +1,110 @@
+"""The schema of ``coordinator.db``, as a list that is only ever added to."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from headwater.errors import StorageError
+
+MIGRATIONS = (
+    """
+    CREATE TABLE versions (
+        version TEXT PRIMARY KEY,
+        kind TEXT NOT NULL CHECK (kind IN ('release', 'candidate', 'refused')),
+        sequence INTEGER NOT NULL,
+        parent TEXT NOT NULL,
+        round INTEGER NOT NULL,
+        statement TEXT NOT NULL,
+        contributors INTEGER NOT NULL DEFAULT 0,
+        examples INTEGER NOT NULL DEFAULT 0,
+        created_ms INTEGER NOT NULL,
+        decided_ms INTEGER,
+        words TEXT NOT NULL DEFAULT '',
+        devices INTEGER,
+        rows INTEGER,
+        loss_candidate REAL,
+        loss_release REAL,
+        loss_baseline REAL,
+        difference REAL,
+        standard_error REAL
+    ) STRICT;
+    CREATE UNIQUE INDEX one_release_for_each_sequence ON versions (sequence)
+        WHERE kind = 'release';
+    CREATE UNIQUE INDEX one_open_candidate ON versions (kind) WHERE kind = 'candidate';
+    CREATE TABLE devices (
+        node TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        version TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        examples INTEGER NOT NULL,
+        online INTEGER NOT NULL,
+        seen_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX one_node_for_each_name ON devices (device) WHERE device <> '';
+    CREATE TABLE updates (
+        id INTEGER PRIMARY KEY,
+        node TEXT NOT NULL,
+        device TEXT NOT NULL,
+        base TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        round INTEGER NOT NULL,
+        examples INTEGER NOT NULL,
+        weight INTEGER NOT NULL,
+        loss_before REAL NOT NULL,
+        loss_after REAL NOT NULL,
+        data_until_ms INTEGER NOT NULL,
+        received_ms INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('accepted', 'superseded', 'merged')),
+        merged_in TEXT REFERENCES versions (version),
+        vector BLOB,
+        UNIQUE (node, sequence),
+        CHECK ((state = 'merged') = (merged_in IS NOT NULL)),
+        CHECK ((state = 'accepted') = (vector IS NOT NULL))
+    ) STRICT;
+    CREATE UNIQUE INDEX one_pending_update_for_each_node ON updates (node)
+        WHERE state = 'accepted';
+    CREATE INDEX updates_by_version ON updates (merged_in);
+    CREATE TABLE refusals (
+        id INTEGER PRIMARY KEY,
+        time_ms INTEGER NOT NULL,
+        node TEXT NOT NULL,
+        device TEXT NOT NULL,
+        ask TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE rounds (
+        round INTEGER PRIMARY KEY,
+        base TEXT NOT NULL,
+        opened_ms INTEGER NOT NULL,
+        closed_ms INTEGER,
+        asked INTEGER NOT NULL,
+        accepted INTEGER,
+        refused INTEGER,
+        declined INTEGER,
+        failed INTEGER,
+        outcome TEXT NOT NULL DEFAULT 'open'
+            CHECK (outcome IN ('open', 'merged', 'void', 'interrupted')),
+        candidate TEXT
+    ) STRICT;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database up to date, each step in a transaction with its own record.
+
+    Raises
+    ------
+    StorageError
+        When the database is newer than this program.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StorageError(
+            f"coordinator.db has schema {version}, this program knows {len(MIGRATIONS)}; "
+            "update headwater."
+        )
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

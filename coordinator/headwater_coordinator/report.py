@@ -1,0 +1,80 @@
+"""The status as tables for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from headwater.settings import Duration
+from headwater_coordinator.status import Status
+
+
+def show(status: Status, console: Console, now: int) -> None:
+    """Print the status.
+
+    Parameters
+    ----------
+    status
+        What the books say.
+    console
+        Where to.
+    now
+        UTC milliseconds, for ages.
+    """
+    updates = status.updates
+    console.print(
+        f"Release {status.sequence} ({status.release[:12]}) after {status.rounds} rounds and "
+        f"{status.releases} releases; {status.refused_candidates} candidates refused.\n"
+        f"Updates: {updates['merged']} merged, {updates['accepted']} pending, "
+        f"{updates['superseded']} superseded by later ones."
+    )
+    console.print(_devices(status, now))
+    console.print(_versions(status))
+    if status.refusals:
+        console.print(_refusals(status, now))
+
+
+def _devices(status: Status, now: int) -> Table:
+    table = Table("device", "state", "version", "records", "examples", "updates", "refused")
+    for device in status.devices:
+        state = "online" if device.online else f"seen {_age(now - device.seen_ms)} ago"
+        table.add_row(
+            device.device or device.node,
+            state,
+            f"{device.sequence} {device.version[:12]}",
+            f"{device.records:,}",
+            f"{device.examples:,}",
+            str(device.accepted),
+            str(device.refused),
+        )
+    return table
+
+
+def _versions(status: Status) -> Table:
+    table = Table("sequence", "version", "round", "devices", "examples", "what the gate said")
+    for version in status.versions:
+        table.add_row(
+            str(version.sequence),
+            version.version[:12],
+            str(version.round),
+            str(version.contributors),
+            f"{version.examples:,}",
+            version.words or ("waits for its judgement" if version.round else "the first"),
+        )
+    return table
+
+
+def _refusals(status: Status, now: int) -> Table:
+    table = Table("refused", "device", "kind", "reason")
+    for refusal in status.refusals:
+        table.add_row(
+            f"{_age(now - refusal.time_ms)} ago",
+            refusal.device or refusal.node,
+            refusal.kind,
+            refusal.reason,
+        )
+    return table
+
+
+def _age(milliseconds: int) -> str:
+    return str(Duration(max(0, milliseconds) // 1000 * 1000))

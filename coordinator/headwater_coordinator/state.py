@@ -1,0 +1,81 @@
+"""What the federation core knows and a restart must give back: devices, updates, versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A released version or a candidate: its name, place in the order, and signed statement.
+
+    ``sequence`` of a candidate is the one it will have when it is released.
+    """
+
+    name: str
+    sequence: int
+    parent: str
+    statement: str
+
+
+@dataclass(slots=True)
+class Device:
+    """One device, known by the fingerprint of its key.
+
+    ``name`` is what it called itself at its first check-in and may never change. ``version`` is
+    what it runs as far as is known. ``taken`` and ``merged`` are the highest sequence numbers of
+    its updates that were accepted and that a release contains. Times are UTC milliseconds.
+    """
+
+    node: str
+    name: str = ""
+    version: str = ""
+    sequence: int = 0
+    taken: int = 0
+    merged: int = 0
+    records: int = 0
+    examples: int = 0
+    online: bool = False
+    seen_ms: int = 0
+    check_in_ms: int = 0
+    """When it is to be asked how it is doing."""
+    offer_ms: int = 0
+    """Before this it is not offered a release again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An accepted update that no candidate contains yet; at most one for each device.
+
+    ``weight`` is the number of examples that counts, after the cap.
+    """
+
+    node: str
+    base: str
+    sequence: int
+    weight: int
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that outlives a process; :mod:`.database` stores and restores it.
+
+    ``sequences`` has every released version with its sequence number; ``round`` is the number
+    of the last round opened; ``candidate`` is the version that waits for its judgement.
+    """
+
+    release: Version
+    candidate: Version | None = None
+    devices: dict[str, Device] = field(default_factory=dict)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
+    round: int = 0
+
+    def staleness(self, base: str) -> int | None:
+        """Return how many releases ago *base* was the release; None when it never was."""
+        sequence = self.sequences.get(base)
+        return None if sequence is None else self.release.sequence - sequence
+
+    def named(self, name: str) -> str | None:
+        """Return the node that the device name belongs to."""
+        return next((one.node for one in self.devices.values() if one.name == name), None)

@@ -1,0 +1,137 @@
+"""What the coordinator has done so far, read from its books without writing to them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from headwater.errors import StorageError
+
+
+class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A released or refused version, or the open candidate."""
+
+    version: str
+    kind: str
+    sequence: int
+    parent: str
+    round: int
+    contributors: int
+    examples: int
+    created_ms: int
+    words: str
+    loss_candidate: float | None
+    loss_release: float | None
+    loss_baseline: float | None
+    difference: float | None
+    standard_error: float | None
+
+
+class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as it was last heard of."""
+
+    node: str
+    device: str
+    version: str
+    sequence: int
+    records: int
+    examples: int
+    online: bool
+    seen_ms: int
+    accepted: int
+    refused: int
+
+
+class RefusalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply that was refused, and why."""
+
+    time_ms: int
+    device: str
+    node: str
+    kind: str
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at a glance. Lists begin with the newest."""
+
+    rounds: int
+    releases: int
+    """Versions released since the first, which the bundle brought."""
+    refused_candidates: int
+    updates: dict[str, int]
+    """Number of updates by state: accepted (pending), superseded, merged."""
+    release: str
+    sequence: int
+    versions: list[VersionRow]
+    devices: list[DeviceRow]
+    refusals: list[RefusalRow]
+
+
+def read_status(database: Path, *, limit: int = 20) -> Status:
+    """Read the status; works while the coordinator runs and while it does not.
+
+    Parameters
+    ----------
+    database
+        ``coordinator.db``.
+    limit
+        Versions and refusals listed, at most.
+
+    Raises
+    ------
+    StorageError
+        When there is no such database or it cannot be read.
+    """
+    try:
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"There is no {database}; name the coordinator's folder with --home."
+        ) from error
+    connection.row_factory = sqlite3.Row
+    try:
+        return _read(connection, limit)
+    except sqlite3.Error as error:
+        raise StorageError(f"{database} cannot be read: {error}.") from error
+    finally:
+        connection.close()
+
+
+def _read(connection: sqlite3.Connection, limit: int) -> Status:
+    def number(query: str) -> int:
+        return int(connection.execute(query).fetchone()[0])
+
+    def rows(kind: type[msgspec.Struct], query: str) -> list[dict[str, object]]:
+        found = connection.execute(query, {"limit": limit}).fetchall()
+        return [{name: row[name] for name in kind.__struct_fields__} for row in found]
+
+    release = connection.execute(
+        "SELECT version, sequence FROM versions WHERE kind = 'release' ORDER BY sequence DESC"
+    ).fetchone()
+    states = connection.execute("SELECT state, count(*) FROM updates GROUP BY state")
+    return msgspec.convert(
+        {
+            "rounds": number("SELECT count(*) FROM rounds WHERE outcome IN ('merged', 'void')"),
+            "releases": number("SELECT count(*) - 1 FROM versions WHERE kind = 'release'"),
+            "refused_candidates": number("SELECT count(*) FROM versions WHERE kind = 'refused'"),
+            "updates": {"accepted": 0, "superseded": 0, "merged": 0} | dict(map(tuple, states)),
+            "release": release["version"],
+            "sequence": release["sequence"],
+            "versions": rows(VersionRow, "SELECT * FROM versions ORDER BY rowid DESC LIMIT :limit"),
+            "devices": rows(DeviceRow, _DEVICES),
+            "refusals": rows(RefusalRow, "SELECT * FROM refusals ORDER BY id DESC LIMIT :limit"),
+        },
+        Status,
+        strict=False,
+    )
+
+
+_DEVICES = """
+    SELECT *,
+        (SELECT count(*) FROM updates WHERE updates.node = devices.node) AS accepted,
+        (SELECT count(*) FROM refusals WHERE refusals.node = devices.node) AS refused
+    FROM devices ORDER BY device
+"""

@@ -1,0 +1,149 @@
+"""Keeps Flower's processes and the coordinator's run alive, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from headwater.errors import PeerError, UnreachableError
+from headwater_coordinator.backoff import delays
+from headwater_coordinator.enrolment import enrolled
+from headwater_coordinator.flower import Control
+from headwater_coordinator.home import Home
+from headwater_coordinator.lock import holder
+from headwater_coordinator.superlink import superexec, superlink
+
+T = TypeVar("T")
+
+WATCH_S = 0.5
+START_S = 60.0
+"""How long the SuperLink, and then the ServerApp, may take to start."""
+
+_log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """SuperLink, SuperExec and the run; whatever ends is started again.
+
+    Parameters
+    ----------
+    home
+        The coordinator's folder.
+    port
+        Of the SuperLink on loopback.
+    inherited
+        Environment that the processes get, beside Flower's switches.
+    """
+
+    def __init__(self, home: Home, port: int, inherited: Mapping[str, str]) -> None:
+        self._home = home
+        self._superlink = superlink(home, port, inherited)
+        self._superexec = superexec(home, port, inherited)
+        self._control = Control(port, home.authority)
+        self._run: int | None = None
+        self._up_since: float | None = None
+        self._started_at = 0.0
+        self._not_before = 0.0
+        self._pauses: Iterator[float] = delays()
+        self._known: set[str] = set()
+
+    async def start(self) -> None:
+        """Start everything and return when the ServerApp works.
+
+        Raises
+        ------
+        UnreachableError
+            When a part does not come up; its log says why.
+        """
+        await self._revive_superlink()
+        self._superexec.start()
+        deadline = time.monotonic() + START_S
+        while not self._up_since:
+            await self.watch()
+            if time.monotonic() > deadline:
+                raise UnreachableError(
+                    f"The coordinator's ServerApp does not start; see {self._home.logs}."
+                )
+            await asyncio.sleep(WATCH_S / 2)
+
+    async def watch(self) -> None:
+        """Look at every part once, and start again what is not there."""
+        if not self._superlink.alive:
+            _log.warning("the SuperLink ended; starting it again")
+            await self._revive_superlink()
+        if not self._superexec.alive:
+            _log.warning("the SuperExec ended; starting it again")
+            self._superexec.stop()
+            self._superexec.start()
+        try:
+            await self._enrol()
+            await self._watch_run()
+        except (UnreachableError, PeerError) as error:
+            _log.warning("%s", error)
+
+    async def stop(self) -> None:
+        """End the run, then the SuperExec, then the SuperLink; nothing is left behind."""
+        self._control.close()
+        await asyncio.to_thread(self._superexec.stop)
+        await asyncio.to_thread(self._superlink.stop)
+
+    async def _revive_superlink(self) -> None:
+        """Start the SuperLink, wait until it answers, and end the runs of an earlier one."""
+        self._superlink.start()
+        self._known.clear()
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                await self._call(self._control.stop_all)
+            except UnreachableError:
+                if time.monotonic() > deadline or not self._superlink.alive:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                self._run = None
+                return
+
+    async def _enrol(self) -> None:
+        """Tell the SuperLink about every device that it does not know yet."""
+        names = {path.name for path in self._home.nodes.glob("*.pub")}
+        if names == self._known:
+            return
+        for key in enrolled(self._home.nodes):
+            await self._call(self._control.register, key)
+        self._known = names
+
+    async def _watch_run(self) -> None:
+        now = time.monotonic()
+        if holder(self._home.lock) is not None:
+            if self._up_since is None:
+                _log.info("the coordinator works")
+            self._up_since = self._up_since or now
+            if now - self._up_since > START_S:
+                self._pauses = delays()
+            return
+        if not await self._starting(now):
+            await self._start_run(now)
+
+    async def _starting(self, now: float) -> bool:
+        """Whether a run was started that may still come up."""
+        if self._run is None or self._up_since is not None or now - self._started_at > START_S:
+            return False
+        return await self._call(self._control.running, self._run)
+
+    async def _start_run(self, now: float) -> None:
+        if now < self._not_before:
+            return
+        if self._run is not None:
+            _log.warning("the coordinator's run ended; starting a new one")
+            await self._call(self._control.stop, self._run)
+        self._run = await self._call(self._control.start, self._home.root)
+        self._up_since, self._started_at = None, now
+        self._not_before = now + next(self._pauses)
+
+    @staticmethod
+    async def _call(method: Callable[..., T], *arguments: object) -> T:
+        """Call the Control API without holding up the front."""
+        return await asyncio.to_thread(method, *arguments)
