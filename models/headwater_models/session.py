@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -80,7 +81,7 @@ class _Graph:
             names = list(self.outputs)
             return dict(zip(names, self.session.run(names, typed), strict=True))
 
-    def refuse_other_names(self, have: Set[str], want: Set[str]) -> None:
+    def refuse_other_names(self, have: AbstractSet[str], want: AbstractSet[str]) -> None:
         """Make sure that no parameter silently keeps its default, and none is for another model."""
         if have != want:
             raise BundleError(

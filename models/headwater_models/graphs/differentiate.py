@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.expression import Graph, Node, Shape, Value
 from headwater_models.graphs.gradients import Rule, rules
@@ -40,8 +42,9 @@ def differentiate(
     """
     table = rules()
     between = _between(graph, output, parameters)
-    start = seed if isinstance(seed, Value) else graph.constant(seed).expand_like(output)
-    gradients = {output.name: start}
+    if not isinstance(seed, Value):
+        seed = graph.constant(np.asarray(seed, output.dtype)).expand_like(output)
+    gradients = {output.name: seed}
     for node in reversed(graph.nodes.copy()):
         if any(value.name in gradients for value in node.outputs):
             _step_back(node, table, between, gradients)

@@ -26,6 +26,12 @@ Shape = tuple[int | str, ...]
 
 Array = NDArray[Any]
 
+_REFUSALS = (
+    onnx.defs.SchemaError,
+    onnx.checker.ValidationError,
+    shape_inference.InferenceError,
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
@@ -82,6 +88,8 @@ class Value:
 
     def transpose(self, order: Sequence[int]) -> Value:
         """Permute the axes."""
+        if list(order) == list(range(len(self.shape))):
+            return self
         return self.graph.op("Transpose", self, perm=list(order))
 
     def expand_like(self, other: Value) -> Value:
@@ -263,7 +271,7 @@ class Graph:
                 opset_imports=[helper.make_opsetid("", OPSET)],
                 ir_version=IR_VERSION,
             )
-        except (onnx.defs.SchemaError, shape_inference.InferenceError, RuntimeError) as error:
+        except _REFUSALS as error:
             kinds = ", ".join(f"{v.name} {v.dtype} {list(v.shape)}" for v in present.values())
             raise UnsupportedError(f"{proto.op_type} does not take {kinds}: {error}") from error
 
