@@ -1,0 +1,119 @@
+"""Replay: epochs over stored examples, from a released version to what it would be after them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.events import Batch, Floats
+from headwater_models.arrays import Arrays
+
+LOSS_ROWS = 2_048
+"""The losses before and after are means over at most this many examples, drawn once."""
+
+
+class Step(Protocol):
+    """One optimiser step; see :meth:`headwater_models.session.Trainer.step`."""
+
+    def step(
+        self, batch: Batch, parameters: Arrays, state: Arrays, learning_rate: float
+    ) -> tuple[Arrays, Arrays, Floats]:
+        """Return new parameters, new state, and the loss of each row before the step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replayed:
+    """What a replay made: the weights, how many examples it used, and their mean losses."""
+
+    weights: Arrays
+    examples: int
+    loss_before: float
+    loss_after: float
+
+
+def replay(
+    trainer: Step,
+    start: Arrays,
+    state: Arrays,
+    examples: Batch,
+    *,
+    epochs: int,
+    batch: int,
+    learning_rate: float,
+    rng: np.random.Generator,
+) -> Replayed:
+    """Train from *start* for some epochs, each in a new order.
+
+    Parameters
+    ----------
+    trainer
+        Takes the steps.
+    start
+        Parameters of the released version; they are not changed.
+    state
+        The optimiser's arrays at zero; they are not changed.
+    examples
+        Their weights count. Rows whose label is not finite, or whose weight is not above zero,
+        are left out.
+    epochs
+        Passes over the examples.
+    batch
+        Rows of each step. The last of an epoch is filled up with rows of weight zero, so that
+        every step has the same shape.
+    learning_rate
+        Of each step.
+    rng
+        Draws the orders.
+
+    Returns
+    -------
+    Replayed
+        Losses are in the loss of ``train.onnx``; 0 where there are no examples.
+    """
+    usable = np.flatnonzero(np.isfinite(examples.label[:, 0]) & (examples.weight > 0))
+    judged = np.sort(rng.permutation(usable)[:LOSS_ROWS])
+    weights = start
+    before = _mean_loss(trainer, (weights, state), examples, judged, batch)
+    moving = state
+    for _ in range(epochs):
+        for rows in _cut(rng.permutation(usable), batch):
+            step = _take(examples, rows, batch)
+            weights, moving, _ = trainer.step(step, weights, moving, learning_rate)
+    after = _mean_loss(trainer, (weights, state), examples, judged, batch)
+    return Replayed(weights, len(usable), before, after)
+
+
+def _mean_loss(
+    trainer: Step,
+    model: tuple[Arrays, Arrays],
+    examples: Batch,
+    rows: NDArray[np.intp],
+    batch: int,
+) -> float:
+    """Return the weighted mean loss; a step of weight zero and rate zero changes nothing."""
+    total = weight = 0.0
+    for cut in _cut(rows, batch):
+        step = _take(examples, cut, batch)
+        real = step.weight.astype(np.float64)
+        silent = Batch(step.window, step.time, step.label, np.zeros_like(step.weight))
+        _, _, losses = trainer.step(silent, *model, 0.0)
+        total += float(real @ losses.reshape(-1).astype(np.float64))
+        weight += float(real.sum())
+    return total / weight if weight else 0.0
+
+
+def _cut(rows: NDArray[np.intp], batch: int) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), batch):
+        yield rows[start : start + batch]
+
+
+def _take(examples: Batch, rows: NDArray[np.intp], batch: int) -> Batch:
+    """Return the rows as a batch of full length; what fills it up repeats one, weightless."""
+    filled = np.concatenate([rows, np.full(batch - len(rows), rows[0])])
+    weight = np.zeros(batch, np.float32)
+    weight[: len(rows)] = examples.weight[rows]
+    return Batch(examples.window[filled], examples.time[filled], examples.label[filled], weight)
