@@ -1,0 +1,133 @@
+"""Processes that a demo or a test starts: each in a session of its own, and none is left behind.
+
+A child gets SIGTERM from the kernel when the process that started it dies, so that even a killed
+demo ends everything. Ctrl-C reaches only the demo, which then stops its children in order.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from headwater.errors import UnreachableError
+from headwater_coordinator.child import command
+
+TAIL = 5
+"""Lines of a child's log that an error quotes."""
+
+
+class Child:
+    """A running program whose output goes to a log file.
+
+    Parameters
+    ----------
+    name
+        What a person calls it.
+    arguments
+        The program and its arguments.
+    log
+        File that its output is appended to.
+    environment
+        All of its environment.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it exited with (negative: the signal that ended it); None while it runs."""
+        return self._process.poll()
+
+    def tail(self) -> str:
+        """Return the last lines of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-TAIL:])
+
+    def stop(self, patience_s: float = 15.0) -> int:
+        """Ask it to end, insist after *patience_s*, and return its exit code."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+class Crew:
+    """The children of one run, in the order of their start.
+
+    Parameters
+    ----------
+    logs
+        Folder for a log file of each child.
+    environment
+        What every child gets as its environment.
+    """
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        self._logs = logs
+        self._environment = dict(environment)
+        self._children: list[Child] = []
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, arguments: Sequence[str]) -> Child:
+        """Start a program under a name that no other child has."""
+        child = Child(name, arguments, self._logs / f"{name}.log", self._environment)
+        self._children.append(child)
+        return child
+
+    def run(self, name: str, arguments: Sequence[str], seconds: float = 60.0) -> None:
+        """Start a program and wait until it ended well.
+
+        Raises
+        ------
+        UnreachableError
+            When it fails or takes longer, with the end of its log.
+        """
+        child = Child(name, arguments, self._logs / f"{name}.log", self._environment)
+        deadline = time.monotonic() + seconds
+        while child.exit_code is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if child.exit_code != 0:
+            code = child.stop()
+            raise UnreachableError(f"{name} failed with exit code {code}:\n{child.tail()}")
+
+    def dead(self) -> Iterator[Child]:
+        """Yield the children that have ended although nobody stopped them."""
+        return (child for child in self._children if child.exit_code is not None)
+
+    def stop(self) -> list[Child]:
+        """Stop all, the last started first; return those that did not end with 0."""
+        return [child for child in reversed(self._children) if child.stop() != 0]
+
+
+@contextmanager
+def crew(logs: Path, environment: Mapping[str, str]) -> Iterator[Crew]:
+    """Have a crew that is stopped whatever happens."""
+    hands = Crew(logs, environment)
+    try:
+        yield hands
+    finally:
+        hands.stop()

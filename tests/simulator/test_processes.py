@@ -1,0 +1,96 @@
+"""Children of a demo end when it wants, when it is killed, and never in silence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import UnreachableError
+from headwater_simulator.processes import crew
+
+SLEEPER = "import time, sys; print('up', flush=True); time.sleep(600)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('up', flush=True); time.sleep(600)"
+)
+
+
+def eventually(what: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    return state != "Z"
+
+
+def test_a_crew_leaves_nothing_running(tmp_path: Path) -> None:
+    with crew(tmp_path, os.environ) as hands:
+        first = hands.start("first", [sys.executable, "-c", SLEEPER])
+        second = hands.start("second", [sys.executable, "-c", SLEEPER])
+        assert alive(first.pid)
+        assert alive(second.pid)
+
+    assert first.exit_code == -signal.SIGTERM
+    assert second.exit_code == -signal.SIGTERM
+
+
+def test_who_does_not_listen_is_killed(tmp_path: Path) -> None:
+    with crew(tmp_path, os.environ) as hands:
+        child = hands.start("stubborn", [sys.executable, "-c", STUBBORN])
+        eventually(lambda: "up" in child.tail())
+        assert child.stop(patience_s=0.1) == -signal.SIGKILL
+
+
+def test_a_child_that_ends_by_itself_is_noticed_with_what_it_said(tmp_path: Path) -> None:
+    with crew(tmp_path, os.environ) as hands:
+        child = hands.start("brief", [sys.executable, "-c", "raise SystemExit('it broke')"])
+        eventually(lambda: child in hands.dead())
+        assert child.exit_code == 1
+        assert child.tail() == "it broke"
+
+
+def test_a_step_that_fails_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with (
+        crew(tmp_path, os.environ) as hands,
+        pytest.raises(UnreachableError, match="prepare failed with exit code 1:\nno disk"),
+    ):
+        hands.run("prepare", [sys.executable, "-c", "raise SystemExit('no disk')"])
+
+
+def test_children_end_when_the_one_who_started_them_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time, pathlib\n"
+        "from headwater_simulator.processes import crew\n"
+        f"with crew(pathlib.Path({str(tmp_path)!r}), os.environ) as hands:\n"
+        f"    child = hands.start('child', [sys.executable, '-c', {SLEEPER!r}])\n"
+        "    while 'up' not in child.tail():\n"
+        "        time.sleep(0.02)\n"
+        "    print(child.pid, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+        parent.wait()
+
+    eventually(lambda: not alive(pid))
