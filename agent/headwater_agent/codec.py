@@ -30,7 +30,7 @@ MAX_STREAM = 128
 MAX_RECORDS = 10_000
 """Most records that one message may hold."""
 
-Reason = Literal["topic", "size", "json", "deep", "shape", "channel", "time", "stream"]
+Reason = Literal["topic", "size", "json", "deep", "shape", "channel", "time", "stream", "retained"]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _MS_PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}

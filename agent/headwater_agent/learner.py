@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
+from headwater.errors import StorageError
 from headwater_agent.events import Batch, Checkpoint, Example, Train, Trained, Version
 from headwater_agent.scores import Score
 from headwater_agent.sync import Personal
@@ -15,6 +16,9 @@ from headwater_models.arrays import Arrays
 
 MAX_WAITING = 8_192
 """Most examples that may wait for training; beyond it the oldest are dropped and counted."""
+
+LAYOUT = 1
+"""Version of the checkpoint's fields."""
 
 _Packed = dict[str, tuple[tuple[int, ...], bytes]]
 
@@ -102,7 +106,7 @@ class Learner:
         self.changed = False
         personal = self.personal
         saved = _Saved(
-            layout=1,
+            layout=LAYOUT,
             version=self.version.name,
             sequence=self.version.sequence,
             learned_through=self.learned_through,
@@ -118,8 +122,29 @@ class Learner:
         return Checkpoint(msgspec.msgpack.encode(saved), self.learned_through)
 
     def restore(self, state: bytes) -> None:
-        """Go on from a checkpoint."""
-        saved = msgspec.msgpack.decode(state, type=_Saved)
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        StorageError
+            When it is damaged, of a newer program, or of another model.
+        """
+        try:
+            saved = msgspec.msgpack.decode(state, type=_Saved)
+        except msgspec.DecodeError as error:
+            raise StorageError(
+                f"The checkpoint of the learning state is damaged: {error}."
+            ) from error
+        if saved.layout > LAYOUT:
+            raise StorageError(
+                f"The checkpoint has layout {saved.layout}, this program knows {LAYOUT}; "
+                "update headwater."
+            )
+        shapes = {name: tuple(shape) for name, (shape, _) in saved.released.items()}
+        if shapes != {name: array.shape for name, array in self.version.weights.items()}:
+            raise StorageError(
+                "The checkpoint is of another model; give this model a state folder of its own."
+            )
         self.version = Version(saved.version, saved.sequence, _unpack(saved.released))
         self.personal = Personal(self.version, _unpack(saved.state))
         self.personal.parameters = _unpack(saved.personal)

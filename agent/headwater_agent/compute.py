@@ -1,0 +1,55 @@
+"""Carries out what a core asks to be computed, at once, on this device's processor."""
+
+from __future__ import annotations
+
+from headwater_agent.events import Infer, Inferred, Model, Train, Trained, Version
+from headwater_models.arrays import Arrays
+from headwater_models.bundle import Bundle
+from headwater_models.session import Bound, Predictor, Trainer
+
+
+class Compute:
+    """The two sessions of a model.
+
+    Parameters
+    ----------
+    bundle
+        The model; its weights are not used.
+    threads
+        Threads within one operator.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self._predictor = Predictor(bundle.infer, threads)
+        self._trainer = Trainer(bundle.train, threads)
+        self._bound: dict[Model, tuple[Arrays, Bound]] = {}
+
+    def infer(self, effect: Infer) -> Inferred:
+        """Run the model once for each set of parameters."""
+        windows = effect.windows
+        return Inferred(
+            windows,
+            {
+                model: self._bind(model, parameters)(windows.values, windows.times)
+                for model, parameters in effect.parameters.items()
+            },
+        )
+
+    def train(self, effect: Train) -> Trained:
+        """Take one optimiser step."""
+        parameters, state, losses = self._trainer.step(
+            effect.batch, effect.parameters, effect.state, effect.learning_rate
+        )
+        return Trained(effect.through, parameters, state, losses)
+
+    def warm(self, version: Version, infer: Infer) -> Inferred:
+        """Bind a version's weights before it serves, and run it once."""
+        self._bound["released"] = (version.weights, self._predictor.bind(version.weights))
+        return self.infer(infer)
+
+    def _bind(self, model: Model, parameters: Arrays) -> Bound:
+        """Keep the parameters bound for as long as they are the same arrays."""
+        known = self._bound.get(model)
+        if known is None or known[0] is not parameters:
+            known = self._bound[model] = (parameters, self._predictor.bind(parameters))
+        return known[1]

@@ -1,0 +1,109 @@
+"""The coordinator's tasks on this device: one trainer process at a time, tried again if it dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from headwater.errors import PeerError
+from headwater.wire import Declined, Train, decode_task
+from headwater_agent.exchange import ExchangeReader, StoredTask
+from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes, write_outcome
+from headwater_agent.settings import AgentSettings
+
+ATTEMPTS = 3
+"""How often a trainer is started for one task before the task is declined."""
+
+
+class Jobs:
+    """Starts a trainer for each waiting task and clears away what is answered.
+
+    Parameters
+    ----------
+    settings
+        Where things lie.
+    settings_file
+        Handed to the trainer.
+    elements
+        Length of a packed update.
+    begin
+        ``begin(task, base)`` numbers an update and makes durable how far it reaches and what the
+        personal model is now, before its trainer starts; each attempt is an update of its own.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        settings_file: Path,
+        *,
+        elements: int,
+        begin: Callable[[str, str], int],
+    ) -> None:
+        self._settings = settings
+        self._settings_file = settings_file
+        self._elements = elements
+        self._begin = begin
+        self._exchange = ExchangeReader(settings.exchange_db)
+        self._running: subprocess.Popen[bytes] | None = None
+        self._attempts: Counter[str] = Counter()
+
+    def poll(self) -> None:
+        """Look after the running trainer, or start the next; cheap when there is nothing to do."""
+        if self._running is not None and self._running.poll() is None:
+            return
+        self._running = None
+        waiting = self._exchange.waiting()
+        done = self._clear()
+        for task in waiting:
+            if task.task not in done:
+                self._start(task)
+                return
+
+    def stop(self) -> None:
+        """End a running trainer; its task is started again with the next agent."""
+        if self._running is not None:
+            self._running.terminate()
+            self._running.wait()
+            self._running = None
+
+    def _clear(self) -> set[str]:
+        """Delete outcomes that were answered; return the tasks whose outcome waits to be sent."""
+        done = set()
+        for found in find_outcomes(self._settings.share, self._elements):
+            if not isinstance(found, Outcome):
+                continue
+            task = getattr(found.reply, "task", "")
+            stored = self._exchange.task(task)
+            if stored is not None and stored.state == "open":
+                done.add(task)
+            else:
+                (self._settings.share / f"{found.name}{SUFFIX}").unlink(missing_ok=True)
+                self._attempts.pop(task, None)
+        return done
+
+    def _start(self, task: StoredTask) -> None:
+        try:
+            message = decode_task(task.fields)
+        except PeerError:
+            self._decline(task)
+            return
+        self._attempts[task.task] += 1
+        if self._attempts[task.task] > ATTEMPTS:
+            self._decline(task)
+            return
+        sequence = 0
+        if isinstance(message, Train):
+            sequence = self._begin(task.task, message.base)
+        command = [sys.executable, "-m", "headwater_agent.trainer"]
+        command += ["--settings", str(self._settings_file), "--task", task.task]
+        command += ["--sequence", str(sequence)]
+        self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def _decline(self, task: StoredTask) -> None:
+        write_outcome(
+            self._settings.share,
+            Declined(device=self._settings.device, task=task.task, reason="failed"),
+        )

@@ -1,0 +1,279 @@
+"""The agent's loop: one thread that drains the socket, predicts, learns and publishes.
+
+What a wake-up brought is the batch: no added latency when the stream is quiet, large batches when
+it is busy. A second thread writes the store; only what it has committed is acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+
+from headwater.clock import now_ms
+from headwater.errors import BundleError, StorageError
+from headwater.wire import CheckedIn, encode
+from headwater_agent import events, publish
+from headwater_agent.codec import Decoder, Refusal
+from headwater_agent.compute import Compute
+from headwater_agent.jobs import Jobs
+from headwater_agent.learner import LearnerSettings
+from headwater_agent.live import Live, write_live
+from headwater_agent.mqtt import MqttTransport
+from headwater_agent.pipeline import Pipeline, carry_out
+from headwater_agent.releases import Releases, first_version
+from headwater_agent.settings import AgentSettings
+from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.store import Count, Note, Update
+from headwater_agent.store_thread import StoreThread
+from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
+from headwater_models.arrays import packed_size
+from headwater_models.bundle import Bundle
+
+HOUSEKEEPING_S = 1.0
+"""How often releases, tasks and the status are looked after."""
+
+CHECKPOINT_S = 10.0
+"""How often the learning state is stored; after a crash what came since is learned again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One model on one device.
+
+    Parameters
+    ----------
+    settings
+        All that the agent is told.
+    settings_file
+        Where it was read from, for the trainer.
+
+    Raises
+    ------
+    BundleError, StorageError, SettingsError
+        When the model, the database or the settings do not allow a start.
+    """
+
+    def __init__(self, settings: AgentSettings, settings_file: Path) -> None:
+        self._settings = settings
+        self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
+        manifest = self._bundle.manifest
+        self._compute = Compute(self._bundle)
+        learn = settings.learn
+        self._pipeline = Pipeline(
+            manifest,
+            first_version(self._bundle),
+            LearnerSettings(
+                enabled=learn.enabled,
+                batch=learn.batch or manifest.optimiser.batch,
+                learning_rate=learn.learning_rate or manifest.optimiser.learning_rate,
+            ),
+        )
+        self._decoder = Decoder(settings, manifest)
+        self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
+        self._waker = Waker()
+        self._store = SqliteStore(settings.agent_db, manifest, settings.store)
+        self._writer = StoreThread(
+            self._store,
+            every_s=settings.store.commit_every / 1000,
+            records=settings.commit_records,
+            wake=self._waker.wake,
+        )
+        self._update = self._store.last_update()
+        self._releases = Releases(settings, self._bundle, self._compute)
+        self._jobs = Jobs(
+            settings, settings_file, elements=packed_size(manifest), begin=self._begin_update
+        )
+        self._transport = self._connect()
+        self._live = Live()
+        self._counts: Counter[str] = Counter()
+        self._taken_at = 0.0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; then leave everything durable and say goodbye."""
+        saved = self._store.load()
+        self._do_all(self._pipeline.restore(saved))
+        self._writer.put(Note(now_ms(), "start", self._bundle.version_id))
+        _log.info("running %s on model %s", self._settings.device, self._bundle.model_id[:12])
+        due = checkpoint_due = 0.0
+        try:
+            while not self._stopping:
+                self._take(self._transport.poll(max(0.0, due - time.monotonic())))
+                self._transport.acknowledge(self._writer.committed())
+                if time.monotonic() >= due:
+                    self._keep_house()
+                    due = time.monotonic() + HOUSEKEEPING_S
+                if time.monotonic() >= checkpoint_due:
+                    self._do_all(self._pipeline.feed(events.Ticked()))
+                    checkpoint_due = time.monotonic() + CHECKPOINT_S
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """End :meth:`run` soon; safe to call from a signal handler."""
+        self._stopping = True
+        self._waker.wake()
+
+    def _connect(self) -> Transport:
+        settings = self._settings
+        status = {state: publish.status(settings.device, state) for state in ("online", "offline")}
+        session = Session(
+            client_id=settings.client_id,
+            subscriptions=tuple((item.subscription, item.qos) for item in settings.inputs),
+            status=Status(settings.status_topic, status["online"], status["offline"]),
+        )
+        rng = random.SystemRandom()
+        return MqttTransport(
+            settings.broker, session, waker=self._waker, delays=lambda: backoff(rng)
+        )
+
+    def _take(self, messages: list[Message]) -> None:
+        """Decode what came in and feed it to the core as one batch."""
+        if not messages:
+            return
+        received = now_ms()
+        self._taken_at = time.perf_counter()
+        records: list[events.Record] = []
+        useless: list[int] = []
+        for message in messages:
+            decoded = (
+                Refusal("retained", message.topic, "it was retained, so its age is unknown")
+                if message.retained
+                else self._decoder.decode(message.topic, message.payload, received, message.receipt)
+            )
+            if isinstance(decoded, Refusal):
+                self._refuse(decoded, message.receipt, useless)
+            else:
+                records.extend(decoded)
+        if useless:
+            self._writer.put(events.Store(receipts=tuple(useless)))
+        if records:
+            self._live.arrived(len(records), time.monotonic())
+            self._do_all(self._pipeline.feed(events.Arrived(tuple(records))))
+
+    def _refuse(self, refusal: Refusal, receipt: int, useless: list[int]) -> None:
+        name = f"refused-{refusal.reason}"
+        if self._counts[name] == 0:
+            _log.warning("%s (further ones of this kind are only counted)", refusal)
+        self._counts[name] += 1
+        if receipt:
+            useless.append(receipt)
+
+    def _do_all(self, effects: Iterable[events.Effect]) -> None:
+        carry_out(self._pipeline, effects, self._do)
+
+    def _do(self, effect: events.Effect) -> events.Event | None:
+        match effect:
+            case events.Infer():
+                return self._compute.infer(effect)
+            case events.Train():
+                return self._compute.train(effect)
+            case events.Publish(predictions):
+                self._publish(predictions)
+            case events.Store() | events.Checkpoint():
+                self._writer.put(effect)
+            case events.Refuse(reason, _, receipt):
+                self._counts[f"refused-{reason}"] += 1
+                self._writer.put(events.Store(receipts=(receipt,) if receipt else ()))
+        return None
+
+    def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
+        output = self._settings.output
+        now = now_ms()
+        for prediction in predictions:
+            topic, payload = self._publisher.encode(prediction, now)
+            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
+            self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
+
+    def _keep_house(self) -> None:
+        self._look_for_release()
+        if self._settings.federation.enabled:
+            self._jobs.poll()
+        if self._counts:
+            self._writer.put(Count(dict(self._counts)))
+            self._live.refused(self._counts)
+            self._counts.clear()
+        self._write_status()
+
+    def _look_for_release(self) -> None:
+        current = self._pipeline.learner.version
+        try:
+            found = self._releases.newer(current)
+        except (BundleError, StorageError) as error:
+            _log.warning("a release is refused, %s goes on serving: %s", current.name[:12], error)
+            self._writer.put(Note(now_ms(), "refusal", str(error)))
+            return
+        if found is not None:
+            version, merged = found
+            self._do_all(self._pipeline.feed(events.Released(version, merged)))
+            self._writer.put(Note(now_ms(), "release", version.name))
+            _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
+
+    def _begin_update(self, task: str, base: str) -> int:
+        self._update += 1
+        self._do_all(self._pipeline.feed(events.Taken(self._update)))
+        through = self._pipeline.learner.learned_through
+        self._writer.put(Update(self._update, task, base, through, now_ms(), "training"))
+        self._writer.flush()
+        return self._update
+
+    def _write_status(self) -> None:
+        learner = self._pipeline.learner
+        message = CheckedIn(
+            device=self._settings.device,
+            model=self._bundle.model_id,
+            version=learner.version.name,
+            sequence=learner.version.sequence,
+            records=self._pipeline.records,
+            examples=self._pipeline.sequence,
+            scored=learner.score.labels,
+            loss_baseline=learner.score.baseline,
+            loss_released=learner.score.released,
+            loss_personal=learner.score.personal,
+        )
+        write_live(self._settings.share / "status.json", encode(message))
+        live = self._live.report(
+            time.monotonic(), connected=self._transport.connected, trouble=self._transport.trouble
+        )
+        write_live(self._settings.agent_db.parent / "live.json", live)
+
+    def _close(self) -> None:
+        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
+        self._jobs.stop()
+        self._do_all(self._pipeline.feed(events.Ticked()))
+        self._writer.put(Note(now_ms(), "stop", self._pipeline.learner.version.name))
+        self._writer.close()
+        self._transport.acknowledge(self._writer.committed())
+        self._write_status()
+        self._transport.close()
+        self._store.close()
+        self._waker.close()
+
+
+def run(settings: AgentSettings, settings_file: Path) -> None:
+    """Run an agent until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    HeadwaterError
+        When it cannot start, or the disk does not allow it to go on.
+    """
+    agent = Agent(settings, settings_file)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        agent.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        agent.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
