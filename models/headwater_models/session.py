@@ -159,6 +159,7 @@ class _Binding:
             for name, array in parameters.items()
         }
         for name, array in self._parameters.items():
+            self._refuse_other_shape(name, array)
             self._bind(self._binding.bind_input, name, array)
         self._lay_out(1)
 
@@ -175,6 +176,11 @@ class _Binding:
         with self._graph.errors("cannot run on these arrays"):
             self._graph.session.run_with_iobinding(self._binding)
         return self._prediction.copy()
+
+    def _refuse_other_shape(self, name: str, array: NDArray[Any]) -> None:
+        want, have = _describe(*self._graph.inputs[name]), _describe(array.dtype, [*array.shape])
+        if have != want:
+            raise BundleError(f"{self._graph.name}: input `{name}` is {want}, not {have}.")
 
     def _lay_out(self, rows: int) -> None:
         inputs, outputs = self._graph.inputs, self._graph.outputs
