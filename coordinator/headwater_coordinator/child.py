@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -20,10 +21,19 @@ def command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", __spec__.name, str(os.getpid()), *arguments]
 
 
-def _become(parent: int, arguments: list[str]) -> None:
+def adopt_orphans() -> None:
+    """Become the parent of grandchildren whose parent died, so that they can be waited for."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
     library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if library.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+
+
+def _become(parent: int, arguments: list[str]) -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before the kernel knew what to do then
         sys.exit(0)
     os.execvp(arguments[0], arguments)  # noqa: S606  # no shell is wanted

@@ -1,10 +1,11 @@
 """Flower, seen from the server: the Control API and the Grid; the only module that imports flwr.
 
 Two seams. :class:`Control` is what ``serve`` and ``enrol`` need of the SuperLink: make a device's
-key known, start, watch and stop the run. :class:`Link` is what the ServerApp needs: who is online,
-send tasks, fetch answers. Flower's own ``Grid.pull_messages`` waits for a device that stopped in
-the middle of an upload and stops at the first reply it cannot read; the link fetches the parts of
-each reply on its own, a bounded number of bounded size, and drops what does not hold together.
+key known, start, watch and stop the run. :class:`GridLink` is what the ServerApp needs: who is
+online, send tasks, fetch answers. Flower's own ``Grid.pull_messages`` waits for a device that
+stopped in the middle of an upload and stops at the first reply it cannot read; the link fetches
+the parts of each reply on its own, a bounded number of bounded size, and drops what does not
+hold together.
 
 Strategies live in :mod:`headwater_coordinator.merging`, which imports ``flwr.serverapp`` alone.
 """
@@ -49,12 +50,12 @@ from flwr.supercore.primitives.asymmetric import bytes_to_public_key, public_key
 from flwr.supercore.run import RunNotRunningException
 from flwr.superlink.grid import HttpGrid
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
 from headwater.errors import PeerError, UnreachableError
 from headwater.objects import FIELDS, RECORD, read_message
-from headwater.wire import ARRAY, MAX_FIELDS_BYTES, Kind
+from headwater.wire import ARRAY, MAX_FIELDS_BYTES
 from headwater_coordinator.enrolment import fingerprint
+from headwater_coordinator.link import Arrival, Outgoing
 
 _OVERHEAD_BYTES = 65_536
 _PATIENCE_POLLS = 200
@@ -182,33 +183,6 @@ def _mapped(tolerate: int | None = None) -> Iterator[None]:
         ) from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outgoing:
-    """One task for one node: ``ask`` names it, ``vector`` is float32 ``[n]`` or None."""
-
-    ask: str
-    node: int
-    kind: Kind
-    fields: bytes
-    vector: NDArray[np.float32] | None
-    ttl_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """The answer to an ask: encoded fields and vector, or a sentence about what went wrong.
-
-    ``lost`` is true when nothing came back (the device went away); false when something came
-    that the protocol does not allow.
-    """
-
-    ask: str
-    fields: bytes = b""
-    vector: NDArray[np.float32] | None = None
-    failure: str = ""
-    lost: bool = False
-
-
 @dataclass(slots=True)
 class _Upload:
     """A reply whose parts are being fetched."""
@@ -220,7 +194,7 @@ class _Upload:
     polls: int = 0
 
 
-class Link:
+class GridLink:
     """The ServerApp's connection: who is online, tasks out, answers in.
 
     Parameters
@@ -236,32 +210,29 @@ class Link:
             raise TypeError(f"expected Flower's HttpGrid, got {type(grid).__name__}")
         self._grid = grid
         self._limit = 4 * elements + MAX_FIELDS_BYTES + _OVERHEAD_BYTES
+        self._numbers: dict[str, int] = {}
         self._waiting: dict[str, str] = {}
         self._uploads: dict[str, _Upload] = {}
 
-    def nodes(self) -> dict[str, int]:
-        """Return the devices that are online: fingerprint of the key, number of the node."""
+    def nodes(self) -> frozenset[str]:
+        """Return the devices that are online, by the fingerprints of their keys."""
         with _while_running():
             nodes = list(self._grid.get_nodes())
-        known: dict[str, int] = {}
-        for node in nodes:
-            key = bytes_to_public_key(node.public_key)
-            known[fingerprint(key)] = int(node.node_id)
-        return known
+        self._numbers = {
+            fingerprint(bytes_to_public_key(node.public_key)): int(node.node_id) for node in nodes
+        }
+        return frozenset(self._numbers)
 
     def push(self, batch: Sequence[Outgoing]) -> list[str]:
         """Send tasks; return the asks that the SuperLink did not take."""
-        if not batch:
-            return []
+        online = [one for one in batch if one.node in self._numbers]
         arrays: dict[int, ArrayRecord] = {}
-        messages = [_message(one, arrays) for one in batch]
+        messages = [_message(one, self._numbers[one.node], arrays) for one in online]
         with _while_running():
-            names = list(self._grid.push_messages(messages))
-        refused = [one.ask for one, name in zip(batch, names, strict=True) if not name]
-        self._waiting.update(
-            {name: one.ask for one, name in zip(batch, names, strict=True) if name}
-        )
-        return refused
+            names = list(self._grid.push_messages(messages)) if messages else []
+        sent = {one.ask: name for one, name in zip(online, names, strict=True) if name}
+        self._waiting.update({name: ask for ask, name in sent.items()})
+        return [one.ask for one in batch if one.ask not in sent]
 
     def forget(self, ask: str) -> None:
         """Wait no longer for an answer."""
@@ -346,7 +317,7 @@ def _while_running() -> Iterator[None]:
         raise RunEnded("the SuperLink stopped the run") from error
 
 
-def _message(one: Outgoing, arrays: dict[int, ArrayRecord]) -> Message:
+def _message(one: Outgoing, node: int, arrays: dict[int, ArrayRecord]) -> Message:
     """Build a message; a vector that goes to many devices becomes one record."""
     content = RecordDict({RECORD: ConfigRecord({FIELDS: one.fields})})
     if one.vector is not None:
@@ -355,7 +326,7 @@ def _message(one: Outgoing, arrays: dict[int, ArrayRecord]) -> Message:
             vector = np.ascontiguousarray(one.vector, np.float32)
             record = arrays[id(one.vector)] = ArrayRecord({ARRAY: Array(vector)})
         content[ARRAY] = record
-    return Message(content, one.node, str(one.kind), ttl=one.ttl_s)
+    return Message(content, node, str(one.kind), ttl=one.ttl_s)
 
 
 def _config(content: bytes) -> Mapping[str, object]:
@@ -365,12 +336,16 @@ def _config(content: bytes) -> Mapping[str, object]:
         raise ValueError("its record is broken") from error
 
 
-def server_app(main: Callable[[Grid, Path], None]) -> ServerApp:
-    """Wrap *main* as Flower's ServerApp; it is called with the grid and the home folder."""
+Connect = Callable[[int], GridLink]
+"""Opens the link, given the length of the model's packed vector."""
+
+
+def server_app(main: Callable[[Connect, Path], None]) -> ServerApp:
+    """Wrap *main* as Flower's ServerApp; it is called with the link and the home folder."""
     app = ServerApp()
 
     @app.main()
     def run(grid: Grid, context: Context) -> None:
-        main(grid, Path(str(context.run_config["home"])))
+        main(lambda elements: GridLink(grid, elements), Path(str(context.run_config["home"])))
 
     return app

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ FLOWER_SWITCHES = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "FLWR_LOG_LEVEL": "WARNING",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
 }
 """Nothing calls home, nothing is installed at run time, a run starts without a long wait."""
@@ -99,24 +102,40 @@ class Part:
         return self.process is not None and self.process.poll() is None
 
     def stop(self) -> None:
-        """End the process and all that it started; return when nothing of it is left."""
+        """End the process and all that it started; return when nothing of it is left.
+
+        :func:`.child.adopt_orphans` must have been called, or orphans stay unwaited for.
+        """
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._signal(number)
+            deadline = time.monotonic() + STOP_S
+            while time.monotonic() < deadline:
+                if self._gone():
+                    return
+                time.sleep(0.02)
+
+    def _gone(self) -> bool:
+        """Reap what ended; whether nothing of the group is left."""
         if self.process is None:
-            return
-        self._signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self.process.wait()
+            return True
+        self.process.poll()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.process.pid, os.WNOHANG)[0]:
+                pass
+        return not _group_lives(self.process.pid)
 
     def _signal(self, number: signal.Signals) -> None:
         """Signal the group; where the leader is gone already its offspring still hears it."""
-        if self.process is None:
-            return
-        try:
+        if self.process is not None and _group_lives(self.process.pid):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            return
+
+
+def _group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def superlink(home: Home, port: int, inherited: Mapping[str, str]) -> Part:
@@ -127,5 +146,5 @@ def superlink(home: Home, port: int, inherited: Mapping[str, str]) -> Part:
 
 def superexec(home: Home, port: int, inherited: Mapping[str, str]) -> Part:
     """Describe the SuperExec's process; the ServerApp belongs to its process group."""
-    log = home.logs / "serverapp.log"
+    log = home.logs / "superexec.log"
     return Part("superexec", superexec_command(home, port), environment(home, inherited), log)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from headwater.errors import PeerError, UnreachableError
 from headwater_coordinator.backoff import delays
+from headwater_coordinator.child import adopt_orphans
 from headwater_coordinator.enrolment import enrolled
 from headwater_coordinator.flower import Control
 from headwater_coordinator.home import Home
@@ -58,6 +59,7 @@ class Supervisor:
         UnreachableError
             When a part does not come up; its log says why.
         """
+        adopt_orphans()
         await self._revive_superlink()
         self._superexec.start()
         deadline = time.monotonic() + START_S
@@ -73,6 +75,7 @@ class Supervisor:
         """Look at every part once, and start again what is not there."""
         if not self._superlink.alive:
             _log.warning("the SuperLink ended; starting it again")
+            self._superlink.stop()
             await self._revive_superlink()
         if not self._superexec.alive:
             _log.warning("the SuperExec ended; starting it again")
