@@ -243,5 +243,5 @@ def _text(files: dict[str, bytes], name: str) -> str | None:
 def _facts(data: bytes | None) -> dict[str, Any]:
     try:
         return msgspec.json.decode(data, type=dict[str, Any]) if data is not None else {}
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"facts.json is damaged ({error}); remove or replace it.") from error

@@ -132,7 +132,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         try:
             manifest = msgspec.json.decode(text, type=cls, dec_hook=decode_hook)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BundleError(f"manifest.json: {error}. Build the bundle again.") from error
         manifest.check()
         return manifest

@@ -232,7 +232,7 @@ def _verify(prefix: bytes, text: str | bytes, kind: type[S]) -> tuple[S, str]:
         if not verifies(signed.key, signed.signature, prefix + bytes(signed.statement)):
             raise BundleError(f"{what} was changed after it was signed, or signed by another key.")
         return msgspec.json.decode(signed.statement, type=kind), signed.key
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{what} is damaged: {error}.") from error
 
 
