@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headwater import wire
+from headwater.errors import UnreachableError
+from headwater_agent.client import Delivered
+from headwater_agent.courier import Courier
+from headwater_agent.exchange import Exchange, ExchangeReader
+from headwater_agent.outcome import write_outcome
+from headwater_models.weights import load_weights
+from tests.agent.federating import (
+    NAME,
+    URL,
+    MemoryConnection,
+    check_in,
+    device,
+    evaluate,
+    name_of,
+    packed,
+    release,
+    settings,
+    task_name,
+    train,
+    update,
+    weights,
+)
+
+
+def deliver(folder: Path, connection: MemoryConnection, rounds: int = 1) -> None:
+    """Run a client on the device's folders for some rounds, as one process."""
+    made = settings(folder)
+    exchange = Exchange(made.exchange_db)
+    try:
+        courier = Courier(made, device(), exchange, connection, clock=lambda: 1_000)
+        for _ in range(rounds):
+            courier.exchange_once()
+        courier.close()
+    finally:
+        exchange.close()
+
+
+def reader(folder: Path) -> ExchangeReader:
+    return ExchangeReader(settings(folder).exchange_db)
+
+
+def test_a_release_is_on_disk_with_its_weights_before_it_is_acknowledged(tmp_path: Path) -> None:
+    connection = MemoryConnection([release(3, 2)])
+    deliver(tmp_path, connection)
+    version = name_of(weights(3))
+    path = settings(tmp_path).exchange / "versions" / f"{version}.safetensors"
+    loaded = load_weights(path, device().manifest)
+    assert packed(loaded).tobytes() == packed(weights(3)).tobytes()
+    newest = reader(tmp_path).newest()
+    assert newest is not None
+    assert newest.version == version
+    ((fields, array),) = connection.answers.values()
+    assert wire.decode_reply(fields) == wire.Received(device=NAME, version=version, accepted=True)
+    assert array is None
+
+
+def test_a_check_in_is_answered_from_the_agents_status(tmp_path: Path) -> None:
+    own = device().current
+    status = wire.CheckedIn(
+        device=NAME, model=own.model, version=own.version, sequence=1, records=5
+    )
+    (settings(tmp_path).share / "status.json").write_bytes(wire.encode(status))
+    connection = MemoryConnection([check_in()])
+    deliver(tmp_path, connection)
+    ((fields, _),) = connection.answers.values()
+    assert wire.decode_reply(fields) == status
+
+
+def test_a_damaged_status_is_as_good_as_none(tmp_path: Path) -> None:
+    (settings(tmp_path).share / "status.json").write_bytes(b"{half")
+    connection = MemoryConnection([check_in()])
+    deliver(tmp_path, connection)
+    ((fields, _),) = connection.answers.values()
+    answer = wire.decode_reply(fields)
+    assert isinstance(answer, wire.CheckedIn)
+    assert answer.records == 0
+
+
+def test_an_update_is_sent_checked_and_in_the_ledger(tmp_path: Path) -> None:
+    connection = MemoryConnection([train()])
+    deliver(tmp_path, connection)
+    assert [task.task for task in reader(tmp_path).waiting()] == [task_name(1)]
+    assert connection.left is False
+    reply, array = update()
+    write_outcome(settings(tmp_path).share, reply, array)
+    connection = MemoryConnection()
+    deliver(tmp_path, connection)
+    assert connection.answers == {train().flower: (wire.encode(reply), array.tobytes())}
+    (line,) = reader(tmp_path).ledger()
+    assert (line.task, line.kind, line.arrays, line.peer) == (
+        task_name(1),
+        "update",
+        ("arrays",),
+        URL,
+    )
+    assert line.bytes == len(wire.encode(reply)) + array.nbytes
+    assert connection.left is True
+
+
+def test_a_leak_in_an_outcome_does_not_leave(tmp_path: Path) -> None:
+    deliver(tmp_path, MemoryConnection([train()]))
+    reply, _ = update()
+    write_outcome(settings(tmp_path).share, reply, packed(weights(1))[:-1])
+    connection = MemoryConnection()
+    deliver(tmp_path, connection)
+    ((fields, array),) = connection.answers.values()
+    assert wire.decode_reply(fields) == wire.Declined(
+        device=NAME, task=task_name(1), reason="failed"
+    )
+    assert array is None
+
+
+def test_weights_no_one_asks_for_any_more_are_removed(tmp_path: Path) -> None:
+    messages = [release(seed, seed, number=seed) for seed in range(2, 8)]
+    connection = MemoryConnection([*messages, evaluate(9, seed=20)])
+    deliver(tmp_path, connection)
+    folder = settings(tmp_path).exchange / "versions"
+    kept = {name_of(weights(seed)) for seed in (5, 6, 7, 20)}
+    assert {path.stem for path in folder.glob("*.safetensors")} == kept
+    assert {version.version for version in reader(tmp_path).versions()} == kept
+
+
+def test_a_version_whose_file_is_lost_is_unknown(tmp_path: Path) -> None:
+    deliver(tmp_path, MemoryConnection([release(3, 2)]))
+    for path in (settings(tmp_path).exchange / "versions").iterdir():
+        path.unlink()
+    connection = MemoryConnection([train(1, base=name_of(weights(3)))])
+    deliver(tmp_path, connection)
+    ((fields, _),) = connection.answers.values()
+    assert wire.decode_reply(fields) == wire.Declined(
+        device=NAME, task=task_name(1), reason="unknown-base"
+    )
+
+
+def all_messages() -> list[Delivered]:
+    return [train(1), release(3, 2, number=2), evaluate(4, seed=4), check_in(5)]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_cut_off_at_any_call_it_ends_as_if_nothing_had_happened(
+    tmp_path: Path, *, late: bool
+) -> None:
+    (tmp_path / "whole").mkdir()
+    write_outcome(settings(tmp_path / "whole").share, *update())
+    whole = MemoryConnection(all_messages())
+    deliver(tmp_path / "whole", whole, rounds=2)
+    assert len(whole.answers) == 3
+    for calls in range(20):
+        folder = tmp_path / str(calls)
+        folder.mkdir()
+        write_outcome(settings(folder).share, *update())
+        connection = MemoryConnection(all_messages(), fails=calls, late=late)
+        with pytest.raises(UnreachableError):
+            deliver(folder, connection, rounds=10)
+        connection.fails = 1_000_000
+        deliver(folder, connection, rounds=2)
+        assert connection.answers == whole.answers
+        assert reader(folder).waiting() == reader(tmp_path / "whole").waiting()
+        assert len(reader(folder).ledger()) == 3
+        states = {reader(folder).task(line.task) for line in reader(folder).ledger()}
+        assert {task.state for task in states if task is not None} == {"answered"}

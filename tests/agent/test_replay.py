@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.events import Batch, Floats
+from headwater_agent.replay import Replayed, replay
+from headwater_models.arrays import Arrays
+from headwater_models.session import Trainer, initial_state
+from tests.models.bundles import signed
+
+
+class Mean:
+    """A model of one number that gradient descent moves to the weighted mean of the labels."""
+
+    def __init__(self) -> None:
+        self.shapes: set[tuple[int, ...]] = set()
+        self.seen: list[float] = []
+
+    def step(
+        self, batch: Batch, parameters: Arrays, state: Arrays, learning_rate: float
+    ) -> tuple[Arrays, Arrays, Floats]:
+        self.shapes.add(batch.window.shape)
+        error = parameters["w"] - batch.label[:, 0]
+        weight = batch.weight
+        if learning_rate:
+            self.seen += [float(x) for x in batch.label[weight > 0, 0]]
+        total = float(weight.sum())
+        gradient = float((weight * error).sum()) / total if total else 0.0
+        moved = {"w": (parameters["w"] - learning_rate * gradient).astype(np.float32)}
+        return moved, state, (error**2 / 2).astype(np.float32)
+
+
+def examples(labels: list[float]) -> Batch:
+    count = len(labels)
+    return Batch(
+        window=np.zeros((count, 2, 1), np.float32),
+        time=np.arange(count, dtype=np.int64),
+        label=np.array(labels, np.float32).reshape(-1, 1),
+        weight=np.ones(count, np.float32),
+    )
+
+
+def run(labels: list[float], *, epochs: int = 1, batch: int = 4, seed: int = 0) -> Replayed:
+    return replay(
+        Mean(),
+        {"w": np.zeros(1, np.float32)},
+        {},
+        examples(labels),
+        epochs=epochs,
+        batch=batch,
+        learning_rate=0.1,
+        rng=np.random.default_rng(seed),
+    )
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 3))
+def test_each_epoch_sees_every_example_once_in_batches_of_one_shape(
+    count: int, batch: int, epochs: int
+) -> None:
+    model = Mean()
+    labels = [float(number) for number in range(count)]
+    replay(
+        model,
+        {"w": np.zeros(1, np.float32)},
+        {},
+        examples(labels),
+        epochs=epochs,
+        batch=batch,
+        learning_rate=0.1,
+        rng=np.random.default_rng(1),
+    )
+    assert model.shapes == {(batch, 2, 1)}
+    assert sorted(model.seen) == sorted(labels * epochs)
+
+
+def test_it_learns_and_says_by_how_much() -> None:
+    made = run([3.0] * 10, epochs=60)
+    assert made.examples == 10
+    assert made.loss_before == 4.5
+    assert made.loss_after < 0.01
+    assert made.weights["w"] == pytest.approx(3.0, abs=0.1)
+
+
+def test_rows_without_a_label_or_a_weight_are_left_out() -> None:
+    batch = examples([1.0, float("nan"), 1.0, 100.0])
+    batch.weight[3] = 0
+    made = replay(
+        Mean(),
+        {"w": np.ones(1, np.float32)},
+        {},
+        batch,
+        epochs=3,
+        batch=2,
+        learning_rate=0.1,
+        rng=np.random.default_rng(0),
+    )
+    assert made.examples == 2
+    assert made.weights["w"] == 1.0
+    assert (made.loss_before, made.loss_after) == (0.0, 0.0)
+
+
+def test_without_examples_nothing_changes() -> None:
+    made = run([])
+    assert (made.examples, made.loss_before, made.loss_after) == (0, 0.0, 0.0)
+    assert made.weights["w"] == 0
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
+    labels = [float(number) for number in range(20)]
+    assert run(labels, seed=1).weights["w"] == run(labels, seed=1).weights["w"]
+    assert run(labels, seed=1).weights["w"] != run(labels, seed=2).weights["w"]
+
+
+def test_a_real_training_graph_learns_a_rising_level() -> None:
+    bundle = signed()
+    level = np.random.default_rng(0).uniform(1, 5, 200).astype(np.float32)
+    window = np.stack([level, np.zeros_like(level)], axis=1)[:, None, :].repeat(3, axis=1)
+    batch = Batch(window, np.zeros(200, np.int64), level[:, None] + 1, np.ones(200, np.float32))
+    start = {name: array.copy() for name, array in bundle.weights.items()}
+    made = replay(
+        Trainer(bundle.train),
+        bundle.weights,
+        initial_state(bundle.manifest),
+        batch,
+        epochs=5,
+        batch=32,
+        learning_rate=0.01,
+        rng=np.random.default_rng(0),
+    )
+    assert made.loss_after < made.loss_before / 2
+    assert all((start[name] == bundle.weights[name]).all() for name in start)
