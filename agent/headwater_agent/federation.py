@@ -44,7 +44,7 @@ ATTEMPTS_ONCE = 5
 
 LONGEST_PAUSE_S = 300.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("headwater_agent.federation")  # not __main__, when it is the process
 
 
 def load_device(settings: AgentSettings) -> Device:

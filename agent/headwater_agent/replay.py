@@ -101,7 +101,8 @@ def _mean_loss(
         real = step.weight.astype(np.float64)
         silent = Batch(step.window, step.time, step.label, np.zeros_like(step.weight))
         _, _, losses = trainer.step(silent, *model, 0.0)
-        total += float(real @ losses.reshape(-1).astype(np.float64))
+        with np.errstate(invalid="ignore", over="ignore"):  # a model that diverged shows it here
+            total += float(real @ losses.reshape(-1).astype(np.float64))
         weight += float(real.sum())
     return total / weight if weight else 0.0
 

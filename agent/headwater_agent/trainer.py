@@ -23,7 +23,7 @@ NICENESS = 10
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("headwater_agent.trainer")  # not __main__, when it is the process
 
 
 def leave_network() -> bool:

@@ -112,7 +112,8 @@ class Work:
             learning_rate=task.learning_rate,
             rng=np.random.default_rng(int(task.task, 16)),
         )
-        change = pack(self._manifest, made.weights) - pack(self._manifest, base)
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = pack(self._manifest, made.weights) - pack(self._manifest, base)
         figures = (made.loss_before, made.loss_after)
         if not (np.isfinite(change).all() and np.isfinite(figures).all()):
             raise _Declined("failed")

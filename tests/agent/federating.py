@@ -215,3 +215,21 @@ class MemoryConnection:
         self.fails -= 1
         if self.fails < 0:
             raise UnreachableError("The coordinator is away.")
+
+
+PUBLIC_SETTINGS = f"""\
+device = "{NAME}"
+bundle = "bundle"
+
+[trust]
+publisher = "{PUBLISHER.public}"
+
+[input]
+pattern = "site/{{stream}}"
+
+[federation]
+enabled = true
+coordinator = "{URL}"
+poll = "1s"
+"""
+"""The file that :func:`settings` stands for."""

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from headwater import wire
+from headwater.errors import StorageError
+from headwater_agent import events
+from headwater_agent.client import Delivered
+from headwater_agent.events import Example, Row
+from headwater_agent.exchange import Exchange, StoredTask
+from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes
+from headwater_agent.outgoing import check_outgoing
+from headwater_agent.settings import AgentSettings, Learn, StoreSettings
+from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.training import MIN_EXAMPLES, MIN_ROWS, Work
+from headwater_models.arrays import packed_size
+from headwater_models.weights import save_weights
+from tests.agent.federating import (
+    NAME,
+    Floats,
+    device,
+    evaluate,
+    name_of,
+    settings,
+    task_name,
+    train,
+    weights,
+)
+
+MINUTE = 60_000
+MANIFEST = device().manifest
+
+
+def fill(made: AgentSettings, *, learned: int, reserved: int) -> None:
+    """Store rows of a rising level, and examples of which the label is the level one higher."""
+    rows = tuple(
+        Row("s", slot, np.array([slot % 7, 1], np.float32), np.ones(2, np.bool_))
+        for slot in range(learned + reserved + 5)
+    )
+    examples = tuple(
+        Example(
+            number + 1,
+            "s",
+            (number + 3) * MINUTE,
+            np.zeros((3, 2), np.float32),
+            np.array([(number + 3) % 7 + 1], np.float32),
+            number >= learned,
+        )
+        for number in range(learned + reserved)
+    )
+    with closing(SqliteStore(made.agent_db, MANIFEST, StoreSettings())) as store:
+        store.write([events.Store(rows=rows, examples=examples)])
+
+
+def ask(made: AgentSettings, message: Delivered, number: int = 1) -> StoredTask:
+    """Store a task as the federation client does."""
+    task = StoredTask(task_name(number), message.kind, message.fields, message.flower, 0)
+    with closing(Exchange(made.exchange_db)) as exchange:
+        exchange.keep(task, None)
+    return task
+
+
+def receive(made: AgentSettings, seed: int) -> None:
+    """Store a candidate's weights as the federation client does."""
+    name = name_of(weights(seed))
+    (made.exchange / "versions").mkdir(exist_ok=True)
+    save_weights(made.exchange / "versions" / f"{name}.safetensors", weights(seed))
+
+
+def outcome(made: AgentSettings) -> tuple[wire.Reply, Floats | None]:
+    """The one outcome in the shared folder."""
+    (found,) = find_outcomes(made.share, packed_size(MANIFEST))
+    assert isinstance(found, Outcome)
+    return found.reply, found.array
+
+
+def test_a_training_task_becomes_an_update_that_may_leave(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=200, reserved=30)
+    task = ask(made, train())
+    Work(made).do(task_name(1), sequence=4)
+    reply, array = outcome(made)
+    check_outgoing(device(), task, reply, array)
+    assert isinstance(reply, wire.Update)
+    assert (reply.sequence, reply.examples, reply.base) == (4, 200, device().current.version)
+    assert reply.loss_after < reply.loss_before
+    assert array is not None
+    assert np.abs(array).max() > 0
+    newest = (200 + 2) * MINUTE
+    assert reply.data_until_ms == (newest // MANIFEST.reserve.block + 1) * MANIFEST.reserve.block
+
+
+def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=100, reserved=0)
+    ask(made, train())
+    for _ in range(2):
+        Work(made).do(task_name(1), sequence=4)
+    assert len(list(made.share.glob(f"*{SUFFIX}"))) == 1
+
+
+def test_it_starts_at_the_version_that_was_named(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=100, reserved=0)
+    receive(made, seed=3)
+    ask(made, train(1, base=name_of(weights(3))))
+    Work(made).do(task_name(1), sequence=1)
+    reply, array = outcome(made)
+    assert isinstance(reply, wire.Update)
+    assert reply.base == name_of(weights(3))
+    assert array is not None
+    assert np.abs(array).max() < 1
+
+
+def test_a_candidate_is_judged_beside_the_release_on_reserved_rows(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=100, reserved=40)
+    receive(made, seed=3)
+    task = ask(made, evaluate(1, seed=3))
+    Work(made).do(task_name(1), sequence=0)
+    reply, array = outcome(made)
+    check_outgoing(device(), task, reply, array)
+    assert isinstance(reply, wire.Evaluated)
+    assert reply.rows == 40
+    assert reply.loss_release == reply.loss_baseline
+    assert reply.difference_mean == pytest.approx(reply.loss_candidate - reply.loss_release)
+
+
+def test_too_few_examples_are_not_told_about(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=MIN_EXAMPLES - 1, reserved=MIN_ROWS - 1)
+    receive(made, seed=3)
+    ask(made, train(1), 1)
+    ask(made, evaluate(2, seed=3), 2)
+    for number in (1, 2):
+        reply = Work(made).do(task_name(number), sequence=1)
+        assert reply == wire.Declined(
+            device=NAME, task=task_name(number), reason="too-few-examples"
+        )
+
+
+def test_a_device_that_may_not_learn_says_so(tmp_path: Path) -> None:
+    made = msgspec.structs.replace(settings(tmp_path), learn=Learn(enabled=False))
+    ask(made, train())
+    reply = Work(made).do(task_name(1), sequence=1)
+    assert reply == wire.Declined(device=NAME, task=task_name(1), reason="paused")
+    assert outcome(made) == (reply, None)
+
+
+def test_a_base_that_is_missing_or_changed_is_declined(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    base = name_of(weights(3))
+    ask(made, train(1, base=base))
+    path = made.exchange / "versions" / f"{base}.safetensors"
+    for data, reason in ((None, "unknown-base"), (b"damaged", "bad-signature")):
+        if data is not None:
+            path.parent.mkdir()
+            path.write_bytes(data)
+        reply = Work(made).do(task_name(1), sequence=1)
+        assert isinstance(reply, wire.Declined)
+        assert reply.reason == reason
+    save_weights(path, weights(4))
+    reply = Work(made).do(task_name(1), sequence=1)
+    assert isinstance(reply, wire.Declined)
+    assert reply.reason == "bad-signature"
+
+
+def test_an_update_that_is_not_finite_is_not_offered(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=100, reserved=0)
+    enormous = {name: np.full_like(a, 3e38) for name, a in device().local.items()}
+    name = name_of(enormous)
+    (made.exchange / "versions").mkdir()
+    save_weights(made.exchange / "versions" / f"{name}.safetensors", enormous)
+    ask(made, train(1, base=name))
+    reply = Work(made).do(task_name(1), sequence=1)
+    assert reply == wire.Declined(device=NAME, task=task_name(1), reason="failed")
+
+
+def test_a_task_that_is_not_there_is_explained(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    with pytest.raises(StorageError, match="holds no open task"):
+        Work(made).do(task_name(1), sequence=1)
