@@ -35,7 +35,8 @@ def window_features(graph: Graph, window: Value, scaling: Scaling, time: Value |
     Returns
     -------
     Features
-        Scaled cells ``[T * C]``, the clock (4 columns, if *time* is given), gaps ``[T * C]``.
+        The last row, how each earlier row differs from it (together ``[T * C]``), the clock
+        (4 columns, if *time* is given), gaps ``[T * C]``.
     """
     _, steps, channels = window.shape
     width = int(steps) * int(channels)
@@ -45,7 +46,7 @@ def window_features(graph: Graph, window: Value, scaling: Scaling, time: Value |
     scaled = graph.op("Where", missing, 0.0, (window - mean) / scale)
     clock = [] if time is None else [_clock(graph, time)]
     gaps = _flat(missing.cast(graph.dtype), width)
-    values = graph.op("Concat", _flat(scaled, width), *clock, gaps, axis=1)
+    values = graph.op("Concat", _flat(_changes(scaled), width), *clock, gaps, axis=1)
     return Features(values, width + 4 * len(clock))
 
 
@@ -56,6 +57,19 @@ def last_observed(graph: Graph, window: Value, column: int, otherwise: Value) ->
     at = graph.op("ArgMax", there, axis=1, keepdims=1, select_last_index=1)
     last = graph.op("GatherElements", series, at, axis=1)
     return graph.op("Where", graph.op("IsNaN", last), otherwise, last)
+
+
+def _changes(scaled: Value) -> Value:
+    """Return ``[N, T, C]``: the last row first, then what the earlier rows were above it.
+
+    A small network generalises better from where a series stands and how it moved than from the
+    same position said T times.
+    """
+    graph, last_axis = scaled.graph, np.array([1], np.int64)
+    cut = [np.array([at], np.int64) for at in (0, -1, np.iinfo(np.int64).max)]
+    earlier = graph.op("Slice", scaled, cut[0], cut[1], last_axis)
+    last = graph.op("Slice", scaled, cut[1], cut[2], last_axis)
+    return graph.op("Concat", last, earlier - last, axis=1)
 
 
 def _flat(value: Value, width: int) -> Value:

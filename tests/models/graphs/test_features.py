@@ -28,9 +28,9 @@ def features(window: list[list[list[float]]], time: datetime | None = None) -> l
     return [float(x) for x in found[0]]
 
 
-def test_cells_are_scaled_by_their_channel_and_gaps_are_marked_beside() -> None:
+def test_cells_are_scaled_the_last_row_leads_and_gaps_are_marked_beside() -> None:
     nan = float("nan")
-    assert features([[[12, 50], [nan, 200]]]) == [1, -1, 0, 2, 0, 0, 1, 0]
+    assert features([[[12, 50], [nan, 200]]]) == [0, 2, 1, -3, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
