@@ -20,12 +20,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headwater.errors import UnreachableError
 from headwater_agent.paho_client import (
-    CONNECT_S,
     REFUSALS,
     BufferedSocket,
     PahoClient,
-    add_tls,
     explain,
+    tls_context,
 )
 from headwater_agent.settings import Broker
 from headwater_agent.transport import Message, Session, Waker
@@ -223,12 +222,11 @@ class MqttTransport:
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        client.connect_timeout = CONNECT_S
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
         if broker.tls:
-            add_tls(client, broker)
+            client.tls = tls_context(broker)
         if session.status is not None:
             client.will_set(session.status.topic, session.status.offline, qos=1, retain=True)
         client.on_connect = self._on_connect
@@ -261,7 +259,10 @@ class MqttTransport:
         self, _client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _p: object
     ) -> None:
         if not self._closed and (self.connected or not self.trouble):
-            self._lost(REFUSALS.get(str(reason), f"the connection ended ({reason})"))
+            why = REFUSALS.get(str(reason), f"the connection ended ({reason})")
+            if not self.connected and self._broker.version == "5":
+                why += '; if it does not speak MQTT 5, set broker.version = "3.1.1"'
+            self._lost(why)
         self.connected = False
 
     def _on_subscribe(

@@ -29,6 +29,8 @@ REFUSALS = {
     "Server unavailable": "the broker says that it is unavailable",
     "Server busy": "the broker says that it is busy",
     "Banned": "the broker has banned this client",
+    "Unspecified error": "it closed the connection",
+    "Keep alive timeout": "it did not answer within broker.keepalive",
     "Session taken over": (
         "another client connected with the same client id; give each agent its own device name "
         "or broker.client_id"
@@ -40,7 +42,7 @@ REFUSALS = {
 class BufferedSocket:
     """A socket that is read in large pieces and handed to paho in the small ones it asks for."""
 
-    def __init__(self, sock: paho.SocketLike) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.dry = False
         self._sock = sock
         self._chunk = b""
@@ -89,9 +91,21 @@ class PahoClient(paho.Client):
     """
 
     buffered: BufferedSocket | None = None
+    tls: ssl.SSLContext | None = None
 
     def _create_socket(self) -> paho.SocketLike:
-        self.buffered = BufferedSocket(super()._create_socket())
+        sock = socket.create_connection((self.host, self.port), CONNECT_S)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(
+                    sock, server_hostname=self.host, do_handshake_on_connect=False
+                )
+                sock.do_handshake()
+        except OSError:
+            sock.close()
+            raise
+        self.buffered = BufferedSocket(sock)
         return self.buffered
 
     def acknowledge(self, mids: Iterable[int]) -> None:
@@ -105,8 +119,8 @@ class PahoClient(paho.Client):
         self._sock_close()
 
 
-def add_tls(client: paho.Client, broker: Broker) -> None:
-    """Let a client encrypt, verify the broker, and show its own certificate where there is one.
+def tls_context(broker: Broker) -> ssl.SSLContext:
+    """Return what verifies the broker, and shows our own certificate where there is one.
 
     Raises
     ------
@@ -114,15 +128,14 @@ def add_tls(client: paho.Client, broker: Broker) -> None:
         When a file cannot be used.
     """
     try:
-        client.tls_set(
-            ca_certs=str(broker.ca) if broker.ca else None,
-            certfile=str(broker.cert) if broker.cert else None,
-            keyfile=str(broker.key) if broker.key else None,
-        )
-    except (OSError, ValueError) as error:
+        context = ssl.create_default_context(cafile=broker.ca)
+        if broker.cert is not None:
+            context.load_cert_chain(broker.cert, broker.key)
+    except OSError as error:
         raise SettingsError(
             f"broker.ca, broker.cert or broker.key cannot be used ({error}); check the files."
         ) from error
+    return context
 
 
 def explain(error: OSError) -> str:

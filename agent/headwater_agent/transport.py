@@ -58,6 +58,12 @@ class Transport(Protocol):
     the connection lives and offline after it, however it ended.
     """
 
+    connected: bool
+    """Whether the broker has accepted us."""
+
+    trouble: str
+    """Why there is no connection or no data, in a sentence; empty when all is well."""
+
     def poll(self, timeout: float) -> list[Message]:
         """Wait at most *timeout* seconds for messages and return all that are there.
 
@@ -212,6 +218,8 @@ class MemoryTransport:
 
     def __init__(self, broker: MemoryBroker, session: Session, waker: Waker | None = None) -> None:
         self.session = session
+        self.connected = False
+        self.trouble = ""
         self._broker = broker
         self._waker = waker
         self._state: _Away | None = None
@@ -252,6 +260,7 @@ class MemoryTransport:
         """Lose the connection: the broker sends the last will; the next poll connects again."""
         if self._state is not None:
             self._state = None
+            self.connected = False
             self._broker.leave(self)
             if (status := self.session.status) is not None:
                 self._broker.publish(status.topic, status.offline, qos=1, retain=True)
@@ -263,6 +272,7 @@ class MemoryTransport:
     def _connected(self) -> _Away:
         if self._state is None:
             self._safe.clear()
+            self.connected = True
             self._state = self._broker.connect(self)
             if (status := self.session.status) is not None:
                 self._broker.publish(status.topic, status.online, qos=1, retain=True)

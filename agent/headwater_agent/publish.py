@@ -1,0 +1,117 @@
+"""What the agent publishes: predictions and its status, as JSON that people and programs read."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from headwater_agent.events import Floats, Prediction
+from headwater_agent.settings import AgentSettings
+from headwater_agent.topics import Pattern
+from headwater_models.manifest import Manifest
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Value = float | dict[str, float | None] | None
+"""A number, or the probability of each class; null where there is none."""
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prediction on the wire.
+
+    ``time`` is the end of the window that was seen, ``valid`` the time that is predicted (for a
+    forecast ``horizon`` later). ``prediction`` is what the served model says; ``baseline`` and
+    ``personal`` stand beside it to compare. ``latency_ms`` runs from the receipt of the record
+    that completed the window. The same ``id`` is the same prediction sent again.
+    """
+
+    id: str
+    stream: str
+    model: str
+    version: str
+    time: str
+    valid: str
+    horizon: str
+    target: str
+    unit: str
+    prediction: Value
+    baseline: Value
+    personal: Value
+    latency_ms: int
+    quality: Literal["ok", "degraded"]
+
+
+class Publisher:
+    """Turn the predictions of one model into topics and payloads.
+
+    Parameters
+    ----------
+    settings
+        The device's name and the output's topic.
+    model
+        The model's id.
+    manifest
+        Target, unit, horizon and classes.
+    """
+
+    def __init__(self, settings: AgentSettings, model: str, manifest: Manifest) -> None:
+        self._device = settings.device
+        self._topic = Pattern.parse(settings.output.topic)
+        self._model = model
+        self._manifest = manifest
+        units = {channel.name: channel.unit for channel in manifest.channels}
+        self._unit = units.get(manifest.target, "")
+        self._encoder = msgspec.json.Encoder()
+
+    def encode(self, prediction: Prediction, now_ms: int) -> tuple[str, bytes]:
+        """Return topic and payload.
+
+        Parameters
+        ----------
+        prediction
+            As the pipeline made it.
+        now_ms
+            Wall clock of sending, UTC milliseconds.
+        """
+        topic = self._topic.fill({"device": self._device, "stream": prediction.stream})
+        payload = Published(
+            id=prediction.id,
+            stream=prediction.stream,
+            model=self._model,
+            version=prediction.version,
+            time=_iso(prediction.time),
+            valid=_iso(prediction.time + self._manifest.horizon),
+            horizon=str(self._manifest.horizon),
+            target=self._manifest.target,
+            unit=self._unit,
+            prediction=self._value(prediction.released),
+            baseline=self._value(prediction.baseline),
+            personal=self._value(prediction.personal),
+            latency_ms=max(0, now_ms - prediction.received),
+            quality=prediction.quality,
+        )
+        return topic, self._encoder.encode(payload)
+
+    def _value(self, made: Floats) -> Value:
+        numbers = [_number(float(value)) for value in made]
+        if self._manifest.task == "classification":
+            return dict(zip(self._manifest.classes, numbers, strict=True))
+        return numbers[0]
+
+
+def status(device: str, state: Literal["online", "offline"]) -> bytes:
+    """Return the payload of the retained status topic."""
+    return msgspec.json.encode({"device": device, "status": state})
+
+
+def _number(value: float) -> float | None:
+    """Return a float32 with the digits it has; None for what is not finite."""
+    return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+def _iso(time_ms: int) -> str:
+    moment = _EPOCH + timedelta(milliseconds=time_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import ipaddress
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from iotcore import Broker as IotcoreBroker
+
+from headwater.errors import SettingsError, UnreachableError
+from headwater_agent import mqtt
+from headwater_agent.mqtt import MqttTransport, probe
+from headwater_agent.settings import Broker
+from headwater_agent.transport import Message, Session, Status, Waker
+from tests.conftest import free_port, skip_or_fail, wait_for_port
+
+PATIENCE_S = 20.0
+LISTENER = Session(client_id="listener", subscriptions=(("in/#", 1), ("status/#", 1)))
+DEVICE = Session(client_id="device", status=Status("status/device", b"on", b"off"))
+
+
+def quick() -> Iterator[float]:
+    while True:
+        yield 0.05
+
+
+@pytest.fixture
+def join() -> Iterator[Callable[..., MqttTransport]]:
+    """Make transports that are closed at the end."""
+    waker = Waker()
+    made: list[MqttTransport] = []
+
+    def build(url: str | int, session: Session = LISTENER, **options: object) -> MqttTransport:
+        url = f"mqtt://127.0.0.1:{url}" if isinstance(url, int) else url
+        broker = Broker(url=url, **options)  # type: ignore[arg-type]
+        made.append(MqttTransport(broker, session, waker=waker, delays=quick))
+        return made[-1]
+
+    yield build
+    for transport in made:
+        transport.close()
+    waker.close()
+
+
+Join = Callable[..., MqttTransport]
+
+
+@contextmanager
+def broker_on(port: int, folder: Path, *lines: str) -> Iterator[subprocess.Popen[bytes]]:
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if program is None:
+        skip_or_fail("mosquitto is not installed")
+    assert program is not None
+    settings = folder / "broker.conf"
+    lines = (f"listener {port} 127.0.0.1", f"user {getpass.getuser()}", *lines)
+    settings.write_text("\n".join([*lines, ""]))
+    with (folder / "broker.log").open("w") as log:
+        broker = subprocess.Popen([program, "-c", str(settings)], stdout=log, stderr=log)
+        try:
+            wait_for_port(port)
+            yield broker
+        finally:
+            broker.kill()
+            broker.wait(10)
+
+
+def poll_until(done: Callable[[], object], *transports: MqttTransport) -> list[Message]:
+    """Poll until something holds; return what the first transport received meanwhile."""
+    found: list[Message] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline, [transport.trouble for transport in transports]
+        for transport in transports:
+            got = transport.poll(0.02)
+            if transport is transports[0]:
+                found += got
+    return found
+
+
+def receive(count: int, *transports: MqttTransport) -> list[Message]:
+    found: list[Message] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < count:
+        assert time.monotonic() < deadline, [transport.trouble for transport in transports]
+        found += transports[0].poll(0.02)
+        for other in transports[1:]:
+            other.poll(0)
+    return found
+
+
+def test_a_broker_that_is_down_at_start_is_waited_for(join: Join, tmp_path: Path) -> None:
+    port = free_port()
+    transport = join(port)
+    assert transport.poll(0.01) == []
+    assert transport.trouble == (
+        f"Broker mqtt://127.0.0.1:{port}: nothing listens there; start the broker or check "
+        "broker.url."
+    )
+    with broker_on(port, tmp_path, "allow_anonymous true"):
+        poll_until(lambda: transport.connected, transport)
+        assert transport.trouble == ""
+
+
+def test_a_broker_that_restarts_is_joined_again(join: Join, tmp_path: Path) -> None:
+    port = free_port()
+    listener, sender = join(port), join(port, DEVICE)
+    with broker_on(port, tmp_path, "allow_anonymous true") as broker:
+        poll_until(lambda: listener.connected and sender.connected, listener, sender)
+        broker.send_signal(signal.SIGKILL)
+        poll_until(lambda: not (listener.connected or sender.connected), listener, sender)
+        assert listener.trouble
+    with broker_on(port, tmp_path, "allow_anonymous true"):
+        poll_until(lambda: listener.connected and sender.connected, listener, sender)
+        sender.publish("in/a", b"after", qos=1, retain=False)
+        assert b"after" in [m.payload for m in receive(2, listener, sender)]
+
+
+_CLIENT = """
+import sys
+from headwater_agent.mqtt import MqttTransport
+from headwater_agent.settings import Broker
+from headwater_agent.transport import Session, Status, Waker, backoff
+import random
+transport = MqttTransport(
+    Broker(url=sys.argv[1]),
+    Session(client_id="device", status=Status("status/device", b"on", b"off")),
+    waker=Waker(),
+    delays=lambda: backoff(random.Random(1)),
+)
+while True:
+    transport.poll(1.0)
+"""
+
+
+def test_the_last_will_is_seen_after_kill_9(join: Join, mosquitto: int) -> None:
+    listener = join(mosquitto)
+    poll_until(lambda: listener.connected, listener)
+    url = f"mqtt://127.0.0.1:{mosquitto}"
+    with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client:
+        assert [m.payload for m in receive(1, listener)] == [b"on"]
+        client.send_signal(signal.SIGKILL)
+    assert [(m.topic, m.payload) for m in receive(1, listener)] == [("status/device", b"off")]
+
+
+def test_the_status_is_retained_for_who_comes_later(join: Join, mosquitto: int) -> None:
+    device = join(mosquitto, DEVICE)
+    poll_until(lambda: device.connected, device)
+    device.close()
+    (message,) = receive(1, join(mosquitto))
+    assert (message.payload, message.retained) == (b"off", True)
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_more_than_the_broker_takes_at_once_is_sent_in_portions(
+    join: Join, mosquitto: int, version: str
+) -> None:
+    listener, sender = join(mosquitto), join(mosquitto, DEVICE, version=version)
+    poll_until(lambda: listener.connected, listener)
+    for n in range(200):
+        sender.publish("in/a", str(n).encode(), qos=1, retain=False)
+    found: list[bytes] = []
+    while len(found) < 200:
+        batch = receive(1, listener, sender)
+        listener.acknowledge(message.receipt for message in batch)
+        found += [message.payload for message in batch if message.topic == "in/a"]
+    assert found == [str(n).encode() for n in range(200)]
+
+
+def test_what_waits_is_bounded_and_the_oldest_makes_room(join: Join) -> None:
+    transport = join(free_port(), DEVICE)
+    for n in range(mqtt.MAX_QUEUED + 5):
+        assert transport.publish("in/a", str(n).encode(), qos=1, retain=False)
+    assert transport.dropped == 5
+    assert transport._outbox[0][1] == b"5"
+
+
+def test_qos_0_without_a_connection_is_dropped_and_counted(join: Join) -> None:
+    transport = join(free_port(), DEVICE)
+    assert not transport.publish("in/a", b"", qos=0, retain=False)
+    assert transport.dropped == 1
+
+
+def test_as_many_messages_come_unacknowledged_as_receive_maximum_says(
+    join: Join, mosquitto: int
+) -> None:
+    listener, sender = join(mosquitto, receive_maximum=50), join(mosquitto, DEVICE)
+    poll_until(lambda: listener.connected and sender.connected, listener, sender)
+    receive(1, listener, sender)
+    for n in range(100):
+        sender.publish("in/a", str(n).encode(), qos=1, retain=False)
+    found = [*receive(49, listener, sender), *listener.poll(0.05)]
+    assert len(found) == 49
+    listener.acknowledge(message.receipt for message in found)
+    assert listener.poll(0.05) == []
+
+
+def test_a_wrong_password_gets_a_sentence(join: Join, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "users").write_text("")
+    with broker_on(port, tmp_path, "allow_anonymous false", f"password_file {tmp_path / 'users'}"):
+        for version in ("5", "3.1.1"):
+            transport = join(port, version=version, username="me", password="wrong-secret")
+            poll_until(lambda: transport.trouble, transport)  # noqa: B023 - used in this turn only
+            assert "check broker.username" in transport.trouble
+            assert "wrong-secret" not in transport.trouble
+            assert not transport.connected
+
+
+def test_probing_a_broker_that_answers_says_nothing(mosquitto: int) -> None:
+    probe(
+        Broker(url=f"mqtt://127.0.0.1:{mosquitto}"),
+        Session(client_id="x", subscriptions=(("in/+", 1),), persistent=False),
+        5.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mqtt://127.0.0.1:{port}", "nothing listens there"),
+        ("mqtt://no.such.host.invalid", "its host name is not known"),
+    ],
+)
+def test_probing_a_broker_that_cannot_be_reached_says_why(url: str, said: str) -> None:
+    session = Session(client_id="x", persistent=False)
+    with pytest.raises(UnreachableError, match=said):
+        probe(Broker(url=url.format(port=free_port())), session, 5.0)
+
+
+class Certificates:
+    """A certificate authority and a server certificate for 127.0.0.1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca, self.cert, self.key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
+        authority = ec.generate_private_key(ec.SECP256R1())
+        server = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.ca.write_bytes(_signed(name, authority, authority, ca=True))
+        self.cert.write_bytes(_signed(name, server, authority, ca=False))
+        self.key.write_bytes(
+            server.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+
+
+def _signed(
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    authority: ec.EllipticCurvePrivateKey,
+    *,
+    ca: bool,
+) -> bytes:
+    start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(issuer if ca else own)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=36_500))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+    )
+    return built.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def secure(certificates: Certificates, tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    with broker_on(
+        port,
+        tmp_path,
+        "allow_anonymous true",
+        f"certfile {certificates.cert}",
+        f"keyfile {certificates.key}",
+    ):
+        yield port
+
+
+def test_messages_come_over_tls(join: Join, secure: int, certificates: Certificates) -> None:
+    url = f"mqtts://127.0.0.1:{secure}"
+    listener, sender = join(url, ca=certificates.ca), join(url, DEVICE, ca=certificates.ca)
+    poll_until(lambda: listener.connected and sender.connected, listener, sender)
+    large = bytes(range(256)) * 2_000
+    for _ in range(3):
+        sender.publish("in/a", large, qos=1, retain=False)
+    found = [m.payload for m in receive(4, listener, sender) if m.topic == "in/a"]
+    assert found == [large] * 3
+
+
+def test_a_broker_of_another_authority_is_not_trusted(join: Join, secure: int) -> None:
+    transport = join(f"mqtts://127.0.0.1:{secure}")
+    poll_until(lambda: transport.trouble, transport)
+    assert "its certificate is not accepted" in transport.trouble
+    assert "set broker.ca" in transport.trouble
+
+
+def test_a_broker_of_another_name_is_not_trusted(
+    join: Join, secure: int, certificates: Certificates
+) -> None:
+    transport = join(f"mqtts://localhost:{secure}", ca=certificates.ca)
+    poll_until(lambda: transport.trouble, transport)
+    assert "its certificate is not accepted" in transport.trouble
+
+
+def test_a_port_without_tls_is_told_apart(
+    join: Join, mosquitto: int, certificates: Certificates
+) -> None:
+    transport = join(f"mqtts://127.0.0.1:{mosquitto}", ca=certificates.ca)
+    poll_until(lambda: transport.trouble, transport)
+    assert transport.trouble.startswith(f"Broker mqtts://127.0.0.1:{mosquitto}: ")
+
+
+def test_a_certificate_that_is_none_is_refused_at_start(join: Join, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for ca in (tmp_path / "ca.pem", tmp_path / "missing.pem"):
+        with pytest.raises(SettingsError, match=r"broker.ca, broker.cert or broker.key"):
+            join("mqtts://127.0.0.1", ca=ca)
+
+
+CONNACK = b"\x20\x03\x00\x00\x00"
+
+
+@contextmanager
+def server_that_says(*answers: bytes) -> Iterator[int]:
+    """Accept one connection after another and send each its answer, whatever was asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for answer in answers:
+                accepted, _ = listening.accept()
+                with accepted:
+                    accepted.recv(4096)
+                    accepted.sendall(answer)
+                    accepted.settimeout(PATIENCE_S)
+                    while accepted.recv(4096):
+                        pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xff\xff\xff\xff\xff",
+        b"HTTP/1.1 400 Bad Request\r\nServer: a web server, which has no idea of MQTT\r\n\r\n" * 9,
+        CONNACK + b"\x30\x02\x00\x05",
+        CONNACK + b"\x30\x05\x00\x01a\x7f\xff",
+        CONNACK + b"\x40\x01\x00",
+    ],
+)
+def test_what_is_not_mqtt_ends_the_connection_and_nothing_else(join: Join, garbage: bytes) -> None:
+    with server_that_says(garbage) as port:
+        transport = join(port)
+        poll_until(lambda: transport.trouble, transport)
+        transport.close()
+        assert "Broker mqtt://127.0.0.1:" in transport.trouble
+
+
+def test_a_topic_that_is_no_text_is_passed_over_and_acknowledged(join: Join) -> None:
+    bad = b"\x32\x08\x00\x02\xff\xfe\x00\x07\x00x"
+    good = b"\x30\x05\x00\x01a\x00x"
+    with server_that_says(CONNACK + bad + good) as port:
+        transport = join(port)
+        assert [(m.topic, m.payload) for m in receive(1, transport)] == [("a", b"x")]
+        assert transport._unacknowledged == {}
+        transport.close()
+
+
+def test_a_subscription_that_is_not_allowed_gets_a_sentence() -> None:
+    refused = CONNACK + b"\x90\x05\x00\x01\x00\x01\x87"
+    subscriptions = (("in/a", 1), ("in/+", 1))
+    session = Session(client_id="x", subscriptions=subscriptions, persistent=False)
+    said = r"the subscription to 'in/\+' was refused \(Not authorized\)"
+    with server_that_says(refused) as port, pytest.raises(UnreachableError, match=said):
+        probe(Broker(url=f"mqtt://127.0.0.1:{port}"), session, 5.0)
+
+
+def test_two_clients_of_one_name_are_told(join: Join) -> None:
+    with server_that_says(CONNACK + b"\xe0\x02\x8e\x00") as port:
+        transport = join(port)
+        poll_until(lambda: transport.trouble, transport)
+        transport.close()
+    assert "another client connected with the same client id" in transport.trouble
+
+
+def test_a_broker_without_mqtt_5_is_told_apart(join: Join) -> None:
+    port = free_port()
+    with IotcoreBroker(port=port, listen="127.0.0.1"):
+        transport = join(port)
+        poll_until(lambda: transport.trouble, transport)
+    assert 'set broker.version = "3.1.1"' in transport.trouble

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from headwater.settings import Duration
+from headwater_agent import publish
+from headwater_agent.events import Prediction
+from headwater_agent.publish import Publisher
+from headwater_agent.settings import AgentSettings, Input
+from headwater_models.manifest import Manifest
+from tests.agent.making import prediction, small_manifest
+
+SETTINGS = AgentSettings(device="d1", bundle=Path("m"), input=Input(pattern="in/{stream}"))
+
+
+def sent(made: Prediction, manifest: Manifest | None = None) -> dict[str, object]:
+    _, payload = Publisher(SETTINGS, "m" * 64, manifest or small_manifest()).encode(made, 9_500)
+    decoded: dict[str, object] = json.loads(payload)
+    return decoded
+
+
+def test_a_forecast_says_what_it_is_about() -> None:
+    assert sent(prediction(9, value=12.1)) == {
+        "id": "s-9",
+        "stream": "s",
+        "model": "m" * 64,
+        "version": "v1",
+        "time": "1970-01-01T00:00:09.000Z",
+        "valid": "1970-01-01T00:00:11.000Z",
+        "horizon": "2s",
+        "target": "b",
+        "unit": "ug/m3",
+        "prediction": 12.1,
+        "baseline": 14.1,
+        "personal": 13.1,
+        "latency_ms": 493,
+        "quality": "ok",
+    }
+
+
+def test_it_is_sent_to_the_streams_own_topic() -> None:
+    topic, _ = Publisher(SETTINGS, "m", small_manifest()).encode(prediction(1, "roof"), 0)
+    assert topic == "headwater/d1/roof/prediction"
+
+
+def test_a_clock_that_went_back_gives_no_negative_latency() -> None:
+    _, payload = Publisher(SETTINGS, "m", small_manifest()).encode(prediction(9), 0)
+    assert json.loads(payload)["latency_ms"] == 0
+
+
+def test_a_missing_baseline_is_null() -> None:
+    lacking = dataclasses.replace(prediction(1), baseline=np.array([np.nan], np.float32))
+    assert sent(lacking)["baseline"] is None
+
+
+def test_a_class_is_published_as_the_probability_of_each() -> None:
+    manifest = msgspec.structs.replace(
+        small_manifest(),
+        task="classification",
+        classes=("calm", "storm"),
+        loss="cross_entropy",
+        target="",
+        horizon=Duration(0),
+    )
+    odds = np.array([0.25, 0.75], np.float32)
+    made = Prediction("i", "s", 1, "v", odds, odds, odds, "ok", 0)
+    found = sent(made, manifest)
+    assert found["prediction"] == {"calm": 0.25, "storm": 0.75}
+    assert (found["time"], found["target"]) == (found["valid"], "")
+
+
+@pytest.mark.parametrize("state", ["online", "offline"])
+def test_the_status_names_device_and_state(state: str) -> None:
+    payload = publish.status("d1", state)  # type: ignore[arg-type]
+    assert json.loads(payload) == {"device": "d1", "status": state}
