@@ -55,7 +55,9 @@ def decode_hook(kind: type, value: object) -> object:
     """Decode the types that settings and manifests add to msgspec's own."""
     if kind is Duration:
         return Duration.parse(value)
-    if kind is Path and isinstance(value, str):
+    if kind is Path:
+        if not isinstance(value, str):
+            raise ValueError(f"expected a path as text, got {value!r}")
         return Path(value)
     raise NotImplementedError(f"no decoder for {kind!r}")
 

@@ -75,9 +75,8 @@ class Bundle:
             a.name: np.asarray(self.weights[a.name], order="C") for a in self.manifest.arrays
         }
         object.__setattr__(self, "weights", weights)
-        if not self.manifest_json:
-            object.__setattr__(self, "manifest_json", self.manifest.encode())
-        elif Manifest.decode(self.manifest_json) != self.manifest:
+        object.__setattr__(self, "manifest_json", self.manifest_json or self.manifest.encode())
+        if Manifest.decode(self.manifest_json) != self.manifest:
             raise BundleError("manifest_json is not the JSON of the manifest beside it.")
 
     @classmethod

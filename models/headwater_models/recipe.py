@@ -134,25 +134,27 @@ def _fill_in(raw: dict[str, Any]) -> None:
     raw.setdefault("name", raw.get("kind", "model"))
     if raw.get("task") in _LOSSES:
         raw.setdefault("loss", _LOSSES[raw["task"]])
-    grid = raw.get("grid")
-    if isinstance(grid, dict) and "period" in grid:
-        grid.setdefault("max_gap", grid["period"])
-        block = _block(grid["period"], raw.get("window"), raw.get("horizon", "0s"))
-        reserve = raw.setdefault("reserve", {})
-        if block and isinstance(reserve, dict):
-            reserve.setdefault("block", block)
+    grid, reserve = raw.get("grid"), raw.get("reserve", {})
+    if isinstance(grid, dict) and "period" in grid and isinstance(reserve, dict):
+        raw["reserve"] = reserve
+        period = _duration(grid["period"])
+        grid.setdefault("max_gap", str(period))
+        ahead = _duration(raw.get("horizon", "0s"))
+        reserve.setdefault("block", _block(period, raw.get("window"), ahead))
 
 
-def _block(period: object, window: object, horizon: object) -> str | None:
-    """Return a reserved block's default length, None where the fields it needs are wrong."""
-    if not isinstance(window, int):
-        return None
+def _block(period: Duration, window: object, horizon: Duration) -> str:
+    """Return the default length of a reserved block."""
+    rows = (max(window, 1) if isinstance(window, int) else 1) - (-horizon // period)
+    return str(Duration(EMBARGOES * rows * period))
+
+
+def _duration(value: object) -> Duration:
+    """Read a duration; any stands in for a wrong one, which the check then names by itself."""
     try:
-        step, ahead = Duration.parse(period), Duration.parse(horizon)
+        return Duration.parse(value) or Duration(1)
     except ValueError:
-        return None
-    rows = window + -(-ahead // step) if step else 0
-    return str(Duration(EMBARGOES * rows * step)) if rows else None
+        return Duration(1)
 
 
 def _scale(spec: ModelSpec, data: Table, label: str | None) -> ModelSpec:

@@ -1,0 +1,168 @@
+"""``headwater model``: what people type, what they see, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+from typer.utils import get_params_from_function
+
+from headwater.errors import BundleError, SettingsError, StorageError
+from headwater_models.bundle import Bundle
+from headwater_models.cli import app
+from headwater_models.keys import SigningKey
+from tests.models.bundles import signed, tiny
+
+FORECAST = [
+    *("new", "linear", "--task", "forecast", "--target", "level"),
+    *("--channel", "level:m:0:10", "--channel", "rain:mm:0:50"),
+    *("--period", "1min", "--window", "3", "--horizon", "2min"),
+]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def answer(*arguments: str | Path) -> Any:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    SigningKey.create(tmp_path / "publisher.key")
+    return tmp_path / "publisher.key"
+
+
+def test_new_makes_a_bundle_that_passes_every_check(tmp_path: Path) -> None:
+    made = answer(*FORECAST, "--out", tmp_path / "b")
+    bundle = Bundle.load(tmp_path / "b")
+    assert made == {
+        "path": str(tmp_path / "b"),
+        "model": bundle.model_id,
+        "version": bundle.version_id,
+    }
+    assert answer("check", tmp_path / "b")["ok"] is True
+
+
+def test_new_makes_the_same_names_again_from_the_same_options_and_seed(tmp_path: Path) -> None:
+    mlp = [*FORECAST[:1], "mlp", *FORECAST[2:], "--hidden", "4"]
+    first, again, other = (
+        answer(*mlp, "--seed", seed, "--out", tmp_path / f"{at}.zip")
+        for at, seed in enumerate("112")
+    )
+    assert (first["model"], first["version"]) == (again["model"], again["version"])
+    assert first["version"] != other["version"]
+
+
+def test_new_takes_channels_and_scales_from_data_and_signs(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "river.csv").write_text("level,rain\n1,2\n3,4\n,5\n")
+    made = run(
+        *("new", "mlp", "--task", "forecast", "--target", "level", "--hidden", "4"),
+        *("--data", tmp_path / "river.csv", "--period", "1h", "--window", "2", "--horizon", "1h"),
+        *("--sign-key", key, "--delegate", f"{key}.pub", "--out", tmp_path / "b"),
+    )
+    assert made.exit_code == 0, made.output
+    bundle = Bundle.load(tmp_path / "b", publisher=SigningKey.load(key).public)
+    assert [channel.name for channel in bundle.manifest.channels] == ["level", "rain"]
+    assert bundle.facts["data"]["rows"] == 3
+    assert "forecast of level 1h ahead" in made.stdout
+
+
+def test_new_reads_the_whole_specification_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "river.toml").write_text(
+        'kind = "linear"\nname = "river"\ntask = "classification"\nclasses = ["dry", "wet"]\n'
+        'channels = ["level:m:0:10"]\ngrid = { period = "1min", max_gap = "2min" }\nwindow = 2\n'
+    )
+    out = tmp_path / "b"
+    answer("new", "--spec", tmp_path / "river.toml", "--out", out, "--name", "brook")
+    assert Bundle.load(out).manifest.name == "brook"
+    assert answer("check", out)["ok"] is True
+    assert "classification: dry, wet" in run("inspect", out).stdout
+
+
+def test_new_does_not_overwrite(tmp_path: Path) -> None:
+    answer(*FORECAST, "--out", tmp_path / "b")
+    assert isinstance(run(*FORECAST, "--out", tmp_path / "b").exception, StorageError)
+
+
+def test_new_names_what_is_missing(tmp_path: Path) -> None:
+    refused = run("new", "linear", "--out", tmp_path / "b")
+    assert isinstance(refused.exception, SettingsError)
+    assert "this key is required" in str(refused.exception)
+    assert not (tmp_path / "b").exists()
+
+
+def test_inspect_shows_names_arrays_and_signatures(tmp_path: Path) -> None:
+    signed().save(tmp_path / "b")
+    shown = run("inspect", tmp_path / "b").stdout
+    model, version = signed().verify()
+    for word in (signed().model_id, signed().version_id, "head.weight", "12 x 1", "mean"):
+        assert word in shown
+    told = answer("inspect", tmp_path / "b")
+    assert (told["model"], told["version"]) == (signed().model_id, signed().version_id)
+    assert told["manifest"] == json.loads(signed().manifest_json)
+    assert told["signatures"]["publisher"] == model.publisher
+    assert told["signatures"]["sequence"] == version.sequence
+
+
+def test_inspect_says_where_there_is_no_signature(tmp_path: Path) -> None:
+    tiny().save(tmp_path / "b")
+    assert answer("inspect", tmp_path / "b")["signatures"] is None
+    assert "signed     no" in run("inspect", tmp_path / "b").stdout
+
+
+def test_check_wants_the_signature_of_the_key_that_is_given(tmp_path: Path, key: Path) -> None:
+    signed().save(tmp_path / "b")
+    refused = run("check", tmp_path / "b", "--key", f"{key}.pub")
+    assert isinstance(refused.exception, BundleError)
+    assert run("check", tmp_path / "b", "--key", signed().verify()[0].publisher).exit_code == 0
+
+
+def test_check_lists_the_laws_it_tried(tmp_path: Path) -> None:
+    tiny().save(tmp_path / "b")
+    lines = run("check", tmp_path / "b").stdout.splitlines()
+    assert lines[0] == "ok  files are whole (there is no signature to prove)"
+    assert len(lines) == 9
+    assert all(line.startswith("ok  ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["b", "b.zip"])
+def test_sign_signs_in_place(tmp_path: Path, key: Path, name: str) -> None:
+    tiny().save(tmp_path / name)
+    told = answer("sign", tmp_path / name, "--key", key, "--delegate", "ab" * 32)
+    assert told["version"] == tiny().version_id
+    model, version = Bundle.load(tmp_path / name).verify(publisher=SigningKey.load(key).public)
+    assert model.release_keys == ("ab" * 32,)
+    assert (version.kind, version.sequence) == ("release", 1)
+
+
+def test_key_new_tells_the_public_key_and_never_the_secret(tmp_path: Path) -> None:
+    told = answer("key", "new", tmp_path / "k")
+    assert told == {"file": str(tmp_path / "k"), "public": SigningKey.load(tmp_path / "k").public}
+    shown = run("key", "new", tmp_path / "k2").stdout
+    assert shown.splitlines()[-1] == SigningKey.load(tmp_path / "k2").public
+    assert "PRIVATE" not in shown
+
+
+def commands(command: click.Command, path: str = "model") -> list[tuple[str, click.Command]]:
+    inner = command.commands.items() if isinstance(command, click.Group) else ()
+    return [(path, command)] + [
+        found for name, each in inner for found in commands(each, f"{path} {name}")
+    ]
+
+
+def test_every_command_argument_and_option_has_help() -> None:
+    for path, command in commands(typer.main.get_command(app)):
+        assert command.help, path
+        assert command.callback is not None
+        for name, declared in get_params_from_function(command.callback).items():
+            assert declared.default.help, f"{path} {name}"

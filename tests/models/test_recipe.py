@@ -1,0 +1,182 @@
+"""Specifications: flags over the file, the file over the data, the data over the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.errors import SettingsError, StorageError
+from headwater_models.graphs.builders import ModelSpec
+from headwater_models.recipe import overlay, parse_channel, specify
+from headwater_models.table import Table
+
+FILE = """\
+kind = "linear"
+name = "river"
+task = "forecast"
+channels = ["level:m:0:10", { name = "rain", unit = "mm", minimum = 0, maximum = 50 }]
+grid = { period = "1min", max_gap = "5min" }
+window = 3
+target = "level"
+horizon = "2min"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "river.toml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Table:
+    path = tmp_path / "river.csv"
+    path.write_text("level,rain,state,flow\n2,0,dry,1\n4,40,wet,5\n99,20,wet,3\n")
+    return Table.read(path)
+
+
+def flags(**given: Any) -> dict[str, Any]:
+    return {
+        "kind": "linear",
+        "task": "forecast",
+        "grid": {"period": "1min"},
+        "window": 3,
+        "target": "level",
+        "horizon": "2min",
+        **given,
+    }
+
+
+def test_a_file_alone_is_enough(file: Path) -> None:
+    spec = specify({}, file=file)
+    assert (spec.kind, spec.name, spec.target, spec.window) == ("linear", "river", "level", 3)
+    assert [(c.name, c.unit, c.maximum) for c in spec.channels] == [
+        ("level", "m", 10.0),
+        ("rain", "mm", 50.0),
+    ]
+
+
+def test_flags_override_the_file_and_leave_the_rest(file: Path) -> None:
+    spec = specify({"window": 9, "name": None, "grid": {"hold": 2, "max_gap": None}}, file=file)
+    assert (spec.window, spec.name, spec.grid.hold) == (9, "river", 2)
+    assert (spec.grid.period, spec.grid.max_gap) == (60_000, 300_000)
+
+
+def test_the_gap_is_one_period_and_the_reserved_block_four_embargoes_by_default() -> None:
+    spec = specify(flags(channels=["level:m:0:10"]))
+    assert spec.grid.max_gap == 60_000
+    assert spec.reserve.block == 4 * (3 + 2) * 60_000
+    assert spec.name == "linear"
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [("forecast", "mae"), ("regression", "mse"), ("classification", "cross_entropy")],
+)
+def test_each_task_has_its_loss(task: str, loss: str) -> None:
+    assert specify(flags(channels=["level:m:0:10"], task=task)).loss == loss
+
+
+def test_channels_and_ranges_come_from_the_data(data: Table) -> None:
+    spec = specify(flags(), data=data)
+    assert [(c.name, c.minimum, c.maximum) for c in spec.channels] == [
+        ("level", 0.0, 147.5),
+        ("rain", 0.0, 60.0),
+        ("flow", 0.0, 7.0),
+    ]
+
+
+def test_a_range_that_is_given_stands_against_the_data(data: Table) -> None:
+    spec = specify(flags(channels=["level:m:0:10", "flow:m3/s"]), data=data)
+    assert [(c.name, c.unit, c.maximum) for c in spec.channels] == [
+        ("level", "m", 10.0),
+        ("flow", "m3/s", 7.0),
+    ]
+
+
+def test_scales_are_those_of_the_data_within_range(data: Table) -> None:
+    spec = specify(flags(channels=["level:m:0:10"]), data=data)
+    assert spec.scaling is not None
+    assert (spec.scaling.mean, spec.scaling.scale) == ((3.0,), (1.0,))
+
+
+def test_scales_in_the_file_stand_against_the_data(file: Path, data: Table) -> None:
+    file.write_text(FILE + "scaling = { mean = [1, 2], scale = [3, 4] }\n")
+    spec = specify({}, file=file, data=data)
+    assert spec.scaling is not None
+    assert spec.scaling.scale == (3.0, 4.0)
+
+
+def test_classes_are_those_of_the_label_which_is_no_channel(data: Table) -> None:
+    spec = specify(flags(task="classification", target=None), data=data, label="state")
+    assert spec.classes == ("dry", "wet")
+    assert [c.name for c in spec.channels] == ["level", "rain", "flow"]
+
+
+def test_the_label_of_a_regression_is_scaled(data: Table) -> None:
+    spec = specify(flags(task="regression", target=None), data=data, label="flow")
+    assert spec.scaling is not None
+    assert spec.scaling.label_mean == 3.0
+    assert [c.name for c in spec.channels] == ["level", "rain"]
+
+
+def test_a_channel_that_the_data_lack_is_named(data: Table) -> None:
+    with pytest.raises(SettingsError, match="no column 'snow'"):
+        specify(flags(channels=["snow:cm"]), data=data)
+
+
+def test_every_wrong_key_is_named_with_its_path(file: Path) -> None:
+    file.write_text(FILE.replace("window = 3", "window = 'x'\ncolour = 1").replace("max_gap", "mx"))
+    with pytest.raises(SettingsError) as refused:
+        specify({}, file=file)
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    assert {line.split(": ")[1] for line in lines} == {"colour", "grid.mx", "window"}
+
+
+def test_a_wrong_period_is_named_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        specify(flags(channels=["level:m:0:10"], grid={"period": "1x"}))
+    assert str(refused.value).count("\n") == 0
+    assert "grid.period: expected a duration" in str(refused.value)
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(SettingsError, match="headwater model new: kind: this key is required"):
+        specify({})
+
+
+@pytest.mark.parametrize("channels", [3, [3], ["a:b:c"], [{"unit": "m"}]])
+def test_channels_of_another_form_are_refused(file: Path, data: Table, channels: Any) -> None:
+    with pytest.raises(SettingsError, match="channel"):
+        specify({"channels": channels}, file=file, data=data)
+
+
+def test_a_file_that_is_no_toml_is_refused(file: Path) -> None:
+    file.write_text("= 1")
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        specify({}, file=file)
+
+
+def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be read"):
+        specify({}, file=tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("text", ["a:b:1", "a:b:x:2", "a:b:1:inf", "a:b:1:2:3"])
+def test_a_channel_flag_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected NAME"):
+        parse_channel(text)
+
+
+def test_overlaying_changes_neither_side() -> None:
+    below, above = {"a": {"b": 1}}, {"a": {"c": 2}}
+    assert overlay(below, above) == {"a": {"b": 1, "c": 2}}
+    assert (below, above) == ({"a": {"b": 1}}, {"a": {"c": 2}})
+
+
+def test_a_specification_is_complete() -> None:
+    assert isinstance(specify(flags(channels=["level:m:0:10"])), ModelSpec)

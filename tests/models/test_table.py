@@ -1,0 +1,109 @@
+"""CSV files: what a new model's channels, ranges and scales come from."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headwater.errors import SettingsError, StorageError
+from headwater_models.table import Table
+
+TEXT = """\
+time,level,rain,state,pump
+1,2.5,NA,dry,0
+2,,3.0,wet,0
+3,7.5,1.0,wet,0
+4,5.0,nan,NA,0
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    path = tmp_path / "river.csv"
+    path.write_text(TEXT)
+    return Table.read(path)
+
+
+def test_missing_cells_are_nan(table: Table) -> None:
+    np.testing.assert_array_equal(table.numbers("level"), [2.5, np.nan, 7.5, 5.0])
+    np.testing.assert_array_equal(table.numbers("rain"), [np.nan, 3.0, 1.0, np.nan])
+
+
+def test_columns_are_stacked_in_the_order_asked_for(table: Table) -> None:
+    assert table.matrix(["rain", "level"]).shape == (4, 2)
+    np.testing.assert_array_equal(table.matrix(["rain", "level"])[2], [1.0, 7.5])
+
+
+def test_numeric_columns_are_those_whose_numbers_differ(table: Table) -> None:
+    assert table.numeric() == ["time", "level", "rain"]
+
+
+def test_classes_are_the_values_of_a_column_but_missing_ones(table: Table) -> None:
+    assert table.classes("state") == ["dry", "wet"]
+
+
+def test_reach_goes_half_the_span_beyond_the_data_and_never_below_zero_by_itself(
+    table: Table,
+) -> None:
+    assert table.reach("level") == (0.0, 10.0)
+    assert table.reach("rain") == (0.0, 4.0)
+
+
+def test_reach_of_a_quantity_with_negative_values_goes_further_down(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("temperature\n-10\n10\n")
+    assert Table.read(tmp_path / "t.csv").reach("temperature") == (-20.0, 20.0)
+
+
+def test_a_column_without_two_values_has_no_reach(table: Table) -> None:
+    with pytest.raises(SettingsError, match="column pump has no two different values"):
+        table.reach("pump")
+
+
+def test_a_gzipped_file_is_read_and_known_by_its_own_digest(tmp_path: Path) -> None:
+    data = gzip.compress(TEXT.encode())
+    (tmp_path / "river.csv.gz").write_bytes(data)
+    table = Table.read(tmp_path / "river.csv.gz")
+    assert (table.rows, table.digest) == (4, hashlib.sha256(data).hexdigest())
+
+
+def test_an_unknown_column_is_refused_with_the_names_there_are(table: Table) -> None:
+    with pytest.raises(SettingsError, match="no column 'snow'; it has time, level, rain"):
+        table.numbers("snow")
+
+
+def test_a_cell_that_is_no_number_is_named(table: Table) -> None:
+    with pytest.raises(SettingsError, match=r"column state: could not convert .*'dry'"):
+        table.numbers("state")
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "needs a header line"),
+        (b"a,b\n1\n", "as many cells in each row"),
+        (b'a,b\n"1,2\n', "no CSV file"),
+        (b"\xff\xfe", "no CSV file"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, data: bytes, complaint: str) -> None:
+    (tmp_path / "x.csv").write_bytes(data)
+    with pytest.raises(SettingsError, match=complaint):
+        Table.read(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    "data", [b"plain", gzip.compress(b"a\n1\n", mtime=0)[:-6]], ids=["no gzip", "cut"]
+)
+def test_a_damaged_gzip_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.csv.gz").write_bytes(data)
+    with pytest.raises(SettingsError, match="no CSV file"):
+        Table.read(tmp_path / "x.csv.gz")
+
+
+def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be read: No such file"):
+        Table.read(tmp_path / "x.csv")
