@@ -108,13 +108,13 @@ class AgentReader:
             for (_, time, label, sequence, name), window in zip(kept, windows, strict=True)
         ]
 
-    def examples(self, *, reserved: bool, newest: int) -> Batch:
+    def examples(self, *, reserved: bool, newest: int, through: int | None = None) -> Batch:
         """Return the newest examples; see :meth:`headwater_agent.store.Store.examples`."""
         with guarded(self._path):
             found = self._connection.execute(
                 "SELECT stream, time, label FROM examples WHERE reserved = ?"
-                " ORDER BY sequence DESC LIMIT ?",
-                (int(reserved), newest),
+                " AND sequence <= ? ORDER BY sequence DESC LIMIT ?",
+                (int(reserved), 2**62 if through is None else through, newest),
             ).fetchall()[::-1]
             windows, whole = self._windows(found)
         times = np.array([time for _, time, _ in found], np.int64)
@@ -126,13 +126,13 @@ class AgentReader:
             weight=np.ones(int(whole.sum()), np.float32),
         )
 
-    def update(self, task: str) -> Update | None:
-        """Return the update begun for a task, if there is one."""
+    def update(self, sequence: int) -> Update | None:
+        """Return the update begun under a number, if there is one."""
         with guarded(self._path):
             found = self._one(
-                "SELECT sequence, task, base, learned_through, taken_ms, state FROM updates"
-                " WHERE task = ? ORDER BY sequence DESC LIMIT 1",
-                (task,),
+                "SELECT sequence, task, base, learned_through, taken_ms FROM updates"
+                " WHERE sequence = ?",
+                (sequence,),
             )
         return Update(*found) if found else None
 

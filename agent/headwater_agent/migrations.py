@@ -89,10 +89,9 @@ def _first_layout(db: Database) -> None:
             "base": str,
             "learned_through": int,
             "taken_ms": int,
-            "state": str,
         },
         pk="sequence",
-    ).create_index(["task"])
+    )
     db.table("events").create({"id": int, "time": int, "kind": str, "detail": str}, pk="id")
     db.table("counters").create({"name": str, "value": int}, pk="name", not_null={"value"})
 

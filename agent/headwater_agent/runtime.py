@@ -220,7 +220,7 @@ class Agent:
         self._update += 1
         self._do_all(self._pipeline.feed(events.Taken(self._update)))
         through = self._pipeline.learner.learned_through
-        self._writer.put(Update(self._update, task, base, through, now_ms(), "training"))
+        self._writer.put(Update(self._update, task, base, through, now_ms()))
         self._writer.flush()
         return self._update
 

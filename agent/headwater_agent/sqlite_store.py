@@ -105,9 +105,9 @@ class SqliteStore(AgentReader):
                 self._write_batch(entry)
             case events.Checkpoint(state, learned_through):
                 run("REPLACE INTO checkpoint VALUES (1, ?, ?)", (state, learned_through))
-            case Update(sequence, task, base, through, taken, state):
-                values = (sequence, task, base, through, taken, state)
-                run("REPLACE INTO updates VALUES (?, ?, ?, ?, ?, ?)", values)
+            case Update(sequence, task, base, through, taken):
+                values = (sequence, task, base, through, taken)
+                run("REPLACE INTO updates VALUES (?, ?, ?, ?, ?)", values)
             case Note(time, kind, detail):
                 run(
                     "INSERT INTO events (time, kind, detail) VALUES (?, ?, ?)", (time, kind, detail)

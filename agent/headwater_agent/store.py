@@ -27,7 +27,6 @@ class Update:
     base: str
     learned_through: int
     taken_ms: int
-    state: Literal["training", "finished", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,11 @@ class Store(Protocol):
     def load(self) -> Saved:
         """Return what the pipeline needs to go on after a restart."""
 
-    def examples(self, *, reserved: bool, newest: int) -> Batch:
+    def examples(self, *, reserved: bool, newest: int, through: int | None = None) -> Batch:
         """Return the newest examples of one kind, oldest first, with windows rebuilt from rows.
 
-        Their weights are 1. Embargoed windows were never stored.
+        None of a sequence above *through*, where it is given. Their weights are 1. Embargoed
+        windows were never stored.
         """
 
     def close(self) -> None:
@@ -213,9 +213,10 @@ class MemoryStore:
             sequence=max((e.sequence for e in self._examples), default=0),
         )
 
-    def examples(self, *, reserved: bool, newest: int) -> Batch:
+    def examples(self, *, reserved: bool, newest: int, through: int | None = None) -> Batch:
         """Return the newest examples of one kind; see :meth:`Store.examples`."""
-        kind = [e for e in self._examples if e.reserved == reserved]
+        last = self._examples[-1].sequence if through is None and self._examples else through or 0
+        kind = [e for e in self._examples if e.reserved == reserved and e.sequence <= last]
         chosen = self._with_windows(kind[-newest:])
         shape = (len(chosen), self._manifest.window, len(self._manifest.channels))
         return Batch(

@@ -99,7 +99,7 @@ class Work:
         if not self._settings.learn.enabled:
             raise _Declined("paused")
         base = self._weights(task.model, task.base)
-        examples = self._examples(reserved=False)
+        examples = self._examples(reserved=False, through=self._reach(sequence))
         if len(examples.label) < MIN_EXAMPLES:
             raise _Declined("too-few-examples")
         made = replay(
@@ -158,9 +158,20 @@ class Work:
             difference_m2=judged.difference_m2,
         )
 
-    def _examples(self, *, reserved: bool) -> Batch:
+    def _reach(self, sequence: int) -> int | None:
+        """Return the last example that the personal model had learned when the update was begun.
+
+        Later ones stay out of the update, so that the agent can tell what it has not given yet.
+        """
         with closing(AgentReader(self._settings.agent_db, self._manifest)) as reader:
-            return reader.examples(reserved=reserved, newest=self._settings.learn.buffer)
+            begun = reader.update(sequence)
+        return begun.learned_through if begun is not None else None
+
+    def _examples(self, *, reserved: bool, through: int | None = None) -> Batch:
+        with closing(AgentReader(self._settings.agent_db, self._manifest)) as reader:
+            return reader.examples(
+                reserved=reserved, newest=self._settings.learn.buffer, through=through
+            )
 
     def _weights(self, model: str, version: str) -> Arrays:
         """Return the weights of a version, proved by its name."""

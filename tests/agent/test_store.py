@@ -103,6 +103,13 @@ def test_examples_of_many_streams_keep_their_order(store: Store) -> None:
     assert batch.window[:, -1, 0].tolist() == [53.0, 5.0, 54.0]
 
 
+def test_examples_after_a_given_one_can_be_left_out(store: Store) -> None:
+    made = (example(1, 3), example(2, 4), example(3, 5))
+    store.write([rows(range(6)), events.Store(examples=made)])
+    assert store.examples(reserved=False, newest=10, through=2).time.tolist() == [3_000, 4_000]
+    assert store.examples(reserved=False, newest=10, through=0).time.tolist() == []
+
+
 def test_reserved_examples_are_read_apart(store: Store) -> None:
     made = (example(1, 3), example(2, 4, reserved=True), example(3, 5))
     store.write([rows(range(6)), events.Store(examples=made)])
@@ -178,18 +185,17 @@ def test_the_newest_rows_of_a_quiet_stream_are_never_dropped(make: Make) -> None
 
 
 def test_updates_notes_and_counts_are_taken(store: Store) -> None:
-    update = Update(1, "t" * 64, "b" * 64, 10, 123, "training")
+    update = Update(1, "t" * 64, "b" * 64, 10, 123)
     store.write([update, Note(5, "release", "v2"), Count({"late": 2}), Count({"late": 3})])
-    store.write([dataclasses.replace(update, state="finished")])
+    store.write([update])
     if isinstance(store, MemoryStore):
-        assert store.updates[1].state == "finished"
+        assert store.updates == {1: update}
         assert store.counters == {"late": 5}
     else:
         assert isinstance(store, SqliteStore)
-        found = store.update("t" * 64)
-        assert found is not None
-        assert (found.state, store.last_update()) == ("finished", 1)
-        assert store.update("x" * 64) is None
+        assert store.update(1) == update
+        assert store.last_update() == 1
+        assert store.update(2) is None
         assert store.counters() == {"late": 5}
         assert store.notes(10) == [Note(5, "release", "v2")]
 

@@ -17,6 +17,7 @@ from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes
 from headwater_agent.outgoing import check_outgoing
 from headwater_agent.settings import AgentSettings, Learn, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.store import Update
 from headwater_agent.training import MIN_EXAMPLES, MIN_ROWS, Work
 from headwater_models.arrays import packed_size
 from headwater_models.weights import save_weights
@@ -93,6 +94,20 @@ def test_a_training_task_becomes_an_update_that_may_leave(tmp_path: Path) -> Non
     assert np.abs(array).max() > 0
     newest = (200 + 2) * MINUTE
     assert reply.data_until_ms == (newest // MANIFEST.reserve.block + 1) * MANIFEST.reserve.block
+
+
+def test_an_update_reaches_as_far_as_the_personal_model_did_when_it_was_begun(
+    tmp_path: Path,
+) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=200, reserved=0)
+    ask(made, train())
+    with closing(SqliteStore(made.agent_db, MANIFEST, StoreSettings())) as store:
+        store.write([Update(4, task_name(1), device().current.version, 150, 0)])
+    Work(made).do(task_name(1), sequence=4)
+    reply, _ = outcome(made)
+    assert isinstance(reply, wire.Update)
+    assert reply.examples == 150
 
 
 def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:
