@@ -1,7 +1,6 @@
 """The front door: the ``headwater`` command, which loads each part only when it is asked for.
 
-Exit codes: 0 done, 1 an error of the program itself, 2 wrong usage, 3 to 8 as the classes in
-:mod:`headwater.errors` say, 130 interrupted.
+Its exit codes are those of the classes in :mod:`headwater.errors`, and the shells' own.
 """
 
 from __future__ import annotations
@@ -93,7 +92,12 @@ class FrontDoor(TyperGroup):
         ctx.exit(error.exit_code)
 
 
-app = typer.Typer(cls=FrontDoor, no_args_is_help=True, suggest_commands=False)
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 an error of the program, 2 wrong usage, 3 settings, 4 a bundle, "
+    "5 not supported or not installed, 6 the other side, 7 unreachable, 8 disk, 130 interrupted."
+)
+
+app = typer.Typer(cls=FrontDoor, no_args_is_help=True, suggest_commands=False, epilog=EXIT_CODES)
 
 
 def _show_version(wanted: bool) -> None:

@@ -89,6 +89,12 @@ def test_help_lists_every_part_with_what_it_does() -> None:
         assert re.search(rf"{name}\s+{re.escape(each.summary)}", shown)
 
 
+def test_help_tells_every_exit_code() -> None:
+    told = {int(code) for code in re.findall(r"\d+", cli.EXIT_CODES)}
+    assert told == {0, 2, 130} | {each.exit_code for each in leaves()}
+    assert "130 interrupted" in " ".join(headwater("--help").stdout.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
