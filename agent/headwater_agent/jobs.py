@@ -50,6 +50,11 @@ class Jobs:
         self._running: subprocess.Popen[bytes] | None = None
         self._attempts: Counter[str] = Counter()
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running trainer."""
+        return self._running.pid if self._running is not None else None
+
     def poll(self) -> None:
         """Look after the running trainer, or start the next; cheap when there is nothing to do."""
         if self._running is not None and self._running.poll() is None:
