@@ -12,7 +12,6 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +24,20 @@ RECORD = "headwater"
 
 FIELDS = "fields"
 
+MAX_ARRAY_BYTES = 128 * 2**20
+"""Longest array that is put together where the caller knows no tighter bound."""
+
 _NPY_DTYPE = np.dtype("<f4")
 _Config = Callable[[bytes], Mapping[str, object]]
 
 
 def read_message(
-    root: str, contents: Mapping[str, bytes], read_config: _Config, *, sender: str
+    root: str,
+    contents: Mapping[str, bytes],
+    read_config: _Config,
+    *,
+    sender: str,
+    limit: int = MAX_ARRAY_BYTES,
 ) -> tuple[bytes, NDArray[np.float32] | None]:
     """Read the encoded fields and the packed array out of a message's objects.
 
@@ -44,6 +51,8 @@ def read_message(
         Decodes a whole ``ConfigRecord`` object; raises ValueError when it is not one.
     sender
         Who sent it, for the sentence: ``coordinator`` or ``device``.
+    limit
+        Bytes that the array may have once it is put together: parts may be named repeatedly.
 
     Returns
     -------
@@ -60,8 +69,8 @@ def read_message(
         records = _names(contents, top, "RecordDict")
         _demand(set(records) in ({RECORD}, {RECORD, ARRAY}), "its records are others than ours")
         fields = _fields(contents, records[RECORD], read_config)
-        array = _array(contents, records[ARRAY]) if ARRAY in records else None
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        array = _array(contents, records[ARRAY], limit) if ARRAY in records else None
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise PeerError(
             f"The {sender} sent a message that is not one of this protocol "
             f"({str(error) or type(error).__name__}); it was dropped."
@@ -104,7 +113,7 @@ def _fields(contents: Mapping[str, bytes], name: str, read_config: _Config) -> b
     return fields
 
 
-def _array(contents: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
+def _array(contents: Mapping[str, bytes], name: str, limit: int) -> NDArray[np.float32]:
     arrays = _names(contents, name, "ArrayRecord")
     _demand(set(arrays) == {ARRAY}, "its arrays are others than ours")
     body, children = _open(contents, arrays[ARRAY], "Array")
@@ -116,10 +125,7 @@ def _array(contents: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
     )
     _demand(len(shape) == 1 and isinstance(shape[0], int), "its array is not a vector")
     chunks = [_open(contents, child, "ArrayChunk")[0] for child in children]
-    _demand(
-        sum(len(chunks[i]) for i in order) <= 4 * prod(shape) + 4096,
-        "its array has another length than it says",
-    )
+    _demand(sum(len(chunks[i]) for i in order) <= limit, "its array is too long")
     return _vector(b"".join(chunks[i] for i in order), shape[0])
 
 

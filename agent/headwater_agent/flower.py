@@ -226,7 +226,9 @@ class FleetConnection:
             left -= len(contents[name])
             if left < 0:
                 raise too_long(self._limit)
-        fields, array = read_message(tree.object_id, contents, _config, sender="coordinator")
+        fields, array = read_message(
+            tree.object_id, contents, _config, sender="coordinator", limit=self._limit
+        )
         return Delivered(Kind(metadata.message_type), fields, array, _answer_to(metadata))
 
     def _object(self, run_id: int, name: str) -> bytes:
