@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 import zipfile
@@ -44,6 +45,12 @@ def test_what_was_written_is_read(tmp_path: Path, name: str) -> None:
 
 def test_the_order_of_the_files_does_not_change_the_zip() -> None:
     assert pack_zip(dict(reversed(FILES.items()))) == pack_zip(FILES)
+
+
+def test_the_bytes_of_a_zip_are_fixed_for_ever_whatever_the_python() -> None:
+    assert hashlib.sha256(pack_zip(FILES)).hexdigest() == (
+        "831066ab8d3d3aa025ea0af5a4b329f8163603faa45a76ab72194eef7cee232b"
+    )
 
 
 @pytest.mark.parametrize("name", ["b", "b.zip"])
