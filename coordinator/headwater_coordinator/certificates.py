@@ -72,11 +72,12 @@ def make_server_certificate(
     issuer = x509.load_pem_x509_certificate(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     subjects = list(dict.fromkeys([*names, *_LOOPBACK]))
+    alternatives = x509.SubjectAlternativeName([_subject(name) for name in subjects])
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     certificate = (
         _builder(_name(subjects[0]), issuer.subject, key.public_key(), now, SERVER_YEARS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(map(_subject, subjects)), critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(identifier, critical=False)
         .sign(issuer_key, hashes.SHA256())

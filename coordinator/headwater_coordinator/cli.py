@@ -102,8 +102,8 @@ def enrol(
 
     control = Control(settings.superlink.port, place.authority)
     try:
+        control.admit(public)
         for key in public:
-            control.register(key)
             typer.echo(f"Enrolled {fingerprint(key)}.")
     except UnreachableError:
         typer.echo("Kept; the coordinator does not run and will let them in when it does.")

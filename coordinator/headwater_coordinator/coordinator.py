@@ -76,9 +76,9 @@ class Coordinator:
 
     def turn(self, now: int) -> None:
         """Look once at everything that may have happened, and do what follows from it."""
-        self._handle(e.Seen(self._link.nodes()), now)
         for arrival in self._link.pull():
             self._handle(_event(arrival), now)
+        self._handle(e.Seen(self._link.nodes()), now)
         self._handle(e.Ticked(), now)
         self._send(now)
 

@@ -78,14 +78,15 @@ class Federation:
                 yield from self._failed(ask, reason, unreadable=kind == "unreadable")
             case e.Merged(candidate):
                 self.rounds.merged(candidate, now)
+                yield from self.rounds.advance(now)
             case e.Released(version, merged):
                 self._released(version, merged, now)
+                yield from self._fleet.due(now)
             case e.Ticked():
-                pass
+                yield from self._fleet.due(now)
+                yield from self.rounds.advance(now)
             case _:
                 assert_never(event)
-        yield from self._fleet.due(now)
-        yield from self.rounds.advance(now)
 
     def _replied(self, ask: str, reply: wire.Reply, vector: e.Floats | None) -> Iterator[e.Effect]:
         asked = self._fleet.answered(ask)

@@ -67,7 +67,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time passed: what is due is done."""
+    """All that came by now was fed; what is due is done."""
 
 
 Event = Seen | Replied | Failed | Merged | Released | Ticked

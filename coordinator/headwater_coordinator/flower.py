@@ -28,6 +28,7 @@ from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.common.serde_utils import error_from_proto
 from flwr.proto.control_pb2 import (
+    ListNodesRequest,
     ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
@@ -108,20 +109,21 @@ class Control:
         """Hang up."""
         self._client.close()
 
-    def register(self, public_key: ec.EllipticCurvePublicKey) -> None:
-        """Let the device with this key in; a key that is known already stays so.
+    def admit(self, keys: Sequence[ec.EllipticCurvePublicKey]) -> None:
+        """Let the devices with these keys in; one that is known already stays so.
 
         Raises
         ------
         UnreachableError
             When the SuperLink does not answer.
         PeerError
-            When it refuses the key.
+            When it refuses a key.
         """
-        with _mapped(tolerate=ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE):
-            self._client.RegisterNode(
-                RegisterNodeRequest(public_key=public_key_to_bytes(public_key))
-            )
+        with _mapped():
+            nodes = self._client.ListNodes(ListNodesRequest()).nodes_info
+            known = {node.public_key for node in nodes if node.status != "unregistered"}
+            for key in {public_key_to_bytes(key) for key in keys} - known:
+                self._client.RegisterNode(RegisterNodeRequest(public_key=key))
 
     def start(self, home: Path) -> int:
         """Start the coordinator's ServerApp and return the number of its run.

@@ -87,8 +87,8 @@ def judge(replies: Sequence[wire.Evaluated], settings: Gate) -> Decision:
     paired = pool(replies)
     if paired.devices < settings.min_evaluators:
         words = (
-            f"refused: {paired.devices} devices had reserved rows to compare on, "
-            f"{settings.min_evaluators} are needed"
+            f"refused: {paired.devices} of at least {settings.min_evaluators} devices "
+            "had reserved rows to compare on"
         )
         return Decision(False, words, paired)
     allowed = settings.tolerance * abs(paired.release)

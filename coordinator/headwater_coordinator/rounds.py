@@ -98,7 +98,11 @@ class SynchronousRounds:
         }
 
     def advance(self, now: int) -> Iterator[Effect]:
-        """Do what the phase and the time ask for; MERGING and RELEASING wait for their answer."""
+        """Do what the phase and the time ask for; MERGING and RELEASING wait for their answer.
+
+        To be called when all that came in by *now* is counted, so that no answer that is there
+        misses its deadline and no device that is there misses its round.
+        """
         step = self._advance.get(self.phase)
         if step is not None:
             yield from step(now)
@@ -141,13 +145,15 @@ class SynchronousRounds:
     # Phases
 
     def _waiting(self, now: int) -> Iterator[Effect]:
+        """Open a round where it is time; a candidate left by an earlier process comes first."""
         if self._state.candidate is not None:
             self.phase, self._judging = Phase.EVALUATING, False
             yield from self._evaluating(now)
-            return
+        elif now >= self._opens_ms and len(self._fleet.ready()) >= self._settings.min_devices:
+            yield from self._open(now)
+
+    def _open(self, now: int) -> Iterator[Effect]:
         settings = self._settings
-        if now < self._opens_ms or len(self._fleet.ready()) < settings.min_devices:
-            return
         chosen = self._fleet.choose(settings.fraction, settings.min_devices, settings.max_devices)
         self._state.round += 1
         self._tally = Tally(deadline_ms=now + settings.deadline)

@@ -60,7 +60,8 @@ class Supervisor:
             When a part does not come up; its log says why.
         """
         adopt_orphans()
-        await self._revive_superlink()
+        await self._start_superlink()
+        await self._call(self._control.stop_all)
         self._superexec.start()
         deadline = time.monotonic() + START_S
         while not self._up_since:
@@ -76,7 +77,7 @@ class Supervisor:
         if not self._superlink.alive:
             _log.warning("the SuperLink ended; starting it again")
             self._superlink.stop()
-            await self._revive_superlink()
+            await self._start_superlink()
         if not self._superexec.alive:
             _log.warning("the SuperExec ended; starting it again")
             self._superexec.stop()
@@ -93,20 +94,19 @@ class Supervisor:
         await asyncio.to_thread(self._superexec.stop)
         await asyncio.to_thread(self._superlink.stop)
 
-    async def _revive_superlink(self) -> None:
-        """Start the SuperLink, wait until it answers, and end the runs of an earlier one."""
+    async def _start_superlink(self) -> None:
+        """Start the SuperLink and wait until it answers; a run that it had goes on."""
         self._superlink.start()
         self._known.clear()
         deadline = time.monotonic() + START_S
         while True:
             try:
-                await self._call(self._control.stop_all)
+                await self._call(self._control.admit, [])
             except UnreachableError:
                 if time.monotonic() > deadline or not self._superlink.alive:
                     raise
                 await asyncio.sleep(0.1)
             else:
-                self._run = None
                 return
 
     async def _enrol(self) -> None:
@@ -114,8 +114,7 @@ class Supervisor:
         names = {path.name for path in self._home.nodes.glob("*.pub")}
         if names == self._known:
             return
-        for key in enrolled(self._home.nodes):
-            await self._call(self._control.register, key)
+        await self._call(self._control.admit, list(enrolled(self._home.nodes)))
         self._known = names
 
     async def _watch_run(self) -> None:

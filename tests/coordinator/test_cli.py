@@ -1,0 +1,98 @@
+"""The commands: each has help, says what it did, and fails with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from headwater.errors import HeadwaterError, SettingsError, StorageError
+from headwater_agent import nodekey
+from headwater_coordinator.cli import app
+from headwater_coordinator.status import Status
+from tests.conftest import free_port
+from tests.coordinator.world import World
+from tests.models.bundles import tiny
+
+RUNNER = CliRunner()
+
+
+def run(*arguments: str) -> str:
+    result = RUNNER.invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    tiny().save(tmp_path / "bundle")
+    folder = tmp_path / "home"
+    port = str(free_port())
+    run(
+        "init", str(folder), "--bundle", str(tmp_path / "bundle"), "--superlink-port", port,
+        "--host", "coordinator.example.org",
+    )  # fmt: skip
+    return folder
+
+
+def test_every_command_has_help() -> None:
+    command = typer.main.get_command(app)
+    assert set(command.commands) == {"init", "serve", "enrol", "status"}  # type: ignore[attr-defined]
+    for name in command.commands:  # type: ignore[attr-defined]
+        assert run(name, "--help").count("\n") > 5
+
+
+def test_init_says_what_devices_need_and_what_to_do_next(tmp_path: Path) -> None:
+    tiny().save(tmp_path / "bundle")
+    said = run("init", str(tmp_path / "home"), "--bundle", str(tmp_path / "bundle"))
+    for words in ("home/bundle", "ca.crt", "publisher.key", "coordinator serve"):
+        assert words in said.replace("\n", "")
+
+
+def test_a_device_may_be_enrolled_before_the_coordinator_runs(home: Path, tmp_path: Path) -> None:
+    nodekey.make_key(tmp_path / "device")
+    said = run("enrol", str(tmp_path / "device" / "node.pub"), "--home", str(home))
+    assert "will let them in when it does" in said
+    assert len(list((home / "nodes").glob("*.pub"))) == 1
+
+
+def test_a_wrong_key_enrols_no_one(home: Path, tmp_path: Path) -> None:
+    nodekey.make_key(tmp_path / "device")
+    good, bad = tmp_path / "device" / "node.pub", tmp_path / "device" / "node.key"
+    with pytest.raises(SettingsError):
+        run("enrol", str(good), str(bad), "--home", str(home))
+    assert list((home / "nodes").glob("*.pub")) == []
+
+
+def test_the_status_of_a_new_coordinator_is_its_first_release(home: Path) -> None:
+    status = msgspec.json.decode(run("status", "--home", str(home), "--json"), type=Status)
+    assert (status.release, status.sequence) == (tiny().version_id, 1)
+    assert (status.rounds, status.releases, status.devices) == (0, 0, [])
+
+
+def test_the_status_shows_rounds_devices_and_refusals(world: World) -> None:
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+    said = run("status", "--home", str(world.home.root))
+    assert "Release 2" in said
+    assert "1 rounds and 1 releases" in said.replace("\n", " ")
+    assert "2 merged, 0 pending" in said
+
+
+def test_a_folder_that_is_no_coordinator_is_refused(tmp_path: Path) -> None:
+    for command in (["serve"], ["status"], ["enrol", "node.pub"]):
+        with pytest.raises(StorageError, match="no coordinator's folder"):
+            run(*command, "--home", str(tmp_path))
+
+
+def test_a_wrong_key_in_the_settings_stops_serve_with_its_path(home: Path) -> None:
+    settings = home / "coordinator.toml"
+    settings.write_text(settings.read_text().replace("port =", "prot ="))
+    with pytest.raises(HeadwaterError, match=r"front\.prot: there is no such key"):
+        run("serve", "--home", str(home))

@@ -1,0 +1,150 @@
+"""The books: one writer, nothing twice, and everything back after a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlite_utils.db import NotFoundError
+
+from headwater import wire
+from headwater.errors import StorageError
+from headwater_coordinator import events as e
+from headwater_coordinator.database import Database
+from headwater_coordinator.gate import Decision, Paired
+from headwater_coordinator.migrations import MIGRATIONS
+from headwater_coordinator.state import Device, Pending, Version
+
+FIRST = Version("1" * 64, 1, "", "{}")
+CANDIDATE = Version("2" * 64, 2, FIRST.name, "{}")
+DECISION = Decision(True, "released: better", Paired(devices=2, rows=10))
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "coordinator.db") as database:
+        database.begin(FIRST, 1)
+        database.note(Device("SHA256:a", "a", FIRST.name, 1))
+        database.open_round(e.Open(1, FIRST.name, 2), 2)
+        yield database
+
+
+def accept(books: Database, sequence: int, node: str = "SHA256:a") -> Pending:
+    pending = Pending(node, FIRST.name, sequence, 10)
+    update = wire.Update(
+        task="3" * 64,
+        device=node.removeprefix("SHA256:"),
+        model="4" * 64,
+        base=FIRST.name,
+        sequence=sequence,
+        examples=10,
+        loss_before=1.0,
+        loss_after=0.5,
+        data_until_ms=0,
+    )
+    books.accept(e.Accept(update, pending, np.arange(3, dtype=np.float32), 1), 5)
+    return pending
+
+
+def merge(books: Database, *updates: Pending) -> None:
+    books.merged(e.Merge(1, FIRST, updates), CANDIDATE, new=True, now=6)
+
+
+def test_a_new_folder_has_no_release(tmp_path: Path) -> None:
+    with (
+        Database(tmp_path / "coordinator.db") as database,
+        pytest.raises(StorageError, match="init"),
+    ):
+        database.load()
+
+
+def test_what_was_accepted_comes_back(books: Database) -> None:
+    pending = accept(books, 3)
+    state = books.load()
+    assert (state.release, state.round, state.candidate) == (FIRST, 1, None)
+    assert state.pending == {"SHA256:a": pending}
+    assert (state.devices["SHA256:a"].taken, state.devices["SHA256:a"].merged) == (3, 0)
+    ((vector, weight),) = books.vectors([pending])
+    np.testing.assert_array_equal(vector, [0.0, 1.0, 2.0])
+    assert weight == 10
+
+
+def test_a_later_update_takes_the_place_of_the_pending_one(books: Database) -> None:
+    accept(books, 1)
+    later = accept(books, 2)
+    assert books.load().pending == {"SHA256:a": later}
+
+
+def test_the_same_update_is_never_entered_twice(books: Database) -> None:
+    merge(books, accept(books, 1))
+    with pytest.raises(sqlite3.IntegrityError):
+        accept(books, 1)
+
+
+def test_a_merge_settles_its_updates_and_no_others(books: Database) -> None:
+    books.note(Device("SHA256:b", "b", FIRST.name, 1))
+    first, other = accept(books, 1), accept(books, 1, "SHA256:b")
+    merge(books, first)
+    state = books.load()
+    assert (state.candidate, state.pending) == (CANDIDATE, {"SHA256:b": other})
+
+
+def test_a_merge_that_fails_half_way_settles_nothing(books: Database) -> None:
+    pending = accept(books, 1)
+    missing = e.Merge(99, FIRST, (pending,))
+    with pytest.raises(NotFoundError):
+        books.merged(missing, CANDIDATE, new=True, now=6)
+    state = books.load()
+    assert (state.candidate, state.pending) == (None, {"SHA256:a": pending})
+
+
+def test_a_release_names_whose_updates_it_contains(books: Database) -> None:
+    merge(books, accept(books, 4))
+    assert books.release(CANDIDATE, DECISION, 7) == {"SHA256:a": 4}
+    state = books.load()
+    assert (state.release, state.candidate) == (CANDIDATE, None)
+    assert state.sequences == {FIRST.name: 1, CANDIDATE.name: 2}
+    assert state.devices["SHA256:a"].merged == 4
+
+
+def test_a_refused_candidate_is_kept_and_contains_no_one(books: Database) -> None:
+    merge(books, accept(books, 4))
+    books.reject(CANDIDATE, DECISION, 7)
+    state = books.load()
+    assert (state.release, state.candidate) == (FIRST, None)
+    assert (state.devices["SHA256:a"].taken, state.devices["SHA256:a"].merged) == (4, 0)
+
+
+def test_two_releases_cannot_have_the_same_sequence(books: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        books.begin(Version("5" * 64, 1, "", "{}"), 8)
+
+
+def test_two_devices_cannot_have_the_same_name(books: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        books.note(Device("SHA256:other", "a"))
+
+
+def test_a_round_that_a_restart_cut_short_is_closed_as_such(books: Database) -> None:
+    books.interrupt(9)
+    rows = books._connection.execute("SELECT outcome, closed_ms FROM rounds").fetchall()
+    assert rows == [("interrupted", 9)]
+
+
+def test_a_database_newer_than_the_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    with sqlite3.connect(path) as raw:
+        raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    raw.close()
+    with pytest.raises(StorageError, match="update headwater"):
+        Database(path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    path.write_bytes(b"hello" * 1000)
+    with pytest.raises(StorageError, match="cannot be used"):
+        Database(path)

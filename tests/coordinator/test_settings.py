@@ -1,0 +1,70 @@
+"""``coordinator.toml`` is checked whole, and the template tells the truth about defaults."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from headwater.errors import SettingsError
+from headwater.settings import encode_hook
+from headwater_coordinator.settings import TEMPLATE, Settings, read_settings
+
+FILLED = TEMPLATE.format(host="127.0.0.1", port=8443, superlink_port=8444)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "coordinator.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert read_settings(write(tmp_path, "")) == Settings()
+
+
+def test_the_template_is_valid_and_gives_the_defaults(tmp_path: Path) -> None:
+    assert read_settings(write(tmp_path, FILLED)) == Settings()
+
+
+def test_the_figures_behind_hash_signs_are_the_defaults() -> None:
+    shown = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", FILLED, flags=re.MULTILINE))
+    defaults = msgspec.to_builtins(Settings(), enc_hook=encode_hook)
+    manifests = {"batch", "learning_rate"}
+    for section, fields in shown.items():
+        for name, value in fields.items():
+            if name not in manifests:
+                assert str(defaults[section][name]) == str(value), f"{section}.{name}"
+    assert {name: set(fields) for name, fields in shown.items()} == {
+        name: set(fields) for name, fields in defaults.items()
+    }
+
+
+def test_every_wrong_key_is_named_with_its_path(tmp_path: Path) -> None:
+    path = write(tmp_path, '[front]\nprot = 1\n[federation]\nfraction = 2.0\npause = "soon"\n')
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert any("front.prot: there is no such key" in line for line in lines)
+    assert any("federation.fraction" in line for line in lines)
+    assert any("federation.pause" in line and '"30s"' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[federation]\nmin_devices = 9\nmax_devices = 3", "max_devices must be at least"),
+        ("[gate]\nmin_evaluators = 9\nmax_evaluators = 3", "max_evaluators must be at least"),
+        ("[front]\nport = 9000\n[superlink]\nport = 9000", "must differ"),
+        ('[superlink]\npoll = "1ms"', "between 50ms and 1min"),
+        ('[gate]\ndeadline = "0s"', "at least 1s"),
+        ('[federation]\nmessage_ttl = "1min"', "message_ttl must be at least"),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        read_settings(write(tmp_path, text))

@@ -1,0 +1,261 @@
+"""A real coordinator: SuperLink, SuperExec, ServerApp and front, and devices that come to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+
+from headwater import wire
+from headwater_coordinator.front import FLEET_PATHS
+from headwater_coordinator.home import Home
+from headwater_coordinator.lock import holder
+from headwater_coordinator.status import Status, read_status
+from headwater_models.arrays import packed_size
+from headwater_models.bundle import Bundle
+from tests.conftest import free_port
+from tests.coordinator.devices import Answer, Floats, SimulatedDevice
+from tests.coordinator.test_front import FORBIDDEN, TRICKS
+from tests.coordinator.test_superlink import lives
+from tests.models.bundles import tiny
+
+pytestmark = pytest.mark.system
+
+LIMIT_S = 90.0
+FAST = """
+[superlink]
+poll = "200ms"
+port = {superlink}
+[front]
+port = {front}
+[federation]
+pause = "500ms"
+deadline = "6s"
+message_ttl = "60s"
+[gate]
+deadline = "6s"
+"""
+
+
+def eventually(holds: Callable[[], bool], what: str, seconds: float = LIMIT_S) -> None:
+    """Wait until something holds; say what did not."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+class Served:
+    """A coordinator in its folder, served by the real command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = Home(folder / "home")
+        self.port, self.superlink_port = free_port(), free_port()
+        tiny().save(folder / "bundle")
+        self.run("init", str(self.home.root), "--bundle", str(folder / "bundle"))
+        text = FAST.format(front=self.port, superlink=self.superlink_port)
+        self.home.settings.write_text(text)
+        self.bundle = Bundle.load(self.home.bundle)
+        self.process: subprocess.Popen[bytes]
+        self.said = folder / "said"
+
+    def run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "headwater", "coordinator", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "headwater", "coordinator", "serve", "--home"]
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [*command, str(self.home.root)], stdout=said, stderr=said, start_new_session=True
+            )
+        eventually(lambda: "Listening on" in self.said.read_text(), "serve listens")
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(40)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def status(self) -> Status:
+        return read_status(self.home.database)
+
+    def device(
+        self, name: str, target: float, spoil: Callable[..., Answer] | None = None
+    ) -> SimulatedDevice:
+        wanted = np.full(packed_size(self.bundle.manifest), target, np.float32)
+        options = {} if spoil is None else {"spoil": spoil}
+        device = SimulatedDevice(name, self.folder / name, self.bundle, wanted, **options)
+        self.run("enrol", str(device.public_key), "--home", str(self.home.root))
+        return device
+
+    def relatives(self) -> list[int]:
+        """Processes that have this coordinator's folder or port in their command line."""
+        marks = (str(self.home.root).encode(), f":{self.superlink_port}".encode())
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != os.getpid():
+                with contextlib.suppress(OSError):
+                    line = (entry / "cmdline").read_bytes()
+                    if any(mark in line for mark in marks) and lives(int(entry.name)):
+                        found.append(int(entry.name))
+        return found
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    coordinator = Served(tmp_path)
+    coordinator.start()
+    yield coordinator
+    if coordinator.process.poll() is None:
+        coordinator.stop()
+
+
+@contextlib.contextmanager
+def connected(served: Served, *devices: SimulatedDevice) -> Iterator[None]:
+    for device in devices:
+        device.start(served.url, served.home.authority)
+    try:
+        yield
+    finally:
+        for device in devices:
+            device.stop()
+
+
+def poison(reply: wire.Reply, vector: Floats | None) -> Answer:
+    """Answer as a device whose training went wrong."""
+    if isinstance(reply, wire.Update) and vector is not None:
+        vector = np.full_like(vector, np.nan)
+    return reply, vector
+
+
+def test_a_fleet_is_served_through_everything_that_goes_wrong(served: Served) -> None:
+    devices = [served.device(name, target) for name, target in (("a", 0.9), ("b", 1.1))]
+    broken = served.device("broken", 1.0, poison)
+
+    with connected(served, *devices, broken):
+        eventually(lambda: served.status.releases >= 2, "two releases")
+        eventually(
+            lambda: all(len(device.releases) >= 2 for device in devices), "devices take releases"
+        )
+        eventually(lambda: bool(served.status.refusals), "the NaN is refused")
+    refusal = served.status.refusals[0]
+    assert refusal.device == "broken"
+    assert refusal.reason.endswith("values of the array are not finite (NaN or infinity).")
+    assert all(device.errors == [] for device in (*devices, broken))
+    sequences = [statement.sequence for statement in devices[0].releases]
+    assert sequences == sorted(set(sequences))
+
+    # The ServerApp is killed; a new one goes on from the books.
+    before = served.status
+    app = holder(served.home.lock)
+    assert app is not None
+    os.kill(app, signal.SIGKILL)
+    eventually(lambda: holder(served.home.lock) not in (None, app), "a new ServerApp works")
+    steady = [served.device(name, 1.2) for name in ("c", "d")]
+    vanishing = served.device("vanishing", 1.0)
+    with connected(served, *steady, vanishing):
+        eventually(lambda: bool(vanishing.answered), "the vanishing device answers once")
+        vanishing.stop(leave=False)
+        rounds = served.status.rounds
+        eventually(lambda: served.status.rounds >= rounds + 2, "rounds go on without it")
+        eventually(lambda: served.status.sequence > before.sequence, "a release after the kill")
+    books = sqlite3.connect(served.home.database)
+    twice = books.execute(
+        "SELECT node, sequence FROM updates GROUP BY node, sequence HAVING count(*) > 1"
+    ).fetchall()
+    books.close()
+    assert twice == []
+
+    shown = msgspec.json.decode(
+        served.run("status", "--home", str(served.home.root), "--json"), type=Status
+    )
+    assert {device.device for device in shown.devices} >= {"a", "b", "broken", "c", "d"}
+
+    # Ctrl-C ends everything.
+    assert served.stop() == 0
+    eventually(lambda: served.relatives() == [], "no process is left", 10)
+    for port in (served.port, served.superlink_port):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
+
+def test_only_the_fleet_api_is_reached_through_the_front(served: Served) -> None:
+    context = ssl.create_default_context(cafile=served.home.authority)
+
+    def ask(port: int, target: str) -> tuple[int, bytes]:
+        """Send a target as it stands; no client library may straighten it."""
+        with contextlib.closing(
+            http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
+        ) as connection:
+            connection.putrequest("POST", "/", skip_accept_encoding=True)
+            connection._buffer[0] = f"POST {target} HTTP/1.1".encode("latin-1")  # type: ignore[attr-defined]
+            connection.putheader("Content-Type", "application/protobuf")
+            connection.putheader("Content-Length", "0")
+            connection.endheaders()
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    assert ask(served.superlink_port, "/v1/control/list-nodes")[0] == 200, "it is open behind"
+    assert ask(served.superlink_port, "/nothing")[1] != b"", "the SuperLink's own 404 has a body"
+    for target in FORBIDDEN + TRICKS:
+        unparsed = (400, b"Invalid HTTP request received.")
+        assert ask(served.port, target or " ") in ((404, b""), unparsed), target
+    for path in FLEET_PATHS:
+        assert ask(served.port, path.decode())[0] == 401, "Flower asks for the node's signature"
+
+
+def test_a_coordinator_that_is_killed_leaves_no_process(served: Served) -> None:
+    assert len(served.relatives()) >= 3
+    served.stop(signal.SIGKILL)
+    eventually(lambda: served.relatives() == [], "no process is left", 20)
+
+
+def test_a_superlink_that_is_killed_is_started_again(served: Served) -> None:
+    devices = [served.device("a", 1.0), served.device("b", 1.0)]
+    with connected(served, *devices):
+        eventually(lambda: served.status.releases >= 1, "a release")
+        (superlink,) = (
+            pid
+            for pid in served.relatives()
+            if b"flower-superlink" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        rounds = served.status.rounds
+        os.kill(superlink, signal.SIGKILL)
+        eventually(lambda: served.status.rounds >= rounds + 1, "rounds go on")
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    coordinator = Served(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", coordinator.port))
+        taken.listen()
+        result = subprocess.run(
+            [sys.executable, "-m", "headwater", "coordinator", "serve", "--home",
+             str(coordinator.home.root)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+    assert result.returncode == 3
+    assert f"front.port {coordinator.port} cannot be used" in result.stderr
+    assert coordinator.relatives() == []
