@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -22,13 +23,14 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _UNKNOWN_RECEIVE_MAXIMUM = 20
 """What an MQTT 3.1.1 broker sends unacknowledged at least (mosquitto's default)."""
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose model may run: the publisher's public key, as ``headwater model sign`` prints it."""
+    """Whose model may run: the publisher's public key, in 64 hexadecimal digits."""
 
     publisher: str = ""
     allow_unsigned: bool = False
@@ -253,6 +255,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 "trust.publisher: this key is required; for a model without a signature write "
                 "allow_unsigned = true instead"
             )
+        elif self.trust.publisher and not _PUBLIC_KEY.fullmatch(self.trust.publisher):
+            complaints.append("trust.publisher: must be a public key, 64 hexadecimal digits")
         if self.store.rows < self.store.examples:
             complaints.append("store.rows: must be at least store.examples, which need their rows")
         if complaints:

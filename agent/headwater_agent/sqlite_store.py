@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,9 @@ _PRUNE = {
     ),
 }
 """How each bounded table loses its oldest; the newest rows of each stream are spared."""
+
+_LOCK_ATTEMPTS = 4
+"""`headwater agent status` touches the lock for a moment; another agent keeps it."""
 
 _MAX_HISTORY = (
     "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 10000",
@@ -192,12 +196,14 @@ def _lock(path: Path) -> Any:
         raise StorageError(
             f"{path.parent} cannot be used: {error.strerror}; check that it is yours."
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise StorageError(
-            f"{path} is in use by another agent; stop it, or give this one a state folder of its "
-            "own."
-        ) from error
-    return lock
+    for attempt in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05 * (attempt + 1 < _LOCK_ATTEMPTS))
+        else:
+            return lock
+    lock.close()
+    raise StorageError(
+        f"{path} is in use by another agent; stop it, or give this one a state folder of its own."
+    )

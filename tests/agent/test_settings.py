@@ -119,6 +119,11 @@ def test_what_cannot_work_is_refused_with_its_key(
     assert f"agent.toml: {expected}" in complaint(tmp_path, SMALLEST + added + "\n")
 
 
+def test_a_publisher_that_is_no_key_is_refused(tmp_path: Path) -> None:
+    text = SMALLEST.replace("allow_unsigned = true", 'publisher = "me"')
+    assert "trust.publisher: must be a public key" in complaint(tmp_path, text)
+
+
 @pytest.mark.parametrize(
     "pattern", ["site/{stream", "site/{place}", "$share/{stream}/{stream}", "a/#/b"]
 )

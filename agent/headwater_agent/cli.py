@@ -1,0 +1,221 @@
+"""``headwater agent``: set a device up, check it, run it, look at it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+
+from headwater.errors import HeadwaterError, StorageError
+from headwater_agent.codec import Decoder
+from headwater_agent.nodekey import make_key, read_key
+from headwater_agent.settings import AgentSettings, load_settings
+from headwater_agent.skeleton import skeleton
+from headwater_agent.status import is_running, read_status
+from headwater_agent.status_view import show
+from headwater_agent.transport import Session
+from headwater_models.bundle import Bundle
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+PROBE_S = 10.0
+"""Seconds that ``check --connect`` waits for the broker."""
+
+SettingsFile = Annotated[
+    Path,
+    typer.Option("--settings", envvar="HEADWATER_AGENT", help="The agent's settings."),
+]
+
+
+@app.callback()
+def agent() -> None:
+    """Predict and learn on this device's streams."""
+
+
+@app.command()
+def init(
+    bundle: Annotated[Path, typer.Option(help="The model: a folder or a .zip.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where agent.toml goes.")] = Path(),
+    device: Annotated[str, typer.Option(help="The device's name; by default the host's.")] = "",
+    broker: Annotated[str, typer.Option(help="URL of the MQTT broker.")] = "mqtt://127.0.0.1:1883",
+    coordinator: Annotated[str, typer.Option(help="URL of the coordinator, to federate.")] = "",
+) -> None:
+    """Write a commented agent.toml for a model, the state folders and the device's key."""
+    path = folder / "agent.toml"
+    text = skeleton(
+        device=device or _host_name(),
+        bundle_path=str(bundle.absolute()),
+        bundle=Bundle.load(bundle),
+        broker=broker,
+        coordinator=coordinator,
+    )
+    _write_new(path, text)
+    try:
+        settings = load_settings(path, {})
+        _make_folders(settings)
+    except HeadwaterError:
+        path.unlink()
+        raise
+    fingerprint = make_key(settings.node_key.parent)
+    typer.echo(f"Wrote {path}. The device's key is {fingerprint}.")
+    typer.echo(f"Change its [input] to your topics, then: headwater agent check --settings {path}")
+
+
+@app.command()
+def check(
+    settings_file: SettingsFile = Path("agent.toml"),
+    connect: Annotated[bool, typer.Option("--connect", help="Try the broker, too.")] = False,
+) -> None:
+    """Say of settings, model, state and broker what is right and what is wrong.
+
+    Ends with the exit code of the first thing that is wrong.
+    """
+    settings = load_settings(settings_file, os.environ)
+    typer.echo(f"ok    settings: {settings_file}")
+    steps: dict[str, Callable[[], str]] = {
+        "model": lambda: _check_model(settings),
+        "input": lambda: _check_input(settings),
+        "state": lambda: _check_state(settings),
+    }
+    if settings.federation.enabled:
+        steps["key"] = lambda: _check_key(settings)
+    if connect:
+        steps["broker"] = lambda: _check_broker(settings)
+    first: HeadwaterError | None = None
+    for name, step in steps.items():
+        try:
+            typer.echo(f"ok    {name}: {step()}")
+        except HeadwaterError as error:
+            typer.echo(f"wrong {name}: {error}")
+            first = first or error
+    if first is not None:
+        raise typer.Exit(first.exit_code)
+
+
+@app.command()
+def run(settings_file: SettingsFile = Path("agent.toml")) -> None:
+    """Predict and learn until told to stop (Ctrl-C, SIGTERM)."""
+    from headwater_agent import runtime  # noqa: PLC0415 - the other commands start faster
+
+    runtime.run(load_settings(settings_file, os.environ), settings_file)
+
+
+@app.command()
+def status(
+    settings_file: SettingsFile = Path("agent.toml"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what an agent has seen, how well it predicts, and what it sent."""
+    settings = load_settings(settings_file, os.environ)
+    manifest = Bundle.load(settings.bundle).manifest
+    found = read_status(settings, manifest)
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+    else:
+        show(found, manifest, Console())
+
+
+@app.command()
+def federate(
+    context: typer.Context,
+    settings_file: SettingsFile = Path("agent.toml"),
+    once: Annotated[
+        bool, typer.Option("--once", help="End when nothing is owed to the coordinator any more.")
+    ] = False,
+) -> None:
+    """Exchange updates and releases with the coordinator, in a process of its own."""
+    from headwater_agent import federation  # noqa: PLC0415 - imports the client's side
+
+    level = context.find_root().params.get("log_level", "info")
+    arguments = ["--settings", str(settings_file), "--log-level", level]
+    raise typer.Exit(federation.main([*arguments, "--once"] if once else arguments))
+
+
+def _host_name() -> str:
+    """Make a device's name of the host's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).strip("-._")
+    return name[:64] or "device"
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise StorageError(
+            f"{path} is there already and is left as it is; remove it, or choose another --dir."
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _make_folders(settings: AgentSettings) -> None:
+    """Make the state folders; only the agent's own may never be read by others."""
+    for folder, mode in (
+        (settings.agent_db.parent, 0o700),
+        (settings.exchange, 0o750),
+        (settings.share, 0o750),
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(mode)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _load(settings: AgentSettings) -> Bundle:
+    return Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
+
+
+def _check_model(settings: AgentSettings) -> str:
+    from headwater_models.checks import check_bundle  # noqa: PLC0415 - imports onnxruntime
+
+    bundle = _load(settings)
+    kept = list(check_bundle(bundle, np.random.default_rng(0)))
+    signed = "signed by trust.publisher" if settings.trust.publisher else "signature NOT REQUIRED"
+    return f"{bundle.manifest.name} {bundle.model_id[:12]}, {signed}, {len(kept)} checks held"
+
+
+def _check_input(settings: AgentSettings) -> str:
+    Decoder(settings, _load(settings).manifest)
+    return "subscribes to " + ", ".join(item.subscription for item in settings.inputs)
+
+
+def _check_state(settings: AgentSettings) -> str:
+    if is_running(settings):
+        return f"{settings.state} is in use by a running agent"
+    if not os.access(settings.agent_db.parent, os.R_OK | os.W_OK | os.X_OK):
+        raise StorageError(
+            f"{settings.agent_db.parent} is missing or not yours; run `headwater agent init`, or "
+            "give the folder to the agent's user."
+        )
+    if not settings.agent_db.exists():
+        return f"{settings.state} is empty"
+    found = read_status(settings, _load(settings).manifest)
+    return f"{settings.state} holds {len(found.streams)} streams"
+
+
+def _check_key(settings: AgentSettings) -> str:
+    read_key(settings.node_key)
+    return f"{settings.node_key} can be read by its owner alone"
+
+
+def _check_broker(settings: AgentSettings) -> str:
+    from headwater_agent.mqtt import probe  # noqa: PLC0415 - imports paho
+
+    session = Session(
+        client_id=f"{settings.client_id}-check",
+        subscriptions=tuple((item.subscription, item.qos) for item in settings.inputs),
+        persistent=False,
+    )
+    probe(settings.broker, session, PROBE_S)
+    return f"{settings.broker.url} takes the connection and the subscriptions"

@@ -1,0 +1,150 @@
+"""What ``headwater agent init`` writes: a commented ``agent.toml`` made from the bundle."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from headwater_models.bundle import Bundle
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+_HEAD = """\
+# Settings of a Headwater agent. `headwater agent check` says what is wrong with them.
+# A key behind a # shows its default. Durations are written as "500ms", "30s", "5min", "6h", "1d".
+
+device = {device}    # lower case; what the broker and the coordinator know this agent by
+bundle = {bundle}    # the model: a folder or a .zip; relative paths start at this file
+state = "state"    # databases and keys
+
+[trust]
+{trust}
+
+[broker]
+url = {broker}    # mqtts:// for TLS
+# version = "5"    # or "3.1.1"
+# username = ""
+# password_file = ""    # or the environment variable HEADWATER_BROKER_PASSWORD
+# password = ""
+# ca = ""    # whom to trust instead of the system's certificate authorities
+# cert = ""    # the certificate that this client shows, and its key
+# key = ""
+# client_id = "headwater-{name}"
+# keepalive = "30s"
+# session_expiry = "1d"    # how long the broker keeps messages for an agent that is away
+# receive_maximum = 1000    # unacknowledged messages that the broker sends at most
+
+"""
+
+_INPUT = """\
+# What to read. For several kinds of messages write [[input]] instead, once for each kind.
+[input]
+pattern = "sensors/{stream}"    # or "sensors/{stream}/{channel}" for one value a message
+# qos = 1
+# share = ""    # name of a shared subscription
+# stream = ""    # the payload's field that names the stream, where the pattern has no {stream}
+# numbers_in_text = true    # read "12.5" as a number
+# max_payload = 65536
+
+# When it was measured; without this, the moment of receipt.
+# [input.time]
+# field = "time"
+# format = "iso8601"    # or s, ms, us, ns since 1970
+# ahead = "1d"    # refuse times further in the future
+
+# Where each channel stands in the payload ("data.temp" for a nested field) and in which unit it
+# comes; it is converted to the model's.
+"""
+
+_TAIL = """
+[output]
+topic = "headwater/{device}/{stream}/prediction"
+status = "headwater/{device}/status"
+# qos = 1
+# retain = false
+
+[store]
+# durability = "process"    # "power" survives a power cut as well, and writes more to the flash
+# commit_every = "1s"
+# commit_records = 1000
+# rows = 1000000    # the newest that are kept, over all streams
+# examples = 100000
+# predictions = 100000
+
+[learn]
+# enabled = true
+# batch = 32    # these two are the model's by default
+# learning_rate = 0.001
+# buffer = 20000    # newest examples that an update for the fleet is trained on
+
+"""
+
+_FEDERATION = """\
+[federation]
+enabled = {enabled}
+{coordinator}
+# ca = ""    # whom to trust instead of the system's certificate authorities
+# poll = "15s"
+# key = "state/exchange/node.key"
+"""
+
+
+def skeleton(
+    *, device: str, bundle_path: str, bundle: Bundle, broker: str, coordinator: str
+) -> str:
+    """Return the text of a settings file that passes its own checks.
+
+    Parameters
+    ----------
+    device
+        Name of the device.
+    bundle_path, bundle
+        Where the model lies, and the model, whose channels are written down.
+    broker
+        URL of the MQTT broker.
+    coordinator
+        URL of the coordinator; empty for a device that stays alone.
+    """
+    head = _HEAD.format(
+        device=_text(device),
+        name=device,
+        bundle=_text(bundle_path),
+        broker=_text(broker),
+        trust="\n".join(_trust(bundle)),
+    )
+    federation = _FEDERATION.format(
+        enabled="true" if coordinator else "false",
+        coordinator=(
+            f"coordinator = {_text(coordinator)}"
+            if coordinator
+            else '# coordinator = "https://HOST:PORT"'
+        ),
+    )
+    return head + _INPUT + "\n".join(_channels(bundle)) + "\n" + _TAIL + federation
+
+
+def _trust(bundle: Bundle) -> Iterator[str]:
+    if bundle.model_statement is None:
+        yield "# This model is not signed. Its publisher signs it with `headwater model sign`; then"
+        yield "# write the publisher's public key here and remove the line below it."
+        yield '# publisher = ""'
+        yield "allow_unsigned = true"
+        return
+    yield "# The key that signed the model. Compare it with what its publisher told you."
+    yield f"publisher = {_text(bundle.verify()[0].publisher)}"
+    yield "# allow_unsigned = false"
+
+
+def _channels(bundle: Bundle) -> Iterator[str]:
+    for channel in bundle.manifest.channels:
+        name = _text(channel.name)
+        yield f"[input.channels.{channel.name if _BARE.fullmatch(channel.name) else name}]"
+        yield f"field = {name}"
+        yield f"unit = {_text(channel.unit)}    # from {channel.minimum:g} to {channel.maximum:g}"
+        yield f"# topic = {name}    # the word for it where the pattern has {{channel}}"
+
+
+def _text(value: str) -> str:
+    """Write a string for TOML, whose basic strings escape as JSON's do."""
+    return json.dumps(value, ensure_ascii=False)

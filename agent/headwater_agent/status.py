@@ -1,0 +1,188 @@
+"""What an owner wants to know of an agent, read from its files without disturbing it."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import HeadwaterError
+from headwater.wire import CheckedIn
+from headwater_agent.agent_reader import AgentReader
+from headwater_agent.events import Floats
+from headwater_agent.exchange import ExchangeReader
+from headwater_agent.live import LiveReport
+from headwater_agent.settings import AgentSettings
+from headwater_models.manifest import Manifest
+
+SCORED = 10_000
+"""Newest scored predictions that the errors are taken over."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of one stream; ``until_ms`` is the time of its newest row."""
+
+    name: str
+    rows: int
+    examples: int
+    until_ms: int | None
+
+
+class Errors(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean error over the newest scored predictions that all three made.
+
+    Absolute error in the target's unit, or the share of wrong classes.
+    """
+
+    scored: int
+    baseline: float
+    released: float
+    personal: float
+
+
+class SyncStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What went between this device and the coordinator; None where nothing did yet."""
+
+    version: str | None
+    received_ms: int | None
+    sent_ms: int | None
+    answers: int
+    bytes_sent: int
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """A start, release or refusal."""
+
+    time_ms: int
+    kind: str
+    detail: str
+
+
+class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole picture; ``live`` is there only while the agent runs."""
+
+    device: str
+    running: bool
+    version: str
+    sequence: int
+    records: int
+    errors: Errors | None
+    streams: tuple[StreamStatus, ...]
+    counters: dict[str, int]
+    live: LiveReport | None
+    sync: SyncStatus | None
+    happened: tuple[Happened, ...]
+
+
+def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
+    """Read the status of an agent, running or not.
+
+    Raises
+    ------
+    StorageError
+        When no agent ever ran here, or its database cannot be read.
+    """
+    reader = AgentReader(settings.agent_db, manifest)
+    try:
+        labels, made, newest = reader.scored(SCORED)
+        streams = reader.streams()
+        counters = reader.counters()
+        notes = reader.notes(10)
+    finally:
+        reader.close()
+    running = is_running(settings)
+    checked_in = _decoded(settings.share / "status.json", CheckedIn)
+    period = int(manifest.grid.period)
+    return AgentStatus(
+        device=settings.device,
+        running=running,
+        version=checked_in.version if checked_in else newest,
+        sequence=checked_in.sequence if checked_in else 0,
+        records=checked_in.records if checked_in else 0,
+        errors=mean_errors(manifest, labels, made),
+        streams=tuple(
+            StreamStatus(
+                name=row["name"],
+                rows=row["rows"],
+                examples=row["examples"],
+                until_ms=None if row["newest"] is None else row["newest"] * period,
+            )
+            for row in streams
+        ),
+        counters=counters,
+        live=_decoded(settings.agent_db.parent / "live.json", LiveReport) if running else None,
+        sync=_sync(settings),
+        happened=tuple(
+            Happened(time_ms=note.time, kind=note.kind, detail=note.detail) for note in notes
+        ),
+    )
+
+
+def mean_errors(manifest: Manifest, labels: NDArray[np.float64], made: Floats) -> Errors | None:
+    """Return the mean error of baseline, released and personal.
+
+    Parameters
+    ----------
+    manifest
+        The task decides what an error is.
+    labels
+        float64 ``[N]``.
+    made
+        float32 ``[N, 3, K]``: predictions of baseline, released and personal.
+
+    Returns
+    -------
+    Errors or None
+        None where nothing was scored. A row that one of the three could not predict counts for
+        none of them.
+    """
+    known = np.isfinite(made).all(axis=(1, 2))
+    if not known.any():
+        return None
+    if manifest.task == "classification":
+        errors = (made[known].argmax(axis=2) != labels[known, None]).astype(np.float64)
+    else:
+        errors = np.abs(made[known, :, 0] - labels[known, None])
+    baseline, released, personal = (float(mean) for mean in errors.mean(axis=0))
+    return Errors(scored=int(known.sum()), baseline=baseline, released=released, personal=personal)
+
+
+def is_running(settings: AgentSettings) -> bool:
+    """Say whether an agent holds this state folder."""
+    try:
+        with settings.agent_db.with_suffix(".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _sync(settings: AgentSettings) -> SyncStatus | None:
+    """Read the federation client's side; None where there is none or it is not ours to read."""
+    try:
+        reader = ExchangeReader(settings.exchange_db)
+        newest, ledger = reader.newest(), reader.ledger()
+    except (HeadwaterError, OSError):
+        return None
+    return SyncStatus(
+        version=newest.version if newest else None,
+        received_ms=newest.received_ms if newest else None,
+        sent_ms=ledger[-1].time_ms if ledger else None,
+        answers=len(ledger),
+        bytes_sent=sum(line.bytes for line in ledger),
+    )
+
+
+def _decoded(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None

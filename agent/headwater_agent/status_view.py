@@ -1,0 +1,73 @@
+"""The status of an agent as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+from headwater_agent.status import AgentStatus
+from headwater_models.manifest import Manifest
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
+    """Print a status."""
+    about = Table.grid(padding=(0, 2))
+    about.add_column(style="bold", no_wrap=True)
+    about.add_column(overflow="fold")
+    for name, value in _about(status, manifest):
+        about.add_row(name, value)
+    console.print(about)
+    if status.streams:
+        streams = _table("stream", "rows", "examples", "until")
+        for stream in status.streams:
+            until = "" if stream.until_ms is None else _when(stream.until_ms)
+            streams.add_row(stream.name, f"{stream.rows:,}", f"{stream.examples:,}", until)
+        console.print(streams)
+    if status.happened:
+        happened = _table("time", "what", "")
+        for item in status.happened:
+            happened.add_row(_when(item.time_ms), item.kind, item.detail)
+        console.print(happened)
+
+
+def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "device", f"{status.device}, {'running' if status.running else 'not running'}"
+    yield "version", f"{status.version[:12] or 'none yet'}, sequence {status.sequence}"
+    if status.live is not None:
+        live = status.live
+        yield "broker", "connected" if live.connected else live.trouble or "not connected"
+        yield "rate", f"{live.records_per_s:,.1f} records/s"
+        yield "latency", f"{live.latency_p50_ms:.2f} ms median, {live.latency_p99_ms:.2f} ms p99"
+    yield "records", f"{status.records:,} since the start"
+    yield "error", _errors(status, manifest)
+    if status.sync is not None:
+        sync = status.sync
+        received = "none yet" if sync.received_ms is None else _when(sync.received_ms)
+        yield "last release", received
+        yield "sent", f"{sync.answers:,} answers, {sync.bytes_sent:,} bytes"
+    for name, value in sorted(status.counters.items()):
+        yield name, f"{value:,}"
+
+
+def _errors(status: AgentStatus, manifest: Manifest) -> str:
+    errors = status.errors
+    if errors is None:
+        return "no prediction has met its label yet"
+    kind = "wrong" if manifest.task == "classification" else "MAE"
+    return (
+        f"{kind} {errors.baseline:.4g} baseline, {errors.released:.4g} released, "
+        f"{errors.personal:.4g} personal, over {errors.scored:,} predictions"
+    )
+
+
+def _when(time_ms: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _table(*names: str) -> Table:
+    return Table(*names, box=None, pad_edge=False, header_style="bold")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from rich.console import Console
+
+from headwater import wire
+from headwater.errors import StorageError
+from headwater_agent import events
+from headwater_agent.live import Live
+from headwater_agent.settings import AgentSettings, Input, StoreSettings
+from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.status import Errors, is_running, mean_errors, read_status
+from headwater_agent.status_view import show
+from headwater_agent.store import Count, Note
+from tests.agent.making import prediction, rows, small_manifest
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AgentSettings:
+    item = Input(pattern="in/{stream}")
+    return AgentSettings(device="d1", bundle=tmp_path, state=tmp_path / "state", input=item)
+
+
+@pytest.fixture
+def store(settings: AgentSettings) -> SqliteStore:
+    return SqliteStore(settings.agent_db, small_manifest(), StoreSettings())
+
+
+def fill(store: SqliteStore) -> None:
+    made = tuple(prediction(slot, value=float(slot)) for slot in (3, 4))
+    scores = (events.Score("s-3", 2.0), events.Score("s-4", 3.0))
+    store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
+    store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2")])
+
+
+def shown(settings: AgentSettings) -> str:
+    out = io.StringIO()
+    manifest = small_manifest()
+    show(read_status(settings, manifest), manifest, Console(file=out, width=120))
+    return out.getvalue()
+
+
+def test_before_the_first_start_it_says_so(settings: AgentSettings) -> None:
+    with pytest.raises(StorageError, match="start the agent once"):
+        read_status(settings, small_manifest())
+
+
+def test_a_stopped_agent_is_read_from_its_database(
+    settings: AgentSettings, store: SqliteStore
+) -> None:
+    fill(store)
+    store.close()
+    found = read_status(settings, small_manifest())
+    assert not found.running
+    assert found.live is None
+    assert found.version == "v1"
+    assert found.errors == Errors(scored=2, baseline=3.0, released=1.0, personal=2.0)
+    assert found.counters == {"refused-late": 4}
+    assert [(s.name, s.rows, s.until_ms) for s in found.streams] == [("s", 6, 5_000)]
+    assert [(h.time_ms, h.kind, h.detail) for h in found.happened] == [(1_000, "release", "v2")]
+
+
+def test_a_running_agent_shows_its_live_figures(
+    settings: AgentSettings, store: SqliteStore
+) -> None:
+    fill(store)
+    live = Live().report(0.0, connected=False, trouble="the broker is away")
+    (settings.agent_db.parent / "live.json").write_bytes(live)
+    settings.share.mkdir()
+    message = wire.CheckedIn(
+        device="d1", model="a" * 64, version="b" * 64, sequence=7, records=1234, examples=5
+    )
+    (settings.share / "status.json").write_bytes(wire.encode(message))
+    found = read_status(settings, small_manifest())
+    assert found.running
+    assert (found.version, found.sequence, found.records) == ("b" * 64, 7, 1234)
+    assert found.live is not None
+    text = shown(settings)
+    store.close()
+    for said in ("d1, running", "the broker is away", "bbbbbbbbbbbb, sequence 7", "1,234"):
+        assert said in text
+    assert "MAE 3 baseline, 1 released, 2 personal, over 2 predictions" in text
+    assert not is_running(settings)
+
+
+def test_looking_does_not_keep_an_agent_from_starting(settings: AgentSettings) -> None:
+    for _ in range(3):
+        store = SqliteStore(settings.agent_db, small_manifest(), StoreSettings())
+        assert is_running(settings)
+        store.close()
+        assert not is_running(settings)
+
+
+def test_a_damaged_status_file_is_no_harm(settings: AgentSettings, store: SqliteStore) -> None:
+    fill(store)
+    store.close()
+    settings.share.mkdir()
+    (settings.share / "status.json").write_bytes(b"\xff")
+    assert read_status(settings, small_manifest()).records == 0
+
+
+def test_errors_count_only_where_all_three_predicted() -> None:
+    made = np.array([[[1], [2], [3]], [[np.nan], [5], [5]]], np.float32)
+    found = mean_errors(small_manifest(), np.array([1.0, 5.0]), made)
+    assert found == Errors(scored=1, baseline=0.0, released=1.0, personal=2.0)
+    assert mean_errors(small_manifest(), np.array([5.0]), made[1:]) is None
+
+
+def test_a_classification_counts_wrong_classes() -> None:
+    manifest = msgspec.structs.replace(
+        small_manifest(), task="classification", classes=("a", "b"), loss="cross_entropy"
+    )
+    made = np.array([[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]], np.float32)
+    found = mean_errors(manifest, np.array([1.0]), made)
+    assert found == Errors(scored=1, baseline=1.0, released=0.0, personal=0.0)
