@@ -136,6 +136,17 @@ def test_an_outcome_of_another_task_is_left_alone() -> None:
     assert not shell.answers
 
 
+def test_the_first_outcome_is_the_answer_also_where_it_has_to_be_sent_again() -> None:
+    shell = Shell()
+    shell.feed(train())
+    shell.feed(found(seed=5), online=False)
+    shell.restart()
+    shell.feed(found(seed=6))
+    shell.feed(found(seed=5))
+    reply, array = update(seed=5)
+    assert shell.answers == {task_name(1): [(wire.encode(reply), array.tobytes())] * 2}
+
+
 def test_an_outcome_that_may_not_leave_is_answered_with_failed() -> None:
     shell = Shell()
     shell.feed(train())
@@ -259,7 +270,7 @@ events = st.one_of(
     st.just(OTHER),
     st.just(Ticked()),
 )
-steps = st.lists(st.tuples(events, st.booleans(), st.booleans()), max_size=30)
+steps = st.lists(st.tuples(events, st.booleans(), st.booleans()), min_size=8, max_size=40)
 
 
 @settings(max_examples=150, deadline=None)

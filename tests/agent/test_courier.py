@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from headwater import wire
-from headwater.errors import UnreachableError
+from headwater.errors import StorageError, UnreachableError
 from headwater_agent.client import Delivered
 from headwater_agent.courier import Courier
-from headwater_agent.exchange import Exchange, ExchangeReader
+from headwater_agent.exchange import Exchange, ExchangeReader, StoredTask, StoredVersion
 from headwater_agent.outcome import write_outcome
 from headwater_models.weights import load_weights
 from tests.agent.federating import (
@@ -141,6 +142,23 @@ def test_a_version_whose_file_is_lost_is_unknown(tmp_path: Path) -> None:
 
 def all_messages() -> list[Delivered]:
     return [train(1), release(3, 2, number=2), evaluate(4, seed=4), check_in(5)]
+
+
+class FullDisk(Exchange):
+    """A database that cannot be written any more."""
+
+    def keep(self, task: StoredTask, version: StoredVersion | None) -> None:
+        raise StorageError("The disk is full.")
+
+
+def test_a_message_that_could_not_be_stored_is_not_confirmed(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    connection = MemoryConnection(all_messages())
+    with closing(FullDisk(made.exchange_db)) as exchange:
+        courier = Courier(made, device(), exchange, connection)
+        with pytest.raises(StorageError, match="disk is full"):
+            courier.exchange_once()
+    assert len(connection.messages) == len(all_messages())
 
 
 @pytest.mark.parametrize("late", [False, True])
