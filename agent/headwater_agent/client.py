@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headwater import wire
 from headwater.errors import PeerError
 from headwater.wire import ARRAY, Kind
-from headwater_agent.exchange import StoredTask, StoredVersion
+from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.outcome import Outcome
 from headwater_agent.outgoing import check_outgoing
 from headwater_agent.verdict import Device, judge, newest

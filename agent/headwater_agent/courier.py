@@ -26,7 +26,8 @@ from headwater_agent.client import (
     Settle,
     Ticked,
 )
-from headwater_agent.exchange import Exchange, LedgerLine, StoredVersion
+from headwater_agent.correspondence import LedgerLine, StoredVersion
+from headwater_agent.exchange import Exchange
 from headwater_agent.outcome import Outcome, find_outcomes
 from headwater_agent.settings import AgentSettings
 from headwater_agent.verdict import Device, holds

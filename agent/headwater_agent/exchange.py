@@ -10,65 +10,17 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from sqlite_utils import Database
 
 from headwater.errors import StorageError
 from headwater.wire import Kind
+from headwater_agent.correspondence import LedgerLine, State, StoredTask, StoredVersion
 from headwater_agent.migrations import Migration, migrate
-
-State = Literal["open", "answered", "refused"]
-Release = Literal["release", "candidate", "rollback"]
 
 KEPT_TASKS = 1_000
 """Settled tasks that are remembered, so that a repetition is recognised."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTask:
-    """One message from the coordinator and what became of it.
-
-    ``task`` is the task's own hash, or the hash of the message where it has none. ``flower`` is
-    what the adapter needs to answer. ``reply`` is the encoded answer once it is decided, and
-    ``outcome`` the file that its array lies in.
-    """
-
-    task: str
-    kind: Kind
-    fields: bytes
-    flower: bytes
-    received_ms: int
-    state: State = "open"
-    answered_ms: int | None = None
-    reply: bytes | None = None
-    outcome: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVersion:
-    """A version that was received and verified; its weights lie beside under its name."""
-
-    version: str
-    kind: Release
-    sequence: int
-    statement: str
-    merged: int
-    received_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerLine:
-    """One answer that was sent: when, for which task, what, how large, and to whom."""
-
-    time_ms: int
-    task: str
-    kind: str
-    arrays: tuple[str, ...]
-    bytes: int
-    peer: str
 
 
 def _first_layout(db: Database) -> None:

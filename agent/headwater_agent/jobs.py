@@ -10,7 +10,8 @@ from pathlib import Path
 
 from headwater.errors import PeerError
 from headwater.wire import Declined, Train, decode_task
-from headwater_agent.exchange import ExchangeReader, StoredTask
+from headwater_agent.correspondence import StoredTask
+from headwater_agent.exchange import ExchangeReader
 from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes, write_outcome
 from headwater_agent.settings import AgentSettings
 

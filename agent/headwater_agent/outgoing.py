@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.errors import PeerError
-from headwater_agent.exchange import StoredTask
+from headwater_agent.correspondence import StoredTask
 from headwater_agent.verdict import Device
 from headwater_models.arrays import packed_size
 

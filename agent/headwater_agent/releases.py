@@ -6,8 +6,9 @@ import numpy as np
 
 from headwater.errors import BundleError
 from headwater_agent.compute import Compute
+from headwater_agent.correspondence import StoredVersion
 from headwater_agent.events import Infer, Version, Windows
-from headwater_agent.exchange import ExchangeReader, StoredVersion
+from headwater_agent.exchange import ExchangeReader
 from headwater_agent.settings import AgentSettings
 from headwater_models.bundle import FIRST_SEQUENCE, Bundle
 from headwater_models.checks import golden_windows

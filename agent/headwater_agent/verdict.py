@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.errors import BundleError, PeerError
-from headwater_agent.exchange import StoredVersion
+from headwater_agent.correspondence import StoredVersion
 from headwater_models.arrays import Arrays, unpack
 from headwater_models.identity import version_id
 from headwater_models.manifest import Manifest

@@ -22,7 +22,7 @@ from headwater_agent.client import (
     Settle,
     Ticked,
 )
-from headwater_agent.exchange import StoredTask, StoredVersion
+from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.outcome import Outcome
 from tests.agent.federating import (
     NAME,

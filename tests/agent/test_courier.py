@@ -8,8 +8,9 @@ import pytest
 from headwater import wire
 from headwater.errors import StorageError, UnreachableError
 from headwater_agent.client import Delivered
+from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.courier import Courier
-from headwater_agent.exchange import Exchange, ExchangeReader, StoredTask, StoredVersion
+from headwater_agent.exchange import Exchange, ExchangeReader
 from headwater_agent.outcome import write_outcome
 from headwater_models.weights import load_weights
 from tests.agent.federating import (

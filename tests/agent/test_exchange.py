@@ -11,14 +11,8 @@ import pytest
 
 from headwater.errors import StorageError
 from headwater.wire import Kind
-from headwater_agent.exchange import (
-    KEPT_TASKS,
-    Exchange,
-    ExchangeReader,
-    LedgerLine,
-    StoredTask,
-    StoredVersion,
-)
+from headwater_agent.correspondence import LedgerLine, StoredTask, StoredVersion
+from headwater_agent.exchange import KEPT_TASKS, Exchange, ExchangeReader
 from tests.conftest import skip_or_fail
 
 TASK = StoredTask("a" * 64, Kind.TRAIN, b"fields", b"flower", 10)

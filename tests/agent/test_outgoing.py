@@ -9,7 +9,7 @@ import pytest
 from headwater import wire
 from headwater.errors import PeerError
 from headwater_agent.client import Delivered
-from headwater_agent.exchange import StoredTask
+from headwater_agent.correspondence import StoredTask
 from headwater_agent.outgoing import check_outgoing
 from tests.agent.federating import (
     NAME,

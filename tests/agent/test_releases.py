@@ -11,7 +11,8 @@ import pytest
 from headwater.errors import BundleError
 from headwater.wire import Kind
 from headwater_agent.compute import Compute
-from headwater_agent.exchange import Exchange, StoredTask, StoredVersion
+from headwater_agent.correspondence import StoredTask, StoredVersion
+from headwater_agent.exchange import Exchange
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings, Input, Trust
 from headwater_models.arrays import Arrays

@@ -11,8 +11,9 @@ from headwater import wire
 from headwater.errors import StorageError
 from headwater_agent import events
 from headwater_agent.client import Delivered
+from headwater_agent.correspondence import StoredTask
 from headwater_agent.events import Example, Row
-from headwater_agent.exchange import Exchange, StoredTask
+from headwater_agent.exchange import Exchange
 from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes
 from headwater_agent.outgoing import check_outgoing
 from headwater_agent.settings import AgentSettings, Learn, StoreSettings

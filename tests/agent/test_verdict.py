@@ -5,7 +5,7 @@ import pytest
 
 from headwater import wire
 from headwater_agent.client import Delivered
-from headwater_agent.exchange import StoredVersion
+from headwater_agent.correspondence import StoredVersion
 from headwater_agent.verdict import Verdict, holds, judge, newest
 from tests.agent.federating import (
     device,

@@ -29,7 +29,7 @@ from headwater_coordinator.status import Status, read_status
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
 from tests.conftest import free_port
-from tests.coordinator.devices import Answer, Floats, SimulatedDevice
+from tests.coordinator.devices import Floats, Sent, SimulatedDevice, Spoil
 from tests.coordinator.test_front import FORBIDDEN, TRICKS
 from tests.coordinator.test_superlink import lives
 from tests.models.bundles import tiny
@@ -101,11 +101,10 @@ class Served:
         return read_status(self.home.database)
 
     def device(
-        self, name: str, target: float, spoil: Callable[..., Answer] | None = None
+        self, name: str, target: float, spoil: Spoil = lambda reply, vector: (reply, vector)
     ) -> SimulatedDevice:
         wanted = np.full(packed_size(self.bundle.manifest), target, np.float32)
-        options = {} if spoil is None else {"spoil": spoil}
-        device = SimulatedDevice(name, self.folder / name, self.bundle, wanted, **options)
+        device = SimulatedDevice(name, self.folder / name, self.bundle, wanted, spoil)
         self.run("enrol", str(device.public_key), "--home", str(self.home.root))
         return device
 
@@ -142,7 +141,14 @@ def connected(served: Served, *devices: SimulatedDevice) -> Iterator[None]:
             device.stop()
 
 
-def poison(reply: wire.Reply, vector: Floats | None) -> Answer:
+def babble(reply: wire.Reply, vector: Floats | None) -> Sent:
+    """Answer as a program that does not speak the protocol."""
+    if isinstance(reply, wire.Update):
+        return b"\xff\x00 not a reply", None
+    return reply, vector
+
+
+def poison(reply: wire.Reply, vector: Floats | None) -> Sent:
     """Answer as a device whose training went wrong."""
     if isinstance(reply, wire.Update) and vector is not None:
         vector = np.full_like(vector, np.nan)
@@ -152,17 +158,23 @@ def poison(reply: wire.Reply, vector: Floats | None) -> Answer:
 def test_a_fleet_is_served_through_everything_that_goes_wrong(served: Served) -> None:
     devices = [served.device(name, target) for name, target in (("a", 0.9), ("b", 1.1))]
     broken = served.device("broken", 1.0, poison)
+    stranger = served.device("stranger", 1.0, babble)
 
-    with connected(served, *devices, broken):
+    with connected(served, *devices, broken, stranger):
         eventually(lambda: served.status.releases >= 2, "two releases")
         eventually(
             lambda: all(len(device.releases) >= 2 for device in devices), "devices take releases"
         )
-        eventually(lambda: bool(served.status.refusals), "the NaN is refused")
-    refusal = served.status.refusals[0]
-    assert refusal.device == "broken"
-    assert refusal.reason.endswith("values of the array are not finite (NaN or infinity).")
-    assert all(device.errors == [] for device in (*devices, broken))
+        eventually(
+            lambda: (
+                {refusal.device for refusal in served.status.refusals} == {"broken", "stranger"}
+            ),
+            "both are refused",
+        )
+    refused = {refusal.device: refusal.reason for refusal in served.status.refusals}
+    assert refused["broken"].endswith("values of the array are not finite (NaN or infinity).")
+    assert "the protocol lacks" in refused["stranger"]
+    assert all(device.errors == [] for device in (*devices, broken, stranger))
     sequences = [statement.sequence for statement in devices[0].releases]
     assert sequences == sorted(set(sequences))
 

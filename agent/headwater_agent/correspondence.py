@@ -1,0 +1,55 @@
+"""What a device remembers of its dealings with the coordinator: tasks, versions, answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from headwater.wire import Kind
+
+State = Literal["open", "answered", "refused"]
+Release = Literal["release", "candidate", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """One message from the coordinator and what became of it.
+
+    ``task`` is the task's own hash, or the hash of the message where it has none. ``flower`` is
+    what the adapter needs to answer. ``reply`` is the encoded answer once it is decided, and
+    ``outcome`` the file that its array lies in.
+    """
+
+    task: str
+    kind: Kind
+    fields: bytes
+    flower: bytes
+    received_ms: int
+    state: State = "open"
+    answered_ms: int | None = None
+    reply: bytes | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version that was received and verified; its weights lie beside under its name."""
+
+    version: str
+    kind: Release
+    sequence: int
+    statement: str
+    merged: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """One answer that was sent: when, for which task, what, how large, and to whom."""
+
+    time_ms: int
+    task: str
+    kind: str
+    arrays: tuple[str, ...]
+    bytes: int
+    peer: str
