@@ -151,6 +151,8 @@ def _release(
     statement, weights = _verified(device, message.statement, message.version, array)
     here = newest(device, versions)
     merged = message.merged
+    if statement.kind == "candidate":
+        raise _Declined("bad-signature")
     if (statement.version, statement.sequence) == (here.version, here.sequence):
         known = versions.get(statement.version)
         merged = max(merged, known.merged if known else 0)

@@ -149,7 +149,7 @@ class FullDisk(Exchange):
     """A database that cannot be written any more."""
 
     def keep(self, task: StoredTask, version: StoredVersion | None) -> None:
-        raise StorageError("The disk is full.")
+        raise StorageError(f"The disk is full, {task.task} and {version} are not kept.")
 
 
 def test_a_message_that_could_not_be_stored_is_not_confirmed(tmp_path: Path) -> None:

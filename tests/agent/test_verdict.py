@@ -80,6 +80,11 @@ def test_a_candidate_is_never_served_and_a_release_never_judged() -> None:
     assert reason(judged(evaluate(1, 3, kind="release"))) == "bad-signature"
 
 
+def test_a_candidate_does_not_take_the_place_of_the_release_it_became() -> None:
+    again = release(3, 5, kind="candidate")
+    assert reason(judged(again, received(3, 5))) == "bad-signature"
+
+
 def test_an_older_sequence_is_declined_also_as_a_rollback() -> None:
     versions = received(3, 5)
     for kind in ("release", "rollback"):
