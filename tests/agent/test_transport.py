@@ -107,14 +107,42 @@ class World:
             transport.close()
 
 
+IOTCORE = """
+id = 0
+[router]
+id = 0
+max_connections = 100
+max_outgoing_packet_count = 200
+max_segment_size = 1048576
+max_segment_count = 8
+"""
+IOTCORE_LISTENER = """
+[{name}]
+name = "{name}"
+listen = "127.0.0.1:{port}"
+next_connection_delay_ms = 1
+[{name}.connections]
+connection_timeout_ms = 10000
+max_payload_size = 262144
+max_inflight_count = 100
+"""
+
+
 @pytest.fixture(scope="module")
-def iotcore() -> Iterator[int]:
-    port = free_port()
-    with IotcoreBroker(port=port, listen="127.0.0.1"):
-        yield port
+def iotcore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The embedded broker, its port by MQTT version."""
+    ports = {"5": free_port(), "3.1.1": free_port()}
+    listeners = [
+        IOTCORE_LISTENER.format(name=name, port=ports[version])
+        for name, version in (("v5.1", "5"), ("v4.1", "3.1.1"))
+    ]
+    settings = tmp_path_factory.mktemp("iotcore") / "broker.toml"
+    settings.write_text("".join([IOTCORE, *listeners]))
+    with IotcoreBroker(config_path=str(settings)):
+        yield ports
 
 
-@pytest.fixture(params=["memory", "mosquitto-5", "mosquitto-3.1.1", "iotcore-3.1.1"])
+@pytest.fixture(params=["memory", "mosquitto-5", "mosquitto-3.1.1", "iotcore-5", "iotcore-3.1.1"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "memory":
         broker = MemoryBroker()
@@ -123,10 +151,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         made.close()
         return
     name, version = request.param.split("-")
-    settings = Broker(
-        url=f"mqtt://127.0.0.1:{request.getfixturevalue(name)}",
-        version=version,
-    )
+    found = request.getfixturevalue(name)
+    port = found[version] if isinstance(found, dict) else found
+    settings = Broker(url=f"mqtt://127.0.0.1:{port}", version=version)
     waker = Waker()
     made = World(lambda session: MqttTransport(settings, session, waker=waker, delays=quick))
     yield made
