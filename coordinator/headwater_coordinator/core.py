@@ -110,18 +110,23 @@ class Federation:
             case wire.Received():
                 yield from self._fleet.received(device, reply)
                 if not reply.accepted:
-                    words = "It would not take the release; its own log says why."
-                    yield e.Refuse(asked.node, device.name, asked.ask, "Received", words)
+                    yield self._untaken(asked, device, "no reason given")
             case wire.Update():
                 if vector is not None:
                     yield self._book(asked, device, reply, vector)
             case wire.Declined():
-                if reply.reason == "unknown-base":
+                if isinstance(asked.task, wire.Release):
+                    yield self._untaken(asked, device, reply.reason)
+                elif reply.reason == "unknown-base":
                     self._fleet.lacks_base(device)
             case wire.Evaluated():
                 pass
             case _:
                 assert_never(reply)
+
+    def _untaken(self, asked: Asked, device: Device, reason: str) -> e.Refuse:
+        words = f"The device would not take the release ({reason})."
+        return e.Refuse(asked.node, device.name, asked.ask, "Release", words)
 
     def _book(self, asked: Asked, device: Device, reply: wire.Update, vector: e.Floats) -> e.Accept:
         weight = min(reply.examples, self._settings.weight_cap)

@@ -26,7 +26,7 @@ _ANSWERS: dict[type[wire.Task], tuple[type[wire.Reply], ...]] = {
     wire.CheckIn: (wire.CheckedIn,),
     wire.Train: (wire.Update, wire.Declined),
     wire.Evaluate: (wire.Evaluated, wire.Declined),
-    wire.Release: (wire.Received,),
+    wire.Release: (wire.Received, wire.Declined),
 }
 
 
@@ -72,19 +72,28 @@ def _complaints(
         )
     match task, reply:
         case _, wire.CheckedIn():
-            if reply.model != expected.model:
-                yield f"It runs model {reply.model[:12]}; this fleet's is {expected.model[:12]}."
-            yield from _finite(reply, "loss_baseline", "loss_released", "loss_personal")
+            yield from _checked_in(reply, expected)
         case wire.Train(), wire.Update():
             yield from _update(task, reply, vector, expected)
         case wire.Evaluate(), wire.Evaluated():
             yield from _evaluated(task, reply)
-        case wire.Train() | wire.Evaluate(), wire.Declined():
-            if reply.task != task.task:
-                yield "It declines another task than the one it was given."
+        case ((wire.Train() | wire.Evaluate() | wire.Release()), wire.Declined()):
+            yield from _about(reply.task, task)
         case wire.Release(), wire.Received():
-            if reply.version != task.version:
-                yield "It acknowledges another version than the one it was given."
+            yield from _about(reply.version, task)
+
+
+def _about(named: str, task: wire.Train | wire.Evaluate | wire.Release) -> Iterator[str]:
+    """A release has no task name; it is answered by its version."""
+    asked = task.version if isinstance(task, wire.Release) else task.task
+    if named != asked:
+        yield "It answers about another task or version than the one it was given."
+
+
+def _checked_in(reply: wire.CheckedIn, expected: Expected) -> Iterator[str]:
+    if reply.model != expected.model:
+        yield f"It runs model {reply.model[:12]}; this fleet's is {expected.model[:12]}."
+    yield from _finite(reply, "loss_baseline", "loss_released", "loss_personal")
 
 
 def _identity(reply: wire.Reply, expected: Expected) -> Iterator[str]:

@@ -125,9 +125,13 @@ class Fleet:
         return [ready[i] for i in sorted(int(i) for i in picked)]
 
     def checked_in(self, device: Device, reply: wire.CheckedIn) -> Iterator[Effect]:
-        """Take note of what a device says of itself."""
+        """Take note of what a device says of itself.
+
+        Its agent may still run an earlier version than the one that its client acknowledged.
+        """
         device.name = reply.device
-        device.version, device.sequence = reply.version, reply.sequence
+        if reply.sequence >= device.sequence:
+            device.version, device.sequence = reply.version, reply.sequence
         device.records, device.examples = reply.records, reply.examples
         yield Note(device)
 
@@ -146,4 +150,4 @@ class Fleet:
 
     def lacks_base(self, device: Device) -> None:
         """Hand the release to a device that says it does not know it."""
-        device.version, device.offer_ms = "", 0
+        device.version, device.sequence, device.offer_ms = "", 0, 0

@@ -102,7 +102,7 @@ class Home:
         return self.root / "logs"
 
     def make(self) -> None:
-        """Make the folders.
+        """Make the folders; only the owner can look into them, or into the database.
 
         Raises
         ------
@@ -110,9 +110,10 @@ class Home:
             When one cannot be made.
         """
         try:
-            for folder in (self.root, self.nodes, self.versions, self.flower, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
-            self.keys.mkdir(mode=0o700, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
+            for folder in (self.keys, self.nodes, self.versions, self.flower, self.logs):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            self.database.touch(mode=0o600)
         except OSError as error:
             raise StorageError(f"{self.root} cannot be made: {error}.") from error
 

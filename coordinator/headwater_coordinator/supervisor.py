@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from headwater.errors import PeerError, UnreachableError
+from headwater.errors import PeerError, SettingsError, UnreachableError
 from headwater_coordinator.backoff import delays
 from headwater_coordinator.child import adopt_orphans
 from headwater_coordinator.enrolment import enrolled
@@ -73,7 +73,16 @@ class Supervisor:
             await asyncio.sleep(WATCH_S / 2)
 
     async def watch(self) -> None:
-        """Look at every part once, and start again what is not there."""
+        """Look at every part once, and start again what is not there; raises nothing."""
+        try:
+            await self._revive()
+            await self._enrol()
+            await self._watch_run()
+        except (UnreachableError, PeerError, SettingsError) as error:
+            _log.warning("%s", error)
+            await asyncio.sleep(next(self._pauses))
+
+    async def _revive(self) -> None:
         if not self._superlink.alive:
             _log.warning("the SuperLink ended; starting it again")
             self._superlink.stop()
@@ -82,11 +91,6 @@ class Supervisor:
             _log.warning("the SuperExec ended; starting it again")
             self._superexec.stop()
             self._superexec.start()
-        try:
-            await self._enrol()
-            await self._watch_run()
-        except (UnreachableError, PeerError) as error:
-            _log.warning("%s", error)
 
     async def stop(self) -> None:
         """End the run, then the SuperExec, then the SuperLink; nothing is left behind."""

@@ -21,6 +21,8 @@ from headwater_models.signing import VersionStatement, check_follows, verify_ver
 
 Floats = NDArray[np.float32]
 Answer = tuple[wire.Reply, Floats | None]
+Sent = tuple[wire.Reply | bytes, Floats | None]
+Spoil = Callable[[wire.Reply, Floats | None], Sent]
 
 ROWS = 10
 
@@ -39,7 +41,8 @@ class SimulatedDevice:
     target
         float32 ``[n]``: where its data would lead the weights.
     spoil
-        Changes an answer before it is sent, as a faulty or hostile device might.
+        Changes an answer before it is sent, as a faulty or hostile device might; bytes are sent
+        as they are.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class SimulatedDevice:
         folder: Path,
         bundle: Bundle,
         target: Floats,
-        spoil: Callable[[wire.Reply, Floats | None], Answer] = lambda reply, vector: (
+        spoil: Spoil = lambda reply, vector: (
             reply,
             vector,
         ),
@@ -117,7 +120,8 @@ class SimulatedDevice:
         connection.confirm()
         task = wire.decode_task(delivered.fields)
         reply, vector = self._spoil(*self._answer(task, delivered.array))
-        connection.reply(delivered.flower, wire.encode(reply), vector)
+        fields = reply if isinstance(reply, bytes) else wire.encode(reply)
+        connection.reply(delivered.flower, fields, vector)
         self.answered.append(delivered.kind)
 
     def _answer(self, task: wire.Task, array: Floats | None) -> Answer:

@@ -296,3 +296,36 @@ def test_an_unanswered_task_is_given_up_when_it_is_void(world: World) -> None:
     world.turn(600_000)
 
     assert world.mail.forgotten == [task.ask]
+
+
+def test_a_release_that_a_device_declines_is_shown_and_offered_again_later(world: World) -> None:
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+    offer, _ = world.waiting(wire.Kind.RELEASE)
+    task = wire.decode_task(offer.fields)
+    assert isinstance(task, wire.Release)
+    declined = wire.Declined(device=name(offer.node), task=task.version, reason="bad-signature")
+    world.answer(offer, declined)
+    world.turn()
+    assert world.refusals() == ["The device would not take the release (bad-signature)."]
+    assert offer.node not in {sent.node for sent in world.waiting(wire.Kind.RELEASE)}
+
+    world.turn(600_000)
+
+    assert offer.node in {sent.node for sent in world.waiting(wire.Kind.RELEASE)}
+
+
+def test_a_check_in_of_an_agent_that_has_not_swapped_yet_brings_no_second_offer(
+    world: World,
+) -> None:
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+    world.take_release()
+    world.turn(600_000)
+    for task in world.waiting(wire.Kind.CHECK_IN):
+        world.answer(task, world.checked_in(task))
+    world.turn()
+
+    assert world.waiting(wire.Kind.RELEASE) == []

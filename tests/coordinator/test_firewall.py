@@ -76,6 +76,7 @@ def changed(reply: wire.Reply, **changes: object) -> Any:
         (EVALUATE, EVALUATED, None),
         (EVALUATE, wire.Declined(device="well", task=TASK, reason="failed"), None),
         (RELEASE, RECEIVED, None),
+        (RELEASE, wire.Declined(device="well", task=BASE, reason="bad-signature"), None),
     ],
 )
 def test_a_sound_answer_passes(
@@ -159,12 +160,13 @@ def test_an_update_from_a_base_that_is_too_old_is_refused() -> None:
 def test_an_acknowledgement_of_another_version_is_refused() -> None:
     refused = complaint(RELEASE, changed(RECEIVED, version=OTHER), None, expected())
     assert refused is not None
-    assert "another version" in refused
+    assert "another task or version" in refused
 
 
 def test_a_refusal_of_another_task_is_refused() -> None:
     reply = wire.Declined(device="well", task=OTHER, reason="paused")
     assert complaint(TRAIN, reply, None, expected()) is not None
+    assert complaint(RELEASE, reply, None, expected()) is not None
 
 
 @given(

@@ -1,0 +1,98 @@
+"""The shell around the core: what cannot be sent or read is an event like any other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwater import wire
+from headwater_coordinator.link import Arrival, MemoryLink, Outgoing
+from headwater_models.arrays import unpack
+from tests.coordinator.world import World, node
+
+
+def test_a_reply_that_cannot_be_read_is_refused_and_the_round_goes_on(world: World) -> None:
+    world.join("a", "b", "c")
+    garbage, *others = world.waiting(wire.Kind.TRAIN)
+    world.mail.sent.remove(garbage)
+    world.mail.arrived.append(Arrival(garbage.ask, b"\xff", world.vector()))
+    for task in others:
+        world.answer(task, world.update(task), world.vector())
+    world.turn()
+
+    (reason,) = world.refusals()
+    assert "a message that the protocol lacks" in reason
+    assert world.waiting(wire.Kind.EVALUATE)
+
+
+def test_a_message_that_breaks_the_transports_rules_is_refused_too(world: World) -> None:
+    world.join("a", "b")
+    task = world.waiting(wire.Kind.TRAIN)[0]
+    world.mail.arrived.append(Arrival(task.ask, failure="The device sent 900 parts."))
+    world.turn()
+
+    assert world.refusals() == ["The device sent 900 parts."]
+
+
+def test_a_reply_of_another_protocol_says_who_must_update(world: World) -> None:
+    world.mail.online.add(node("a"))
+    world.turn()
+    (task,) = world.mail.sent
+    reply = wire.CheckedIn(
+        device="a", model=world.bundle.model_id, version="1" * 64, sequence=1, protocol=9
+    )
+    world.answer(task, reply)
+    world.turn()
+
+    (reason,) = world.refusals()
+    assert "update the older of the two" in reason
+
+
+def test_a_device_that_goes_before_its_task_is_sent_costs_a_round_nothing(world: World) -> None:
+    world.join("a", "b", "c")
+    for task in world.waiting(wire.Kind.TRAIN):
+        world.lose(task)
+    world.mail.online.discard(node("c"))
+    world.turn()
+    world.turn(2_000)
+
+    assert {task.node for task in world.waiting(wire.Kind.TRAIN)} == {node("a"), node("b")}
+
+
+def test_messages_carry_the_packed_weights_of_the_version_they_speak_of(world: World) -> None:
+    world.join("a", "b")
+    world.train_all(0.25)
+    candidate = world.status.versions[0].version
+    for task in world.waiting(wire.Kind.EVALUATE):
+        assert task.vector is not None
+        np.testing.assert_array_equal(task.vector, world.weights(candidate))
+        unpack(world.bundle.manifest, task.vector)
+    world.judge_all()
+    for task in world.waiting(wire.Kind.RELEASE):
+        assert task.vector is not None
+        np.testing.assert_array_equal(task.vector, world.weights(candidate))
+
+
+def test_a_fleet_in_one_process_federates_without_a_network(world: World) -> None:
+    link = MemoryLink()
+
+    def respond(task: Outgoing) -> Arrival | None:
+        match wire.decode_task(task.fields):
+            case wire.CheckIn():
+                reply: wire.Reply = world.checked_in(task)
+            case wire.Train():
+                return Arrival(task.ask, wire.encode(world.update(task)), world.vector(0.1))
+            case wire.Evaluate():
+                reply = world.evaluated(task)
+            case wire.Release():
+                reply = world.received(task)
+        return Arrival(task.ask, wire.encode(reply))
+
+    link.devices = {node("a"): respond, node("b"): respond}
+    world.coordinator._link = link
+
+    for _ in range(20):
+        world.turn(1_000)
+
+    assert world.status.sequence >= 4
+    expected = world.weights(world.bundle.version_id) + 0.1 * (world.status.sequence - 1)
+    np.testing.assert_allclose(world.weights(world.status.release), expected, atol=1e-5)
