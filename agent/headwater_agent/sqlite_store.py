@@ -79,6 +79,7 @@ class SqliteStore(AgentReader):
         with guarded(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._write_batches([e for e in group if isinstance(e, events.Store)])
                 for entry in group:
                     self._write(entry)
                 self._prune()
@@ -106,7 +107,7 @@ class SqliteStore(AgentReader):
         run = self._connection.execute
         match entry:
             case events.Store():
-                self._write_batch(entry)
+                return  # written with the others
             case events.Checkpoint(state, learned_through):
                 run("REPLACE INTO checkpoint VALUES (1, ?, ?)", (state, learned_through))
             case Update(sequence, task, base, through, taken):
@@ -120,35 +121,39 @@ class SqliteStore(AgentReader):
                 for name, value in added.items():
                     self._count(name, value)
 
-    def _write_batch(self, batch: events.Store) -> None:
+    def _write_batches(self, batches: Sequence[events.Store]) -> None:
         run_all = self._connection.executemany
+        rows = [row for batch in batches for row in batch.rows]
+        predictions = [prediction for batch in batches for prediction in batch.predictions]
+        examples = [example for batch in batches for example in batch.examples]
+        progress = dict(pair for batch in batches for pair in batch.progress)
         run_all(
             "REPLACE INTO rows VALUES (?, ?, ?)",
-            ((self._stream(r.stream), r.slot, _blob(r.values)) for r in batch.rows),
+            ((self._stream(r.stream), r.slot, _blob(r.values)) for r in rows),
         )
         run_all(
             "INSERT INTO predictions (id, stream, time, version, released, personal, baseline,"
             " quality, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (self._prediction(p) for p in batch.predictions),
+            (self._prediction(p) for p in predictions),
         )
         run_all(
             "UPDATE predictions SET label = ? WHERE id = ?",
-            ((score.label, score.prediction) for score in batch.scores),
+            ((score.label, score.prediction) for batch in batches for score in batch.scores),
         )
         run_all(
             "REPLACE INTO examples VALUES (?, ?, ?, ?, ?)",
             (
                 (e.sequence, self._stream(e.stream), e.time, float(e.label[0]), int(e.reserved))
-                for e in batch.examples
+                for e in examples
             ),
         )
         run_all(
             "UPDATE streams SET progress = ? WHERE id = ?",
-            ((progress, self._stream(name)) for name, progress in batch.progress),
+            ((state, self._stream(name)) for name, state in progress.items()),
         )
-        self._written["rows"] += len(batch.rows)
-        self._written["examples"] += len(batch.examples)
-        self._written["predictions"] += len(batch.predictions)
+        self._written["rows"] += len(rows)
+        self._written["examples"] += len(examples)
+        self._written["predictions"] += len(predictions)
 
     def _prediction(self, p: Prediction) -> tuple[Any, ...]:
         made = (_blob(p.released), _blob(p.personal), _blob(p.baseline))

@@ -43,7 +43,7 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
         yield "broker", "connected" if live.connected else live.trouble or "not connected"
         yield "rate", f"{live.records_per_s:,.1f} records/s"
         yield "latency", f"{live.latency_p50_ms:.2f} ms median, {live.latency_p99_ms:.2f} ms p99"
-    yield "records", f"{status.records:,} since the start"
+    yield "records", f"{status.records:,}"
     yield "error", _errors(status, manifest)
     if status.sync is not None:
         sync = status.sync
