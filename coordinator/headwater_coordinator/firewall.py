@@ -84,7 +84,7 @@ def _complaints(
 
 
 def _about(named: str, task: wire.Train | wire.Evaluate | wire.Release) -> Iterator[str]:
-    """A release has no task name; it is answered by its version."""
+    """Complain about an answer to something else; a release is answered by its version."""
     asked = task.version if isinstance(task, wire.Release) else task.task
     if named != asked:
         yield "It answers about another task or version than the one it was given."

@@ -60,9 +60,9 @@ class Supervisor:
             When a part does not come up; its log says why.
         """
         adopt_orphans()
+        self._superexec.start()
         await self._start_superlink()
         await self._call(self._control.stop_all)
-        self._superexec.start()
         deadline = time.monotonic() + START_S
         while not self._up_since:
             await self.watch()
