@@ -40,6 +40,9 @@ MAX_IN_FLIGHT = 20
 MAX_QUEUED = 1_000
 """Our publishes of QoS 1 that wait to be sent; beyond it the oldest are dropped and counted."""
 
+MAX_PACKET = 17 * 2**20
+"""Largest packet that the broker may send (MQTT 5): a little over the largest `max_payload`."""
+
 STEADY_S = 10.0
 """Seconds after which a connection counts as good, so that the backoff starts again."""
 
@@ -333,4 +336,5 @@ def _connect_properties(broker: Broker, session: Session) -> Properties:
     expiry = min(broker.session_expiry // 1000, 0xFFFF_FFFF) if session.persistent else 0
     properties.SessionExpiryInterval = expiry
     properties.ReceiveMaximum = broker.receive_maximum
+    properties.MaximumPacketSize = MAX_PACKET
     return properties  # type: ignore[no-any-return]

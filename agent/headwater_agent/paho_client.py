@@ -147,7 +147,7 @@ def explain(error: OSError) -> str:
                 "authority that signed it, and use the host name that it was made for"
             )
         case ssl.SSLError():
-            return f"TLS failed ({error.reason or error}); does this port speak TLS?"
+            return f"TLS failed ({error}); does this port speak TLS?"
         case socket.gaierror():
             return "its host name is not known; check broker.url and the name server"
         case ConnectionRefusedError():

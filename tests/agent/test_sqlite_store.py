@@ -12,11 +12,10 @@ import pytest
 
 from headwater.errors import StorageError
 from headwater_agent import events
-from headwater_agent.agent_reader import AgentReader
 from headwater_agent.settings import StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, Note
-from tests.agent.making import example, prediction, rows, small_manifest
+from tests.agent.making import example, rows, small_manifest
 
 
 def open_store(folder: Path, **limits: object) -> SqliteStore:
@@ -65,22 +64,6 @@ def test_a_second_agent_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     open_store(tmp_path).close()
 
 
-def test_a_reader_sees_what_the_running_agent_committed_and_cannot_write(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    reader = AgentReader(tmp_path / "agent.db", small_manifest())
-    store.write([rows(range(6)), events.Store(examples=(example(1, 4),))])
-    assert reader.examples(reserved=False, newest=1).window.shape == (1, 3, 2)
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader._connection.execute("DELETE FROM rows")
-    reader.close()
-    store.close()
-
-
-def test_reading_where_no_agent_ever_ran_says_so(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="start the agent once"):
-        AgentReader(tmp_path / "agent.db", small_manifest())
-
-
 def test_a_damaged_file_gets_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "agent.db").write_bytes(b"this is no database, but it is long enough" * 100)
     with pytest.raises(StorageError, match=r"agent.db: it is damaged; move it away"):
@@ -94,15 +77,6 @@ def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StorageError, match="layout 99"):
         open_store(tmp_path)
-
-
-def test_rows_of_another_model_are_refused(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    store.write([rows(range(3))])
-    store._connection.execute("UPDATE rows SET cells = x'00000000'")
-    with pytest.raises(StorageError, match="rows of another model"):
-        store.load()
-    store.close()
 
 
 def test_a_folder_that_cannot_be_used_gets_a_sentence(tmp_path: Path) -> None:
@@ -122,19 +96,6 @@ def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
     assert store.counters()["rows-dropped"] == 20
     store.write([Note(n, "refusal", "x") for n in range(10_005)])
     assert len(store.notes(20_000)) == 10_000
-    store.close()
-
-
-def test_status_reads_streams_and_scored_predictions(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    made = tuple(prediction(slot, value=float(slot)) for slot in (3, 4, 5))
-    scores = (events.Score("s-3", 1.0), events.Score("s-4", 2.0))
-    store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
-    labels, found, version = store.scored(newest=10)
-    assert labels.tolist() == [2.0, 1.0]
-    assert found[:, :, 0].tolist() == [[6.0, 4.0, 5.0], [5.0, 3.0, 4.0]]
-    assert version == "v1"
-    assert store.streams() == [{"name": "s", "rows": 6, "examples": 0, "newest": 5}]
     store.close()
 
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from rich.console import Console
 
 from headwater import wire
 from headwater.errors import StorageError
@@ -15,7 +13,6 @@ from headwater_agent.live import Live
 from headwater_agent.settings import AgentSettings, Input, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.status import Errors, is_running, mean_errors, read_status
-from headwater_agent.status_view import show
 from headwater_agent.store import Count, Note
 from tests.agent.making import prediction, rows, small_manifest
 
@@ -36,13 +33,6 @@ def fill(store: SqliteStore) -> None:
     scores = (events.Score("s-3", 2.0), events.Score("s-4", 3.0))
     store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
     store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2")])
-
-
-def shown(settings: AgentSettings) -> str:
-    out = io.StringIO()
-    manifest = small_manifest()
-    show(read_status(settings, manifest), manifest, Console(file=out, width=120))
-    return out.getvalue()
 
 
 def test_before_the_first_start_it_says_so(settings: AgentSettings) -> None:
@@ -80,11 +70,7 @@ def test_a_running_agent_shows_its_live_figures(
     assert found.running
     assert (found.version, found.sequence, found.records) == ("b" * 64, 7, 1234)
     assert found.live is not None
-    text = shown(settings)
     store.close()
-    for said in ("d1, running", "the broker is away", "bbbbbbbbbbbb, sequence 7", "1,234"):
-        assert said in text
-    assert "MAE 3 baseline, 1 released, 2 personal, over 2 predictions" in text
     assert not is_running(settings)
 
 

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import io
+
+import msgspec
+from rich.console import Console
+
+from headwater_agent.live import LiveReport
+from headwater_agent.status import AgentStatus, Errors, Happened, StreamStatus, SyncStatus
+from headwater_agent.status_view import show
+from tests.agent.making import small_manifest
+
+STOPPED = AgentStatus(
+    device="d1",
+    running=False,
+    version="",
+    sequence=0,
+    records=0,
+    errors=None,
+    streams=(),
+    counters={},
+    live=None,
+    sync=None,
+    happened=(),
+)
+
+
+def shown(status: AgentStatus, task: str = "forecast") -> str:
+    out = io.StringIO()
+    manifest = msgspec.structs.replace(small_manifest(), task=task)
+    show(status, manifest, Console(file=out, width=120))
+    return out.getvalue()
+
+
+def test_an_agent_that_has_done_nothing_is_shown() -> None:
+    text = shown(STOPPED)
+    assert "d1, not running" in text
+    assert "none yet, sequence 0" in text
+    assert "no prediction has met its label yet" in text
+
+
+def test_a_running_agent_is_shown_with_everything() -> None:
+    live = LiveReport(
+        connected=False,
+        trouble="nothing listens there",
+        records_per_s=12.0,
+        latency_p50_ms=1.5,
+        latency_p99_ms=9.25,
+        predictions=3,
+        refused={},
+    )
+    text = shown(
+        msgspec.structs.replace(
+            STOPPED,
+            running=True,
+            version="b" * 64,
+            sequence=7,
+            records=1234,
+            errors=Errors(scored=2, baseline=3.0, released=1.0, personal=2.0),
+            streams=(
+                StreamStatus(name="roof", rows=6, examples=5, until_ms=5_000),
+                StreamStatus(name="new", rows=0, examples=0, until_ms=None),
+            ),
+            counters={"refused-late": 4},
+            live=live,
+            sync=SyncStatus(version="b", received_ms=0, sent_ms=None, answers=2, bytes_sent=4096),
+            happened=(Happened(time_ms=1_000, kind="release", detail="v2"),),
+        )
+    )
+    for said in (
+        "d1, running",
+        "bbbbbbbbbbbb, sequence 7",
+        "nothing listens there",
+        "12.0 records/s",
+        "1.50 ms median, 9.25 ms p99",
+        "1,234",
+        "MAE 3 baseline, 1 released, 2 personal, over 2 predictions",
+        "1970-01-01 00:00:05Z",
+        "2 answers, 4,096 bytes",
+        "refused-late",
+        "1970-01-01 00:00:01Z",
+    ):
+        assert said in text
+
+
+def test_a_classifiers_errors_are_called_by_their_name() -> None:
+    errors = Errors(scored=2, baseline=0.5, released=0.25, personal=0.0)
+    text = shown(msgspec.structs.replace(STOPPED, errors=errors), "classification")
+    assert "wrong 0.5 baseline, 0.25 released, 0 personal" in text
