@@ -60,7 +60,7 @@ def init(
     _write_new(path, text)
     try:
         settings = load_settings(path, {})
-        _make_folders(settings)
+        make_folders(settings)
     except HeadwaterError:
         path.unlink()
         raise
@@ -156,20 +156,6 @@ def _write_new(path: Path, text: str) -> None:
         ) from error
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _make_folders(settings: AgentSettings) -> None:
-    """Make the state folders; only the agent's own may never be read by others."""
-    for folder, mode in (
-        (settings.agent_db.parent, 0o700),
-        (settings.exchange, 0o750),
-        (settings.share, 0o750),
-    ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(mode)
-        except OSError as error:
-            raise StorageError(f"{folder} cannot be made: {error.strerror}.") from error
 
 
 def _load(settings: AgentSettings) -> Bundle:

@@ -98,6 +98,11 @@ class Crew:
         self._children.append(child)
         return child
 
+    def again(self, child: Child, arguments: Sequence[str]) -> Child:
+        """Start a program in the place of a child that has ended."""
+        self._children.remove(child)
+        return self.start(child.name, arguments)
+
     def run(self, name: str, arguments: Sequence[str], seconds: float = 60.0) -> None:
         """Start a program and wait until it ended well.
 

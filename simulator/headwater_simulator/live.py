@@ -1,0 +1,249 @@
+"""The live engine: a coordinator and devices as real processes on loopback."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from headwater.errors import HeadwaterError, StorageError, UnreachableError
+from headwater.wire import CheckedIn
+from headwater_agent.exchange import ExchangeReader
+from headwater_agent.folders import make_folders
+from headwater_agent.live import LiveReport
+from headwater_agent.nodekey import make_key
+from headwater_agent.settings import AgentSettings, load_settings
+from headwater_coordinator.enrolment import read_public_key, remember
+from headwater_coordinator.home import Home
+from headwater_coordinator.initialise import Wishes, initialise
+from headwater_coordinator.status import Status, read_status
+from headwater_models.bundle import Bundle
+from headwater_simulator.broker import free_ports
+from headwater_simulator.processes import Child, Crew
+
+PREFIX = "air"
+"""First level of the topics that the devices read."""
+
+START_S = 90.0
+"""How long coordinator and devices may take to find one another."""
+
+_COORDINATOR = """\
+[front]
+port = {port}
+
+[superlink]
+port = {superlink_port}
+poll = "200ms"
+
+[federation]
+min_devices = {min_devices}
+deadline = "30s"
+pause = "1s"
+check_in = "5s"
+
+[gate]
+deadline = "30s"
+"""
+
+_AGENT = """\
+device = "{device}"
+bundle = {bundle}
+
+[trust]
+publisher = "{publisher}"
+
+[broker]
+url = "{broker}"
+
+[input]
+pattern = "{topic}"
+time = {{ field = "time", format = "ms" }}
+
+[federation]
+enabled = true
+coordinator = "{coordinator}"
+ca = {authority}
+poll = "1s"
+"""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveDevice:
+    """One device of the fleet and its two processes."""
+
+    settings: AgentSettings
+    settings_file: Path
+    agent: Child
+    client: Child
+
+    def checked_in(self) -> CheckedIn | None:
+        """Return what the agent says of itself; None before it does."""
+        return _read(self.settings.share / "status.json", CheckedIn)
+
+    def live(self) -> LiveReport | None:
+        """Return the agent's rates and latencies; None before there are any."""
+        return _read(self.settings.agent_db.parent / "live.json", LiveReport)
+
+    def bytes_out(self) -> int:
+        """Return what the device has sent to the coordinator so far, by its ledger."""
+        return sum(line.bytes for line in ExchangeReader(self.settings.exchange_db).ledger())
+
+
+class LiveFleet:
+    """A coordinator with the devices that it lets in.
+
+    Parameters
+    ----------
+    crew
+        Whose children they become.
+    folder
+        An empty folder for everything they keep.
+    bundle
+        The model, not signed yet.
+    broker
+        ``mqtt://HOST:PORT``.
+    stations
+        The topic's last level for each device.
+    through
+        Maps the coordinator's URL to that which devices are told (a test listens in between).
+    now
+        UTC milliseconds.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        folder: Path,
+        bundle: Path,
+        *,
+        broker: str,
+        stations: Sequence[str],
+        now: int,
+        through: Callable[[str, Path], str] = lambda url, authority: url,
+    ) -> None:
+        self._crew = crew
+        self._folder = folder
+        self._broker = broker
+        port, superlink_port = free_ports(2)
+        self.home = Home(folder / "coordinator")
+        wishes = Wishes(bundle=bundle, port=port, superlink_port=superlink_port)
+        self.bundle: Bundle = initialise(self.home, wishes, now)
+        self.home.settings.write_text(
+            _COORDINATOR.format(
+                port=port, superlink_port=superlink_port, min_devices=min(2, len(stations))
+            )
+        )
+        self._url = through(f"https://127.0.0.1:{port}", self.home.authority)
+        files = [
+            self._prepare(f"device-{number}", station)
+            for number, station in enumerate(stations, start=1)
+        ]
+        self.coordinator = crew.start(
+            "coordinator", _command("coordinator", "serve", "--home", str(self.home.root))
+        )
+        self.devices = [self._start(file) for file in files]
+
+    def status(self) -> Status | None:
+        """Return the coordinator's books; None before there are any."""
+        try:
+            return read_status(self.home.database)
+        except StorageError:
+            return None
+
+    def wait(self) -> None:
+        """Return once every agent is connected and every device is known to the coordinator.
+
+        Raises
+        ------
+        UnreachableError
+            When a part ends or it takes too long, with the end of a log.
+        """
+        deadline = time.monotonic() + START_S
+        while not self._together():
+            self.check()
+            if time.monotonic() > deadline:
+                raise UnreachableError(
+                    f"The fleet did not come together within {START_S:g} seconds:\n"
+                    f"{self.coordinator.tail()}"
+                )
+            time.sleep(0.2)
+
+    def check(self) -> None:
+        """Raise UnreachableError where a part has ended although nobody stopped it."""
+        for child in self._crew.dead():
+            raise UnreachableError(
+                f"{child.name} ended with exit code {child.exit_code}:\n{child.tail()}"
+            )
+
+    def restart(self, device: LiveDevice, *, agent: bool) -> LiveDevice:
+        """Start the agent or the federation client of a device again after its end."""
+        part = "run" if agent else "federate"
+        child = device.agent if agent else device.client
+        again = self._crew.again(
+            child, _command("agent", part, "--settings", str(device.settings_file))
+        )
+        made = LiveDevice(
+            device.settings,
+            device.settings_file,
+            again if agent else device.agent,
+            device.client if agent else again,
+        )
+        self.devices[self.devices.index(device)] = made
+        return made
+
+    def _together(self) -> bool:
+        status = self.status()
+        online = sum(device.online for device in status.devices) if status else 0
+        live = [device.live() for device in self.devices]
+        return online == len(self.devices) and all(item and item.connected for item in live)
+
+    def _prepare(self, name: str, station: str) -> Path:
+        """Write a device's settings, make its key, and let it in."""
+        folder = self._folder / name
+        folder.mkdir()
+        file = folder / "agent.toml"
+        file.write_text(
+            _AGENT.format(
+                device=name,
+                bundle=msgspec.json.encode(str(self.home.bundle)).decode(),
+                publisher=self.bundle.verify()[0].publisher,
+                broker=self._broker,
+                topic=f"{PREFIX}/{station}",
+                coordinator=self._url,
+                authority=msgspec.json.encode(str(self.home.authority)).decode(),
+            )
+        )
+        settings = load_settings(file, {})
+        make_folders(settings)
+        make_key(settings.exchange)
+        remember(self.home.nodes, read_public_key(settings.exchange / "node.pub"))
+        return file
+
+    def _start(self, file: Path) -> LiveDevice:
+        settings = load_settings(file, {})
+        name = settings.device
+        arguments = ("--settings", str(file))
+        return LiveDevice(
+            settings,
+            file,
+            self._crew.start(f"{name}-agent", _command("agent", "run", *arguments)),
+            self._crew.start(f"{name}-client", _command("agent", "federate", *arguments)),
+        )
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "headwater", *arguments]
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, HeadwaterError):
+        return None
