@@ -16,6 +16,7 @@ from rich.console import Console
 
 from headwater.errors import HeadwaterError, StorageError
 from headwater_agent.codec import Decoder
+from headwater_agent.folders import make_folders
 from headwater_agent.nodekey import make_key, read_key
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.skeleton import skeleton

@@ -34,9 +34,7 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Keep databases and logs in this new folder.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object at the end.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")] = False,
 ) -> None:
     """Run the whole loop here: sensors, predictions, learning, federation, release.
 

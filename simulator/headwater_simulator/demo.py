@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from headwater_models.graphs.builders import build
 from headwater_simulator.air import specification
 from headwater_simulator.broker import EmbeddedBroker
 from headwater_simulator.live import PREFIX, LiveFleet
-from headwater_simulator.processes import Crew, crew
+from headwater_simulator.processes import Child, Crew, crew
 from headwater_simulator.streams import shipped
 from headwater_simulator.summary import Snapshot, snapshot
 
@@ -70,7 +70,8 @@ def run(
         fleet = LiveFleet(hands, folder, bundle, broker=broker, stations=stations, now=now_ms())
         show("devices and coordinator are finding one another", snapshot(fleet, 0.0))
         fleet.wait()
-        last = _stream(plan, hands, fleet, broker, sorted(set(stations)), show)
+        publisher = _publish(hands, broker, stations, plan.seconds)
+        last = _watch(fleet, publisher, plan.seconds, show)
         show("stopping", last)
         failed = hands.stop()
     if failed:
@@ -80,28 +81,25 @@ def run(
     return last
 
 
-def _stream(
-    plan: Plan,
-    hands: Crew,
-    fleet: LiveFleet,
-    broker: str,
-    stations: list[str],
-    show: Callable[[str, Snapshot], None],
-) -> Snapshot:
-    """Send the records, and watch until the time is up and what was sent is worked off."""
-    hours = len(shipped()[0].times)
-    rate = min(hours / plan.seconds, MAX_RATE)
+def _publish(hands: Crew, broker: str, stations: Sequence[str], seconds: float) -> Child:
+    """Start the process that streams the stations' records."""
+    rate = min(len(shipped()[0].times) / seconds, MAX_RATE)
     arguments = ["--broker", broker, "--prefix", PREFIX, "--rate", str(rate)]
-    for station in stations:
+    for station in sorted(set(stations)):
         arguments += ["--station", station]
-    publisher = hands.start(
+    return hands.start(
         "publisher", [sys.executable, "-m", "headwater_simulator.publisher", *arguments]
     )
+
+
+def _watch(
+    fleet: LiveFleet, publisher: Child, seconds: float, show: Callable[[str, Snapshot], None]
+) -> Snapshot:
+    """Look on until the time is up and what was sent is worked off."""
     began = time.monotonic()
-    while (seconds := time.monotonic() - began) < plan.seconds:
-        if publisher.exit_code != 0:
-            fleet.check()
-        show("streaming", snapshot(fleet, seconds))
+    while (now := time.monotonic() - began) < seconds:
+        fleet.check()
+        show("streaming", snapshot(fleet, now))
         time.sleep(LOOK_S)
     publisher.stop()
     return _settle(fleet, began, show)

@@ -67,7 +67,7 @@ time = {{ field = "time", format = "ms" }}
 [federation]
 enabled = true
 coordinator = "{coordinator}"
-ca = {authority}
+{authority}
 poll = "1s"
 """
 
@@ -112,7 +112,8 @@ class LiveFleet:
     stations
         The topic's last level for each device.
     through
-        Maps the coordinator's URL to that which devices are told (a test listens in between).
+        Makes of the coordinator's URL and the authority's file the URL that devices are told
+        (a test listens in between); without it, the URL itself.
     now
         UTC milliseconds.
     """
@@ -126,7 +127,7 @@ class LiveFleet:
         broker: str,
         stations: Sequence[str],
         now: int,
-        through: Callable[[str, Path], str] = lambda url, authority: url,
+        through: Callable[[str, Path], str] | None = None,
     ) -> None:
         self._crew = crew
         self._folder = folder
@@ -140,7 +141,9 @@ class LiveFleet:
                 port=port, superlink_port=superlink_port, min_devices=min(2, len(stations))
             )
         )
-        self._url = through(f"https://127.0.0.1:{port}", self.home.authority)
+        self._url = f"https://127.0.0.1:{port}"
+        if through is not None:
+            self._url = through(self._url, self.home.authority)
         files = [
             self._prepare(f"device-{number}", station)
             for number, station in enumerate(stations, start=1)
@@ -178,6 +181,8 @@ class LiveFleet:
     def check(self) -> None:
         """Raise UnreachableError where a part has ended although nobody stopped it."""
         for child in self._crew.dead():
+            if child.exit_code == 0:
+                continue
             raise UnreachableError(
                 f"{child.name} ended with exit code {child.exit_code}:\n{child.tail()}"
             )
@@ -186,9 +191,8 @@ class LiveFleet:
         """Start the agent or the federation client of a device again after its end."""
         part = "run" if agent else "federate"
         child = device.agent if agent else device.client
-        again = self._crew.again(
-            child, _command("agent", part, "--settings", str(device.settings_file))
-        )
+        command = _command("agent", part, "--settings", str(device.settings_file))
+        again = self._crew.again(child, command)
         made = LiveDevice(
             device.settings,
             device.settings_file,
@@ -217,7 +221,7 @@ class LiveFleet:
                 broker=self._broker,
                 topic=f"{PREFIX}/{station}",
                 coordinator=self._url,
-                authority=msgspec.json.encode(str(self.home.authority)).decode(),
+                authority=self._trust(),
             )
         )
         settings = load_settings(file, {})
@@ -225,6 +229,12 @@ class LiveFleet:
         make_key(settings.exchange)
         remember(self.home.nodes, read_public_key(settings.exchange / "node.pub"))
         return file
+
+    def _trust(self) -> str:
+        """Return the line that names the coordinator's authority; plain HTTP has none."""
+        if self._url.startswith("http://"):
+            return ""
+        return f"ca = {msgspec.json.encode(str(self.home.authority)).decode()}"
 
     def _start(self, file: Path) -> LiveDevice:
         settings = load_settings(file, {})

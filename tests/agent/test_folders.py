@@ -20,7 +20,7 @@ def test_only_the_owner_may_enter_the_agents_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    made = settings(tmp_path / "device")
+    made = settings(tmp_path)
     made.share.rmdir()
     made.share.write_text("in the way")
     with pytest.raises(StorageError, match="share"):
