@@ -1,4 +1,4 @@
-"""The air-quality model: PM2.5 at a station six hours ahead, from its last twelve hours."""
+"""The air-quality model: PM2.5 at a station six hours ahead, from its last eight hours."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SCALING_HOURS = 8_760
 
 
 def specification(stations: Sequence[Station]) -> ModelSpec:
-    """Return what to build; the figures were chosen by ``benchmarks/beijing.py``."""
+    """Return what to build; ``benchmarks/beijing.py`` says how it was chosen."""
     return ModelSpec(
         kind="mlp",
         name="beijing-pm25",
         task="forecast",
         channels=CHANNELS,
         grid=Grid(period=HOUR, max_gap=DAY, hold=6),
-        window=12,
+        window=8,
         target="pm25",
         horizon=HORIZON,
         loss="mae",
