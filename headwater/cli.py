@@ -49,7 +49,7 @@ PARTS = {
     "coordinator": Part(
         "headwater_coordinator.cli", "app", "Merge what the fleet learned, judge it, release it."
     ),
-    "demo": Part("headwater_simulator.cli", "demo", "Show the whole loop on this machine."),
+    "demo": Part("headwater_simulator.cli", "app", "Show the whole loop on this machine."),
 }
 
 

@@ -84,7 +84,7 @@ class EmbeddedBroker:
             _SETTINGS.format(v5=self.port, v311=self.port_311, inflight=MAX_INFLIGHT)
         )
         arguments = ("-m", "iotcore", "--config", str(settings), "--log-level", "critical")
-        self.process = crew.start("broker", [sys.executable, *arguments])
+        self.process = crew.start("broker", [sys.executable, *arguments], catches_sigterm=False)
         self._wait()
 
     @property

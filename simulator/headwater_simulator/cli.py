@@ -20,7 +20,10 @@ from headwater_simulator.demo import Plan, run
 from headwater_simulator.streams import CHANNELS, shipped
 from headwater_simulator.summary import Snapshot, table
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def demo(
     devices: Annotated[
         int, typer.Option(min=1, max=16, help="Devices; beyond four, stations are shared.")

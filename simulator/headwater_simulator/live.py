@@ -64,6 +64,10 @@ url = "{broker}"
 pattern = "{topic}"
 time = {{ field = "time", format = "ms" }}
 
+[store]
+commit_every = "200ms"
+commit_records = 50  # the embedded broker sends at most 100 unacknowledged
+
 [federation]
 enabled = true
 coordinator = "{coordinator}"

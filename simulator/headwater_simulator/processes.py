@@ -6,6 +6,7 @@ demo ends everything. Ctrl-C reaches only the demo, which then stops its childre
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +33,22 @@ class Child:
         File that its output is appended to.
     environment
         All of its environment.
+    catches_sigterm
+        Whether it ends with 0 when it is asked to; other programs the signal just ends.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        catches_sigterm: bool = True,
     ) -> None:
         self.name = name
         self.log = log
+        self._good_ends = {0} if catches_sigterm else {0, -signal.SIGTERM}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command(arguments),
@@ -64,15 +74,16 @@ class Child:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-TAIL:])
 
-    def stop(self, patience_s: float = 15.0) -> int:
-        """Ask it to end, insist after *patience_s*, and return its exit code."""
+    def stop(self, patience_s: float = 15.0) -> bool:
+        """Ask it to end, insist after *patience_s*, and say whether it ended as it should."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
-            return self._process.wait(patience_s)
+            return self._process.wait(patience_s) in self._good_ends
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return self._process.wait()
+            self._process.wait()
+            return False
 
 
 class Crew:
@@ -92,9 +103,15 @@ class Crew:
         self._children: list[Child] = []
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, arguments: Sequence[str]) -> Child:
-        """Start a program under a name that no other child has."""
-        child = Child(name, arguments, self._logs / f"{name}.log", self._environment)
+    def start(self, name: str, arguments: Sequence[str], *, catches_sigterm: bool = True) -> Child:
+        """Start a program under a name that no other child has; see :class:`Child`."""
+        child = Child(
+            name,
+            arguments,
+            self._logs / f"{name}.log",
+            self._environment,
+            catches_sigterm=catches_sigterm,
+        )
         self._children.append(child)
         return child
 
@@ -116,16 +133,18 @@ class Crew:
         while child.exit_code is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if child.exit_code != 0:
-            code = child.stop()
-            raise UnreachableError(f"{name} failed with exit code {code}:\n{child.tail()}")
+            child.stop()
+            raise UnreachableError(
+                f"{name} failed with exit code {child.exit_code}:\n{child.tail()}"
+            )
 
     def dead(self) -> Iterator[Child]:
         """Yield the children that have ended although nobody stopped them."""
         return (child for child in self._children if child.exit_code is not None)
 
     def stop(self) -> list[Child]:
-        """Stop all, the last started first; return those that did not end with 0."""
-        return [child for child in reversed(self._children) if child.stop() != 0]
+        """Stop all, the last started first; return those that did not end as they should."""
+        return [child for child in reversed(self._children) if not child.stop()]
 
 
 @contextmanager

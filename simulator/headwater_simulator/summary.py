@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from headwater_simulator.live import LiveDevice, LiveFleet
+
+Side = Literal["left", "right"]
+
+COLUMNS: tuple[tuple[str, Side], ...] = (
+    ("device", "left"),
+    ("records", "right"),
+    ("per s", "right"),
+    ("ms p50 / p99", "right"),
+    ("baseline", "right"),
+    ("released", "right"),
+    ("personal", "right"),
+    ("version", "left"),
+    ("sent", "right"),
+)
+"""Headings of the table; the baseline is persistence."""
 
 
 class Mae(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,22 +106,22 @@ def snapshot(fleet: LiveFleet, seconds: float) -> Snapshot:
 
 def table(now: Snapshot, target: str, unit: str) -> RenderableType:
     """Draw a snapshot."""
-    drawn = Table(title=f"{target} in {unit}, forecast error (MAE) on the same predictions")
-    drawn.add_column("device")
-    for name in ("records", "per s", "p50 ms", "p99 ms", "persistence", "released", "personal"):
-        drawn.add_column(name, justify="right")
-    drawn.add_column("version")
-    drawn.add_column("sent", justify="right")
+    drawn = Table(
+        title=f"{target} in {unit}: mean absolute errors on the same forecasts",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name, side in COLUMNS:
+        drawn.add_column(name, justify=side, no_wrap=True)
     for device in now.devices:
         made = device.summary
         drawn.add_row(
             made.id,
             f"{device.records:,}",
             f"{device.records_per_s:,.0f}",
-            f"{made.latency_ms.p50:.1f}",
-            f"{made.latency_ms.p99:.1f}",
+            f"{made.latency_ms.p50:.1f} / {made.latency_ms.p99:.0f}",
             *_errors(made.mae, device.scored),
-            f"{device.sequence} {made.version[:8]}",
+            f"{device.sequence} {made.version[:6]}",
             f"{made.bytes_out / 1000:,.0f} kB",
         )
     line = (
