@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,14 +18,14 @@ COLUMNS: tuple[tuple[str, Side], ...] = (
     ("device", "left"),
     ("records", "right"),
     ("per s", "right"),
-    ("ms p50 / p99", "right"),
+    ("latency ms", "right"),
     ("baseline", "right"),
     ("released", "right"),
     ("personal", "right"),
     ("version", "left"),
     ("sent", "right"),
 )
-"""Headings of the table; the baseline is persistence."""
+"""Headings of the table; the baseline is persistence, latencies are p50 and p99."""
 
 
 class Mae(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +107,7 @@ def table(now: Snapshot, target: str, unit: str) -> RenderableType:
     """Draw a snapshot."""
     drawn = Table(
         title=f"{target} in {unit}: mean absolute errors on the same forecasts",
-        box=box.SIMPLE_HEAD,
+        box=None,
         padding=(0, 1, 0, 0),
     )
     for name, side in COLUMNS:
