@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import signal
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import msgspec
@@ -14,9 +20,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, StorageError
 from headwater_simulator.air import specification
 from headwater_simulator.demo import Plan, run
+from headwater_simulator.live import PREFIX
+from headwater_simulator.publisher import require_broker
 from headwater_simulator.streams import CHANNELS, shipped
 from headwater_simulator.summary import Snapshot, table
 
@@ -44,26 +52,29 @@ def demo(
     Four years of hourly air-quality records of Beijing go through an MQTT broker to real agents,
     which forecast PM2.5 six hours ahead, learn, and are merged by a real coordinator.
     """
+    if broker is not None:
+        require_broker(broker)
     folder = _folder(keep)
-    plan = Plan(devices=devices, seconds=seconds, broker=broker)
+    prefix = PREFIX if broker is None else f"{PREFIX}-{secrets.token_hex(4)}"
+    plan = Plan(devices=devices, seconds=seconds, broker=broker, prefix=prefix)
     target = specification(shipped()).target
     unit = next(channel.unit for channel in CHANNELS if channel.name == target)
     console = Console(stderr=as_json)
-    failed = True
+    wanted = keep is not None
     try:
-        with Live(console=console, refresh_per_second=4) as screen:
+        with orderly_sigterm(), Live(console=console, refresh_per_second=4) as screen:
 
             def show(what: str, now: Snapshot) -> None:
                 screen.update(Group(table(now, target, unit), Text(what, style="dim")))
 
             last = run(plan, folder, os.environ, show)
             screen.update(table(last, target, unit))
-        failed = False
     except HeadwaterError:
         console.print(f"The logs are in {folder}/logs.")
+        wanted = True
         raise
     finally:
-        if keep is None and not failed:
+        if not wanted:
             shutil.rmtree(folder)
     if as_json:
         typer.echo(msgspec.json.encode(last.summary()))
@@ -71,10 +82,30 @@ def demo(
         console.print(_words(last))
 
 
+@contextmanager
+def orderly_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that everything that was started is stopped."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del frame
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _folder(keep: Path | None) -> Path:
     if keep is None:
         return Path(tempfile.mkdtemp(prefix="headwater-demo-"))
-    keep.mkdir(parents=True)
+    try:
+        keep.mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(
+            f"--keep {keep}: {error.strerror}; name a folder that is not there yet."
+        ) from error
     return keep.resolve()
 
 

@@ -33,11 +33,16 @@ LOOK_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to run: *broker* None stands for the embedded one."""
+    """What is to run.
+
+    *broker* None stands for the embedded one; at any other, *prefix* keeps the demo's topics and
+    names apart from those of others.
+    """
 
     devices: int = 4
     seconds: float = 100.0
     broker: str | None = None
+    prefix: str = PREFIX
     seed: int = 0
 
 
@@ -67,10 +72,18 @@ def run(
     bundle = _build(folder / "model", plan.seed)
     with crew(folder / "logs", environment) as hands:
         broker = plan.broker or EmbeddedBroker(hands, folder).url
-        fleet = LiveFleet(hands, folder, bundle, broker=broker, stations=stations, now=now_ms())
+        fleet = LiveFleet(
+            hands,
+            folder,
+            bundle,
+            broker=broker,
+            stations=stations,
+            now=now_ms(),
+            prefix=plan.prefix,
+        )
         show("devices and coordinator are finding one another", snapshot(fleet, 0.0))
         fleet.wait()
-        publisher = _publish(hands, broker, stations, plan.seconds)
+        publisher = _publish(hands, broker, stations, plan)
         last = _watch(fleet, publisher, plan.seconds, show)
         show("stopping", last)
         failed = hands.stop()
@@ -81,10 +94,10 @@ def run(
     return last
 
 
-def _publish(hands: Crew, broker: str, stations: Sequence[str], seconds: float) -> Child:
+def _publish(hands: Crew, broker: str, stations: Sequence[str], plan: Plan) -> Child:
     """Start the process that streams the stations' records."""
-    rate = min(len(shipped()[0].times) / seconds, MAX_RATE)
-    arguments = ["--broker", broker, "--prefix", PREFIX, "--rate", str(rate)]
+    rate = min(len(shipped()[0].times) / plan.seconds, MAX_RATE)
+    arguments = ["--broker", broker, "--prefix", plan.prefix, "--rate", str(rate)]
     for station in sorted(set(stations)):
         arguments += ["--station", station]
     return hands.start(

@@ -27,7 +27,7 @@ from headwater_simulator.broker import free_ports
 from headwater_simulator.processes import Child, Crew
 
 PREFIX = "air"
-"""First level of the topics that the devices read."""
+"""First level of all topics, where nobody else uses the broker."""
 
 START_S = 90.0
 """How long coordinator and devices may take to find one another."""
@@ -59,6 +59,11 @@ publisher = "{publisher}"
 
 [broker]
 url = "{broker}"
+client_id = "{prefix}-{device}"
+
+[output]
+topic = "{prefix}/headwater/{{device}}/{{stream}}/prediction"
+status = "{prefix}/headwater/{{device}}/status"
 
 [input]
 pattern = "{topic}"
@@ -115,6 +120,8 @@ class LiveFleet:
         ``mqtt://HOST:PORT``.
     stations
         The topic's last level for each device.
+    prefix
+        First level of all topics, and the beginning of the names at the broker.
     through
         Makes of the coordinator's URL and the authority's file the URL that devices are told
         (a test listens in between); without it, the URL itself.
@@ -131,11 +138,13 @@ class LiveFleet:
         broker: str,
         stations: Sequence[str],
         now: int,
+        prefix: str = PREFIX,
         through: Callable[[str, Path], str] | None = None,
     ) -> None:
         self._crew = crew
         self._folder = folder
         self._broker = broker
+        self._prefix = prefix
         port, superlink_port = free_ports(2)
         self.home = Home(folder / "coordinator")
         wishes = Wishes(bundle=bundle, port=port, superlink_port=superlink_port)
@@ -223,7 +232,8 @@ class LiveFleet:
                 bundle=msgspec.json.encode(str(self.home.bundle)).decode(),
                 publisher=self.bundle.verify()[0].publisher,
                 broker=self._broker,
-                topic=f"{PREFIX}/{station}",
+                prefix=self._prefix,
+                topic=f"{self._prefix}/{station}",
                 coordinator=self._url,
                 authority=self._trust(),
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 import sys
 import threading
 import time
@@ -77,7 +78,9 @@ class Publisher:
         try:
             self._client.connect(host, port)
         except OSError as error:
-            raise UnreachableError(f"There is no broker at {url}: {error}.") from error
+            raise UnreachableError(
+                f"There is no broker at {url}: {error}. Start it, or correct the address."
+            ) from error
         self._client.loop_start()
 
     def send(self, topic: str, payload: bytes) -> None:
@@ -124,6 +127,24 @@ def broker_address(url: str) -> tuple[str, int]:
     if parts.scheme != "mqtt" or not host or parts.path or parts.username is not None:
         raise SettingsError(f"The broker must be mqtt://HOST:PORT, not {url!r}.")
     return host, port
+
+
+def require_broker(url: str) -> None:
+    """Make sure that something listens at ``mqtt://HOST:PORT``.
+
+    Raises
+    ------
+    SettingsError
+        When the URL is another.
+    UnreachableError
+        When nothing listens.
+    """
+    try:
+        socket.create_connection(broker_address(url), timeout=PATIENCE_S).close()
+    except OSError as error:
+        raise UnreachableError(
+            f"There is no broker at {url}: {error}. Start it, or correct the address."
+        ) from error
 
 
 def messages(stations: Sequence[Station], prefix: str) -> Iterator[list[tuple[str, bytes]]]:

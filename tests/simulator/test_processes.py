@@ -53,7 +53,29 @@ def test_who_does_not_listen_is_killed(tmp_path: Path) -> None:
     with crew(tmp_path, os.environ) as hands:
         child = hands.start("stubborn", [sys.executable, "-c", STUBBORN])
         eventually(lambda: "up" in child.tail())
-        assert child.stop(patience_s=0.1) == -signal.SIGKILL
+        assert not child.stop(patience_s=0.1)
+
+    assert child.exit_code == -signal.SIGKILL
+
+
+def test_a_program_may_say_that_the_signal_just_ends_it(tmp_path: Path) -> None:
+    with crew(tmp_path, os.environ) as hands:
+        for name, catches in (("program", False), ("server", True)):
+            child = hands.start(name, [sys.executable, "-c", SLEEPER], catches_sigterm=catches)
+            eventually(lambda child=child: "up" in child.tail())  # type: ignore[misc]
+        ended_badly = hands.stop()
+
+    assert [child.name for child in ended_badly] == ["server"]
+
+
+def test_who_died_can_be_started_again_in_the_same_place(tmp_path: Path) -> None:
+    with crew(tmp_path, os.environ) as hands:
+        first = hands.start("part", [sys.executable, "-c", "print('once')"])
+        eventually(lambda: first in hands.dead())
+        second = hands.again(first, [sys.executable, "-c", SLEEPER])
+
+        eventually(lambda: second.tail() == "once\nup")
+        assert list(hands.dead()) == []
 
 
 def test_a_child_that_ends_by_itself_is_noticed_with_what_it_said(tmp_path: Path) -> None:
