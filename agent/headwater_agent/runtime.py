@@ -93,6 +93,7 @@ class Agent:
         self._transport = self._connect()
         self._live = Live()
         self._counts: Counter[str] = Counter()
+        self._said: set[str] = set()
         self._taken_at = 0.0
         self._stopping = False
 
@@ -160,8 +161,9 @@ class Agent:
 
     def _refuse(self, refusal: Refusal, receipt: int, useless: list[int]) -> None:
         name = f"refused-{refusal.reason}"
-        if self._counts[name] == 0:
+        if name not in self._said:
             _log.warning("%s (further ones of this kind are only counted)", refusal)
+            self._said.add(name)
         self._counts[name] += 1
         if receipt:
             useless.append(receipt)
@@ -196,11 +198,14 @@ class Agent:
         self._look_for_release()
         if self._settings.federation.enabled:
             self._jobs.poll()
+        self._store_counts()
+        self._write_status()
+
+    def _store_counts(self) -> None:
         if self._counts:
             self._writer.put(Count(dict(self._counts)))
             self._live.refused(self._counts)
             self._counts.clear()
-        self._write_status()
 
     def _look_for_release(self) -> None:
         current = self._pipeline.learner.version
@@ -248,6 +253,7 @@ class Agent:
         """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
         self._jobs.stop()
         self._do_all(self._pipeline.feed(events.Ticked()))
+        self._store_counts()
         self._writer.put(Note(now_ms(), "stop", self._pipeline.learner.version.name))
         self._writer.close()
         self._transport.acknowledge(self._writer.committed())

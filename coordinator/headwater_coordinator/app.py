@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.clock import now_ms
+from headwater_coordinator.child import end_with_parent
 from headwater_coordinator.coordinator import Coordinator
 from headwater_coordinator.database import Database
 from headwater_coordinator.flower import Connect, RunEnded, server_app
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 def run(connect: Connect, folder: Path) -> None:
     """Run the federation until the process is told to stop."""
+    end_with_parent()
     home = Home(folder)
     _log_to(home.logs / "serverapp.log")
     try:

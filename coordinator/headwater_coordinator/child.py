@@ -26,6 +26,11 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM at the death of the process that started this one."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _prctl(option: int, value: int) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(option, value, 0, 0, 0) != 0:
@@ -33,7 +38,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _become(parent: int, arguments: list[str]) -> None:
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
     if os.getppid() != parent:  # it died before the kernel knew what to do then
         sys.exit(0)
     os.execvp(arguments[0], arguments)  # noqa: S606  # no shell is wanted

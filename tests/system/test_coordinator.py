@@ -247,7 +247,7 @@ def test_only_the_fleet_api_is_reached_through_the_front(served: Served) -> None
 def test_a_coordinator_that_is_killed_leaves_no_process(served: Served) -> None:
     assert len(served.relatives()) >= 3
     served.stop(signal.SIGKILL)
-    eventually(lambda: served.relatives() == [], "no process is left", 20)
+    eventually(lambda: served.relatives() == [], "no process is left")
 
 
 def test_a_superlink_that_is_killed_is_started_again(served: Served) -> None:

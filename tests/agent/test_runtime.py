@@ -1,0 +1,235 @@
+"""The agent as its user runs it: a process, a real broker, records in, predictions out."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from headwater_agent.folders import make_folders
+from headwater_agent.settings import AgentSettings, load_settings
+from headwater_agent.status import read_status
+from tests.conftest import free_port
+from tests.models.bundles import PUBLISHER, signed
+
+MINUTE = 60_000
+START = 1_700_000_040_000
+SETTINGS = """\
+device = "pi-1"
+bundle = "bundle"
+
+[trust]
+publisher = "{publisher}"
+
+[broker]
+url = "mqtt://127.0.0.1:{port}"
+version = "{version}"
+
+[input]
+pattern = "tank/{{stream}}"
+time = {{ field = "at", format = "ms" }}
+
+[input.channels.level]
+field = "level_cm"
+unit = "cm"
+
+[input.channels.rain]
+
+[store]
+commit_every = "100ms"
+"""
+
+
+class Person:
+    """Whoever stands on the other side of the broker."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id="person", protocol=MQTTProtocolVersion.MQTTv5
+        )
+        self._client.on_message = self._hear
+        self._client.on_connect = lambda client, *_: client.subscribe("headwater/#", 1)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def say(self, topic: str, payload: bytes) -> None:
+        self._client.publish(topic, payload, qos=1).wait_for_publish(10)
+
+    def measure(self, minute: int, level_cm: float | None, rain: float | None = 0.0) -> None:
+        record = {"at": START + minute * MINUTE, "level_cm": level_cm, "rain": rain}
+        self.say("tank/north", json.dumps(record).encode())
+
+    def next(self, kind: str, seconds: float = 30) -> dict[str, Any]:
+        """The next message on a topic that ends so."""
+        deadline = time.monotonic() + seconds
+        while True:
+            topic, message = self.heard.get(timeout=max(0.01, deadline - time.monotonic()))
+            if topic.endswith(kind):
+                return message
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _hear(self, client: object, data: object, message: paho.MQTTMessage) -> None:
+        self.heard.put((message.topic, json.loads(message.payload)))
+
+
+@contextmanager
+def agent(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run ``headwater agent run`` and make sure that it is gone afterwards."""
+    command = [sys.executable, "-m", "headwater", "agent", "run"]
+    with subprocess.Popen(
+        [*command, "--settings", str(folder / "agent.toml")], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def person(mosquitto: int) -> Iterator[Person]:
+    made = Person(mosquitto)
+    yield made
+    made.close()
+
+
+def prepare(folder: Path, port: int, version: str = "5") -> AgentSettings:
+    signed().save(folder / "bundle")
+    text = SETTINGS.format(publisher=PUBLISHER.public, port=port, version=version)
+    (folder / "agent.toml").write_text(text)
+    settings = load_settings(folder / "agent.toml", {})
+    make_folders(settings)
+    return settings
+
+
+def until(done: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """Ask the agent to stop; return what it logged."""
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    return log
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_records_come_in_and_predictions_go_out(
+    tmp_path: Path, mosquitto: int, person: Person, version: str
+) -> None:
+    settings = prepare(tmp_path, mosquitto, version)
+    with agent(tmp_path) as process:
+        assert person.next("status")["status"] == "online"
+        for minute, level in enumerate([100, 110, 120, 130, 140, 150]):
+            person.measure(minute, level)
+        first = person.next("prediction")
+        assert first["stream"] == "north"
+        assert first["version"] == signed().version_id
+        assert first["model"] == signed().model_id
+        assert first["time"] == "2023-11-14T22:16:00.000Z"
+        assert first["prediction"] == first["baseline"] == pytest.approx(1.2)
+        assert (first["unit"], first["horizon"], first["quality"]) == ("m", "2min", "ok")
+        assert 0 <= first["latency_ms"] < 30_000
+        for _ in range(3):
+            person.next("prediction")
+        end(process)
+        assert person.next("status")["status"] == "offline"
+    status = read_status(settings, signed().manifest)
+    assert status.errors is not None
+    assert status.errors.scored == 2
+    assert status.errors.baseline == pytest.approx(0.2, abs=1e-5)
+    assert not status.running
+
+
+def test_after_a_restart_it_goes_on_and_repeats_nothing(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    settings = prepare(tmp_path, mosquitto)
+    with agent(tmp_path) as process:
+        person.next("status")
+        for minute in range(4):
+            person.measure(minute, 100 + minute)
+        person.next("prediction")
+        person.next("prediction")
+        end(process)
+    with agent(tmp_path) as process:
+        person.measure(3, 103)
+        person.measure(4, 104)
+        assert person.next("prediction")["time"].endswith("22:18:00.000Z")
+        end(process)
+    status = read_status(settings, signed().manifest)
+    assert [(stream.name, stream.rows) for stream in status.streams] == [("north", 5)]
+    assert status.errors is not None
+    assert status.errors.scored == 1
+    assert status.counters["refused-late"] == 1
+
+
+def test_a_malformed_payload_is_said_once_counted_and_survived(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    settings = prepare(tmp_path, mosquitto)
+    with agent(tmp_path) as process:
+        person.next("status")
+        for payload in (b"{", b"\xff\xfe", b"[]", b'"text"', b'{"at": 5}', b"9" * 100_000):
+            person.say("tank/north", payload)
+        for minute in range(3):
+            person.measure(minute, 100)
+        person.next("prediction")
+        log = end(process)
+    assert "message on 'tank/north' refused: it is not JSON" in log
+    assert "only counted" in log
+    counters = read_status(settings, signed().manifest).counters
+    assert counters["refused-json"] == 2
+    assert counters["refused-size"] == 1
+
+
+def test_a_broker_that_is_down_at_the_start_is_waited_for(tmp_path: Path) -> None:
+    prepare(tmp_path, free_port())
+    with agent(tmp_path) as process:
+        until((tmp_path / "state" / "agent" / "live.json").exists)
+        report = json.loads((tmp_path / "state" / "agent" / "live.json").read_bytes())
+        assert not report["connected"]
+        assert "start the broker or check broker.url" in report["trouble"]
+        assert "start the broker" in end(process)
+
+
+def test_a_bundle_with_a_changed_byte_does_not_run(tmp_path: Path) -> None:
+    prepare(tmp_path, free_port())
+    weights = tmp_path / "bundle" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with agent(tmp_path) as process:
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 4
+    assert "get the bundle again" in log
+
+
+def test_an_unknown_key_is_named_with_its_path(tmp_path: Path) -> None:
+    prepare(tmp_path, free_port())
+    with (tmp_path / "agent.toml").open("a") as file:
+        file.write('[learn]\nbatchsize = 3\n[federation]\npol = "1s"\n')
+    with agent(tmp_path) as process:
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert "learn.batchsize: there is no such key" in log
+    assert "federation.pol: there is no such key" in log
+    assert "Traceback" not in log
