@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 
 import pytest
 from iotcore import Broker as IotcoreBroker
@@ -25,12 +25,6 @@ from headwater_agent.transport import (
 from tests.conftest import free_port
 
 PATIENCE_S = 20.0
-
-
-def quick() -> Iterator[float]:
-    """Yield short waits between attempts."""
-    while True:
-        yield 0.05
 
 
 class Client:
@@ -76,8 +70,13 @@ class Client:
 class World:
     """A broker with clients of one kind; topics are under a prefix of the test's own."""
 
-    def __init__(self, join: Callable[[Session], Transport]) -> None:
+    def __init__(
+        self,
+        join: Callable[[Session], Transport],
+        admit: Callable[[Session], MqttTransport] | None = None,
+    ) -> None:
         self._join = join
+        self._admit = admit
         self._prefix = uuid.uuid4().hex[:8]
         self._joined: list[Transport] = []
 
@@ -88,6 +87,7 @@ class World:
         self, name: str, *filters: str, qos: int = 1, status: bool = False, persistent: bool = True
     ) -> Client:
         """Return a client whose subscriptions hold."""
+        self._fill_gaps()
         marker = self.topic(f"{name}/marker")
         transport = self._join(
             Session(
@@ -105,6 +105,23 @@ class World:
     def close(self) -> None:
         for transport in self._joined:
             transport.close()
+
+    def _fill_gaps(self) -> None:
+        """Let a stranger take the place of a client that has just left.
+
+        rumqttd numbers its connections; it may end a new one for the late end of an old one of
+        the same number. Once a stranger holds the number, nothing happens to who comes next.
+        """
+        while self._admit is not None:
+            name = uuid.uuid4().hex
+            stranger = self._admit(
+                Session(client_id=name, subscriptions=((name, 1),), persistent=False)
+            )
+            self._joined.append(stranger)
+            stranger.publish(name, b"", qos=1, retain=False)
+            while not stranger.trouble:
+                if stranger.poll(0.02):
+                    return
 
 
 IOTCORE = """
@@ -155,7 +172,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     port = found[version] if isinstance(found, dict) else found
     settings = Broker(url=f"mqtt://127.0.0.1:{port}", version=version)
     waker = Waker()
-    made = World(lambda session: MqttTransport(settings, session, waker=waker, delays=quick))
+
+    def join(session: Session) -> MqttTransport:
+        return MqttTransport(settings, session, waker=waker, delays=lambda: repeat(3600.0))
+
+    made = World(join, join if name == "iotcore" else None)
     yield made
     made.close()
     waker.close()
