@@ -17,8 +17,9 @@ from types import FrameType
 
 from headwater.clock import now_ms
 from headwater.errors import BundleError, StorageError
-from headwater.wire import CheckedIn, encode
+from headwater.wire import encode
 from headwater_agent import events, publish
+from headwater_agent.answers import check_in
 from headwater_agent.codec import Decoder, Refusal
 from headwater_agent.compute import Compute
 from headwater_agent.jobs import Jobs
@@ -230,18 +231,8 @@ class Agent:
         return self._update
 
     def _write_status(self) -> None:
-        learner = self._pipeline.learner
-        message = CheckedIn(
-            device=self._settings.device,
-            model=self._bundle.model_id,
-            version=learner.version.name,
-            sequence=learner.version.sequence,
-            records=self._pipeline.records,
-            examples=self._pipeline.sequence,
-            scored=learner.score.labels,
-            loss_baseline=learner.score.baseline,
-            loss_released=learner.score.released,
-            loss_personal=learner.score.personal,
+        message = check_in(
+            self._pipeline, device=self._settings.device, model=self._bundle.model_id
         )
         write_live(self._settings.share / "status.json", encode(message))
         live = self._live.report(

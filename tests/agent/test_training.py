@@ -10,6 +10,7 @@ import pytest
 from headwater import wire
 from headwater.errors import StorageError
 from headwater_agent import events
+from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.events import Example, Row
@@ -19,7 +20,7 @@ from headwater_agent.outgoing import check_outgoing
 from headwater_agent.settings import AgentSettings, Learn, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Update
-from headwater_agent.training import MIN_EXAMPLES, MIN_ROWS, Work
+from headwater_agent.training import Work
 from headwater_models.arrays import packed_size
 from headwater_models.weights import save_weights
 from tests.agent.federating import (

@@ -1,0 +1,150 @@
+"""What a device answers to the coordinator's tasks, from its model and its examples alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from headwater import wire
+from headwater_agent.blocks import ReservedBlocks
+from headwater_agent.evaluation import evaluate
+from headwater_agent.events import Batch, Floats
+from headwater_agent.pipeline import Pipeline
+from headwater_agent.replay import Step, replay
+from headwater_models.arrays import Arrays, pack
+from headwater_models.manifest import Manifest
+from headwater_models.session import Predictor, initial_state
+
+MIN_EXAMPLES = 50
+"""With fewer examples an update would say too much about each of them."""
+
+MIN_ROWS = 20
+"""With fewer reserved rows a mean loss would say too much about each of them."""
+
+Reason = Literal[
+    "unknown-base", "wrong-model", "too-few-examples", "bad-signature", "failed", "paused"
+]
+
+
+class DeclinedError(Exception):
+    """The device will not do the task; ``reason`` is the word that the coordinator is told."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+def check_in(pipeline: Pipeline, *, device: str, model: str) -> wire.CheckedIn:
+    """Say who the device is, what it runs, and how much it has seen."""
+    learner = pipeline.learner
+    return wire.CheckedIn(
+        device=device,
+        model=model,
+        version=learner.version.name,
+        sequence=learner.version.sequence,
+        records=pipeline.records,
+        examples=pipeline.sequence,
+        scored=learner.score.labels,
+        loss_baseline=learner.score.baseline,
+        loss_released=learner.score.released,
+        loss_personal=learner.score.personal,
+    )
+
+
+def make_update(
+    task: wire.Train,
+    *,
+    device: str,
+    sequence: int,
+    manifest: Manifest,
+    trainer: Step,
+    base: Arrays,
+    examples: Batch,
+) -> tuple[wire.Update, Floats]:
+    """Replay the examples from the released version *base*.
+
+    Returns
+    -------
+    tuple
+        The update, and the packed difference to the base. The same task over the same examples
+        gives the same.
+
+    Raises
+    ------
+    DeclinedError
+        When there are too few examples, or what comes out is not finite.
+    """
+    if len(examples.label) < MIN_EXAMPLES:
+        raise DeclinedError("too-few-examples")
+    made = replay(
+        trainer,
+        base,
+        initial_state(manifest),
+        examples,
+        epochs=task.epochs,
+        batch=task.batch,
+        learning_rate=task.learning_rate,
+        rng=np.random.default_rng(int(task.task, 16)),
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = pack(manifest, made.weights) - pack(manifest, base)
+    if not (np.isfinite(change).all() and np.isfinite([made.loss_before, made.loss_after]).all()):
+        raise DeclinedError("failed")
+    update = wire.Update(
+        task=task.task,
+        device=device,
+        model=task.model,
+        base=task.base,
+        sequence=sequence,
+        examples=made.examples,
+        loss_before=made.loss_before,
+        loss_after=made.loss_after,
+        data_until_ms=ReservedBlocks(manifest).block_end(int(examples.time.max())),
+    )
+    return update, change
+
+
+def judge_candidate(
+    task: wire.Evaluate,
+    *,
+    device: str,
+    manifest: Manifest,
+    predictor: Predictor,
+    reserved: Batch,
+    learned: Floats,
+    candidate: Arrays,
+    release: Arrays,
+) -> wire.Evaluated:
+    """Compare candidate, release and baseline on reserved examples.
+
+    Parameters
+    ----------
+    learned
+        Labels ``[N]`` of the examples learned from, for the baselines that need them.
+
+    Raises
+    ------
+    DeclinedError
+        When there are too few reserved rows, or a loss is not finite.
+    """
+    judged = evaluate(
+        predictor, manifest, reserved, candidate=candidate, release=release, learned=learned
+    )
+    if judged.rows < MIN_ROWS:
+        raise DeclinedError("too-few-examples")
+    if not np.isfinite(dataclasses.astuple(judged)).all():
+        raise DeclinedError("failed")
+    return wire.Evaluated(
+        task=task.task,
+        device=device,
+        candidate=task.candidate,
+        release=task.release,
+        rows=judged.rows,
+        loss_candidate=judged.candidate,
+        loss_release=judged.release,
+        loss_baseline=judged.baseline,
+        difference_mean=judged.difference_mean,
+        difference_m2=judged.difference_m2,
+    )
