@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
-from headwater_agent.topics import Pattern, overlaps
+from headwater_agent.settings_rules import PORTS, find_complaints
+from headwater_agent.topics import Pattern
 
 PASSWORD_VARIABLE = "HEADWATER_BROKER_PASSWORD"  # noqa: S105 - the name of a variable
 """Environment variable that overrides the broker's password."""
@@ -23,8 +22,6 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _UNKNOWN_RECEIVE_MAXIMUM = 20
 """What an MQTT 3.1.1 broker sends unacknowledged at least (mosquitto's default)."""
 
@@ -64,7 +61,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def port(self) -> int:
         """Port of the URL, or 1883 for ``mqtt``, 8883 for ``mqtts``."""
         parts = urlsplit(self.url)
-        return parts.port or _PORTS[parts.scheme]
+        return parts.port or PORTS[parts.scheme]
 
     @property
     def tls(self) -> bool:
@@ -244,35 +241,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         SettingsError
             With one line for each: ``source: path.of.key: what is wrong and what to do``.
         """
-        complaints = [
-            *_broker_complaints(self.broker),
-            *self._input_complaints(),
-            *_output_complaints(self.output),
-            *_federation_complaints(self.federation),
-        ]
-        if self.trust.publisher == "" and not self.trust.allow_unsigned:
-            complaints.append(
-                "trust.publisher: this key is required; for a model without a signature write "
-                "allow_unsigned = true instead"
-            )
-        elif self.trust.publisher and not _PUBLIC_KEY.fullmatch(self.trust.publisher):
-            complaints.append("trust.publisher: must be a public key, 64 hexadecimal digits")
-        if self.store.rows < self.store.examples:
-            complaints.append("store.rows: must be at least store.examples, which need their rows")
+        complaints = [f"{source}: {complaint}" for complaint in find_complaints(self)]
         if complaints:
-            raise SettingsError("\n".join(f"{source}: {complaint}" for complaint in complaints))
-
-    def _input_complaints(self) -> Iterator[str]:
-        if not self.inputs:
-            yield "input: at least one input is needed"
-        ours: dict[str, str] = {}
-        for key, text in (("topic", self.output.topic), ("status", self.output.status)):
-            pattern = _pattern(text)
-            if pattern is not None:
-                ours[f"output.{key}"] = pattern.fill({"device": self.device})
-        for i, item in enumerate(self.inputs):
-            path = f"input[{i}]" if isinstance(self.input, tuple) else "input"
-            yield from _one_input_complaints(path, item, ours)
+            raise SettingsError("\n".join(complaints))
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> AgentSettings:
@@ -321,97 +292,3 @@ def _password(broker: Broker, environ: Mapping[str, str]) -> str:
             f"broker.password_file: {broker.password_file} cannot be read "
             f"({type(error).__name__}); check that it exists and is yours."
         ) from error
-
-
-def _pattern(text: str) -> Pattern | None:
-    try:
-        return Pattern.parse(text)
-    except ValueError:
-        return None
-
-
-def _split(url: str) -> SplitResult | None:
-    """Take a URL apart; None where it has no host or a port that is none."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.hostname and parts.port != 0
-    except ValueError:
-        return None
-    return parts if usable else None
-
-
-def _broker_complaints(broker: Broker) -> Iterator[str]:
-    parts = _split(broker.url)
-    if parts is None or parts.scheme not in _PORTS or parts.path or parts.query:
-        yield "broker.url: must be mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS"
-    elif parts.username is not None:
-        yield "broker.url: write the user as broker.username and the password beside it"
-    elif parts.scheme == "mqtt" and (broker.ca or broker.cert or broker.key):
-        yield "broker.url: certificates are given, so it must begin with mqtts://"
-    if broker.password and broker.password_file is not None:
-        yield "broker.password_file: give either password or password_file, not both"
-    if (broker.password or broker.password_file is not None) and not broker.username:
-        yield "broker.username: a password needs a user name"
-    if (broker.cert is None) != (broker.key is None):
-        yield "broker.cert: a client certificate needs both cert and key"
-    if not 5_000 <= broker.keepalive <= 65_535_000:
-        yield "broker.keepalive: must be from 5s to 65535s"
-
-
-def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:
-    try:
-        pattern = Pattern.parse(item.pattern)
-    except ValueError as error:
-        yield f"{path}.pattern: {error}"
-        return
-    for key, topic in ours.items():
-        if overlaps(pattern.filter, topic):
-            yield (
-                f"{path}.pattern: {item.pattern!r} would read this agent's own {topic!r}; "
-                f"change it or {key}"
-            )
-    if item.qos == 2:
-        yield f"{path}.qos: 2 is not supported; take 1, repetitions are recognised by event time"
-    if item.stream and "stream" in pattern.names:
-        yield f"{path}.stream: the pattern names the stream already; remove one of the two"
-    if unknown := set(pattern.names) - {"", "stream", "channel"}:
-        yield f"{path}.pattern: {{{min(unknown)}}} has no meaning; write + for a level to skip"
-    if "/" in item.share or "+" in item.share or "#" in item.share:
-        yield f"{path}.share: the name of a share has no '/', '+' or '#'"
-    if (item.time.format == "none") != (item.time.field == ""):
-        yield f"{path}.time: give both field and format, or neither for the time of receipt"
-
-
-def _output_complaints(output: Output) -> Iterator[str]:
-    for key, text, names in (
-        ("topic", output.topic, {"device", "stream"}),
-        ("status", output.status, {"device"}),
-    ):
-        try:
-            pattern = Pattern.parse(text)
-        except ValueError as error:
-            yield f"output.{key}: {error}"
-            continue
-        if set(pattern.names) - {"", *names}:
-            yield f"output.{key}: only {' and '.join(f'{{{n}}}' for n in sorted(names))} are filled"
-        if {"+", "#"} & set(pattern.levels):
-            yield f"output.{key}: a wildcard cannot be published to"
-
-
-def _federation_complaints(federation: Federation) -> Iterator[str]:
-    if not federation.enabled and not federation.coordinator:
-        return
-    parts = _split(federation.coordinator)
-    if parts is None or parts.scheme not in ("https", "http") or parts.username is not None:
-        yield "federation.coordinator: must be https://HOST:PORT"
-    elif parts.scheme == "http" and not _loopback(parts.hostname or ""):
-        yield "federation.coordinator: http:// is for this machine only; write https://"
-    if federation.poll < 1_000:
-        yield "federation.poll: must be at least 1s"
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

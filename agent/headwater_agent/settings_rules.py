@@ -1,0 +1,159 @@
+"""What settings must keep beyond their types: each breach as ``path.of.key: what is wrong``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from headwater_agent.topics import Pattern, overlaps
+
+if TYPE_CHECKING:
+    from headwater_agent.settings import (
+        AgentSettings,
+        Broker,
+        Federation,
+        Input,
+        Output,
+        StoreSettings,
+        Trust,
+    )
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+"""The default port of each scheme of a broker's URL."""
+
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def find_complaints(settings: AgentSettings) -> Iterator[str]:
+    """Yield every combination that cannot work, with the path of its key."""
+    yield from _broker_complaints(settings.broker)
+    yield from _input_complaints(settings)
+    yield from _output_complaints(settings.output)
+    yield from _federation_complaints(settings.federation)
+    yield from _trust_complaints(settings.trust)
+    yield from _store_complaints(settings.store)
+
+
+def _input_complaints(settings: AgentSettings) -> Iterator[str]:
+    if not settings.inputs:
+        yield "input: at least one input is needed"
+    ours: dict[str, str] = {}
+    for key, text in (("topic", settings.output.topic), ("status", settings.output.status)):
+        pattern = _pattern(text)
+        if pattern is not None:
+            ours[f"output.{key}"] = pattern.fill({"device": settings.device})
+    for i, item in enumerate(settings.inputs):
+        path = f"input[{i}]" if isinstance(settings.input, tuple) else "input"
+        yield from _one_input_complaints(path, item, ours)
+
+
+def _trust_complaints(trust: Trust) -> Iterator[str]:
+    if trust.publisher == "" and not trust.allow_unsigned:
+        yield (
+            "trust.publisher: this key is required; for a model without a signature write "
+            "allow_unsigned = true instead"
+        )
+    elif trust.publisher and not _PUBLIC_KEY.fullmatch(trust.publisher):
+        yield "trust.publisher: must be a public key, 64 hexadecimal digits"
+
+
+def _store_complaints(store: StoreSettings) -> Iterator[str]:
+    if store.rows < store.examples:
+        yield "store.rows: must be at least store.examples, which need their rows"
+
+
+def _pattern(text: str) -> Pattern | None:
+    try:
+        return Pattern.parse(text)
+    except ValueError:
+        return None
+
+
+def _split(url: str) -> SplitResult | None:
+    """Take a URL apart; None where it has no host or a port that is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def _broker_complaints(broker: Broker) -> Iterator[str]:
+    parts = _split(broker.url)
+    if parts is None or parts.scheme not in PORTS or parts.path or parts.query:
+        yield "broker.url: must be mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS"
+    elif parts.username is not None:
+        yield "broker.url: write the user as broker.username and the password beside it"
+    elif parts.scheme == "mqtt" and (broker.ca or broker.cert or broker.key):
+        yield "broker.url: certificates are given, so it must begin with mqtts://"
+    if broker.password and broker.password_file is not None:
+        yield "broker.password_file: give either password or password_file, not both"
+    if (broker.password or broker.password_file is not None) and not broker.username:
+        yield "broker.username: a password needs a user name"
+    if (broker.cert is None) != (broker.key is None):
+        yield "broker.cert: a client certificate needs both cert and key"
+    if not 5_000 <= broker.keepalive <= 65_535_000:
+        yield "broker.keepalive: must be from 5s to 65535s"
+
+
+def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:
+    try:
+        pattern = Pattern.parse(item.pattern)
+    except ValueError as error:
+        yield f"{path}.pattern: {error}"
+        return
+    for key, topic in ours.items():
+        if overlaps(pattern.filter, topic):
+            yield (
+                f"{path}.pattern: {item.pattern!r} would read this agent's own {topic!r}; "
+                f"change it or {key}"
+            )
+    if item.qos == 2:
+        yield f"{path}.qos: 2 is not supported; take 1, repetitions are recognised by event time"
+    if item.stream and "stream" in pattern.names:
+        yield f"{path}.stream: the pattern names the stream already; remove one of the two"
+    if unknown := set(pattern.names) - {"", "stream", "channel"}:
+        yield f"{path}.pattern: {{{min(unknown)}}} has no meaning; write + for a level to skip"
+    if "/" in item.share or "+" in item.share or "#" in item.share:
+        yield f"{path}.share: the name of a share has no '/', '+' or '#'"
+    if (item.time.format == "none") != (item.time.field == ""):
+        yield f"{path}.time: give both field and format, or neither for the time of receipt"
+
+
+def _output_complaints(output: Output) -> Iterator[str]:
+    for key, text, names in (
+        ("topic", output.topic, {"device", "stream"}),
+        ("status", output.status, {"device"}),
+    ):
+        try:
+            pattern = Pattern.parse(text)
+        except ValueError as error:
+            yield f"output.{key}: {error}"
+            continue
+        if set(pattern.names) - {"", *names}:
+            yield f"output.{key}: only {' and '.join(f'{{{n}}}' for n in sorted(names))} are filled"
+        if {"+", "#"} & set(pattern.levels):
+            yield f"output.{key}: a wildcard cannot be published to"
+
+
+def _federation_complaints(federation: Federation) -> Iterator[str]:
+    if not federation.enabled and not federation.coordinator:
+        return
+    parts = _split(federation.coordinator)
+    if parts is None or parts.scheme not in ("https", "http") or parts.username is not None:
+        yield "federation.coordinator: must be https://HOST:PORT"
+    elif parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        yield "federation.coordinator: http:// is for this machine only; write https://"
+    if federation.poll < 1_000:
+        yield "federation.poll: must be at least 1s"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
