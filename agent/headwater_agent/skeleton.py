@@ -72,10 +72,13 @@ status = "headwater/{device}/status"
 # examples = 100000
 # predictions = 100000
 
+"""
+
+_LEARN = """\
 [learn]
 # enabled = true
-# batch = 32    # these two are the model's by default
-# learning_rate = 0.001
+# batch = {batch}    # these two are the model's by default
+# learning_rate = {rate}
 # buffer = 20000    # newest examples that an update for the fleet is trained on
 
 """
@@ -121,7 +124,9 @@ def skeleton(
             else '# coordinator = "https://HOST:PORT"'
         ),
     )
-    return head + _INPUT + "\n".join(_channels(bundle)) + "\n" + _TAIL + federation
+    optimiser = bundle.manifest.optimiser
+    learn = _LEARN.format(batch=optimiser.batch, rate=optimiser.learning_rate)
+    return head + _INPUT + "\n".join(_channels(bundle)) + "\n" + _TAIL + learn + federation
 
 
 def _trust(bundle: Bundle) -> Iterator[str]:
