@@ -238,11 +238,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refuse:
-    """Count a record that cannot be used, with a word that says why."""
+    """Count a record that cannot be used, with a word that says why.
+
+    Its receipt comes back with the batch it was in, for other records may have the same one.
+    """
 
     reason: Literal["late", "full"]
     stream: str
-    receipt: int
 
 
 Effect = Infer | Train | Publish | Store | Checkpoint | Refuse

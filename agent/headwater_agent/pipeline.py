@@ -90,7 +90,7 @@ class _Pending:
     """A batch between its arrival and its predictions."""
 
     rows: list[Row] = field(default_factory=list)
-    receipts: list[int] = field(default_factory=list)
+    receipts: dict[int, None] = field(default_factory=dict)
     touched: dict[str, None] = field(default_factory=dict)
 
 
@@ -159,16 +159,17 @@ class Pipeline:
         batch = self._pending = _Pending()
         cut: list[tuple[Row, Floats, int]] = []
         for record in records:
+            if record.receipt:
+                batch.receipts[record.receipt] = None
             if record.stream not in self._streams and len(self._streams) >= MAX_STREAMS:
-                yield Refuse("full", record.stream, record.receipt)
+                yield Refuse("full", record.stream)
                 continue
             stream = self._stream(record.stream)
             if not stream.rows.accepts(record):
-                yield Refuse("late", record.stream, record.receipt)
+                yield Refuse("late", record.stream)
                 continue
             self.records += 1
             batch.touched[record.stream] = None
-            batch.receipts.append(record.receipt)
             for row in stream.rows.add(record):
                 batch.rows.append(row)
                 window = stream.window.push(row)
@@ -182,7 +183,7 @@ class Pipeline:
                     "personal": self.learner.personal.parameters,
                 },
             )
-        elif batch.receipts:
+        elif batch.touched or batch.receipts:
             yield from self._finish(self._windows([]), _NOTHING, _NOTHING)
 
     def _windows(self, cut: list[tuple[Row, Floats, int]]) -> Windows:

@@ -182,9 +182,8 @@ class Agent:
                 self._publish(predictions)
             case events.Store() | events.Checkpoint():
                 self._writer.put(effect)
-            case events.Refuse(reason, _, receipt):
+            case events.Refuse(reason):
                 self._counts[f"refused-{reason}"] += 1
-                self._writer.put(events.Store(receipts=(receipt,) if receipt else ()))
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:

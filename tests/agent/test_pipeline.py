@@ -162,8 +162,18 @@ def test_a_repeated_record_is_refused_and_still_acknowledged() -> None:
     device.receive(record(1, receipt=11))
     device.receive(record(1, receipt=12))
     (refused,) = device.refused
-    assert (refused.reason, refused.receipt) == ("late", 12)
+    assert refused.reason == "late"
+    assert [store.receipts for store in device.stores] == [(11,), (12,)]
     assert len(device.predictions) == 1
+
+
+def test_a_receipt_that_records_share_comes_back_once_and_with_all_of_them() -> None:
+    device = Device(manifest(window=1))
+    device.receive(record(2, receipt=11))
+    device.receive(record(1, receipt=12), record(3, receipt=12), record(4, receipt=12))
+    assert len(device.refused) == 1
+    assert [store.receipts for store in device.stores] == [(11,), (12,)]
+    assert [row.slot for row in device.stores[-1].rows] == [3, 4]
 
 
 def test_a_window_that_is_mostly_missing_is_not_predicted() -> None:
