@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -40,12 +41,15 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(autouse=True)
-def _same_umask() -> Iterator[None]:
-    """Undo what a process's entry point, called here, does to the whole process."""
-    before = os.umask(0)
-    os.umask(before)
+def _undo_entry_points() -> Iterator[None]:
+    """Undo what a process's entry point, called in a test, does to the whole process."""
+    umask = os.umask(0)
+    os.umask(umask)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    os.umask(before)
+    os.umask(umask)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def free_port() -> int:
