@@ -55,6 +55,8 @@ for name in (sys.argv[1], sys.argv[1] + "-wal"):
         print("opened", flush=True)
     except PermissionError:
         print("refused", flush=True)
+    except FileNotFoundError:
+        print("absent", flush=True)
 sys.exit(federation.main(sys.argv[2:]))
 """
 """Everything is imported before the user changes, as the interpreter may lie in root's home."""
