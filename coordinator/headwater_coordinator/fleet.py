@@ -76,7 +76,7 @@ class Fleet:
             yield self.ask(device.node, wire.CheckIn(), None, now)
         release = self._state.release
         if device.name and device.version != release.name and now >= device.offer_ms:
-            device.offer_ms = now + self._settings.check_in
+            device.offer_ms = now + self._settings.deadline
             task = wire.Release(
                 model=self._model,
                 version=release.name,

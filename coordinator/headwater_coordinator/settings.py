@@ -45,7 +45,8 @@ class Rounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``pause`` later. What devices are asked to do (``epochs``, ``batch``, ``learning_rate``) is
     the manifest's unless it stands here. ``weight_cap`` is the largest number of examples that
     counts for one device. An update may be ``max_staleness`` releases old. A device is asked
-    how it is doing every ``check_in``; an unanswered message is dropped after ``message_ttl``.
+    how it is doing every ``check_in``, and offered the release again ``deadline`` after an offer
+    that led to nothing; an unanswered message is dropped after ``message_ttl``.
     """
 
     min_devices: Positive = 2

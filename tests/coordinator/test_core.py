@@ -316,6 +316,19 @@ def test_a_release_that_a_device_declines_is_shown_and_offered_again_later(world
     assert offer.node in {sent.node for sent in world.waiting(wire.Kind.RELEASE)}
 
 
+def test_a_release_that_is_lost_on_its_way_is_offered_again_after_the_deadline(
+    world: World,
+) -> None:
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+    lost = world.waiting(wire.Kind.RELEASE)
+    world.turn(world.settings.federation.deadline)
+    offered = world.waiting(wire.Kind.RELEASE)
+    assert {offer.node for offer in offered} == {offer.node for offer in lost}
+    assert len(offered) == 2 * len(lost)
+
+
 def test_a_check_in_of_an_agent_that_has_not_swapped_yet_brings_no_second_offer(
     world: World,
 ) -> None:
