@@ -79,7 +79,7 @@ def demo(
     if as_json:
         typer.echo(msgspec.json.encode(last.summary()))
     else:
-        console.print(_words(last))
+        console.print(f"\n{_words(last)}")
 
 
 @contextmanager
