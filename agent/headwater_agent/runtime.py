@@ -95,6 +95,7 @@ class Agent:
         self._live = Live()
         self._counts: Counter[str] = Counter()
         self._said: set[str] = set()
+        self._trouble = ""
         self._taken_at = 0.0
         self._stopping = False
 
@@ -195,9 +196,7 @@ class Agent:
             self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
 
     def _keep_house(self) -> None:
-        self._look_for_release()
-        if self._settings.federation.enabled:
-            self._jobs.poll()
+        self._look_at_exchange()
         self._store_counts()
         self._write_status()
 
@@ -207,14 +206,22 @@ class Agent:
             self._live.refused(self._counts)
             self._counts.clear()
 
-    def _look_for_release(self) -> None:
-        current = self._pipeline.learner.version
+    def _look_at_exchange(self) -> None:
+        """Take up what the federation client has; its troubles are never the agent's."""
+        trouble = ""
         try:
-            found = self._releases.newer(current)
+            self._look_for_release()
+            if self._settings.federation.enabled:
+                self._jobs.poll()
         except (BundleError, StorageError) as error:
-            _log.warning("a release is refused, %s goes on serving: %s", current.name[:12], error)
-            self._writer.put(Note(now_ms(), "refusal", str(error)))
-            return
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            _log.warning("predictions go on, but not the federation: %s", trouble)
+            self._writer.put(Note(now_ms(), "refusal", trouble))
+        self._trouble = trouble
+
+    def _look_for_release(self) -> None:
+        found = self._releases.newer(self._pipeline.learner.version)
         if found is not None:
             version, merged = found
             self._do_all(self._pipeline.feed(events.Released(version, merged)))

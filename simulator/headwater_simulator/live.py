@@ -192,9 +192,13 @@ class LiveFleet:
             time.sleep(0.2)
 
     def check(self) -> None:
-        """Raise UnreachableError where a part has ended although nobody stopped it."""
+        """Raise UnreachableError where a part has ended although nobody stopped it.
+
+        Coordinator and devices never end by themselves; others of the crew may, with 0.
+        """
+        own = {self.coordinator, *(c for d in self.devices for c in (d.agent, d.client))}
         for child in self._crew.dead():
-            if child.exit_code == 0:
+            if child.exit_code == 0 and child not in own:
                 continue
             raise UnreachableError(
                 f"{child.name} ended with exit code {child.exit_code}:\n{child.tail()}"

@@ -201,6 +201,27 @@ def test_a_malformed_payload_is_said_once_counted_and_survived(
     assert counters["refused-size"] == 1
 
 
+def test_an_exchange_that_cannot_be_read_is_said_once_and_survived(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    """As after a federation client that was killed while it wrote."""
+    settings = prepare(tmp_path, mosquitto)
+    with (tmp_path / "agent.toml").open("a") as file:
+        file.write('[federation]\nenabled = true\ncoordinator = "https://127.0.0.1:1"\n')
+    settings.exchange_db.write_bytes(b"this is no database" * 100)
+    with agent(tmp_path) as process:
+        person.next("status")
+        live = settings.agent_db.parent / "live.json"
+        until(live.exists)
+        first = live.stat().st_mtime_ns
+        until(lambda: live.stat().st_mtime_ns > first)
+        for minute in range(3):
+            person.measure(minute, 100)
+        assert person.next("prediction")["stream"] == "north"
+        log = end(process)
+    assert log.count("exchange.db cannot be read") == 1
+
+
 def test_a_broker_that_is_down_at_the_start_is_waited_for(tmp_path: Path) -> None:
     prepare(tmp_path, free_port())
     with agent(tmp_path) as process:
