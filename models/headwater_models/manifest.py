@@ -10,25 +10,30 @@ import msgspec
 from headwater.errors import BundleError
 from headwater.settings import Duration, decode_hook, encode_hook
 
-FORMAT = 1
+FORMAT = 2
 """Version of the manifest's fields; a newer one is refused."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Merge = Literal["mean", "sum", "moments", "local"]
+Merge = Literal["mean", "sum", "moments", "solved", "local"]
+"""``mean``: weights. ``sum``: statistics that add up. ``moments``: count, mean and M2 by row.
+``solved``: computed from the merged statistics. ``local``: never leaves the device."""
+
 Task = Literal["classification", "regression", "forecast", "anomaly"]
-Loss = Literal["mse", "mae", "huber", "cross_entropy"]
+Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One measured quantity: a column of the window.
 
-    ``minimum`` and ``maximum`` bound what a working sensor can report, in ``unit``.
+    ``minimum`` and ``maximum`` bound what a working sensor can report, in ``unit``. A channel with
+    ``categories`` holds their indices; messages may say the name or the index.
     """
 
     name: Name
     unit: str = ""
     minimum: float
     maximum: float
+    categories: tuple[str, ...] = ()
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,21 +57,50 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     block: Duration
 
 
-class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The step that ``train.onnx`` takes; ``learning_rate`` and ``batch`` are the defaults."""
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the learning rate moves with the steps taken.
 
-    name: Literal["sgd", "adam"] = "adam"
+    It rises linearly over the first ``warmup`` steps; then it stays (``constant``), falls with the
+    root of the steps (``inverse_sqrt``), or over ``steps`` along half a cosine or a line down to
+    the share ``floor``, where it stays.
+    """
+
+    kind: Literal["constant", "inverse_sqrt", "cosine", "linear"] = "constant"
+    warmup: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
+    steps: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
+    floor: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+
+
+class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The step of ``train.onnx``; ``learning_rate``, ``schedule`` and ``batch`` are defaults.
+
+    ``momentum`` is that of the optimiser of this name; ``weight_decay`` is added to the gradient,
+    and taken off the weight itself by ``adamw``; gradients whose joint norm is above ``clip`` are
+    brought down to it (0: never).
+    """
+
+    name: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    clip: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
+    schedule: Schedule = Schedule()
 
 
 class Array(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One array of the weights file and the rule by which it merges."""
+    """One array and the rule by which it merges.
+
+    A ``frozen`` one is never trained. ``depends_on`` names the arrays that a statistic holds for
+    (a Gram matrix holds only for its backbone): a release that changes one of them resets it.
+    """
 
     name: Name
     shape: tuple[Annotated[int, msgspec.Meta(ge=1, le=2**24)], ...]
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "float64"] = "float32"
     merge: Merge = "mean"
+    frozen: bool = False
+    depends_on: tuple[Name, ...] = ()
 
     @property
     def size(self) -> int:
@@ -82,6 +116,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     join. ``inputs`` are those of ``infer.onnx`` beside the parameters: ``window`` and, where the
     graph uses the clock, ``time`` (UTC milliseconds of the last row). ``state`` lists the
     optimiser's arrays as ``train.onnx`` names them; they start at zero and never leave the device.
+
+    A ``statistics`` learner has, beside the ``arrays`` that predict, ``statistics`` (float64) that
+    a device gathers and contributes from ``min_count`` examples on; the ``solved`` arrays follow
+    from them, with ``ridge`` as the penalty of a ridge regression.
     """
 
     format: int = FORMAT
@@ -93,7 +131,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     target: str = ""
     horizon: Duration = Duration(0)
     classes: tuple[str, ...] = ()
-    learner: Literal["gradient"] = "gradient"
+    quantiles: tuple[Annotated[float, msgspec.Meta(gt=0, lt=1)], ...] = ()
+    learner: Literal["gradient", "ridge", "naive_bayes"] = "gradient"
+    ridge: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
+    min_count: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 50
     loss: Loss
     baseline: Literal["persistence", "majority"]
     optimiser: Optimiser
@@ -101,15 +142,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inputs: tuple[Literal["window", "time"], ...] = ("window",)
     arrays: tuple[Array, ...]
     state: tuple[Array, ...] = ()
+    statistics: tuple[Array, ...] = ()
 
     @property
     def outputs(self) -> int:
-        """Width K of a prediction: one probability for each class, else one value."""
-        return len(self.classes) if self.task == "classification" else 1
+        """Width K of a prediction: one value for each class or quantile, else a single one."""
+        return max(1, len(self.classes), len(self.quantiles))
 
     @property
     def shared(self) -> tuple[Array, ...]:
-        """The arrays that leave the device, in the order in which they are packed."""
+        """The arrays that make up a version of the fleet, in the order in which they are packed."""
         return tuple(array for array in self.arrays if array.merge != "local")
 
     @property
@@ -150,7 +192,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def _complaints(self) -> list[str]:
         names = [channel.name for channel in self.channels]
-        arrays = [array.name for array in (*self.arrays, *self.state)]
+        arrays = [array.name for array in (*self.arrays, *self.state, *self.statistics)]
         checks = {
             f"format {self.format} is newer than this program's {FORMAT}; update headwater": (
                 self.format > FORMAT
@@ -160,7 +202,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "channels: minimum must be below maximum": any(
                 not channel.minimum < channel.maximum for channel in self.channels
             ),
-            "arrays: each name may stand once, among the state's too": (
+            "arrays: each name may stand once, among state and statistics too": (
                 len(set(arrays)) != len(arrays)
             ),
             "grid.period must be above zero": self.grid.period <= 0,
@@ -180,6 +222,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ),
             "loss and task do not fit: cross_entropy is for classification and nothing else": (
                 (self.task == "classification") != (self.loss == "cross_entropy")
+            ),
+            "quantiles: give them in ascending order with loss quantile, and only then": (
+                (self.loss == "quantile") != bool(self.quantiles)
+                or list(self.quantiles) != sorted(set(self.quantiles))
+            ),
+            "arrays: each is float32 and merges by mean, solved or local": any(
+                a.dtype != "float32" or a.merge not in ("mean", "solved", "local")
+                for a in self.arrays
+            ),
+            "statistics: each is float64 and merges by sum or moments": any(
+                a.dtype != "float64" or a.merge not in ("sum", "moments") for a in self.statistics
+            ),
+            "statistics: they belong to another learner than gradient, and it needs them": (
+                (self.learner != "gradient") != bool(self.statistics)
+            ),
+            "depends_on must name arrays of the manifest": any(
+                not set(a.depends_on) <= set(arrays) for a in (*self.arrays, *self.statistics)
             ),
             "inputs must begin with window": self.inputs[:1] != ("window",),
         }
