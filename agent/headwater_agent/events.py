@@ -5,6 +5,7 @@ Times are UTC milliseconds of the event itself unless a name says otherwise.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from headwater_models.arrays import Arrays
 
 Floats = NDArray[np.float32]
 Model = Literal["released", "personal"]
+MarkReason = Literal["infinite", "range", "stuck", "spike", "unit", "mixed", "clock"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +26,7 @@ class Record:
     ``values`` is float32 ``[C]`` in the manifest's units and order; ``present`` is bool ``[C]``
     and marks the channels that the message spoke of (a spoken null is present and NaN).
     ``receipt`` is what the transport wants back when the record is durable (0: nothing).
+    ``marked`` is bool ``[C]`` where the guard doubts a value, which is NaN then; None: nowhere.
     """
 
     stream: str
@@ -31,6 +34,21 @@ class Record:
     values: Floats
     present: NDArray[np.bool_]
     received: int = 0
+    receipt: int = 0
+    marked: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """A label that came by itself, for a prediction named by ``id`` or by stream and ``time``.
+
+    ``value`` is in the target's unit, a class is its index. ``receipt`` as in :class:`Record`.
+    """
+
+    value: float
+    id: str = ""
+    stream: str = ""
+    time: int = 0
     receipt: int = 0
 
 
@@ -40,12 +58,41 @@ class Row:
 
     ``observed`` is bool ``[C]``: the cells that a record gave, not held over from before. Rows
     read back from the store have none, for they are never predicted or used as labels again.
+    ``marked`` is bool ``[C]``: the cells that the guard keeps aside, missing here.
     """
 
     stream: str
     slot: int
     values: Floats
     observed: NDArray[np.bool_]
+    marked: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A value that the guard keeps aside: where it belongs, what it was, and why."""
+
+    stream: str
+    time: int
+    channel: int
+    value: float
+    reason: MarkReason
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something about a stream changed; ``channel`` is empty where it is the model's error.
+
+    ``value`` is what the detector saw lately and ``before`` what it had seen, in the unit of what
+    it watches (a channel's, the loss's, or a share).
+    """
+
+    stream: str
+    time: int
+    detector: Literal["adwin", "page-hinkley", "kswin", "estimate"]
+    channel: str
+    value: float
+    before: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +101,14 @@ class Windows:
 
     ``values`` is float32 ``[N, T, C]``; ``times`` int64 ``[N]`` is the time of each last row.
     ``received`` int64 ``[N]`` is the wall clock at which the record that completed it came.
+    ``marked`` is bool ``[N]``: whether a cell in it is missing because the guard keeps it aside.
     """
 
     streams: tuple[str, ...]
     times: NDArray[np.int64]
     values: Floats
     received: NDArray[np.int64]
+    marked: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +116,9 @@ class Prediction:
     """What was predicted for one window before its label was known.
 
     ``released``, ``personal`` and ``baseline`` are float32 ``[K]`` in the target's unit (or
-    probabilities). ``id`` is the same whenever the same version sees the same window again.
+    probabilities, or a score of how unusual the window is). ``served`` names the one that is
+    published, and ``threshold`` is the score from which on it is an anomaly (NaN: none yet, or
+    another task). ``id`` is the same whenever the same version sees the same window again.
     """
 
     id: str
@@ -79,6 +130,8 @@ class Prediction:
     baseline: Floats
     quality: Literal["ok", "degraded"]
     received: int
+    served: Model = "released"
+    threshold: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +139,8 @@ class Example:
     """A window with its label. ``sequence`` counts the examples of a device from 1.
 
     ``time`` is that of the window's last row. ``label`` is float32 ``[1]`` (a class is its
-    index). A reserved example lies in a block that is never learned from; an embargoed one
-    (neither learned nor judged on) is no example.
+    index; NaN where an anomaly model learns without). A reserved example lies in a block that is
+    never learned from; an embargoed one (neither learned nor judged on) is no example.
     """
 
     sequence: int
@@ -99,8 +152,26 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What would be an example, were its window not marked; it becomes one when the marks go."""
+
+    stream: str
+    time: int
+    label: Floats
+    reserved: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correction:
+    """The label of a stored example, by its sequence, was corrected before it was learned."""
+
+    sequence: int
+    label: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """A stored prediction met its label, in the target's unit."""
+    """A stored prediction met its label, in the target's unit; a later one corrects it."""
 
     prediction: str
     label: float
@@ -134,9 +205,20 @@ class Version:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrived:
-    """Records came in, in the order of their receipt."""
+    """Records and labels came in, each in the order of their receipt; labels count first."""
 
-    records: tuple[Record, ...]
+    records: tuple[Record, ...] = ()
+    labels: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cleared:
+    """A person says that marked values were right: these examples may be used after all.
+
+    The windows come with the values put back; ``sequence`` is not yet given (0).
+    """
+
+    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +259,7 @@ class Ticked:
     """Time passed: what is due is done."""
 
 
-Event = Arrived | Inferred | Trained | Taken | Released | Ticked
+Event = Arrived | Inferred | Trained | Taken | Released | Cleared | Ticked
 
 # Effects
 
@@ -209,6 +291,21 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Warn:
+    """Tell the device's owner that streams have changed."""
+
+    alarms: tuple[Alarm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something about the served model that an owner wants to read later."""
+
+    kind: Literal["promoted", "demoted", "reset"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Store:
     """Make these durable in one transaction, then give the receipts back to the transport.
 
@@ -221,6 +318,9 @@ class Store:
     predictions: tuple[Prediction, ...] = ()
     scores: tuple[Score, ...] = ()
     examples: tuple[Example, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    held: tuple[Held, ...] = ()
+    corrections: tuple[Correction, ...] = ()
     progress: tuple[tuple[str, bytes], ...] = ()
     receipts: tuple[int, ...] = ()
 
@@ -238,13 +338,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refuse:
-    """Count a record that cannot be used, with a word that says why.
+    """Count a record or a label that cannot be used, with a word that says why.
 
     Its receipt comes back with the batch it was in, for other records may have the same one.
     """
 
-    reason: Literal["late", "full"]
+    reason: Literal["late", "full", "duplicate", "clock", "label"]
     stream: str
 
 
-Effect = Infer | Train | Publish | Store | Checkpoint | Refuse
+Effect = Infer | Train | Publish | Warn | Happened | Store | Checkpoint | Refuse

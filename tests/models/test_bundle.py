@@ -85,7 +85,7 @@ def test_facts_are_outside_of_names_and_signatures(tmp_path: Path) -> None:
 
 
 def test_a_manifest_written_by_another_program_keeps_its_name(tmp_path: Path) -> None:
-    spaced = tiny().manifest_json.replace(b'"format":1', b'"format": 1')
+    spaced = tiny().manifest_json.replace(b'"format":2', b'"format": 2')
     bundle = dataclasses.replace(tiny(), manifest_json=spaced)
     bundle.save(tmp_path / "b")
     loaded = Bundle.load(tmp_path / "b")
