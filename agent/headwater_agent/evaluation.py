@@ -1,7 +1,6 @@
 """Evaluation: a candidate, the release and a baseline on the same reserved examples.
 
-The loss is one that people can read: the absolute error in the target's unit for numbers, the
-cross-entropy in nats for classes.
+The losses are those of :func:`headwater_models.judging.losses`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ from numpy.typing import NDArray
 
 from headwater_agent.events import Batch, Floats
 from headwater_models.arrays import Arrays
+from headwater_models.judging import has_meaning, losses
 from headwater_models.manifest import Manifest
 
 ROWS_AT_ONCE = 1_024
 
-_SMALLEST = 1e-7
-"""Probabilities below this count as this, as their logarithm would not be finite."""
-
-Losses = NDArray[np.float64]
 
 
 class Predict(Protocol):
@@ -65,20 +61,24 @@ def evaluate(
     manifest
         Task, target and classes.
     examples
-        The reserved ones. Rows without a finite label or without a baseline are left out.
+        The reserved ones. Rows without a label that means something, or without a baseline, are
+        left out; anomalies need neither.
     candidate, release
         Parameters.
     learned
         Labels ``[M]`` that may be learned from: the baseline of a model that does not forecast a
-        channel of its window is their mean, or the share of each class among them.
+        channel of its window is their mean, or the share of each class among them. Anomaly models
+        have none; it counts as 0.
     """
     reference = _baseline(manifest, examples.window, learned)
-    usable = _has_meaning(manifest, examples.label[:, 0]) & np.isfinite(reference).all(axis=1)
+    usable = np.isfinite(reference).all(axis=1)
+    if manifest.task != "anomaly":
+        usable &= has_meaning(manifest, examples.label[:, 0])
     if not usable.any():
         return Judged()
     label, window, time = examples.label[usable], examples.window[usable], examples.time[usable]
     ours, theirs = (
-        _losses(manifest, _predictions(predictor, window, time, weights), label)
+        losses(manifest, _predictions(predictor, window, time, weights), label)
         for weights in (candidate, release)
     )
     difference = ours - theirs
@@ -86,7 +86,7 @@ def evaluate(
         rows=len(label),
         candidate=float(ours.mean()),
         release=float(theirs.mean()),
-        baseline=float(_losses(manifest, reference[usable], label).mean()),
+        baseline=float(losses(manifest, reference[usable], label).mean()),
         difference_mean=float(difference.mean()),
         difference_m2=float(np.square(difference - difference.mean()).sum()),
     )
@@ -103,7 +103,9 @@ def _baseline(manifest: Manifest, window: Floats, learned: Floats) -> Floats:
     """Return what the baseline predicts, ``[N, K]``; NaN where it predicts nothing."""
     if manifest.task == "forecast":
         return last_known(window[:, :, manifest.target_index])[:, None]
-    known = learned[_has_meaning(manifest, learned)]
+    if manifest.task == "anomaly":
+        return np.zeros((len(window), 1), np.float32)
+    known = learned[has_meaning(manifest, learned)]
     answer = np.full(manifest.outputs, np.nan, np.float32)
     if manifest.task == "classification" and len(known):
         counts = np.bincount(known.astype(np.intp), minlength=manifest.outputs)
@@ -111,21 +113,6 @@ def _baseline(manifest: Manifest, window: Floats, learned: Floats) -> Floats:
     elif len(known):
         answer[:] = known.mean()
     return np.broadcast_to(answer, (len(window), manifest.outputs))
-
-
-def _has_meaning(manifest: Manifest, label: Floats) -> NDArray[np.bool_]:
-    """Say which labels are finite, and of a class that there is."""
-    if manifest.task == "classification":
-        return np.isin(label, np.arange(manifest.outputs))
-    return np.isfinite(label)
-
-
-def _losses(manifest: Manifest, prediction: Floats, label: Floats) -> Losses:
-    """Return the loss of each row."""
-    if manifest.task == "classification":
-        chosen = np.take_along_axis(prediction, label.astype(np.intp), axis=1)[:, 0]
-        return -np.log(np.maximum(chosen.astype(np.float64), _SMALLEST))
-    return np.abs(prediction[:, 0].astype(np.float64) - label[:, 0])
 
 
 def _predictions(

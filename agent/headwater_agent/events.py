@@ -58,14 +58,14 @@ class Row:
 
     ``observed`` is bool ``[C]``: the cells that a record gave, not held over from before. Rows
     read back from the store have none, for they are never predicted or used as labels again.
-    ``marked`` is bool ``[C]``: the cells that the guard keeps aside, missing here.
+    ``marked`` says whether the guard keeps a cell of it aside, which is missing here.
     """
 
     stream: str
     slot: int
     values: Floats
     observed: NDArray[np.bool_]
-    marked: NDArray[np.bool_]
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,12 @@ class Windows:
 
     ``values`` is float32 ``[N, T, C]``; ``times`` int64 ``[N]`` is the time of each last row.
     ``received`` int64 ``[N]`` is the wall clock at which the record that completed it came.
-    ``marked`` is bool ``[N]``: whether a cell in it is missing because the guard keeps it aside.
     """
 
     streams: tuple[str, ...]
     times: NDArray[np.int64]
     values: Floats
     received: NDArray[np.int64]
-    marked: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +116,8 @@ class Prediction:
     ``released``, ``personal`` and ``baseline`` are float32 ``[K]`` in the target's unit (or
     probabilities, or a score of how unusual the window is). ``served`` names the one that is
     published, and ``threshold`` is the score from which on it is an anomaly (NaN: none yet, or
-    another task). ``id`` is the same whenever the same version sees the same window again.
+    another task). ``marked`` says that the guard keeps a cell of the window aside. ``id`` is the
+    same whenever the same version sees the same window again.
     """
 
     id: str
@@ -132,6 +131,7 @@ class Prediction:
     received: int
     served: Model = "released"
     threshold: float = math.nan
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

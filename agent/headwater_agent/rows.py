@@ -15,12 +15,16 @@ MAX_OPEN = 4_096
 """Most slots of a stream that may wait for the rest of their records."""
 
 
+Cells = NDArray[np.bool_]
+
+
 class _Open(msgspec.Struct, array_like=True):
-    """A slot that is not complete yet: values and presence as raw bytes."""
+    """A slot that is not complete yet: values, presence and marks as raw bytes."""
 
     slot: int
     values: bytes
     present: bytes
+    marked: bytes
 
 
 class _Progress(msgspec.Struct, array_like=True):
@@ -56,7 +60,7 @@ class StreamRows:
         self._grid = grid
         self._channels = channels
         self._gap_slots = grid.max_gap // grid.period
-        self._open: dict[int, tuple[Floats, NDArray[np.bool_]]] = {}
+        self._open: dict[int, tuple[Floats, Cells, Cells]] = {}
         self._emitted: int | None = None
         self._newest = -(2**62)
         self._last = np.full(channels, np.nan, np.float32)
@@ -75,18 +79,20 @@ class StreamRows:
         A later record for a cell of the same slot replaces the earlier one.
         """
         slot = record.time // self._grid.period
-        values, present = self._open.setdefault(
-            slot,
-            (np.full(self._channels, np.nan, np.float32), np.zeros(self._channels, np.bool_)),
-        )
+        if slot not in self._open:
+            self._open[slot] = self._empty()
+        values, present, marked = self._open[slot]
         values[record.present] = record.values[record.present]
+        marked[record.present] = False if record.marked is None else record.marked[record.present]
         present |= record.present
         self._newest = max(self._newest, record.time)
         yield from self._close()
 
     def progress(self) -> bytes:
         """Encode everything that a restart needs to go on exactly here."""
-        opened = [_Open(s, v.tobytes(), p.tobytes()) for s, (v, p) in self._open.items()]
+        opened = [
+            _Open(slot, *(cells.tobytes() for cells in found)) for slot, found in self._open.items()
+        ]
         return msgspec.msgpack.encode(
             _Progress(
                 self._emitted, self._newest, self._last.tobytes(), self._held.tobytes(), opened
@@ -103,6 +109,7 @@ class StreamRows:
             item.slot: (
                 np.frombuffer(item.values, np.float32).copy(),
                 np.frombuffer(item.present, np.bool_).copy(),
+                np.frombuffer(item.marked, np.bool_).copy(),
             )
             for item in saved.open
         }
@@ -115,7 +122,8 @@ class StreamRows:
             if slot >= closed_before and not (complete and (follows or slot == closed_before)):
                 return
             yield from self._missing_before(slot)
-            yield self._emit(slot, self._open.pop(slot)[0])
+            values, _, marked = self._open.pop(slot)
+            yield self._emit(slot, values, marked)
 
     def _missing_before(self, slot: int) -> Iterator[Row]:
         if self._emitted is None:
@@ -125,12 +133,17 @@ class StreamRows:
             self._held.fill(0)
             return
         for empty in range(self._emitted + 1, slot):
-            yield self._emit(empty, np.full(self._channels, np.nan, np.float32))
+            values, _, marked = self._empty()
+            yield self._emit(empty, values, marked)
 
-    def _emit(self, slot: int, values: Floats) -> Row:
+    def _empty(self) -> tuple[Floats, Cells, Cells]:
+        nothing = np.zeros(self._channels, np.bool_)
+        return np.full(self._channels, np.nan, np.float32), nothing, nothing.copy()
+
+    def _emit(self, slot: int, values: Floats, marked: Cells) -> Row:
         missing = np.isnan(values)
         self._held = np.where(missing, self._held + 1, 0)
         values = np.where(missing & (self._held <= self._grid.hold), self._last, values)
         self._last = np.where(missing, self._last, values)
         self._emitted = slot
-        return Row(self._stream, slot, values, ~missing)
+        return Row(self._stream, slot, values, ~missing, bool(marked.any()))

@@ -27,6 +27,14 @@ class StreamWindow:
         self._end = 0
         self._filled = 0
         self._slot: int | None = None
+        self._marked: int | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether the guard keeps a cell of the window aside."""
+        if self._slot is None or self._marked is None:
+            return False
+        return self._slot - self._marked < self._length
 
     def push(self, row: Row) -> Floats | None:
         """Append a row; return a copy of the window ``[T, C]`` once T rows follow one another."""
@@ -39,6 +47,8 @@ class StreamWindow:
         self._buffer[self._end] = row.values
         self._end += 1
         self._slot = row.slot
+        if row.marked:
+            self._marked = row.slot
         self._filled = min(self._filled + 1, self._length)
         if self._filled < self._length:
             return None
