@@ -72,14 +72,14 @@ class _Graph:
         if "window" not in self.inputs or len(self.inputs["window"][1]) != 3:
             raise BundleError(f"{name} has no input `window` of shape [N, T, C]; build it again.")
 
-    def run(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    def run(self, feeds: Mapping[str, Any], outputs: list[str]) -> list[NDArray[Any]]:
         """Run on arrays of any dtype; ``time`` is left aside by a graph without clock."""
         wanted = {k: v for k, v in feeds.items() if k != "time" or k in self.inputs}
         self.refuse_other_names(wanted.keys(), self.inputs.keys())
         with self.errors("cannot run on these arrays"):
             typed = {k: np.asarray(v, self.inputs[k][0], order="C") for k, v in wanted.items()}
-            names = list(self.outputs)
-            return dict(zip(names, self.session.run(names, typed), strict=True))
+            found: list[NDArray[Any]] = self.session.run(outputs, typed)
+            return found
 
     def refuse_other_names(self, have: AbstractSet[str], want: AbstractSet[str]) -> None:
         """Make sure that no parameter silently keeps its default, and none is for another model."""
@@ -140,11 +140,38 @@ class Predictor:
         BundleError
             When shapes or names are not those of the graph.
         """
-        return self._graph.run({**parameters, "window": window, "time": time})["prediction"]
+        return self._run("prediction", window, time, parameters)
+
+    def features(self, window: Floats, time: Times, parameters: Mapping[str, Floats]) -> Floats:
+        """Return what the last layer sees, for a learner on top of this backbone.
+
+        Parameters as of :meth:`run`.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``[N, F]``.
+
+        Raises
+        ------
+        BundleError
+            When the graph has no output ``features``, or as of :meth:`run`.
+        """
+        if "features" not in self._graph.outputs:
+            raise BundleError(
+                "infer.onnx has no output `features`; name the last layer's input so, as what "
+                "`headwater model new` builds does."
+            )
+        return self._run("features", window, time, parameters)
 
     def bind(self, parameters: Mapping[str, Floats]) -> Bound:
         """Fix the parameters (they are copied) for many calls by one thread at a time."""
         return _Binding(self._graph, parameters)
+
+    def _run(
+        self, output: str, window: Floats, time: Times, parameters: Mapping[str, Floats]
+    ) -> Floats:
+        return self._graph.run({**parameters, "window": window, "time": time}, [output])[0]
 
 
 class _Binding:
@@ -224,7 +251,9 @@ class Trainer:
             When shapes or names are not those of the graph.
         """
         rows = {name: getattr(batch, name) for name in ("window", "time", "label", "weight")}
-        new = self._graph.run({**rows, "learning_rate": learning_rate, **parameters, **state})
+        feeds = {**rows, "learning_rate": learning_rate, **parameters, **state}
+        names = list(self._graph.outputs)
+        new = dict(zip(names, self._graph.run(feeds, names), strict=True))
         return (
             {name: new[f"new.{name}"] for name in parameters},
             {name: new[f"new.{name}"] for name in state},
@@ -240,7 +269,8 @@ def initial_state(manifest: Manifest) -> Arrays:
 def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
     """Refuse graphs whose inputs and outputs are not those that the manifest promises.
 
-    Needs no ``onnx``; :mod:`headwater_models.graphs.inspect` looks at the operators too.
+    An inference graph may also give ``features``, float32 ``[N, F]``. Needs no ``onnx``;
+    :mod:`headwater_models.graphs.inspect` looks at the operators too.
 
     Raises
     ------
@@ -254,10 +284,18 @@ def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
     state = {a.name: f"float32 {list(a.shape)}" for a in manifest.state}
     step = {"label": "float32 [N, 1]", "weight": "float32 [N]", "learning_rate": "float32 []"}
     new = {f"new.{name}": kind for name, kind in (arrays | state).items()}
-    prediction = {"prediction": f"float32 [N, {manifest.outputs}]"}
-    _check_graph(_Graph("infer.onnx", infer, 1), rows | arrays, prediction)
+    inference = _Graph("infer.onnx", infer, 1)
+    predicted = {"prediction": f"float32 [N, {manifest.outputs}]"} | _features(inference)
+    _check_graph(inference, rows | arrays, predicted)
     inputs, outputs = rows | arrays | state | step, new | {"loss": "float32 [N]"}
     _check_graph(_Graph("train.onnx", train, 1), inputs, outputs)
+
+
+def _features(graph: _Graph) -> dict[str, str]:
+    """Return how the features must be declared where there are any: of any fixed width."""
+    _, shape = graph.outputs.get("features", (None, []))
+    width = shape[-1] if shape and isinstance(shape[-1], int) else "F"
+    return {"features": f"float32 [N, {width}]"} if "features" in graph.outputs else {}
 
 
 def _check_graph(graph: _Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from headwater.errors import BundleError
 from headwater_models.graphs.builders import build
@@ -31,6 +32,9 @@ WEIGHTS: dict[str, NDArray[Any]] = {
     name: array.astype(np.float32)
     for name, array in random_weights(BUILT.weights, np.random.default_rng(1)).items()
 }
+LAST_LAYER_OF_ZEROS = {
+    name: np.zeros_like(array) for name, array in WEIGHTS.items() if name.startswith("head.")
+}
 BATCH = rows(SPEC, np.random.default_rng(2), 8).cast("float32")
 
 
@@ -42,6 +46,36 @@ def test_bound_parameters_predict_what_passed_ones_do_for_any_number_of_rows() -
         passed = predictor.run(window, time, WEIGHTS)
         np.testing.assert_array_equal(bound(window, time), passed)
         assert passed.shape == (count, 1)
+
+
+def test_features_are_what_the_last_layer_sees() -> None:
+    predictor = Predictor(BUILT.infer)
+    features = predictor.features(BATCH.window, BATCH.time, WEIGHTS)
+    assert (features.shape, features.dtype) == ((8, 4), np.float32)
+    without = predictor.run(BATCH.window, BATCH.time, {**WEIGHTS, **LAST_LAYER_OF_ZEROS})
+    head = features @ WEIGHTS["head.weight"] + WEIGHTS["head.bias"]
+    assert SPEC.scaling is not None
+    moved = predictor.run(BATCH.window, BATCH.time, WEIGHTS) - without
+    np.testing.assert_allclose(moved, SPEC.scaling.scale[0] * head, rtol=1e-4, atol=1e-4)
+
+
+def test_a_graph_without_features_says_so_when_they_are_asked_for() -> None:
+    graph = Graph()
+    graph.output(graph.op("Neg", graph.input("window", ("N", 3, 2)), name="prediction"))
+    with pytest.raises(BundleError, match="no output `features`"):
+        Predictor(encode(graph)).features(BATCH.window, BATCH.time, {})
+
+
+def test_features_of_another_form_are_refused() -> None:
+    graph = onnx.load_model_from_string(BUILT.infer).graph
+    for node in graph.node:
+        node.input[:] = ["seen" if name == "features" else name for name in node.input]
+        node.output[:] = ["seen" if name == "features" else name for name in node.output]
+    graph.node.append(helper.make_node("Shape", ["window"], ["features"]))
+    graph.output[1].CopyFrom(helper.make_tensor_value_info("features", TensorProto.INT64, [3]))
+    infer = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    with pytest.raises(BundleError, match=r"`features` is int64 \[3\], where .* float32 \[N, 3\]"):
+        check_graphs(BUILT.manifest, infer.SerializeToString(), BUILT.train)
 
 
 def test_a_row_is_predicted_alone_as_in_company() -> None:

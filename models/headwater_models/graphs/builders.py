@@ -30,6 +30,9 @@ from headwater_models.manifest import (
     Task,
 )
 
+FEATURES = "features"
+"""The second output of an inference graph: what the last layer sees, ``[N, F]``."""
+
 Width = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 
 
@@ -130,9 +133,11 @@ def _inference(
 ) -> Graph:
     window = graph.input("window", ("N", spec.window, len(spec.channels)))
     time = graph.input("time", ("N",), np.int64) if "time" in spec.inputs else None
-    features = window_features(graph, window, scaling, time)
-    head = _network(graph, features, spec, manifest.outputs, rng)
+    seen = window_features(graph, window, scaling, time)
+    features = graph.op("Identity", _network(graph, seen, spec, rng), name=FEATURES)
+    head = _dense(graph, "head", features, np.zeros((int(features.shape[1]), manifest.outputs)))
     graph.output(_prediction(graph, manifest, scaling, window, head))
+    graph.output(features)
     return graph
 
 
@@ -158,11 +163,9 @@ def _prediction(
     return graph.op("Add", start, graph.constant(scale, SCALE) * head, name=PREDICTION)
 
 
-def _network(
-    graph: Graph, features: Features, spec: ModelSpec, outputs: int, rng: np.random.Generator
-) -> Value:
-    """Hidden layers, then a last one that starts at zero."""
-    value, inputs = features.values, features.first_gap
+def _network(graph: Graph, seen: Features, spec: ModelSpec, rng: np.random.Generator) -> Value:
+    """Hidden layers: what the head sees, ``[N, F]``."""
+    value, inputs = seen.values, seen.first_gap
     for number, width in enumerate(spec.hidden if spec.kind == "mlp" else (), start=1):
         first = _first_weight(rng, spec.activation, (inputs, width))
         weight = np.zeros((int(value.shape[1]), width))
@@ -170,7 +173,7 @@ def _network(
         hidden = _dense(graph, f"hidden.{number}", value, weight)
         value = graph.op("Relu" if spec.activation == "relu" else "Tanh", hidden)
         inputs = width
-    return _dense(graph, "head", value, np.zeros((int(value.shape[1]), outputs)))
+    return value
 
 
 def _dense(graph: Graph, name: str, value: Value, weight: NDArray[np.float64]) -> Value:

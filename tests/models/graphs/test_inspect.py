@@ -75,7 +75,7 @@ def test_a_graph_is_described_by_its_operators_inputs_and_outputs() -> None:
     assert facts.operators["MatMul"] == 2
     assert facts.inputs["window"] == "float32 [N, 3, 2]"
     assert facts.inputs["hidden.1.weight"] == "float32 [12, 4]"
-    assert facts.outputs == {"prediction": "float32 [N, 1]"}
+    assert facts.outputs == {"prediction": "float32 [N, 1]", "features": "float32 [N, 4]"}
 
 
 def test_frozen_numbers_are_counted_apart_from_parameters() -> None:
