@@ -1,0 +1,161 @@
+"""Which model is published, with a guarantee: the account, the promotion and the reset.
+
+The account holds how much loss serving the personal model has cost above the release. It serves
+only while the account is below a bound, so on every stream whatever the excess loss is at most
+``bound + clip * (labels outstanding)``. See docs/design.md, §4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+
+from headwater_agent.evidence import Evidence
+
+Change = Literal["promoted", "demoted", "reset"]
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether and when the personal model is published.
+
+    ``clip`` is the largest loss that one prediction counts with, in the target's unit (classes:
+    1); 0 takes a twentieth of the target's range. ``excess`` bounds what serving the personal
+    model may cost above the release over the whole stream, in multiples of ``clip``. ``alpha`` is
+    the probability with which a personal model that is no better is promoted all the same, or one
+    that is no worse is reset.
+    """
+
+    personal: bool = True
+    clip: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    excess: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    alpha: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
+
+
+class Account(msgspec.Struct):
+    """The excess loss of what was served, kept from below at 0: gains are not saved up.
+
+    The true excess is never above ``excess``. After each demotion the limit moves half of the way
+    that is left to the bound, so that the bound holds over all terms together; an account back at
+    0 starts over with the first limit.
+
+    Attributes
+    ----------
+    bound
+        What ``excess`` stays below while the personal model serves.
+    """
+
+    bound: float
+    excess: float = 0.0
+    demotions: int = 0
+
+    @property
+    def limit(self) -> float:
+        """The account at which the personal model stops serving."""
+        return self.bound * (1 - 0.5 ** (self.demotions + 1))
+
+    @property
+    def allows(self) -> bool:
+        """Whether the personal model may serve the next prediction."""
+        return self.excess < self.limit
+
+    def add(self, difference: float) -> None:
+        """Count what one served prediction cost above the release."""
+        self.excess = max(0.0, self.excess + difference)
+        if self.excess == 0.0:
+            self.demotions = 0
+
+
+class Served(msgspec.Struct):
+    """Decide between released and personal, from scored predictions alone.
+
+    Attributes
+    ----------
+    serving
+        The model that the next prediction is published from.
+    """
+
+    clip: float
+    alpha: float
+    account: Account
+    enabled: bool = True
+    serving: Literal["released", "personal"] = "released"
+    better: Evidence = msgspec.field(default_factory=Evidence)
+    worse: Evidence = msgspec.field(default_factory=Evidence)
+
+    def scored(
+        self,
+        *,
+        block: int,
+        released: float,
+        personal: float,
+        served: Literal["released", "personal"],
+    ) -> Change | None:
+        """Take the losses of one labelled prediction; return what follows from them.
+
+        Parameters
+        ----------
+        block
+            Number of the block of time in which the prediction was made; see
+            :meth:`.Evidence.add`.
+        released, personal
+            Losses of both, at least 0; what is above ``clip``, or not finite, counts as ``clip``.
+        served
+            The model whose prediction was published.
+        """
+        theirs, ours = self._clipped(released), self._clipped(personal)
+        if served == "personal":
+            self.account.add(ours - theirs)
+        gain = (theirs - ours) / self.clip
+        self.better.add(block, gain)
+        self.worse.add(block, -gain)
+        return self._decide()
+
+    def corrected(
+        self,
+        *,
+        before: tuple[float, float],
+        after: tuple[float, float],
+        served: Literal["released", "personal"],
+    ) -> Change | None:
+        """Book what a corrected label changes; losses are (released, personal)."""
+        if served == "personal":
+            old, new = (self._clipped(pair[1]) - self._clipped(pair[0]) for pair in (before, after))
+            self.account.add(new - old)
+        return self._decide()
+
+    def renew(self) -> None:
+        """Serve the release, and let a personal model that was reset prove itself from nothing."""
+        self.serving = "released"
+        self.better, self.worse = Evidence(), Evidence()
+
+    def _decide(self) -> Change | None:
+        proof = 1 / self.alpha
+        if self.worse.value() >= proof:
+            self.renew()
+            return "reset"
+        if self.serving == "personal":
+            if self.account.allows:
+                return None
+            self.account.demotions += 1
+            self.renew()
+            return "demoted"
+        if self.enabled and self.account.allows and self.better.value() >= proof:
+            self.serving = "personal"
+            return "promoted"
+        return None
+
+    def _clipped(self, loss: float) -> float:
+        return min(loss, self.clip) if math.isfinite(loss) else self.clip
+
+
+def clip_for(settings: ServeSettings, span: float) -> float:
+    """Return the largest loss that counts: as set, or a twentieth of the target's range."""
+    return settings.clip or span / 20
+
+
+def served(settings: ServeSettings, clip: float) -> Served:
+    """Start with the release in service and an empty account."""
+    account = Account(bound=settings.excess * clip)
+    return Served(clip=clip, alpha=settings.alpha, account=account, enabled=settings.personal)

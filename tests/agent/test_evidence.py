@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.evidence import Evidence
+
+PROOF = 20.0
+
+
+def highest(
+    differences: np.ndarray[tuple[int, ...], np.dtype[np.float64]], per_block: int
+) -> float:
+    """The most evidence that anyone saw who looked after every difference."""
+    evidence, most = Evidence(), 0.0
+    for i, difference in enumerate(differences):
+        evidence.add(i // per_block, float(difference))
+        most = max(most, evidence.value())
+    return most
+
+
+def test_no_evidence_without_a_difference() -> None:
+    assert Evidence().value() <= 0.5
+    assert highest(np.zeros(500), 1) <= 1.0
+
+
+def test_a_small_but_lasting_advantage_is_proved() -> None:
+    rng = np.random.default_rng(0)
+    assert highest(0.05 + 0.2 * rng.standard_normal(3_000), 4) >= PROOF
+
+
+def test_an_advantage_that_begins_late_is_proved_all_the_same() -> None:
+    rng = np.random.default_rng(1)
+    bad = -0.3 + 0.2 * rng.standard_normal(1_000)
+    good = 0.15 + 0.2 * rng.standard_normal(3_000)
+    assert highest(bad, 4) < 1
+    assert highest(np.concatenate([bad, good]), 4) >= PROOF
+
+
+def test_equal_forecasters_are_told_apart_in_at_most_one_stream_of_twenty() -> None:
+    rng = np.random.default_rng(2)
+    streams = [rng.uniform(-1, 1, 600) for _ in range(200)]
+    assert sum(highest(stream, 3) >= PROOF for stream in streams) <= 200 / PROOF
+
+
+def test_labels_that_overlap_give_no_false_proof() -> None:
+    """Each outcome counts in the six predictions that waited for it: what a horizon does."""
+    rng = np.random.default_rng(3)
+    proved = 0
+    for _ in range(200):
+        noise = rng.uniform(-1, 1, 606)
+        overlapping = np.convolve(noise, np.full(6, 1 / 6), mode="valid")[:600]
+        proved += highest(overlapping, 6) >= PROOF
+    assert proved <= 200 / PROOF
+
+
+def test_a_difference_of_a_block_that_is_over_does_not_count() -> None:
+    evidence = Evidence()
+    for block in (0, 1, 2):
+        evidence.add(block, 0.5)
+    before = msgspec.structs.asdict(evidence)
+    evidence.add(1, 1.0)
+    assert msgspec.structs.asdict(evidence) == before
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(-2, 2)), max_size=60))
+def test_evidence_is_finite_and_survives_its_encoding(story: list[tuple[int, float]]) -> None:
+    evidence = Evidence()
+    for block, difference in sorted(story):
+        evidence.add(block, difference)
+        again = msgspec.msgpack.decode(msgspec.msgpack.encode(evidence), type=Evidence)
+        assert again == evidence
+        assert 0 <= evidence.value() < np.inf

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+import msgspec
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.served import Account, Served, ServeSettings, clip_for, served
+
+CLIP = 2.0
+SETTINGS = ServeSettings(excess=5.0, alpha=0.05)
+BOUND = SETTINGS.excess * CLIP
+
+Model = Literal["released", "personal"]
+losses = st.floats(0, 4, width=32)
+
+
+def fresh() -> Served:
+    return served(SETTINGS, CLIP)
+
+
+def run(
+    state: Served, pairs: list[tuple[float, float]], *, delay: int = 0
+) -> tuple[float, int, list[str]]:
+    """Predict and label with a delay; return the highest excess over its allowance, and events.
+
+    The excess counts every served prediction whose label has come; the allowance is the bound
+    plus the clip for each label that was outstanding when the personal model stopped serving.
+    """
+    waiting: deque[tuple[int, Model, float, float]] = deque()
+    excess, worst, changes = 0.0, 0.0, []
+    for moment, (released, personal) in enumerate(pairs):
+        waiting.append((moment, state.serving, released, personal))
+        if len(waiting) <= delay:
+            continue
+        made, model, theirs, ours = waiting.popleft()
+        change = state.scored(
+            block=made // (delay + 1), released=theirs, personal=ours, served=model
+        )
+        if model == "personal":
+            excess += min(ours, CLIP) - min(theirs, CLIP)
+        worst = max(worst, excess)
+        if change:
+            changes.append(change)
+    return worst, delay, changes
+
+
+@given(
+    st.lists(st.tuples(losses, losses), max_size=300),
+    st.integers(0, 12),
+    st.integers(0, 40),
+)
+def test_on_no_stream_the_excess_is_above_the_bound_and_the_labels_outstanding(
+    pairs: list[tuple[float, float]], delay: int, head_start: int
+) -> None:
+    state = fresh()
+    proving = [(CLIP, 0.0)] * (head_start * (delay + 1))
+    worst, outstanding, _ = run(state, proving + pairs, delay=delay)
+    assert worst <= BOUND + CLIP * (outstanding + 1)
+
+
+@given(st.integers(1, 12), st.integers(0, 10_000))
+def test_an_adversary_who_sees_what_is_served_gains_no_more_than_the_bound(
+    delay: int, seed: int
+) -> None:
+    """Whenever the personal model serves, it is as wrong as can be; otherwise it is right."""
+    rng = np.random.default_rng(seed)
+    state = fresh()
+    waiting: deque[tuple[int, Model, float, float]] = deque()
+    excess, terms = 0.0, 0
+    for moment in range(1_500):
+        serving = state.serving
+        spite = serving == "personal" and rng.random() < 0.9
+        waiting.append((moment, serving, 0.0 if spite else CLIP, CLIP if spite else 0.0))
+        if len(waiting) > delay:
+            made, model, theirs, ours = waiting.popleft()
+            terms += (
+                state.scored(
+                    block=made // (delay + 1), released=theirs, personal=ours, served=model
+                )
+                == "promoted"
+            )
+            excess += (ours - theirs) if model == "personal" else 0.0
+            assert excess <= BOUND + CLIP * (delay + 1)
+    assert terms >= 1
+
+
+def test_a_personal_model_that_is_better_is_promoted_and_stays() -> None:
+    rng = np.random.default_rng(0)
+    released = rng.uniform(0.5, 1.5, 3_000)
+    pairs = [(float(r), float(0.85 * r)) for r in released]
+    state = fresh()
+    _, _, changes = run(state, pairs, delay=5)
+    assert (changes, state.serving) == (["promoted"], "personal")
+
+
+def test_a_personal_model_that_is_as_good_is_not_promoted() -> None:
+    rng = np.random.default_rng(1)
+    pairs = [(float(r), float(p)) for r, p in rng.uniform(0, 1, (3_000, 2))]
+    state = fresh()
+    _, _, changes = run(state, pairs)
+    assert changes == []
+
+
+def test_a_served_model_that_goes_wrong_is_replaced_by_the_release_and_reset() -> None:
+    state = fresh()
+    good, bad = [(1.0, 0.5)] * 400, [(1.0, 2.0)] * 400
+    _, _, changes = run(state, good + bad, delay=3)
+    assert changes[:2] == ["promoted", "demoted"]
+    assert "reset" in changes
+    assert state.serving == "released"
+
+
+def test_a_loss_that_is_not_finite_counts_as_the_largest() -> None:
+    state = fresh()
+    state.serving = "personal"
+    for block in range(20):
+        state.scored(block=block, released=0.0, personal=float("nan"), served=state.serving)
+    assert state.serving == "released"
+    assert state.account.excess <= BOUND + CLIP
+
+
+def test_whoever_does_not_want_the_personal_model_never_gets_it() -> None:
+    state = served(ServeSettings(personal=False), CLIP)
+    _, _, changes = run(state, [(2.0, 0.0)] * 500)
+    assert (changes, state.serving) == ([], "released")
+
+
+def test_a_corrected_label_is_booked() -> None:
+    state = fresh()
+    state.account.add(1.0)
+    state.corrected(before=(0.0, 1.0), after=(0.5, 0.25), served="personal")
+    assert state.account.excess == 0.0
+    state.corrected(before=(0.0, 0.0), after=(0.5, 1.25), served="personal")
+    assert state.account.excess == 0.75
+    state.corrected(before=(0.0, 0.0), after=(0.0, 2.0), served="released")
+    assert state.account.excess == 0.75
+
+
+def test_each_term_leaves_less_of_the_bound_until_the_account_is_empty_again() -> None:
+    account = Account(bound=8.0)
+    limits = []
+    for _ in range(4):
+        limits.append(account.limit)
+        account.demotions += 1
+    assert limits == [4.0, 6.0, 7.0, 7.5]
+    account.add(1.0)
+    account.add(-1.0)
+    assert (account.demotions, account.limit) == (0, 4.0)
+
+
+def test_the_clip_is_a_twentieth_of_the_range_unless_it_is_set() -> None:
+    assert clip_for(ServeSettings(), 1000.0) == 50.0
+    assert clip_for(ServeSettings(clip=7.0), 1000.0) == 7.0
+
+
+def test_a_restart_goes_on_with_the_same_account_and_evidence() -> None:
+    state = fresh()
+    run(state, [(1.0, 0.8)] * 90)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Served) == state
