@@ -15,10 +15,12 @@ PACKAGES = {
     "simulator/headwater_simulator": "simulator",
 }
 ELSEWHERE = {
+    "models/headwater_models/graphs/builders/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
     "models/headwater_models/report.py": "models/test_cli.py",
     "agent/headwater_agent/answers.py": "agent/test_training.py, simulator/test_fleet.py",
     "agent/headwater_agent/correspondence.py": "data only",
+    "agent/headwater_agent/drift_settings.py": "data only",
     "agent/headwater_agent/events.py": "data only",
     "agent/headwater_agent/fleet.py": "system/test_fleet_contract.py",
     "agent/headwater_agent/flower.py": "system/test_fleet_contract.py",

@@ -1,0 +1,357 @@
+"""Drift: says when a stream's error or its inputs are no longer what they were.
+
+River's detectors watch, for each stream, the error of what was served and every channel as it was
+observed. They see means over a few values, in standard deviations of the means before, so that
+their parameters are free of scale. What they have seen cannot be stored, for river's detectors
+know no other format than pickle: after a restart they are shown the stored rows and errors again
+(:meth:`DriftMonitor.warm`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import copysign, isfinite, sqrt
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.events import Alarm, Row
+from headwater_models.manifest import Manifest
+
+WARM_UP = 10
+"""Means that the first spread is taken from, before a detector sees any."""
+
+FAR = 5.0
+"""A mean counts as at most so many standard deviations: one spike is no drift."""
+
+LATELY = 1 / 8
+"""Weight of the newest mean in what an alarm says the quantity is lately."""
+
+Name = Literal["adwin", "page-hinkley", "kswin"]
+
+
+class Detector(Protocol):
+    """A detector of river."""
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the last value made it certain of a change."""
+
+    def update(self, x: float) -> None:
+        """Take a value."""
+
+
+Detectors = tuple[tuple[Name, Detector], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Makers:
+    """How a quantity gets its detectors: those of its means, and those of a sample of values."""
+
+    means: Callable[[], Detectors]
+    sample: Callable[[], Detectors]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Which detector is certain, of what, and what it was before."""
+
+    detector: Name
+    value: float
+    before: float
+
+
+class DriftMonitor:
+    """Watch the streams of one model; river is imported only where a detector is on.
+
+    Parameters
+    ----------
+    manifest
+        The channels' names, and the period of rows.
+    settings
+        What is watched, and by which detectors.
+
+    Attributes
+    ----------
+    unwatched
+        Rows and errors of streams beyond the limit.
+    silenced
+        Alarms that fell into the quiet after another.
+    """
+
+    def __init__(self, manifest: Manifest, settings: DriftSettings) -> None:
+        self.unwatched = 0
+        self.silenced = 0
+        self._channels = [channel.name for channel in manifest.channels]
+        self._period = int(manifest.grid.period)
+        self._settings = settings
+        self._makers = _river(settings) if _detects(settings) else None
+        self._rows: dict[str, _Rows] = {}
+        self._errors: dict[str, _Errors] = {}
+
+    def inputs(self, row: Row) -> list[Alarm]:
+        """Take a row; return an alarm for each channel that it shows to have changed.
+
+        Only what was observed counts: no missing cell, and none held over from an earlier row.
+        """
+        if self._makers is None or not self._settings.watches("inputs"):
+            return []
+        rows = self._rows.get(row.stream)
+        if rows is None:
+            if self._is_full(self._rows):
+                return []
+            rows = self._rows[row.stream] = _Rows(len(self._channels), self._makers, self._settings)
+        return [
+            alarm
+            for channel, change in rows.add(row)
+            for alarm in self._alarm(
+                rows.series[channel],
+                change,
+                row.stream,
+                row.slot * self._period,
+                self._channels[channel],
+            )
+        ]
+
+    def error(self, stream: str, time: int, loss: float) -> list[Alarm]:
+        """Take the error of a served prediction; return an alarm where errors have grown.
+
+        An error that shrank is no alarm; the detectors then begin again from there.
+
+        Parameters
+        ----------
+        stream, time
+            Of the prediction.
+        loss
+            In the target's unit, or 0 and 1 for classes; one that is not finite is passed over.
+        """
+        if self._makers is None or not self._settings.watches("error") or not isfinite(loss):
+            return []
+        errors = self._errors.get(stream)
+        if errors is None:
+            if self._is_full(self._errors):
+                return []
+            errors = self._errors[stream] = _Errors(self._makers, self._settings)
+        return [
+            alarm
+            for change in errors.add(loss)
+            if change.value > change.before
+            for alarm in self._alarm(errors.series, change, stream, time, "")
+        ]
+
+    def warm(self, rows: Iterable[Row], errors: Iterable[tuple[str, int, float]]) -> None:
+        """See what is stored again after a restart, and raise no alarm about it.
+
+        Equal to not having stopped where all of a stream's rows and errors are given and no cell
+        was held over, for a stored row does not say which were; else the detectors know less of
+        the past and need longer to be certain.
+
+        Parameters
+        ----------
+        rows
+            As the store gives them, each stream's in order.
+        errors
+            Stream, time and error, each stream's in order.
+        """
+        for row in rows:
+            self.inputs(replace(row, observed=~np.isnan(row.values)))
+        for stream, time, loss in errors:
+            self.error(stream, time, loss)
+        self.silenced = self.unwatched = 0
+
+    def _is_full(self, streams: dict[str, _Rows] | dict[str, _Errors]) -> bool:
+        full = len(streams) >= self._settings.streams
+        self.unwatched += full
+        return full
+
+    def _alarm(
+        self, series: _Series, change: _Change, stream: str, time: int, channel: str
+    ) -> Iterator[Alarm]:
+        if series.alarmed is not None and time - series.alarmed < self._settings.quiet:
+            self.silenced += 1
+            return
+        series.alarmed = time
+        yield Alarm(stream, time, change.detector, channel, change.value, change.before)
+
+
+class _Past:
+    """The moments of a quantity since it last changed, and how far a new value is from them.
+
+    Distance is measured from the first values, in a spread that is taken anew only when as many
+    values again have come, so that a change is not at once part of its own measure.
+    """
+
+    __slots__ = ("_due", "_m2", "_origin", "_spread", "count", "lately", "mean")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.lately = 0.0
+        self._m2 = self._origin = self._spread = 0.0
+        self._due = WARM_UP
+
+    def far(self, value: float) -> float | None:
+        """Take a value; return its distance in spreads, None among the first."""
+        self.count += 1
+        off = value - self.mean
+        self.mean += off / self.count
+        self._m2 += off * (value - self.mean)
+        self.lately += max(LATELY, 1 / self.count) * (value - self.lately)
+        if self.count <= WARM_UP:
+            self._origin = self.mean
+            return None
+        if self.count > self._due:
+            self._due *= 2
+            self._spread = sqrt(self._m2 / self.count)
+        off = value - self._origin
+        if self._spread == 0:
+            return copysign(FAR, off) if off else 0.0
+        return max(-FAR, min(FAR, off / self._spread))
+
+
+class _Series:
+    """One quantity of one stream with the detectors that watch it."""
+
+    __slots__ = ("_makers", "_means", "_past", "_sample", "alarmed")
+
+    def __init__(self, makers: _Makers) -> None:
+        self.alarmed: int | None = None
+        self._makers = makers
+        self._past, self._means, self._sample = _Past(), makers.means(), makers.sample()
+
+    def mean(self, value: float) -> _Change | None:
+        """Take a mean of values."""
+        far = self._past.far(value)
+        return None if far is None else self._ask(self._means, far)
+
+    def value(self, value: float) -> _Change | None:
+        """Take a single value of the sample."""
+        return self._ask(self._sample, value)
+
+    def _ask(self, detectors: Detectors, value: float) -> _Change | None:
+        """Show a value to all; once one is certain, begin again, for all before is no measure."""
+        certain: Name | None = None
+        for name, detector in detectors:
+            detector.update(value)
+            if certain is None and detector.drift_detected:
+                certain = name
+        if certain is None:
+            return None
+        change = _Change(certain, self._past.lately, self._past.mean)
+        self._past, self._means = _Past(), self._makers.means()
+        self._sample = self._makers.sample()
+        return change
+
+
+class _Rows:
+    """The channels of one stream, and the rows since the last means."""
+
+    def __init__(self, channels: int, makers: _Makers, settings: DriftSettings) -> None:
+        self.series = [_Series(makers) for _ in range(channels)]
+        self._mean_of = settings.mean_of
+        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._rows: list[Row] = []
+        self._sums = np.zeros(channels)
+        self._counts = np.zeros(channels, np.int64)
+        self._seen = 0
+
+    def add(self, row: Row) -> list[tuple[int, _Change]]:
+        """Take a row; return each channel with a change."""
+        self._rows.append(row)
+        self._seen += 1
+        found: list[tuple[int, _Change]] = []
+        if self._every and self._seen % self._every == 0:
+            found += self._ask(_Series.value, np.flatnonzero(row.observed), row.values)
+        if len(self._rows) == self._mean_of:
+            found += self._close()
+        return found
+
+    def _close(self) -> list[tuple[int, _Change]]:
+        """Take the means; a channel with less than half of its cells goes on adding."""
+        there = np.stack([row.observed for row in self._rows])
+        self._sums += np.where(there, np.stack([row.values for row in self._rows]), 0).sum(axis=0)
+        self._counts += there.sum(axis=0)
+        self._rows.clear()
+        full = np.flatnonzero(2 * self._counts >= self._mean_of)
+        found = self._ask(_Series.mean, full, self._sums / np.maximum(self._counts, 1))
+        self._sums[full] = self._counts[full] = 0
+        return found
+
+    def _ask(
+        self,
+        question: Callable[[_Series, float], _Change | None],
+        channels: NDArray[np.intp],
+        values: NDArray[np.floating],
+    ) -> list[tuple[int, _Change]]:
+        answers = (
+            (i, question(self.series[i], value))
+            for i, value in zip(channels.tolist(), values[channels].tolist(), strict=True)
+        )
+        return [(i, change) for i, change in answers if change is not None]
+
+
+class _Errors:
+    """The error of one stream, its sum since the last mean."""
+
+    def __init__(self, makers: _Makers, settings: DriftSettings) -> None:
+        self.series = _Series(makers)
+        self._mean_of = settings.mean_of
+        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._sum = 0.0
+        self._seen = 0
+
+    def add(self, loss: float) -> list[_Change]:
+        """Take an error; return what changed."""
+        self._sum += loss
+        self._seen += 1
+        found: list[_Change | None] = []
+        if self._every and self._seen % self._every == 0:
+            found.append(self.series.value(loss))
+        if self._seen % self._mean_of == 0:
+            found.append(self.series.mean(self._sum / self._mean_of))
+            self._sum = 0.0
+        return [change for change in found if change is not None]
+
+
+def _detects(settings: DriftSettings) -> bool:
+    detectors = (settings.adwin, settings.page_hinkley, settings.kswin)
+    watched = settings.watches("error") or settings.watches("inputs")
+    return watched and any(detector.enabled for detector in detectors)
+
+
+def _river(settings: DriftSettings) -> _Makers:
+    """Import river, which costs about a second and 100 MB, and return how detectors are made.
+
+    Page-Hinkley runs without forgetting (``alpha`` of 1): with river's default its sums stop
+    falling after some 10,000 values, and what is left is noise that crosses any threshold.
+    """
+    drift = importlib.import_module("river.drift")
+    adwin, page_hinkley, kswin = settings.adwin, settings.page_hinkley, settings.kswin
+
+    def means() -> Detectors:
+        made: list[tuple[Name, Detector]] = []
+        if adwin.enabled:
+            made.append(("adwin", drift.ADWIN(delta=adwin.delta, clock=1)))
+        if page_hinkley.enabled:
+            made.append(
+                (
+                    "page-hinkley",
+                    drift.PageHinkley(
+                        delta=page_hinkley.delta,
+                        threshold=page_hinkley.threshold,
+                        min_instances=WARM_UP,
+                        alpha=1.0,
+                    ),
+                )
+            )
+        return tuple(made)
+
+    def sample() -> Detectors:
+        if not kswin.enabled:
+            return ()
+        return (("kswin", drift.KSWIN(alpha=kswin.alpha, seed=0)),)
+
+    return _Makers(means, sample)
