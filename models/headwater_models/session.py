@@ -269,7 +269,8 @@ def initial_state(manifest: Manifest) -> Arrays:
 def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
     """Refuse graphs whose inputs and outputs are not those that the manifest promises.
 
-    An inference graph may also give ``features``, float32 ``[N, F]``. Needs no ``onnx``;
+    An inference graph may also give ``features``, float32 ``[N, F]``, and ``released``, the
+    prediction without the arrays that stay on the device. Needs no ``onnx``;
     :mod:`headwater_models.graphs.inspect` looks at the operators too.
 
     Raises
@@ -285,17 +286,18 @@ def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
     step = {"label": "float32 [N, 1]", "weight": "float32 [N]", "learning_rate": "float32 []"}
     new = {f"new.{name}": kind for name, kind in (arrays | state).items()}
     inference = _Graph("infer.onnx", infer, 1)
-    predicted = {"prediction": f"float32 [N, {manifest.outputs}]"} | _features(inference)
-    _check_graph(inference, rows | arrays, predicted)
+    predicted = f"float32 [N, {manifest.outputs}]"
+    optional = {"released": predicted, "features": _features(inference)}
+    given = {name: kind for name, kind in optional.items() if name in inference.outputs}
+    _check_graph(inference, rows | arrays, given | {"prediction": predicted})
     inputs, outputs = rows | arrays | state | step, new | {"loss": "float32 [N]"}
     _check_graph(_Graph("train.onnx", train, 1), inputs, outputs)
 
 
-def _features(graph: _Graph) -> dict[str, str]:
-    """Return how the features must be declared where there are any: of any fixed width."""
+def _features(graph: _Graph) -> str:
+    """Return how features must be declared: of any fixed width."""
     _, shape = graph.outputs.get("features", (None, []))
-    width = shape[-1] if shape and isinstance(shape[-1], int) else "F"
-    return {"features": f"float32 [N, {width}]"} if "features" in graph.outputs else {}
+    return f"float32 [N, {shape[-1] if shape and isinstance(shape[-1], int) else 'F'}]"
 
 
 def _check_graph(graph: _Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:

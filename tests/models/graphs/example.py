@@ -69,6 +69,26 @@ def all_specs(*optimisers: str) -> list[ModelSpec]:
     ]
 
 
+def kind_specs(**changes: Any) -> list[ModelSpec]:
+    """List each kind once: small, with the clock, and with a channel that has categories."""
+    mode = Channel(name="mode", minimum=0, maximum=2, categories=("off", "on", "auto"))
+    spec = model_spec(
+        window=5,
+        channels=(*model_spec().channels, mode),
+        scaling=Scaling(mean=(15.0, 1000.0, 0.0), scale=(8.0, 20.0, 1.0)),
+        inputs=("window", "time"),
+        hidden=(4, 3),
+        embedding=2,
+        **changes,
+    )
+    networks = ("linear", "mlp", "resnet", "cnn", "gru")
+    anomaly = {"kind": "autoencoder", "task": "anomaly", "target": "", "horizon": Duration(0)}
+    return [
+        *(msgspec.structs.replace(spec, kind=kind) for kind in networks),
+        msgspec.structs.replace(spec, **anomaly),
+    ]
+
+
 def optimiser(name: str) -> Optimiser:
     return msgspec.convert({"name": name}, Optimiser)
 
@@ -101,6 +121,9 @@ def rows(spec: ModelSpec, rng: np.random.Generator, count: int = 5, missing: flo
     assert spec.scaling is not None
     shape = (count, spec.window, len(spec.channels))
     window = rng.normal(spec.scaling.mean, spec.scaling.scale, shape)
+    for column, channel in enumerate(spec.channels):
+        if channel.categories:
+            window[:, :, column] = rng.integers(0, len(channel.categories), shape[:2])
     window[rng.random(shape) < missing] = np.nan
     label = rng.normal(15, 8, (count, 1))
     if spec.classes:

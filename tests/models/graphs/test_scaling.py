@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headwater.errors import UnsupportedError
 from headwater_models.graphs.scaling import scaling_from_ranges, scaling_from_rows
 from headwater_models.manifest import Channel
 
@@ -38,3 +39,28 @@ def test_a_channel_without_two_different_values_is_scaled_by_its_range(column: l
 def test_labels_of_a_regression_have_a_scale_of_their_own() -> None:
     scaling = scaling_from_rows(np.zeros((2, 2)), CHANNELS, np.array([10.0, 30.0]))
     assert (scaling.label_mean, scaling.label_scale) == (20, 10)
+
+
+def test_a_logarithm_has_mean_and_scale_of_its_own_beside_the_natural_ones() -> None:
+    rows = np.array([[0.0, 5.0], [np.e - 1, 7.0], [np.nan, 9.0], [-3.0, 9.0]])
+    plain = scaling_from_rows(rows, CHANNELS, None)
+    scaling = scaling_from_rows(rows, CHANNELS, None, log=["a"])
+    assert (scaling.mean, scaling.scale) == (plain.mean, plain.scale)
+    assert scaling.log["a"] == pytest.approx((1 / 3, np.std([0, 1, 0])))
+
+
+def test_without_data_a_logarithm_is_spread_evenly_over_the_range_above_zero() -> None:
+    log = scaling_from_ranges(CHANNELS, log=["a", "b"]).log
+    assert log["a"] == pytest.approx((np.log(13) / 2, np.log(13) / np.sqrt(12)))
+    assert log["b"] == pytest.approx((np.log(7) / 2, np.log(7) / np.sqrt(12)))
+
+
+@pytest.mark.parametrize("name", ["c", "cold", "mode"])
+def test_a_logarithm_of_what_has_none_is_refused(name: str) -> None:
+    channels = (
+        *CHANNELS,
+        Channel(name="cold", minimum=-9, maximum=0),
+        Channel(name="mode", minimum=0, maximum=1, categories=("off", "on")),
+    )
+    with pytest.raises(UnsupportedError, match=f"log: '{name}' is no measured channel .* a, b"):
+        scaling_from_ranges(channels, log=[name])

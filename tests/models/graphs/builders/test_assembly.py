@@ -12,7 +12,14 @@ from headwater.errors import BundleError, UnsupportedError
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
 from headwater_models.session import Predictor, check_graphs
-from tests.models.graphs.example import all_specs, model_spec, random_weights, rows, spec_id
+from tests.models.graphs.example import (
+    all_specs,
+    kind_specs,
+    model_spec,
+    random_weights,
+    rows,
+    spec_id,
+)
 from tests.models.graphs.harness import runner
 
 
@@ -112,15 +119,6 @@ def test_the_graph_runs_on_its_first_weights_when_it_is_fed_none() -> None:
     np.testing.assert_array_equal(alone, fed)
 
 
-@pytest.mark.parametrize(
-    ("activation", "spread"), [("relu", np.sqrt(2 / 600)), ("tanh", np.sqrt(2 / (600 + 500)))]
-)
-def test_first_weights_have_the_spread_of_their_source(activation: Any, spread: float) -> None:
-    spec = model_spec(window=300, hidden=(500,), activation=activation)
-    weight = build(spec, rng()).weights["hidden.1.weight"]
-    np.testing.assert_allclose(weight[:600].std(), spread, rtol=0.01)
-
-
 def test_a_missing_cell_starts_as_the_mean_and_can_be_told_apart_by_learning() -> None:
     built = build(model_spec(), rng())
     first = built.weights["hidden.1.weight"]
@@ -136,15 +134,77 @@ def test_a_missing_cell_starts_as_the_mean_and_can_be_told_apart_by_learning() -
     assert predict(gap, time) != predict(mean, time)
 
 
+@pytest.mark.parametrize("spec", kind_specs(), ids=lambda spec: spec.kind)
+def test_every_kind_is_what_its_manifest_says_with_equal_bytes_for_equal_seeds(
+    spec: ModelSpec,
+) -> None:
+    one, other = build(spec, rng()), build(spec, rng())
+    one.manifest.check()
+    check_graphs(one.manifest, one.infer, one.train)
+    assert (one.infer, one.train) == (other.infer, other.train)
+    assert one.manifest.encode() == other.manifest.encode()
+    assert all((array == other.weights[name]).all() for name, array in one.weights.items())
+
+
+@pytest.mark.parametrize("normalise", ["none", "layer"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
+@pytest.mark.parametrize("kind", range(6))
+def test_every_kind_agrees_with_its_float64_twin(
+    kind: int, activation: str, normalise: str
+) -> None:
+    spec = kind_specs(activation=activation, normalise=normalise, personal="blend")[kind]
+    single, double = build(spec, rng()), build(spec, rng(), "float64")
+    weights, batch = random_weights(single.weights, rng()), rows(spec, rng(), 20)
+    narrow = {name: array.astype(np.float32) for name, array in weights.items()}
+    found = Predictor(single.infer).run(batch.window, batch.time, narrow)
+    exact = Predictor(double.infer).run(batch.window, batch.time, weights)
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", kind_specs()[:-1], ids=lambda spec: spec.kind)
+def test_every_fresh_forecast_is_persistence(spec: ModelSpec) -> None:
+    batch = rows(spec, rng(), 20, missing=0).cast("float32")
+    built = build(spec, rng())
+    found = Predictor(built.infer).run(batch.window, batch.time, built.weights)
+    np.testing.assert_array_equal(found[:, 0], batch.window[:, -1, 0])
+
+
+@pytest.mark.parametrize("spec", kind_specs(), ids=lambda spec: spec.kind)
+def test_the_features_are_those_that_the_last_layer_multiplies(spec: ModelSpec) -> None:
+    built = build(spec, rng())
+    batch = rows(spec, rng()).cast("float32")
+    features = Predictor(built.infer).features(batch.window, batch.time, built.weights)
+    bottleneck = spec.kind == "autoencoder"
+    assert features.shape == (5, 3 if bottleneck else len(built.weights["head.weight"]))
+
+
+def test_frozen_are_the_arrays_that_a_pattern_matches() -> None:
+    built = build(model_spec(hidden=(4, 3), freeze=("hidden.1.*", "*.bias")), rng())
+    frozen = {array.name for array in built.manifest.arrays if array.frozen}
+    assert frozen == {"hidden.1.weight", "hidden.1.bias", "hidden.2.bias", "head.bias"}
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(UnsupportedError, match=r"freeze: 'layer.\*' matches none .* head.weight"):
+        build(model_spec(freeze=("head.*", "layer.*")), rng())
+
+
 def test_without_statistics_the_ranges_scale() -> None:
     spec = model_spec(scaling=None)
     explicit = model_spec(scaling=scaling_from_ranges(spec.channels))
     assert build(spec, rng()).infer == build(explicit, rng()).infer
 
 
-def test_an_anomaly_is_for_other_builders() -> None:
-    with pytest.raises(UnsupportedError, match="task anomaly"):
-        build(model_spec(task="anomaly"), rng())
+@pytest.mark.parametrize(("kind", "task"), [("mlp", "anomaly"), ("autoencoder", "regression")])
+def test_anomalies_are_for_autoencoders_and_the_other_way_round(kind: str, task: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"kind {kind} and task {task} do not fit"):
+        build(model_spec(kind=kind, task=task), rng())
+
+
+@pytest.mark.parametrize("kind", ["resnet", "cnn", "gru"])
+def test_a_network_without_hidden_layers_is_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"hidden: {kind} needs at least one"):
+        build(model_spec(kind=kind, hidden=()), rng())
 
 
 def test_facts_that_no_manifest_can_have_are_refused() -> None:
@@ -158,3 +218,13 @@ def test_facts_that_no_manifest_can_have_are_refused() -> None:
 def test_scaling_that_does_not_fit_is_refused(mean: Any, scale: Any) -> None:
     with pytest.raises(UnsupportedError, match="scaling"):
         build(model_spec(scaling=Scaling(mean=mean, scale=scale)), rng())
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [({"a": (0.0, 0.0)}, "scales finite and above 0"), ({"z": (0.0, 1.0)}, "log: 'z'")],
+)
+def test_a_logarithm_that_does_not_fit_is_refused(log: Any, words: str) -> None:
+    scaling = Scaling(mean=(0.0, 0.0), scale=(1.0, 1.0), log=log)
+    with pytest.raises(UnsupportedError, match=words):
+        build(model_spec(scaling=scaling), rng())

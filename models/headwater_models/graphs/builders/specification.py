@@ -1,0 +1,76 @@
+"""What to build."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from headwater.settings import Duration
+from headwater_models.graphs.scaling import Scaling
+from headwater_models.manifest import (
+    Channel,
+    Grid,
+    Loss,
+    Optimiser,
+    Reserve,
+    Task,
+)
+
+Kind = Literal["linear", "mlp", "resnet", "cnn", "gru", "autoencoder"]
+Activation = Literal["relu", "tanh", "silu"]
+Width = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to build: the facts of the manifest, and the network.
+
+    Parameters
+    ----------
+    kind
+        ``linear``: one layer over the whole window. ``mlp``: hidden layers before it. ``resnet``:
+        residual blocks. ``cnn``: convolutions along the window. ``gru``: a recurrent network.
+        ``autoencoder``: for anomalies; its hidden layers end in the bottleneck.
+    hidden
+        Widths of the hidden layers; ``linear`` ignores them.
+    activation
+        Between layers; ``gru`` has its own.
+    normalise
+        ``layer`` after each hidden layer (Ba et al. 2016); ``resnet`` does it anyway.
+    kernel
+        Time steps that one convolution of a ``cnn`` sees.
+    embedding
+        Numbers that stand for one category of a channel with categories.
+    quantiles
+        With loss ``quantile``: the shares of labels that are to lie below each output.
+    personal
+        ``head``: the last layer stays on the device. ``blend``: a second last layer stays there
+        and adds to the released one.
+    freeze
+        Patterns such as ``hidden.*`` of the arrays that are never trained.
+    scaling
+        By default that of the channels' ranges.
+    """
+
+    kind: Kind
+    name: str
+    task: Task
+    channels: tuple[Channel, ...]
+    grid: Grid
+    window: int
+    reserve: Reserve
+    loss: Loss
+    target: str = ""
+    horizon: Duration = Duration(0)
+    classes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    inputs: tuple[Literal["window", "time"], ...] = ("window",)
+    optimiser: Optimiser = Optimiser()
+    hidden: tuple[Width, ...] = (64,)
+    activation: Activation = "relu"
+    normalise: Literal["none", "layer"] = "none"
+    kernel: Annotated[int, msgspec.Meta(ge=2, le=64)] = 3
+    embedding: Width = 4
+    personal: Literal["none", "head", "blend"] = "none"
+    freeze: tuple[str, ...] = ()
+    scaling: Scaling | None = None
