@@ -26,6 +26,7 @@ import numpy as np
 from headwater.settings import Duration
 from headwater_agent.events import Record
 from headwater_agent.learner import LearnerSettings
+from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.scores import Score
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
@@ -40,7 +41,7 @@ from headwater_simulator.streams import CHANNELS, Station
 WAKE_UP = 6
 """Hours of records that a device takes as one batch."""
 
-LEARN = LearnerSettings(batch=16, learning_rate=2e-4)
+LEARN = PipelineSettings(learn=LearnerSettings(batch=16, learning_rate=2e-4))
 BUFFER = 100_000
 ROUNDS = Rounds(
     min_devices=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from headwater.errors import StorageError
 from headwater_agent.events import Batch, Example, Floats, Prediction, Row
 from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
-from headwater_agent.store import Note, Update, kept_rows, rebuild_windows
+from headwater_agent.store import Note, Update, rebuild_windows, with_windows
 from headwater_models.manifest import Manifest
 
 BUSY_S = 10.0
@@ -60,6 +61,8 @@ class AgentReader:
         When there is no such database, or it cannot be read.
     """
 
+    _late = 0
+
     def __init__(self, path: Path, manifest: Manifest) -> None:
         if not path.exists():
             raise StorageError(f"{path} does not exist; start the agent once.")
@@ -87,7 +90,7 @@ class AgentReader:
                 checkpoint=state,
                 progress=progress.fetchall(),
                 rows=list(self._newest_rows()),
-                waiting=list(self._waiting()),
+                waiting=with_windows(self._manifest, list(self._waiting()), self._rows_of),
                 examples=self.read_examples(after=through, newest=MAX_WAITING),
                 sequence=sequence,
             )
@@ -193,6 +196,10 @@ class AgentReader:
         times = np.array([row[1] for row in found], np.int64)
         return rebuild_windows(self._manifest, [row[0] for row in found], times, self._rows_between)
 
+    def _rows_of(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
+        found = self._one("SELECT id FROM streams WHERE name = ?", (name,)) or (0,)
+        return self._rows_between(found[0], first, last)
+
     def _rows_between(self, stream: int, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
         found = self._connection.execute(
             "SELECT slot, cells FROM rows WHERE stream = ? AND slot BETWEEN ? AND ? ORDER BY slot",
@@ -215,32 +222,38 @@ class AgentReader:
             "SELECT name, slot, cells FROM streams s JOIN rows r ON r.stream = s.id"
             " WHERE slot > (SELECT max(slot) FROM rows WHERE stream = s.id) - ?"
             " ORDER BY s.id, slot",
-            (kept_rows(self._manifest),),
+            (self._manifest.window,),
         )
         unseen = np.zeros(len(self._manifest.channels), np.bool_)
         for name, slot, cells in found:
             yield Row(name, slot, self._cells(cells, 1)[0].copy(), unseen)
 
     def _waiting(self) -> Iterator[Prediction]:
+        """Yield the predictions whose label may still come."""
         found = self._connection.execute(
-            "SELECT p.id, name, time, version, released, personal, baseline, quality, received"
+            "SELECT p.id, name, time, version, released, personal, baseline, quality, received,"
+            " served, threshold_released, threshold_personal, marked"
             " FROM streams s JOIN predictions p ON p.stream = s.id"
             " WHERE label IS NULL AND time + ? >"
             " coalesce((SELECT max(slot) FROM rows WHERE stream = s.id), 0) * ?"
             " ORDER BY number",
-            (int(self._manifest.horizon), int(self._manifest.grid.period)),
+            (int(self._manifest.horizon) + self._late, int(self._manifest.grid.period)),
         )
-        for key, name, time, version, released, personal, baseline, quality, received in found:
+        for key, name, time, version, *made, quality, received, served, one, two, marked in found:
+            released, personal, baseline = (np.frombuffer(blob, "<f4") for blob in made)
             yield Prediction(
                 id=key,
                 stream=name,
                 time=time,
                 version=version,
-                released=np.frombuffer(released, "<f4"),
-                personal=np.frombuffer(personal, "<f4"),
-                baseline=np.frombuffer(baseline, "<f4"),
+                released=released,
+                personal=personal,
+                baseline=baseline,
                 quality=quality,
                 received=received,
+                served=served,
+                thresholds=(math.nan if one is None else one, math.nan if two is None else two),
+                marked=bool(marked),
             )
 
 

@@ -40,7 +40,7 @@ class Compute:
         parameters, state, losses = self._trainer.step(
             effect.batch, effect.parameters, effect.state, effect.learning_rate
         )
-        return Trained(effect.through, parameters, state, losses)
+        return Trained(parameters, state, losses)
 
     def warm(self, version: Version, infer: Infer) -> Inferred:
         """Bind a version's weights before it serves, and run it once."""

@@ -16,6 +16,7 @@ from headwater_models.arrays import Arrays
 
 Floats = NDArray[np.float32]
 Model = Literal["released", "personal"]
+BranchName = Literal["personal", "contribution"]
 MarkReason = Literal["infinite", "range", "stuck", "spike", "unit", "mixed", "clock"]
 
 
@@ -115,9 +116,9 @@ class Prediction:
 
     ``released``, ``personal`` and ``baseline`` are float32 ``[K]`` in the target's unit (or
     probabilities, or a score of how unusual the window is). ``served`` names the one that is
-    published, and ``threshold`` is the score from which on it is an anomaly (NaN: none yet, or
-    another task). ``marked`` says that the guard keeps a cell of the window aside. ``id`` is the
-    same whenever the same version sees the same window again.
+    published. ``thresholds`` are the scores from which on released and personal call a window an
+    anomaly (NaN: none yet, or another task). ``marked`` says that the guard keeps a cell of the
+    window aside. ``id`` is the same whenever the same version sees the same window again.
     """
 
     id: str
@@ -130,7 +131,7 @@ class Prediction:
     quality: Literal["ok", "degraded"]
     received: int
     served: Model = "released"
-    threshold: float = math.nan
+    thresholds: tuple[float, float] = (math.nan, math.nan)
     marked: bool = False
 
 
@@ -233,7 +234,6 @@ class Inferred:
 class Trained:
     """The answer to :class:`Train`: what the step made, and the loss of each row before it."""
 
-    through: int
     parameters: Arrays
     state: Arrays
     losses: Floats
@@ -274,13 +274,13 @@ class Infer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Train:
-    """Take one optimiser step; answer with :class:`Trained` carrying the same ``through``."""
+    """Take one optimiser step of a branch; answer with :class:`Trained`."""
 
     batch: Batch
     parameters: Arrays
     state: Arrays
     learning_rate: float
-    through: int
+    branch: BranchName
 
 
 @dataclass(frozen=True, slots=True, eq=False)

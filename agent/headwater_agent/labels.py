@@ -1,53 +1,149 @@
-"""Forecast labels: a stored prediction meets the row that its horizon pointed at."""
+"""Predictions that wait for their labels, and the labels that may still be corrected."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from headwater_agent.events import Floats, Prediction, Row
+from headwater_agent.events import Floats, Label, Prediction, Row
 from headwater_models.manifest import Manifest
+
+MAX_WAITING = 20_000
+"""Most predictions of a device that wait for a label or a correction; the oldest give way."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A prediction with the window it was made on, and what came of it.
+
+    ``label`` is None until it comes; ``sequence`` is that of the example that it became (0: none).
+    """
+
+    prediction: Prediction
+    window: Floats
+    label: float | None = None
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """A prediction with the window it was made on and the label that came."""
+    """A label that came; ``before`` is the label that it corrects, None where it is the first."""
 
-    prediction: Prediction
-    window: Floats
+    entry: Entry
     label: float
+    before: float | None = None
 
 
-class ForecastLabels:
-    """Hold the predictions of one stream until their labels come.
+@dataclass(slots=True)
+class _Stream:
+    """Entries of one stream by the time that they speak of, ascending."""
 
-    The label is the target as it was observed at the window's last row plus the horizon; a value
-    that was only held over is no label. At most one prediction for each slot of the horizon waits.
+    times: list[int] = field(default_factory=list)
+    entries: dict[int, Entry] = field(default_factory=dict)
+
+
+class Labels:
+    """Hold predictions until their labels come, and for some time after.
+
+    A forecast is labelled by the target as it was observed at the window's last row plus the
+    horizon; a value that was only held over is no label. Any prediction may also be labelled from
+    outside, by its id or by the time that it speaks of, and corrected in the same way.
 
     Parameters
     ----------
     manifest
-        Horizon, period and target.
+        Task, horizon, period and target.
+    late
+        How long after the time that a prediction speaks of its label may come, milliseconds of
+        event time; 0 where no label comes from outside.
+    tolerance
+        How far a label's time may be off, milliseconds.
+
+    Attributes
+    ----------
+    given_up
+        How many predictions were let go without a label.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, *, late: int = 0, tolerance: int = 0) -> None:
+        self.given_up = 0
+        self._forecast = manifest.task == "forecast"
+        self._horizon = int(manifest.horizon)
         self._period = int(manifest.grid.period)
-        self._horizon = manifest.horizon // manifest.grid.period
-        self._target = manifest.target_index
-        self._waiting: dict[int, tuple[Prediction, Floats]] = {}
+        self._target = manifest.target_index if self._forecast else 0
+        self._late, self._tolerance = late, tolerance
+        self._streams: dict[str, _Stream] = {}
+        self._by_id: dict[str, Entry] = {}
 
-    def expect(self, prediction: Prediction, window: Floats) -> None:
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def expect(self, prediction: Prediction, window: Floats) -> Entry:
         """Remember a prediction made before its label is known."""
-        self._waiting[prediction.time // self._period] = (prediction, window)
+        stream = self._streams.setdefault(prediction.stream, _Stream())
+        entry = Entry(prediction, window)
+        speaks_of = prediction.time + self._horizon
+        if speaks_of not in stream.entries:
+            stream.times.append(speaks_of)
+        stream.entries[speaks_of] = self._by_id[prediction.id] = entry
+        self._forget_before(stream, prediction.time - self._late)
+        if len(self._by_id) > MAX_WAITING:
+            oldest = next(iter(self._by_id.values())).prediction
+            self._forget_before(
+                self._streams[oldest.stream], oldest.time + self._horizon + self._period
+            )
+        return entry
 
-    def meet(self, row: Row) -> Iterator[Labelled]:
-        """Yield what this row labels, and forget what can no longer be labelled."""
-        due = row.slot - self._horizon
+    def meet_row(self, row: Row) -> Labelled | None:
+        """Return what a row of the stream labels, if the model forecasts."""
+        stream = self._streams.get(row.stream)
+        if not self._forecast or stream is None:
+            return None
+        now = row.slot * self._period
+        entry = stream.entries.get(now)
         label = float(row.values[self._target])
-        found = self._waiting.pop(due, None)
-        if found is not None and row.observed[self._target] and np.isfinite(label):
-            yield Labelled(*found, label)
-        for slot in [slot for slot in self._waiting if slot < due]:
-            del self._waiting[slot]
+        found = None
+        if entry is not None and row.observed[self._target] and np.isfinite(label):
+            found = self._label(entry, label)
+        self._forget_before(stream, now + self._period - self._late)
+        return found
+
+    def meet(self, label: Label) -> Labelled | None:
+        """Return what a label from outside is for; None where nothing waits for it.
+
+        The same label once more changes nothing.
+        """
+        entry = self._by_id.get(label.id) if label.id else self._nearest(label)
+        return self._label(entry, label.value) if entry is not None else None
+
+    def waiting(self) -> Iterator[Entry]:
+        """Yield the entries that have no label yet, oldest first."""
+        return (entry for entry in self._by_id.values() if entry.label is None)
+
+    def _label(self, entry: Entry, label: float) -> Labelled | None:
+        before, entry.label = entry.label, label
+        return Labelled(entry, label, before) if label != before else None
+
+    def _nearest(self, label: Label) -> Entry | None:
+        """Return the entry of the label's stream that speaks of the time nearest to it."""
+        stream = self._streams.get(label.stream)
+        if stream is None:
+            return None
+        at = bisect_left(stream.times, label.time)
+        near = stream.times[max(at - 1, 0) : at + 1]
+        best = min(near, key=lambda time: abs(time - label.time), default=None)
+        if best is None or abs(best - label.time) > self._tolerance:
+            return None
+        return stream.entries[best]
+
+    def _forget_before(self, stream: _Stream, time: int) -> None:
+        """Let go of what speaks of an earlier time."""
+        count = bisect_left(stream.times, time)
+        for passed in stream.times[:count]:
+            entry = stream.entries.pop(passed)
+            self._by_id.pop(entry.prediction.id, None)
+            self.given_up += entry.label is None
+        del stream.times[:count]

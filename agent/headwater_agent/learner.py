@@ -1,37 +1,61 @@
-"""Test, then train: the personal model takes a step for each full batch of examples."""
+"""Test, then train: the models of this device take a step for each full batch of examples."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 
 from headwater.errors import StorageError
-from headwater_agent.events import Batch, Checkpoint, Example, Train, Trained, Version
+from headwater_agent.events import Batch, BranchName, Checkpoint, Example, Train, Trained, Version
 from headwater_agent.scores import Score
-from headwater_agent.sync import Personal
+from headwater_agent.served import Served, ServeSettings, clip_for, served
+from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
 from headwater_models.arrays import Arrays
+from headwater_models.manifest import Manifest, Schedule
+from headwater_models.schedule import rate
 
 MAX_WAITING = 8_192
 """Most examples that may wait for training; beyond it the oldest are dropped and counted."""
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the checkpoint's fields."""
-
-_Packed = dict[str, tuple[tuple[int, ...], bytes]]
 
 
 class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the personal model learns: batch size, learning rate, or not at all."""
+    """How a device learns: batch size, learning rate and its schedule, or not at all.
+
+    With ``training`` ``stream`` a second set of weights, the contribution, learns beside the
+    personal model and is what the fleet gets; with ``replay`` the trainer makes it from the
+    stored examples when it is asked for.
+    """
 
     enabled: bool = True
     batch: int = 16
     learning_rate: float = 1e-3
+    schedule: Schedule = Schedule()
+    training: Literal["replay", "stream"] = "replay"
 
 
-class _Saved(msgspec.Struct):
+class Personal(Protocol):
+    """The personal model of one kind of learner; see :class:`.sync.Branch`."""
+
+    parameters: Arrays
+    state: Arrays
+
+    def trained(self, parameters: Arrays, state: Arrays, examples: int) -> None: ...  # noqa: D102
+    def take(self, sequence: int) -> None: ...  # noqa: D102
+    def rebase(self, version: Version, merged: int) -> None: ...  # noqa: D102
+    def reset(self, version: Version) -> None: ...  # noqa: D102
+    def save(self) -> SavedBranch: ...  # noqa: D102
+    def restore(self, saved: SavedBranch) -> None: ...  # noqa: D102
+
+
+class SavedLearning(msgspec.Struct):
     """The learning state as a checkpoint holds it; the version number is of this layout."""
 
     layout: int
@@ -39,17 +63,19 @@ class _Saved(msgspec.Struct):
     sequence: int
     learned_through: int
     dropped: int
-    released: _Packed
-    personal: _Packed
-    anchor: _Packed
-    state: _Packed
-    taken: dict[int, _Packed]
+    steps: int
+    hurried: float
+    hurried_until: int
+    released: Packed
+    personal: SavedBranch
+    contribution: SavedBranch | None
+    served: Served
     score: Score
     streams: dict[str, Score]
 
 
 class Learner:
-    """The released version, the personal model on top of it, and their scores.
+    """The released version, what was learned on top of it, and how well both did.
 
     Batches are cut by the count of examples alone, so that learning after a restart repeats the
     steps of an undisturbed run.
@@ -58,23 +84,41 @@ class Learner:
     ----------
     version
         The release to start from.
-    state
-        Zeroed optimiser arrays.
     settings
-        Batch size and learning rate.
+        Batch size, learning rate and kind of training.
+    served
+        The account of the model that is published.
+    personal
+        The personal model at its start.
+    contribution
+        What the fleet gets in ``stream`` training.
     """
 
-    def __init__(self, version: Version, state: Arrays, settings: LearnerSettings) -> None:
+    def __init__(
+        self,
+        version: Version,
+        settings: LearnerSettings,
+        *,
+        served: Served,
+        personal: Personal,
+        contribution: Branch | None = None,
+    ) -> None:
         self.version = version
-        self.personal = Personal(version, state)
+        self.personal = personal
+        self.contribution = contribution
+        self.served = served
         self.score = Score()
         self.streams: dict[str, Score] = {}
         self.learned_through = 0
         self.dropped = 0
+        self.steps = 0
         self.changed = False
         self._settings = settings
+        self._hurried, self._hurried_until = 1.0, 0
         self._waiting: deque[Example] = deque()
-        self._training = False
+        self._training: list[BranchName] = []
+        self._batch: Batch | None = None
+        self._through = 0
 
     def learn(self, examples: list[Example]) -> Iterator[Train]:
         """Take examples in the order of their sequence and ask for the step that is due."""
@@ -86,36 +130,71 @@ class Learner:
             self.dropped += 1
         yield from self._due()
 
+    def correct(self, sequence: int, label: float) -> bool:
+        """Correct an example that waits to be learned; False where it was learned already."""
+        for i, example in enumerate(self._waiting):
+            if example.sequence == sequence:
+                self._waiting[i] = replace(example, label=np.array([label], np.float32))
+                return True
+        return False
+
     def trained(self, event: Trained) -> Iterator[Train]:
         """Take over what a step made and ask for the next one if it is due."""
-        self._training = False
-        self.personal.parameters = event.parameters
-        self.personal.state = event.state
-        self.learned_through = event.through
+        batch = self._batch
+        branch = self._training.pop(0)
+        moved = self.personal if branch == "personal" else self.contribution
+        if moved is not None and batch is not None:
+            moved.trained(event.parameters, event.state, len(batch.weight))
         self.changed = True
+        if self._training and batch is not None:
+            yield self._step(self._training[0], batch)
+            return
+        self.learned_through = self._through
+        self.steps += 1
+        self._batch = None
         yield from self._due()
 
     def release(self, version: Version, merged: int) -> None:
         """Move to a newer release."""
-        self.personal.rebase(version, merged)
+        for branch in (self.personal, self.contribution):
+            if branch is not None:
+                branch.rebase(version, merged)
         self.version = version
         self.changed = True
+
+    def take(self, sequence: int) -> None:
+        """Remember the models as they are: an update with this number is being made."""
+        for branch in (self.personal, self.contribution):
+            if branch is not None:
+                branch.take(sequence)
+        self.changed = True
+
+    def reset(self) -> None:
+        """Start the personal model from the release again and let it prove itself from nothing."""
+        self.personal.reset(self.version)
+        self.served.renew()
+        self.changed = True
+
+    def hurry(self, factor: float, steps: int) -> None:
+        """Multiply the learning rate for the next steps."""
+        self._hurried, self._hurried_until = factor, self.steps + steps
 
     def checkpoint(self) -> Checkpoint:
         """Encode the learning state."""
         self.changed = False
-        personal = self.personal
-        saved = _Saved(
+        saved = SavedLearning(
             layout=LAYOUT,
             version=self.version.name,
             sequence=self.version.sequence,
             learned_through=self.learned_through,
             dropped=self.dropped,
-            released=_pack(self.version.weights),
-            personal=_pack(personal.parameters),
-            anchor=_pack(personal.anchor),
-            state=_pack(personal.state),
-            taken={sequence: _pack(arrays) for sequence, arrays in personal.taken.items()},
+            steps=self.steps,
+            hurried=self._hurried,
+            hurried_until=self._hurried_until,
+            released=pack_arrays(self.version.weights),
+            personal=self.personal.save(),
+            contribution=self.contribution.save() if self.contribution else None,
+            served=self.served,
             score=self.score,
             streams=self.streams,
         )
@@ -124,33 +203,30 @@ class Learner:
     def restore(self, state: bytes) -> None:
         """Go on from a checkpoint.
 
+        The settings of today count for what is served and by which bound; what the account holds
+        goes on.
+
         Raises
         ------
         StorageError
-            When it is damaged, of a newer program, or of another model.
+            When it is damaged, of another program, or of another model.
         """
-        try:
-            saved = msgspec.msgpack.decode(state, type=_Saved)
-        except msgspec.DecodeError as error:
-            raise StorageError(
-                f"The checkpoint of the learning state is damaged: {error}."
-            ) from error
-        if saved.layout > LAYOUT:
-            raise StorageError(
-                f"The checkpoint has layout {saved.layout}, this program knows {LAYOUT}; "
-                "update headwater."
-            )
-        shapes = {name: tuple(shape) for name, (shape, _) in saved.released.items()}
+        saved = read_checkpoint(state)
+        shapes = {name: tuple(shape) for name, (_, shape, _) in saved.released.items()}
         if shapes != {name: array.shape for name, array in self.version.weights.items()}:
             raise StorageError(
                 "The checkpoint is of another model; give this model a state folder of its own."
             )
-        self.version = Version(saved.version, saved.sequence, _unpack(saved.released))
-        self.personal = Personal(self.version, _unpack(saved.state))
-        self.personal.parameters = _unpack(saved.personal)
-        self.personal.anchor = _unpack(saved.anchor)
-        self.personal.taken = {sequence: _unpack(p) for sequence, p in saved.taken.items()}
+        self.version = Version(saved.version, saved.sequence, unpack_arrays(saved.released))
+        self.personal.restore(saved.personal)
+        if self.contribution is not None and saved.contribution is not None:
+            self.contribution.restore(saved.contribution)
+        elif self.contribution is not None:
+            self.contribution.reset(self.version)
+        self.served.resume(saved.served)
         self.learned_through, self.dropped = saved.learned_through, saved.dropped
+        self.steps = saved.steps
+        self._hurried, self._hurried_until = saved.hurried, saved.hurried_until
         self.score, self.streams = saved.score, saved.streams
 
     def _due(self) -> Iterator[Train]:
@@ -158,27 +234,57 @@ class Learner:
         if self._training or len(self._waiting) < size:
             return
         examples = [self._waiting.popleft() for _ in range(size)]
-        self._training = True
-        yield Train(
-            batch=Batch(
-                window=np.stack([example.window for example in examples]),
-                time=np.array([example.time for example in examples], np.int64),
-                label=np.stack([example.label for example in examples]),
-                weight=np.ones(size, np.float32),
-            ),
-            parameters=self.personal.parameters,
-            state=self.personal.state,
-            learning_rate=self._settings.learning_rate,
-            through=examples[-1].sequence,
+        self._through = examples[-1].sequence
+        self._batch = Batch(
+            window=np.stack([example.window for example in examples]),
+            time=np.array([example.time for example in examples], np.int64),
+            label=np.stack([example.label for example in examples]),
+            weight=np.ones(size, np.float32),
+        )
+        self._training = ["personal", "contribution"] if self.contribution else ["personal"]
+        yield self._step("personal", self._batch)
+
+    def _step(self, branch: BranchName, batch: Batch) -> Train:
+        taken = self.contribution if branch == "contribution" else None
+        model = taken or self.personal
+        hurried = self._hurried if self.steps < self._hurried_until else 1.0
+        settings = self._settings
+        return Train(
+            batch=batch,
+            parameters=model.parameters,
+            state=model.state,
+            learning_rate=hurried * rate(settings.schedule, settings.learning_rate, self.steps),
+            branch=branch,
         )
 
 
-def _pack(arrays: Arrays) -> _Packed:
-    return {name: (a.shape, np.ascontiguousarray(a).tobytes()) for name, a in arrays.items()}
+def new_learner(
+    manifest: Manifest, version: Version, settings: LearnerSettings, serve: ServeSettings
+) -> Learner:
+    """Return the learner of a device that knows nothing but a release yet."""
+    state: Arrays = {a.name: np.zeros(a.shape, np.float32) for a in manifest.state}
+    local = frozenset(a.name for a in manifest.arrays if a.merge == "local")
+    contribution = None
+    if settings.training == "stream":
+        contribution = Branch(version, state, local=local, keeps_state=False)
+    return Learner(
+        version,
+        settings,
+        served=served(serve, clip_for(serve, manifest)),
+        personal=Branch(version, state, local=local),
+        contribution=contribution,
+    )
 
 
-def _unpack(packed: _Packed) -> Arrays:
-    return {
-        name: np.frombuffer(raw, np.float32).reshape(shape).copy()
-        for name, (shape, raw) in packed.items()
-    }
+def read_checkpoint(state: bytes) -> SavedLearning:
+    """Decode a checkpoint; raises as :meth:`Learner.restore`."""
+    try:
+        saved = msgspec.msgpack.decode(state, type=SavedLearning)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"The checkpoint of the learning state is damaged: {error}.") from error
+    if saved.layout != LAYOUT:
+        raise StorageError(
+            f"The checkpoint has layout {saved.layout}, this program knows {LAYOUT}; use the "
+            "program that wrote it, or give the agent a new state folder."
+        )
+    return saved

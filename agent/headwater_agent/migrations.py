@@ -96,5 +96,15 @@ def _first_layout(db: Database) -> None:
     db.table("counters").create({"name": str, "value": int}, pk="name", not_null={"value"})
 
 
-AGENT: tuple[Migration, ...] = (_first_layout,)
+def _what_was_served(db: Database) -> None:
+    """Each prediction says which model was published, its thresholds, and whether it is held."""
+    db.table("predictions").add_column("served", str, not_null_default="released")
+    db.table("predictions").add_column("threshold_released", float)
+    db.table("predictions").add_column("threshold_personal", float)
+    db.table("predictions").add_column("marked", int, not_null_default=0)
+    db.execute("DELETE FROM checkpoint")
+    db.execute("UPDATE streams SET progress = NULL")
+
+
+AGENT: tuple[Migration, ...] = (_first_layout, _what_was_served)
 """The steps of ``agent.db``."""

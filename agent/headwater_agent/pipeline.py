@@ -12,7 +12,7 @@ parameters as they are, labels met, examples stored, and only then learned from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import assert_never
 
@@ -20,13 +20,21 @@ import numpy as np
 
 from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.events import (
+    Alarm,
     Arrived,
+    Cleared,
+    Correction,
     Effect,
     Event,
     Example,
     Floats,
+    Happened,
+    Held,
     Infer,
     Inferred,
+    Label,
+    Mark,
+    Model,
     Prediction,
     Publish,
     Record,
@@ -39,14 +47,15 @@ from headwater_agent.events import (
     Ticked,
     Trained,
     Version,
+    Warn,
     Windows,
 )
-from headwater_agent.labels import ForecastLabels, Labelled
-from headwater_agent.learner import Learner, LearnerSettings
-from headwater_agent.rows import StreamRows
-from headwater_agent.scores import Score as MeanScore
-from headwater_agent.windows import StreamWindow
-from headwater_models.arrays import Arrays
+from headwater_agent.labels import Labelled, Labels
+from headwater_agent.learner import new_learner
+from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.scorer import Scorer, errors_of
+from headwater_agent.stream import Stream
+from headwater_models.judging import has_meaning
 from headwater_models.manifest import Manifest
 
 MAX_STREAMS = 10_000
@@ -63,35 +72,44 @@ DEGRADED_MISSING = 0.25
 class Saved:
     """What the store gives back at start.
 
-    ``rows`` are the newest rows of each stream in order, at least window plus horizon of them;
-    ``waiting`` the predictions that have no label yet; ``examples`` those after the checkpoint's
-    ``learned_through``; ``sequence`` the highest sequence of any stored example.
+    ``rows`` are the newest rows of each stream in order, at least a window of them; ``waiting``
+    the predictions whose label may still come, with their windows; ``examples`` those after the
+    checkpoint's ``learned_through``; ``sequence`` the highest sequence of any stored example.
     """
 
     checkpoint: bytes | None = None
     progress: Sequence[tuple[str, bytes]] = ()
     rows: Sequence[Row] = ()
-    waiting: Sequence[Prediction] = ()
+    waiting: Sequence[tuple[Prediction, Floats]] = ()
     examples: Sequence[Example] = ()
     sequence: int = 0
 
 
-class _Stream:
-    """The state of one stream."""
-
-    def __init__(self, name: str, manifest: Manifest) -> None:
-        self.rows = StreamRows(name, manifest.grid, len(manifest.channels))
-        self.window = StreamWindow(manifest.window, len(manifest.channels))
-        self.labels = ForecastLabels(manifest) if manifest.task == "forecast" else None
-
-
 @dataclass(slots=True)
-class _Pending:
-    """A batch between its arrival and its predictions."""
+class _Batch:
+    """A batch between its arrival and its predictions; what it makes, until it is stored."""
 
     rows: list[Row] = field(default_factory=list)
+    cut: list[_Cut] = field(default_factory=list)
+    labels: tuple[Label, ...] = ()
     receipts: dict[int, None] = field(default_factory=dict)
     touched: dict[str, None] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    corrections: list[Correction] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """A complete window and the row that completed it."""
+
+    row: Row
+    window: Floats
+    received: int
+    marked: bool
 
 
 class Pipeline:
@@ -104,19 +122,26 @@ class Pipeline:
     version
         The release to start from.
     settings
-        How the personal model learns.
+        How it learns, what it serves, where labels come from.
     """
 
-    def __init__(self, manifest: Manifest, version: Version, settings: LearnerSettings) -> None:
-        state: Arrays = {a.name: np.zeros(a.shape, np.float32) for a in manifest.state}
-        self.learner = Learner(version, state, settings)
+    def __init__(self, manifest: Manifest, version: Version, settings: PipelineSettings) -> None:
+        self.learner = new_learner(manifest, version, settings.learn, settings.serve)
+        self.labels = Labels(
+            manifest, late=settings.labels.late, tolerance=settings.labels.tolerance
+        )
         self.records = 0
         self.sequence = 0
+        self.corrections = 0
         self._manifest = manifest
+        self._outside = settings.labels.outside
         self._period = int(manifest.grid.period)
+        self._scorer = Scorer(
+            self.learner, max(int(manifest.horizon), settings.labels.late, self._period)
+        )
         self._blocks = ReservedBlocks(manifest)
-        self._streams: dict[str, _Stream] = {}
-        self._pending = _Pending()
+        self._streams: dict[str, Stream] = {}
+        self._batch = _Batch()
 
     def restore(self, saved: Saved) -> Iterator[Effect]:
         """Go on where the store left off; learn the examples that the checkpoint lacks."""
@@ -124,43 +149,43 @@ class Pipeline:
             self.learner.restore(saved.checkpoint)
         self.sequence = saved.sequence
         for name, progress in saved.progress:
-            self._stream(name).rows.restore(progress)
-        waiting = {(p.stream, p.time // self._period): p for p in saved.waiting}
+            self._stream(name).restore(progress)
         for row in saved.rows:
-            stream = self._stream(row.stream)
-            window = stream.window.push(row)
-            prediction = waiting.get((row.stream, row.slot))
-            if window is not None and prediction is not None and stream.labels is not None:
-                stream.labels.expect(prediction, window)
+            self._stream(row.stream).window.push(row)
+        for prediction, window in saved.waiting:
+            self.labels.expect(prediction, window)
         yield from self.learner.learn(list(saved.examples))
 
     def feed(self, event: Event) -> Iterator[Effect]:
         """Take one event and yield what is to be done about it."""
         match event:
-            case Arrived(records):
-                yield from self._arrived(records)
+            case Arrived(records, labels):
+                yield from self._arrived(records, labels)
             case Inferred(windows, outputs):
-                yield from self._finish(windows, outputs["released"], outputs["personal"])
+                yield from self._inferred(windows, outputs)
             case Trained():
                 yield from self.learner.trained(event)
             case Taken(sequence):
-                self.learner.personal.take(sequence)
+                self.learner.take(sequence)
                 yield self.learner.checkpoint()
             case Released(version, merged):
                 self.learner.release(version, merged)
                 yield self.learner.checkpoint()
+            case Cleared(examples):
+                self._batch = _Batch()
+                self._batch.examples = [self._numbered(example) for example in examples]
+                yield from self._close()
             case Ticked():
                 if self.learner.changed:
                     yield self.learner.checkpoint()
             case _:
                 assert_never(event)
 
-    def _arrived(self, records: tuple[Record, ...]) -> Iterator[Effect]:
-        batch = self._pending = _Pending()
-        cut: list[tuple[Row, Floats, int]] = []
+    def _arrived(self, records: tuple[Record, ...], labels: tuple[Label, ...]) -> Iterator[Effect]:
+        batch = self._batch = _Batch(labels=labels)
+        receipts = [label.receipt for label in labels] + [record.receipt for record in records]
+        batch.receipts = dict.fromkeys(receipt for receipt in receipts if receipt)
         for record in records:
-            if record.receipt:
-                batch.receipts[record.receipt] = None
             if record.stream not in self._streams and len(self._streams) >= MAX_STREAMS:
                 yield Refuse("full", record.stream)
                 continue
@@ -174,111 +199,137 @@ class Pipeline:
                 batch.rows.append(row)
                 window = stream.window.push(row)
                 if window is not None and row.observed.any() and _missing(window) <= MAX_MISSING:
-                    cut.append((row, window, record.received))
-        if cut:
+                    marked = stream.window.marked
+                    batch.cut.append(_Cut(row, window, record.received, marked))
+        if batch.cut:
             yield Infer(
-                self._windows(cut),
+                self._windows(batch.cut),
                 {
                     "released": self.learner.version.weights,
                     "personal": self.learner.personal.parameters,
                 },
             )
-        elif batch.touched or batch.receipts:
-            yield from self._finish(self._windows([]), _NOTHING, _NOTHING)
+        elif batch.touched or batch.receipts or labels:
+            yield from self._meet_labels(())
+            yield from self._close()
 
-    def _windows(self, cut: list[tuple[Row, Floats, int]]) -> Windows:
-        shape = (len(cut), self._manifest.window, len(self._manifest.channels))
+    def _windows(self, cut: Sequence[_Cut]) -> Windows:
         return Windows(
-            streams=tuple(row.stream for row, _, _ in cut),
-            times=np.array([row.slot * self._period for row, _, _ in cut], np.int64),
-            values=np.stack([w for _, w, _ in cut]) if cut else np.zeros(shape, np.float32),
-            received=np.array([received for _, _, received in cut], np.int64),
+            streams=tuple(one.row.stream for one in cut),
+            times=np.array([one.row.slot * self._period for one in cut], np.int64),
+            values=np.stack([one.window for one in cut]),
+            received=np.array([one.received for one in cut], np.int64),
         )
 
-    def _finish(self, windows: Windows, released: Floats, personal: Floats) -> Iterator[Effect]:
-        batch, self._pending = self._pending, _Pending()
-        predictions = self._predictions(windows, released, personal)
-        if predictions:
-            yield Publish(predictions)
-        labelled = [item for row in batch.rows for item in self._meet(row)]
-        examples = self._examples(labelled)
-        yield Store(
-            rows=tuple(batch.rows),
-            predictions=predictions,
-            scores=tuple(Score(item.prediction.id, item.label) for item in labelled),
-            examples=tuple(examples),
-            progress=tuple((name, self._streams[name].rows.progress()) for name in batch.touched),
-            receipts=tuple(batch.receipts),
-        )
-        yield from self.learner.learn(examples)
-
-    def _predictions(
-        self, windows: Windows, released: Floats, personal: Floats
-    ) -> tuple[Prediction, ...]:
+    def _inferred(self, windows: Windows, outputs: dict[Model, Floats]) -> Iterator[Effect]:
+        released, personal = outputs["released"], outputs["personal"]
+        sane = bool(np.isfinite(personal).all()) or not np.isfinite(released).all()
+        serving = self.learner.served.serving if sane else "released"
         predictions = tuple(
             Prediction(
-                id=_prediction_id(stream, int(windows.times[i]), self.learner.version.name),
-                stream=stream,
-                time=int(windows.times[i]),
+                id=_prediction_id(one.row.stream, time, self.learner.version.name),
+                stream=one.row.stream,
+                time=time,
                 version=self.learner.version.name,
                 released=released[i],
                 personal=personal[i],
-                baseline=self._baseline(windows.values[i]),
-                quality="degraded" if _missing(windows.values[i]) > DEGRADED_MISSING else "ok",
-                received=int(windows.received[i]),
+                baseline=self._streams[one.row.stream].baseline.predict(one.window),
+                quality="degraded"
+                if one.marked or _missing(one.window) > DEGRADED_MISSING
+                else "ok",
+                received=one.received,
+                served=serving,
+                marked=one.marked,
             )
-            for i, stream in enumerate(windows.streams)
+            for i, (one, time) in enumerate(
+                zip(self._batch.cut, windows.times.tolist(), strict=True)
+            )
         )
-        for prediction, window in zip(predictions, windows.values, strict=True):
-            labels = self._streams[prediction.stream].labels
-            if labels is not None:
-                labels.expect(prediction, window)
-        return predictions
+        yield Publish(predictions)
+        if not sane:
+            yield self._scorer.diverged()
+        yield from self._meet_labels(predictions)
+        yield from self._close(predictions)
 
-    def _baseline(self, window: Floats) -> Floats:
-        """Repeat the last known target of the window (persistence); NaN where there is none."""
-        if self._manifest.task != "forecast":
-            return np.full(self._manifest.outputs, np.nan, np.float32)
-        column = window[:, self._manifest.target_index]
-        known = column[np.isfinite(column)]
-        return known[-1:] if len(known) else np.full(1, np.nan, np.float32)
+    def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened]:
+        """Let what came be the label of what waited, row by row, and judge the models by it."""
+        made = {(p.stream, p.time): p for p in predictions}
+        windows = {(cut.row.stream, cut.row.slot): cut.window for cut in self._batch.cut}
+        found: list[Labelled] = []
+        for row in self._batch.rows:
+            found.extend(filter(None, [self.labels.meet_row(row)]))
+            prediction = made.get((row.stream, row.slot * self._period))
+            if prediction is not None:
+                self.labels.expect(prediction, windows[row.stream, row.slot])
+        for label in self._batch.labels:
+            known = has_meaning(self._manifest, np.array([label.value], np.float32))[0]
+            met = self.labels.meet(label) if known else None
+            found.extend(filter(None, [met]))
+        now = errors_of(self._manifest, found, [item.label for item in found])
+        for item, errors in zip(found, now, strict=True):
+            prediction = item.entry.prediction
+            self._batch.scores.append(Score(prediction.id, item.label))
+            if item.before is None:
+                self._streams[prediction.stream].baseline.labelled(item.label)
+                self._keep(item)
+                happened = self._scorer.count(item, errors)
+            else:
+                self._correct(item)
+                before = errors_of(self._manifest, [item], [item.before])
+                happened = self._scorer.correct(item, before[0], errors)
+            if happened is not None:
+                yield happened
 
-    def _meet(self, row: Row) -> Iterator[Labelled]:
-        labels = self._streams[row.stream].labels
-        for item in labels.meet(row) if labels is not None else ():
-            prediction = item.prediction
-            losses = {
-                "baseline": abs(float(prediction.baseline[0]) - item.label),
-                "released": abs(float(prediction.released[0]) - item.label),
-                "personal": abs(float(prediction.personal[0]) - item.label),
-            }
-            if all(np.isfinite(loss) for loss in losses.values()):
-                self.learner.score.add(**losses)
-                self.learner.streams.setdefault(row.stream, MeanScore()).add(**losses)
-            yield item
+    def _keep(self, item: Labelled) -> None:
+        """Make an example of a labelled prediction, or hold it back while a cell is doubted."""
+        prediction = item.entry.prediction
+        use = self._blocks.use(prediction.stream, prediction.time)
+        if use == "embargo":
+            return
+        label = np.array([item.label], np.float32)
+        reserved = use == "judge"
+        if prediction.marked:
+            self._batch.held.append(Held(prediction.stream, prediction.time, label, reserved))
+            return
+        example = self._numbered(
+            Example(0, prediction.stream, prediction.time, item.entry.window, label, reserved)
+        )
+        item.entry.sequence = example.sequence
+        self._batch.examples.append(example)
 
-    def _examples(self, labelled: list[Labelled]) -> list[Example]:
-        examples = []
-        for item in labelled:
-            use = self._blocks.use(item.prediction.stream, item.prediction.time)
-            if use == "embargo":
-                continue
-            self.sequence += 1
-            examples.append(
-                Example(
-                    sequence=self.sequence,
-                    stream=item.prediction.stream,
-                    time=item.prediction.time,
-                    window=item.window,
-                    label=np.array([item.label], np.float32),
-                    reserved=use == "judge",
-                )
-            )
-        return examples
+    def _correct(self, item: Labelled) -> None:
+        """Replace the label of an example; where it was learned already, that is counted."""
+        self.corrections += 1
+        if not item.entry.sequence:
+            return
+        self._batch.corrections.append(Correction(item.entry.sequence, item.label))
+        self.learner.correct(item.entry.sequence, item.label)
 
-    def _stream(self, name: str) -> _Stream:
+    def _numbered(self, example: Example) -> Example:
+        self.sequence += 1
+        return replace(example, sequence=self.sequence)
+
+    def _close(self, predictions: tuple[Prediction, ...] = ()) -> Iterator[Effect]:
+        """Store what the batch made, and learn from it."""
+        batch, self._batch = self._batch, _Batch()
+        if batch.alarms:
+            yield Warn(tuple(batch.alarms))
+        yield Store(
+            rows=tuple(batch.rows),
+            predictions=predictions,
+            scores=tuple(batch.scores),
+            examples=tuple(batch.examples),
+            marks=tuple(batch.marks),
+            held=tuple(batch.held),
+            corrections=tuple(batch.corrections),
+            progress=tuple((name, self._streams[name].progress()) for name in batch.touched),
+            receipts=tuple(batch.receipts),
+        )
+        yield from self.learner.learn(batch.examples)
+
+    def _stream(self, name: str) -> Stream:
         if name not in self._streams:
-            self._streams[name] = _Stream(name, self._manifest)
+            self._streams[name] = Stream(name, self._manifest)
         return self._streams[name]
 
 
@@ -300,9 +351,6 @@ def carry_out(
         answer = do(effect)
         if answer is not None:
             carry_out(pipeline, pipeline.feed(answer), do)
-
-
-_NOTHING = np.zeros((0, 1), np.float32)
 
 
 def _missing(window: Floats) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from headwater_agent.events import Floats, Prediction
+from headwater_agent.events import Floats, Model, Prediction
 from headwater_agent.settings import AgentSettings
 from headwater_agent.topics import Pattern
 from headwater_models.manifest import Manifest
@@ -16,15 +16,18 @@ from headwater_models.manifest import Manifest
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Value = float | dict[str, float | None] | None
-"""A number, or the probability of each class; null where there is none."""
+"""A number, the probability of each class, or each quantile; null where there is none."""
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Published(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A prediction on the wire.
 
     ``time`` is the end of the window that was seen, ``valid`` the time that is predicted (for a
-    forecast ``horizon`` later). ``prediction`` is what the served model says; ``baseline`` and
-    ``personal`` stand beside it to compare. ``latency_ms`` runs from the receipt of the record
+    forecast ``horizon`` later). ``prediction`` is what the ``served`` model says; ``released``,
+    ``baseline`` and ``personal`` stand beside it to compare. Of an anomaly model they are scores,
+    and ``anomaly`` says whether the served one reaches ``threshold``. ``latency_ms`` runs from the receipt of the record
     that completed the window. The same ``id`` is the same prediction sent again.
     """
 
@@ -38,8 +41,12 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     target: str
     unit: str
     prediction: Value
+    served: Model
+    released: Value
     baseline: Value
     personal: Value
+    anomaly: bool | None = None
+    threshold: float | None = None
     latency_ms: int
     quality: Literal["ok", "degraded"]
 
@@ -64,6 +71,7 @@ class Publisher:
         self._manifest = manifest
         units = {channel.name: channel.unit for channel in manifest.channels}
         self._unit = units.get(manifest.target, "")
+        self._names = manifest.classes or tuple(f"{level:g}" for level in manifest.quantiles)
         self._encoder = msgspec.json.Encoder()
 
     def encode(self, prediction: Prediction, now_ms: int) -> tuple[str, bytes]:
@@ -87,19 +95,30 @@ class Publisher:
             horizon=str(self._manifest.horizon),
             target=self._manifest.target,
             unit=self._unit,
-            prediction=self._value(prediction.released),
+            prediction=self._value(getattr(prediction, prediction.served)),
+            served=prediction.served,
+            released=self._value(prediction.released),
             baseline=self._value(prediction.baseline),
             personal=self._value(prediction.personal),
             latency_ms=max(0, now_ms - prediction.received),
             quality=prediction.quality,
+            **self._verdict(prediction),
         )
         return topic, self._encoder.encode(payload)
 
     def _value(self, made: Floats) -> Value:
         numbers = [_number(float(value)) for value in made]
-        if self._manifest.task == "classification":
-            return dict(zip(self._manifest.classes, numbers, strict=True))
+        if self._names:
+            return dict(zip(self._names, numbers, strict=True))
         return numbers[0]
+
+    def _verdict(self, prediction: Prediction) -> dict[str, Any]:
+        """Say whether the window is an anomaly, once there is a threshold."""
+        threshold = prediction.thresholds[prediction.served == "personal"]
+        if not math.isfinite(threshold):
+            return {}
+        score = float(getattr(prediction, prediction.served)[0])
+        return {"anomaly": score >= threshold, "threshold": _number(threshold)}
 
 
 def status(device: str, state: Literal["online", "offline"]) -> bytes:

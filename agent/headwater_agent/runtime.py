@@ -20,13 +20,15 @@ from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
 from headwater_agent import events, publish
 from headwater_agent.answers import check_in
-from headwater_agent.codec import Decoder, Refusal
+from headwater_agent.codec import Decoder
 from headwater_agent.compute import Compute
 from headwater_agent.jobs import Jobs
-from headwater_agent.learner import LearnerSettings
+from headwater_agent.label_codec import LabelDecoder
 from headwater_agent.live import Live, write_live
 from headwater_agent.mqtt import MqttTransport
+from headwater_agent.payload import Refusal
 from headwater_agent.pipeline import Pipeline, carry_out
+from headwater_agent.pipeline_settings import pipeline_settings
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
 from headwater_agent.sqlite_store import SqliteStore
@@ -66,20 +68,17 @@ class Agent:
         self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
         manifest = self._bundle.manifest
         self._compute = Compute(self._bundle)
-        learn = settings.learn
         self._pipeline = Pipeline(
-            manifest,
-            first_version(self._bundle),
-            LearnerSettings(
-                enabled=learn.enabled,
-                batch=learn.batch or manifest.optimiser.batch,
-                learning_rate=learn.learning_rate or manifest.optimiser.learning_rate,
-            ),
+            manifest, first_version(self._bundle), pipeline_settings(settings, manifest)
         )
         self._decoder = Decoder(settings, manifest)
+        self._label_decoder = (
+            LabelDecoder(settings.labels, settings.device, manifest) if settings.labels else None
+        )
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
         self._waker = Waker()
-        self._store = SqliteStore(settings.agent_db, manifest, settings.store)
+        late = int(settings.labels.late) if settings.labels else 0
+        self._store = SqliteStore(settings.agent_db, manifest, settings.store, late=late)
         self._writer = StoreThread(
             self._store,
             every_s=settings.store.commit_every / 1000,
@@ -129,7 +128,7 @@ class Agent:
         status = {state: publish.status(settings.device, state) for state in ("online", "offline")}
         session = Session(
             client_id=settings.client_id,
-            subscriptions=tuple((item.subscription, item.qos) for item in settings.inputs),
+            subscriptions=settings.subscriptions,
             status=Status(settings.status_topic, status["online"], status["offline"]),
         )
         rng = random.SystemRandom()
@@ -144,22 +143,32 @@ class Agent:
         received = now_ms()
         self._taken_at = time.perf_counter()
         records: list[events.Record] = []
+        labels: list[events.Label] = []
         useless: list[int] = []
         for message in messages:
-            decoded = (
-                Refusal("retained", message.topic, "it was retained, so its age is unknown")
-                if message.retained
-                else self._decoder.decode(message.topic, message.payload, received, message.receipt)
-            )
+            if message.retained:
+                detail = "it was retained, so its age is unknown"
+                self._refuse(Refusal("retained", message.topic, detail), message.receipt, useless)
+                continue
+            decoder = self._decoder_of(message.topic)
+            decoded = decoder.decode(message.topic, message.payload, received, message.receipt)
             if isinstance(decoded, Refusal):
                 self._refuse(decoded, message.receipt, useless)
-            else:
-                records.extend(decoded)
+                continue
+            for item in decoded:
+                if isinstance(item, events.Record):
+                    records.append(item)
+                else:
+                    labels.append(item)
         if useless:
             self._writer.put(events.Store(receipts=tuple(useless)))
-        if records:
+        if records or labels:
             self._live.arrived(len(records), time.monotonic())
-            self._do_all(self._pipeline.feed(events.Arrived(tuple(records))))
+            self._do_all(self._pipeline.feed(events.Arrived(tuple(records), tuple(labels))))
+
+    def _decoder_of(self, topic: str) -> Decoder | LabelDecoder:
+        labels = self._label_decoder
+        return labels if labels is not None and labels.reads(topic) else self._decoder
 
     def _refuse(self, refusal: Refusal, receipt: int, useless: list[int]) -> None:
         name = f"refused-{refusal.reason}"
@@ -183,6 +192,9 @@ class Agent:
                 self._publish(predictions)
             case events.Store() | events.Checkpoint():
                 self._writer.put(effect)
+            case events.Happened(kind, detail):
+                self._writer.put(Note(now_ms(), kind, detail))
+                _log.info("%s: %s", kind, detail)
             case events.Refuse(reason):
                 self._counts[f"refused-{reason}"] += 1
         return None

@@ -38,3 +38,9 @@ class Score(msgspec.Struct):
             setattr(self, name, mean + (loss - mean) / self.labels)
             recent = getattr(self, f"recent_{name}")
             setattr(self, f"recent_{name}", recent + (loss - recent) / self.weight)
+
+    def correct(self, *, baseline: float, released: float, personal: float) -> None:
+        """Add differences to losses counted before; the recent means stay as they are."""
+        self.baseline += baseline / self.labels
+        self.released += released / self.labels
+        self.personal += personal / self.labels

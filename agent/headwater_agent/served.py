@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from headwater_agent.evidence import Evidence
+from headwater_models.manifest import Manifest
 
 Change = Literal["promoted", "demoted", "reset"]
 
@@ -21,10 +22,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whether and when the personal model is published.
 
     ``clip`` is the largest loss that one prediction counts with, in the target's unit (classes:
-    1); 0 takes a twentieth of the target's range. ``excess`` bounds what serving the personal
-    model may cost above the release over the whole stream, in multiples of ``clip``. ``alpha`` is
-    the probability with which a personal model that is no better is promoted all the same, or one
-    that is no worse is reset.
+    1); 0 takes a twentieth of a forecast channel's range. ``excess`` bounds what serving the
+    personal model may cost above the release over the whole stream, in multiples of ``clip``.
+    ``alpha`` is the probability with which a personal model that is no better is promoted all the
+    same, or one that is no worse is reset.
     """
 
     personal: bool = True
@@ -130,6 +131,18 @@ class Served(msgspec.Struct):
         self.serving = "released"
         self.better, self.worse = Evidence(), Evidence()
 
+    def resume(self, saved: Served) -> None:
+        """Go on from a checkpoint, under the bounds that are set today.
+
+        Evidence in another unit is no evidence: with another clip it begins anew.
+        """
+        self.account.excess = saved.account.excess
+        self.account.demotions = saved.account.demotions
+        if saved.clip == self.clip:
+            self.better, self.worse = saved.better, saved.worse
+        if saved.serving == "personal" and self.enabled and self.account.allows:
+            self.serving = "personal"
+
     def _decide(self) -> Change | None:
         proof = 1 / self.alpha
         if self.worse.value() >= proof:
@@ -150,12 +163,22 @@ class Served(msgspec.Struct):
         return min(loss, self.clip) if math.isfinite(loss) else self.clip
 
 
-def clip_for(settings: ServeSettings, span: float) -> float:
-    """Return the largest loss that counts: as set, or a twentieth of the target's range."""
-    return settings.clip or span / 20
+def clip_for(settings: ServeSettings, manifest: Manifest) -> float:
+    """Return the largest loss that counts: as set, or what follows from the model; 0: unknown.
+
+    The error of a class or an anomaly is at most 1; that of a forecast counts up to a twentieth
+    of what its channel can report. What a regression's label can be is not known.
+    """
+    if settings.clip:
+        return settings.clip
+    if manifest.task == "forecast":
+        channel = manifest.channels[manifest.target_index]
+        return (channel.maximum - channel.minimum) / 20
+    return 0.0 if manifest.task == "regression" else 1.0
 
 
 def served(settings: ServeSettings, clip: float) -> Served:
-    """Start with the release in service and an empty account."""
-    account = Account(bound=settings.excess * clip)
-    return Served(clip=clip, alpha=settings.alpha, account=account, enabled=settings.personal)
+    """Start with the release in service and an empty account; a clip of 0 lets nothing else in."""
+    account = Account(bound=settings.excess * (clip or 1.0))
+    enabled = settings.personal and clip > 0
+    return Served(clip=clip or 1.0, alpha=settings.alpha, account=account, enabled=enabled)

@@ -11,6 +11,7 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
+from headwater_agent.served import ServeSettings
 from headwater_agent.settings_rules import PORTS, find_complaints
 from headwater_agent.topics import Pattern
 
@@ -117,6 +118,34 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
 
 
+class LabelInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The topic on which labels come, and how each finds its prediction.
+
+    With ``id`` that field holds the id of a published prediction. Without it the label belongs to
+    the prediction of its stream that speaks of the time nearest to the label's, at most
+    ``tolerance`` away. ``value`` is the field with the label: a number, a class's name or index,
+    for anomalies true or false. A label, or a correction of one, may come until the stream is
+    ``late`` beyond the time that the prediction speaks of.
+    """
+
+    pattern: str
+    qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
+    share: str = ""
+    id: str = ""
+    value: str = "label"
+    stream: str = ""
+    time: TimeField = TimeField()
+    tolerance: Duration = Duration(0)
+    late: Duration = Duration(3_600_000)
+    max_payload: Annotated[int, msgspec.Meta(ge=1, le=16 * 2**20)] = 65_536
+
+    @property
+    def subscription(self) -> str:
+        """The filter to subscribe to, with the share's name where there is one."""
+        topic_filter = Pattern.parse(self.pattern).filter
+        return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
+
+
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where predictions and the retained status go; ``{device}`` and ``{stream}`` are filled."""
 
@@ -144,10 +173,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the device learns. ``batch`` and ``learning_rate`` default to the model's.
 
-    ``buffer`` is the number of newest examples that an update for the fleet is trained on.
+    An update for the fleet is trained on the newest ``buffer`` examples when it is asked for
+    (``replay``), or grows beside the personal model as the stream goes by (``stream``).
     """
 
     enabled: bool = True
+    training: Literal["replay", "stream"] = "replay"
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
     buffer: Positive = 20_000
@@ -175,6 +206,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     output: Output = Output()
     store: StoreSettings = StoreSettings()
     learn: Learn = Learn()
+    serve: ServeSettings = ServeSettings()
+    labels: LabelInput | None = None
     federation: Federation = Federation()
 
     @property
@@ -186,6 +219,14 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def client_id(self) -> str:
         """The MQTT client id, the same at every start."""
         return self.broker.client_id or f"headwater-{self.device}"
+
+    @property
+    def subscriptions(self) -> tuple[tuple[str, int], ...]:
+        """Every filter that is subscribed to, with its QoS."""
+        found = [(item.subscription, item.qos) for item in self.inputs]
+        if self.labels is not None:
+            found.append((self.labels.subscription, self.labels.qos))
+        return tuple(found)
 
     @property
     def commit_records(self) -> int:

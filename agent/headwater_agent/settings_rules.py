@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Broker,
         Federation,
         Input,
+        LabelInput,
         Output,
         StoreSettings,
         Trust,
@@ -31,6 +32,7 @@ def find_complaints(settings: AgentSettings) -> Iterator[str]:
     """Yield every combination that cannot work, with the path of its key."""
     yield from _broker_complaints(settings.broker)
     yield from _input_complaints(settings)
+    yield from _label_complaints(settings)
     yield from _output_complaints(settings.output)
     yield from _federation_complaints(settings.federation)
     yield from _trust_complaints(settings.trust)
@@ -40,14 +42,36 @@ def find_complaints(settings: AgentSettings) -> Iterator[str]:
 def _input_complaints(settings: AgentSettings) -> Iterator[str]:
     if not settings.inputs:
         yield "input: at least one input is needed"
-    ours: dict[str, str] = {}
-    for key, text in (("topic", settings.output.topic), ("status", settings.output.status)):
-        pattern = _pattern(text)
-        if pattern is not None:
-            ours[f"output.{key}"] = pattern.fill({"device": settings.device})
+    ours = dict(_own_topics(settings))
     for i, item in enumerate(settings.inputs):
         path = f"input[{i}]" if isinstance(settings.input, tuple) else "input"
         yield from _one_input_complaints(path, item, ours)
+
+
+def _own_topics(settings: AgentSettings) -> Iterator[tuple[str, str]]:
+    """Yield what this agent publishes to, by the key that says so."""
+    for key, text in (("topic", settings.output.topic), ("status", settings.output.status)):
+        pattern = _pattern(text)
+        if pattern is not None:
+            yield f"output.{key}", pattern.fill({"device": settings.device})
+
+
+def _label_complaints(settings: AgentSettings) -> Iterator[str]:
+    labels = settings.labels
+    if labels is None:
+        return
+    yield from _subscription_complaints("labels", labels, dict(_own_topics(settings)))
+    pattern = _pattern(labels.pattern)
+    if pattern is None:
+        return
+    if set(pattern.names) - {"", "stream"}:
+        yield "labels.pattern: only {stream} has a meaning; write + for a level to skip"
+    for item in settings.inputs:
+        read = _pattern(item.pattern)
+        if read is not None and overlaps(pattern.filter, read.filter):
+            yield f"labels.pattern: {labels.pattern!r} would also read input {item.pattern!r}"
+    if labels.id and (labels.stream or labels.time.field):
+        yield "labels.id: a label with an id needs neither stream nor time; remove these"
 
 
 def _trust_complaints(trust: Trust) -> Iterator[str]:
@@ -101,6 +125,15 @@ def _broker_complaints(broker: Broker) -> Iterator[str]:
 
 
 def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:
+    yield from _subscription_complaints(path, item, ours)
+    pattern = _pattern(item.pattern)
+    if pattern is not None and (unknown := set(pattern.names) - {"", "stream", "channel"}):
+        yield f"{path}.pattern: {{{min(unknown)}}} has no meaning; write + for a level to skip"
+
+
+def _subscription_complaints(
+    path: str, item: Input | LabelInput, ours: Mapping[str, str]
+) -> Iterator[str]:
     try:
         pattern = Pattern.parse(item.pattern)
     except ValueError as error:
@@ -116,8 +149,6 @@ def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> It
         yield f"{path}.qos: 2 is not supported; take 1, repetitions are recognised by event time"
     if item.stream and "stream" in pattern.names:
         yield f"{path}.stream: the pattern names the stream already; remove one of the two"
-    if unknown := set(pattern.names) - {"", "stream", "channel"}:
-        yield f"{path}.pattern: {{{min(unknown)}}} has no meaning; write + for a level to skip"
     if "/" in item.share or "+" in item.share or "#" in item.share:
         yield f"{path}.share: the name of a share has no '/', '+' or '#'"
     if (item.time.format == "none") != (item.time.field == ""):

@@ -79,7 +79,24 @@ _LEARN = """\
 # enabled = true
 # batch = {batch}    # these two are the model's by default
 # learning_rate = {rate}
+# training = "replay"    # "stream": the update grows as the stream goes by
 # buffer = 20000    # newest examples that an update for the fleet is trained on
+
+# Whether what was learned here may be published, and what that may cost.
+[serve]
+# personal = true
+# clip = 0.0    # largest loss that counts, in the target's unit; 0: from the channel's range
+# excess = 20.0    # most that it may cost above the release, in clips, over the whole stream
+# alpha = 0.05
+
+# Labels from outside, by the prediction's id, or by stream and time.
+# [labels]
+# pattern = "labels/{{stream}}"
+# id = ""    # the payload's field with the id; without it stream and time decide
+# value = "label"
+# time = {{ field = "time", format = "iso8601" }}
+# tolerance = "0s"
+# late = "1h"
 
 """
 

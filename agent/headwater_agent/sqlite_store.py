@@ -55,6 +55,8 @@ class SqliteStore(AgentReader):
         The model whose rows and examples it holds.
     settings
         Durability and limits.
+    late
+        How long a prediction may wait for a label from outside, milliseconds.
 
     Raises
     ------
@@ -62,8 +64,11 @@ class SqliteStore(AgentReader):
         When the database is damaged, newer than this program, or held by another agent.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, settings: StoreSettings) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, settings: StoreSettings, *, late: int = 0
+    ) -> None:
         self._settings = settings
+        self._late = late
         self._lock = _lock(path)
         with ExitStack() as undo, guarded(path):
             undo.callback(self._lock.close)
@@ -133,7 +138,8 @@ class SqliteStore(AgentReader):
         )
         run_all(
             "INSERT INTO predictions (id, stream, time, version, released, personal, baseline,"
-            " quality, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            " quality, received, served, threshold_released, threshold_personal, marked)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (self._prediction(p) for p in predictions),
         )
         run_all(
@@ -148,6 +154,10 @@ class SqliteStore(AgentReader):
             ),
         )
         run_all(
+            "UPDATE examples SET label = ? WHERE sequence = ?",
+            ((c.label, c.sequence) for batch in batches for c in batch.corrections),
+        )
+        run_all(
             "UPDATE streams SET progress = ? WHERE id = ?",
             ((state, self._stream(name)) for name, state in progress.items()),
         )
@@ -157,7 +167,8 @@ class SqliteStore(AgentReader):
 
     def _prediction(self, p: Prediction) -> tuple[Any, ...]:
         made = (_blob(p.released), _blob(p.personal), _blob(p.baseline))
-        return (p.id, self._stream(p.stream), p.time, p.version, *made, p.quality, p.received)
+        facts = (p.quality, p.received, p.served, *p.thresholds, int(p.marked))
+        return (p.id, self._stream(p.stream), p.time, p.version, *made, *facts)
 
     def _stream(self, name: str) -> int:
         found = self._streams.get(name)
@@ -175,7 +186,7 @@ class SqliteStore(AgentReader):
 
     def _prune(self) -> None:
         """Drop what is over a limit, once as much as a hundredth of the limit was written."""
-        keep = kept_rows(self._manifest)
+        keep = kept_rows(self._manifest, self._late)
         for table, statement in _PRUNE.items():
             limit = getattr(self._settings, table)
             if self._written[table] <= limit // 100:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Note:
     """Something an owner wants to read later: a release, a reset, a refusal."""
 
     time: int
-    kind: Literal["start", "stop", "release", "rollback", "reset", "refusal"]
+    kind: Literal["start", "stop", "release", "rollback", "promoted", "demoted", "reset", "refusal"]
     detail: str
 
 
@@ -153,6 +153,25 @@ def rebuild_windows(
     return windows[whole], whole
 
 
+Placed = TypeVar("Placed", Example, Prediction)
+
+
+def with_windows(
+    manifest: Manifest,
+    found: Sequence[Placed],
+    rows_between: Callable[[Any, int, int], tuple[NDArray[np.int64], Floats]],
+) -> list[tuple[Placed, Floats]]:
+    """Return examples or predictions with their windows, where all rows of them are there."""
+    windows, whole = rebuild_windows(
+        manifest,
+        [one.stream for one in found],
+        np.array([one.time for one in found], np.int64),
+        rows_between,
+    )
+    kept = (one for one, there in zip(found, whole, strict=True) if there)
+    return list(zip(kept, windows, strict=True))
+
+
 class MemoryStore:
     """A store without a disk, for tests and for simulated devices.
 
@@ -162,9 +181,12 @@ class MemoryStore:
         Grid, window and horizon.
     settings
         The limits; durability means nothing here.
+    late
+        How long a prediction may wait for a label from outside, milliseconds.
     """
 
-    def __init__(self, manifest: Manifest, settings: StoreSettings) -> None:
+    def __init__(self, manifest: Manifest, settings: StoreSettings, *, late: int = 0) -> None:
+        self._late = late
         self.updates: dict[int, Update] = {}
         self.notes: list[Note] = []
         self.counters: Counter[str] = Counter()
@@ -195,7 +217,6 @@ class MemoryStore:
 
     def load(self) -> Saved:
         """Return what the pipeline needs; see :meth:`Store.load`."""
-        keep = kept_rows(self._manifest)
         newest = {name: next(reversed(rows)) for name, rows in self._rows.items()}
         through = self._checkpoint.learned_through if self._checkpoint else 0
         unlearned = [e for e in self._examples if e.sequence > through and not e.reserved]
@@ -206,9 +227,9 @@ class MemoryStore:
                 Row(name, slot, values, np.zeros(len(values), np.bool_))
                 for name, rows in self._rows.items()
                 for slot, values in rows.items()
-                if slot > newest[name] - keep
+                if slot > newest[name] - self._manifest.window
             ],
-            waiting=[p for p, label in self._predictions.values() if self._waits(p, label, newest)],
+            waiting=self._waiting(newest),
             examples=self._with_windows(unlearned[-MAX_WAITING:]),
             sequence=max((e.sequence for e in self._examples), default=0),
         )
@@ -240,12 +261,17 @@ class MemoryStore:
                 prediction, _ = self._predictions[score.prediction]
                 self._predictions[score.prediction] = (prediction, score.label)
         self._examples.extend(replace(e, window=_NO_WINDOW) for e in entry.examples)
+        corrected = {c.sequence: np.array([c.label], np.float32) for c in entry.corrections}
+        if corrected:
+            self._examples = deque(
+                replace(e, label=corrected.get(e.sequence, e.label)) for e in self._examples
+            )
         self._progress.update(entry.progress)
 
     def _prune(self) -> None:
         while len(self._order) > self._settings.rows:
             name, slot = self._order.popleft()
-            if slot > next(reversed(self._rows[name])) - kept_rows(self._manifest):
+            if slot > next(reversed(self._rows[name])) - kept_rows(self._manifest, self._late):
                 self._order.append((name, slot))
                 break
             del self._rows[name][slot]
@@ -257,19 +283,19 @@ class MemoryStore:
             del self._predictions[next(iter(self._predictions))]
             self.counters["predictions-dropped"] += 1
 
-    def _waits(self, p: Prediction, label: float | None, newest: Mapping[str, int]) -> bool:
-        reach = p.time + self._manifest.horizon
-        return label is None and reach > newest.get(p.stream, 0) * self._manifest.grid.period
+    def _waiting(self, newest: Mapping[str, int]) -> list[tuple[Prediction, Floats]]:
+        reach = int(self._manifest.horizon) + self._late
+        period = int(self._manifest.grid.period)
+        found = [
+            prediction
+            for prediction, label in self._predictions.values()
+            if label is None and prediction.time + reach > newest.get(prediction.stream, 0) * period
+        ]
+        return with_windows(self._manifest, found, self._rows_between)
 
     def _with_windows(self, found: Sequence[Example]) -> list[Example]:
-        windows, whole = rebuild_windows(
-            self._manifest,
-            [example.stream for example in found],
-            np.array([example.time for example in found], np.int64),
-            self._rows_between,
-        )
-        kept = [example for example, there in zip(found, whole, strict=True) if there]
-        return [replace(e, window=window) for e, window in zip(kept, windows, strict=True)]
+        pairs = with_windows(self._manifest, found, self._rows_between)
+        return [replace(example, window=window) for example, window in pairs]
 
     def _rows_between(self, stream: str, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
         rows = self._rows.get(stream, {})
@@ -283,6 +309,6 @@ _NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
 """Stands in a stored example: its window is rebuilt from the rows."""
 
 
-def kept_rows(manifest: Manifest) -> int:
-    """Return how many newest rows of each stream are never dropped: window and horizon."""
-    return manifest.window + manifest.horizon // manifest.grid.period
+def kept_rows(manifest: Manifest, late: int = 0) -> int:
+    """Return how many newest rows of each stream are never dropped: what may still be labelled."""
+    return manifest.window + max(int(manifest.horizon), late) // int(manifest.grid.period)

@@ -19,13 +19,13 @@ Floats = NDArray[np.float32]
 Losses = NDArray[np.float64]
 
 
-def has_meaning(manifest: Manifest, label: Floats) -> NDArray[np.bool_]:
+def has_meaning(manifest: Manifest, label: Floats | float) -> NDArray[np.bool_]:
     """Say which labels ``[N]`` are finite, and of a class that there is."""
     if manifest.task == "classification":
         return np.isin(label, np.arange(manifest.outputs))
     if manifest.task == "anomaly":
         return np.isin(label, (0, 1))
-    return np.isfinite(label)
+    return np.isfinite(np.asarray(label))
 
 
 def point(manifest: Manifest, prediction: Floats) -> Losses:

@@ -12,8 +12,8 @@ from headwater.errors import UnsupportedError
 from headwater_agent import events
 from headwater_agent.answers import DeclinedError, check_in, judge_candidate, make_update
 from headwater_agent.compute import Compute
-from headwater_agent.learner import LearnerSettings
 from headwater_agent.pipeline import Pipeline, carry_out
+from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.releases import first_version
 from headwater_models.arrays import unpack
 from headwater_models.bundle import Bundle
@@ -32,8 +32,8 @@ class VirtualDevice:
         As it calls itself.
     bundle
         The signed model.
-    learn
-        How its personal model learns.
+    settings
+        How its personal model learns, and what it serves.
     buffer
         Newest examples, of those learned from and of the reserved ones each, that it keeps.
 
@@ -43,9 +43,9 @@ class VirtualDevice:
         The agent's core, with its scores.
     """
 
-    def __init__(self, name: str, bundle: Bundle, learn: LearnerSettings, buffer: int) -> None:
+    def __init__(self, name: str, bundle: Bundle, settings: PipelineSettings, buffer: int) -> None:
         self.name = name
-        self.pipeline = Pipeline(bundle.manifest, first_version(bundle), learn)
+        self.pipeline = Pipeline(bundle.manifest, first_version(bundle), settings)
         self._bundle = bundle
         self._trusted, _ = bundle.verify()
         self._compute = Compute(bundle)

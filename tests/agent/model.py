@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from headwater.settings import Duration
@@ -45,6 +46,30 @@ def manifest(
         reserve=Reserve(share=share, block=Duration(block * MINUTE)),
         arrays=(Array(name="w", shape=(2,)),),
         state=(Array(name="w.m", shape=(2,)),),
+    )
+    made.check()
+    return made
+
+
+def regression() -> Manifest:
+    """The same channels with a label that comes from outside."""
+    made = msgspec.structs.replace(
+        manifest(), task="regression", target="", horizon=Duration(0), loss="mse"
+    )
+    made.check()
+    return made
+
+
+def classification() -> Manifest:
+    """The same channels with three classes as labels."""
+    made = msgspec.structs.replace(
+        manifest(),
+        task="classification",
+        target="",
+        horizon=Duration(0),
+        loss="cross_entropy",
+        classes=("calm", "rising", "falling"),
+        baseline="majority",
     )
     made.check()
     return made

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration
-from headwater_agent.codec import Decoder, Refusal
+from headwater_agent.codec import Decoder
 from headwater_agent.events import Record
+from headwater_agent.payload import Refusal
 from headwater_agent.settings import AgentSettings, ChannelField, Input, TimeField
 from headwater_models.manifest import Array, Channel, Grid, Manifest, Optimiser, Reserve
 

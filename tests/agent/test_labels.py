@@ -1,47 +1,155 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headwater_agent.events import Prediction, Row
-from headwater_agent.labels import ForecastLabels
+from headwater_agent.events import Label, Prediction, Row
+from headwater_agent.labels import MAX_WAITING, Labelled, Labels
+from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest
+from tests.agent.model import regression as regression_manifest
+
+WINDOW = np.zeros((3, 2), np.float32)
 
 
-def prediction(slot: int) -> Prediction:
+def prediction(slot: int, stream: str = "tank-1") -> Prediction:
     none = floats(0.0)
-    return Prediction(f"p{slot}", "tank-1", slot * MINUTE, "v1", none, none, none, "ok", received=0)
+    key = f"{stream}-{slot}"
+    return Prediction(key, stream, slot * MINUTE, "v1", none, none, none, "ok", received=0)
 
 
 def row(slot: int, level: float, *, observed: bool = True) -> Row:
     return Row("tank-1", slot, floats(level, 0), np.array([observed, True]))
 
 
-def met(labels: ForecastLabels, item: Row) -> list[tuple[str, float]]:
-    return [(found.prediction.id, found.label) for found in labels.meet(item)]
+def told(found: Labelled | None) -> tuple[str, float, float | None] | None:
+    return None if found is None else (found.entry.prediction.id, found.label, found.before)
+
+
+def forecast() -> Labels:
+    labels = Labels(manifest(horizon=2))
+    labels.expect(prediction(5), WINDOW)
+    return labels
+
+
+def outside(late: int = 60, tolerance: int = 0, model: Manifest | None = None) -> Labels:
+    made = model or regression_manifest()
+    return Labels(made, late=late * MINUTE, tolerance=tolerance * MINUTE)
+
+
+def at(minute: float, value: float = 1.0) -> Label:
+    return Label(value, stream="tank-1", time=round(minute * MINUTE))
 
 
 def test_a_prediction_meets_the_row_that_lies_a_horizon_after_it() -> None:
-    labels = ForecastLabels(manifest(horizon=2))
-    labels.expect(prediction(5), np.zeros((3, 2), np.float32))
-    assert met(labels, row(6, 1.0)) == []
-    assert met(labels, row(7, 2.5)) == [("p5", 2.5)]
-    assert met(labels, row(7, 2.5)) == []
+    labels = forecast()
+    assert labels.meet_row(row(6, 1.0)) is None
+    assert told(labels.meet_row(row(7, 2.5))) == ("tank-1-5", 2.5, None)
+    assert labels.meet_row(row(7, 2.5)) is None
 
 
 def test_a_missing_target_labels_nothing() -> None:
-    labels = ForecastLabels(manifest(horizon=2))
-    labels.expect(prediction(5), np.zeros((3, 2), np.float32))
-    assert met(labels, row(7, float("nan"), observed=False)) == []
+    assert forecast().meet_row(row(7, float("nan"), observed=False)) is None
 
 
 def test_a_held_target_labels_nothing() -> None:
-    labels = ForecastLabels(manifest(horizon=2))
-    labels.expect(prediction(5), np.zeros((3, 2), np.float32))
-    assert met(labels, row(7, 3.0, observed=False)) == []
+    assert forecast().meet_row(row(7, 3.0, observed=False)) is None
 
 
 def test_after_a_jump_the_old_predictions_are_forgotten() -> None:
-    labels = ForecastLabels(manifest(horizon=2))
-    labels.expect(prediction(5), np.zeros((3, 2), np.float32))
-    assert met(labels, row(50, 1.0)) == []
-    assert met(labels, row(7, 1.0)) == []
+    labels = forecast()
+    assert labels.meet_row(row(50, 1.0)) is None
+    assert labels.meet_row(row(7, 1.0)) is None
+    assert (len(labels), labels.given_up) == (0, 1)
+
+
+def test_a_row_is_no_label_where_labels_come_from_outside() -> None:
+    labels = outside()
+    labels.expect(prediction(5), WINDOW)
+    assert labels.meet_row(row(5, 1.0)) is None
+
+
+def test_a_label_finds_its_prediction_by_id() -> None:
+    labels = outside()
+    labels.expect(prediction(5), WINDOW)
+    labels.expect(prediction(6), WINDOW)
+    assert told(labels.meet(Label(2.0, id="tank-1-5"))) == ("tank-1-5", 2.0, None)
+    assert labels.meet(Label(2.0, id="another")) is None
+
+
+def test_a_label_finds_the_prediction_nearest_in_time() -> None:
+    labels = outside(tolerance=2)
+    for slot in (5, 9, 12):
+        labels.expect(prediction(slot), WINDOW)
+    found = [told(labels.meet(at(minute))) for minute in (6.9, 8.1, 12.0, 14.5)]
+    assert [f and f[0] for f in found] == ["tank-1-5", "tank-1-9", "tank-1-12", None]
+
+
+def test_the_time_of_a_label_is_the_one_that_a_forecast_speaks_of() -> None:
+    labels = outside(model=manifest(horizon=2))
+    labels.expect(prediction(5), WINDOW)
+    assert labels.meet(at(5)) is None
+    assert told(labels.meet(at(7))) == ("tank-1-5", 1.0, None)
+
+
+def test_a_label_of_another_stream_finds_nothing() -> None:
+    labels = outside()
+    labels.expect(prediction(5, "tank-2"), WINDOW)
+    assert labels.meet(at(5)) is None
+
+
+def test_a_second_label_corrects_the_first_and_the_same_once_more_changes_nothing() -> None:
+    labels = outside()
+    labels.expect(prediction(5), WINDOW)
+    assert told(labels.meet(at(5, 1.0))) == ("tank-1-5", 1.0, None)
+    assert labels.meet(at(5, 1.0)) is None
+    assert told(labels.meet(at(5, 3.0))) == ("tank-1-5", 3.0, 1.0)
+
+
+def test_a_forecast_labelled_by_its_stream_can_be_corrected_from_outside() -> None:
+    labels = outside(model=manifest(horizon=2))
+    labels.expect(prediction(5), WINDOW)
+    assert told(labels.meet_row(row(7, 2.5))) == ("tank-1-5", 2.5, None)
+    assert told(labels.meet(at(7, 2.75))) == ("tank-1-5", 2.75, 2.5)
+
+
+def test_a_label_may_come_until_the_limit_and_not_later() -> None:
+    labels = outside(late=10)
+    labels.expect(prediction(5), WINDOW)
+    labels.expect(prediction(15), WINDOW)
+    assert labels.meet(at(5)) is not None
+    labels.expect(prediction(16), WINDOW)
+    assert labels.meet(at(5, 9.0)) is None
+    assert labels.given_up == 0
+
+
+def test_no_more_than_so_many_predictions_wait() -> None:
+    labels = outside(late=10**6)
+    for slot in range(MAX_WAITING + 100):
+        labels.expect(prediction(slot), WINDOW)
+    assert len(labels) <= MAX_WAITING
+    assert labels.given_up >= 100
+
+
+@given(
+    st.lists(st.integers(0, 40), unique=True, max_size=20),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3)), max_size=30),
+    st.integers(0, 30),
+)
+def test_a_label_meets_what_a_search_of_all_predictions_would_find(
+    slots: list[int], coming: list[tuple[int, int]], tolerance: int
+) -> None:
+    labels = Labels(regression_manifest(), late=10**9, tolerance=tolerance * MINUTE // 10)
+    for slot in sorted(slots):
+        labels.expect(prediction(slot), WINDOW)
+    known: dict[int, float] = {}
+    for tenth, value in coming:
+        found = labels.meet(at(tenth / 10, float(value)))
+        near = [s for s in slots if abs(s * 10 - tenth) <= tolerance]
+        best = min(near, key=lambda s: (abs(s * 10 - tenth), s), default=None)
+        if best is None or known.get(best) == value:
+            assert found is None
+        else:
+            assert told(found) == (f"tank-1-{best}", float(value), known.get(best))
+            known[best] = float(value)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from headwater_agent.events import Example, Train, Trained
-from headwater_agent.learner import MAX_WAITING, Learner, LearnerSettings
-from tests.agent.model import arrays, floats, version
+from headwater_agent.learner import MAX_WAITING, Learner, LearnerSettings, new_learner
+from headwater_agent.served import ServeSettings
+from tests.agent.model import floats, manifest, version
 
 
 def example(sequence: int, *, reserved: bool = False) -> Example:
@@ -14,18 +15,22 @@ def example(sequence: int, *, reserved: bool = False) -> Example:
 
 
 def learner(batch: int = 2) -> Learner:
-    return Learner(version(), arrays(0, 0), LearnerSettings(batch=batch, learning_rate=0.5))
+    settings = LearnerSettings(batch=batch, learning_rate=0.5)
+    return new_learner(manifest(), version(), settings, ServeSettings())
 
 
 def answer(step: Train, value: float) -> Trained:
-    return Trained(step.through, arrays(value, value), arrays(1, 1), np.zeros(2, np.float32))
+    return Trained(
+        {"w": floats(value, value)},
+        {"w.m": floats(1, 1)},
+        np.zeros(len(step.batch.weight), np.float32),
+    )
 
 
 def test_a_step_is_asked_for_when_a_batch_is_full() -> None:
     learning = learner()
     assert list(learning.learn([example(1)])) == []
     (step,) = learning.learn([example(2)])
-    assert step.through == 2
     assert step.batch.label.tolist() == [[1], [2]]
     assert step.learning_rate == 0.5
 
@@ -35,7 +40,7 @@ def test_one_step_is_under_way_at_a_time_and_the_next_follows_its_answer() -> No
     (first,) = learning.learn([example(n) for n in range(1, 6)])
     assert list(learning.learn([example(6)])) == []
     (second,) = learning.trained(answer(first, 3))
-    assert second.through == 4
+    assert (learning.learned_through, second.batch.label.tolist()) == (2, [[3], [4]])
     np.testing.assert_array_equal(second.parameters["w"], [3, 3])
 
 
@@ -77,7 +82,7 @@ def test_when_training_cannot_keep_up_the_oldest_are_dropped_and_counted() -> No
 
 
 def test_switched_off_it_asks_for_nothing() -> None:
-    learning = Learner(version(), arrays(0, 0), LearnerSettings(enabled=False))
+    learning = new_learner(manifest(), version(), LearnerSettings(enabled=False), ServeSettings())
     assert list(learning.learn([example(n) for n in range(100)])) == []
 
 

@@ -27,6 +27,7 @@ from headwater_agent.events import (
 )
 from headwater_agent.learner import LearnerSettings
 from headwater_agent.pipeline import Pipeline, Saved, carry_out
+from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, manifest, record, version
 
@@ -40,7 +41,9 @@ class Device:
     """
 
     def __init__(self, settings: Manifest, *, batch: int = 2) -> None:
-        self.pipeline = Pipeline(settings, version(), LearnerSettings(batch=batch))
+        self.pipeline = Pipeline(
+            settings, version(), PipelineSettings(learn=LearnerSettings(batch=batch))
+        )
         self.predictions: list[Prediction] = []
         self.stores: list[Store] = []
         self.steps: list[Train] = []
@@ -65,7 +68,7 @@ class Device:
                 self.steps.append(effect)
                 error = (batch.label[:, 0] - batch.window[:, -1, 0] - parameters["w"][0]).mean()
                 moved = {"w": parameters["w"] + np.float32(error)}
-                return Trained(effect.through, moved, state, np.zeros(1, np.float32))
+                return Trained(moved, state, np.zeros(1, np.float32))
             case Publish(predictions):
                 self.predictions.extend(predictions)
             case Store():
@@ -86,7 +89,6 @@ class Device:
 
     def saved(self) -> Saved:
         """What a store would give back now."""
-        scored = {score.prediction for store in self.stores for score in store.scores}
         checkpoint = self.checkpoints[-1] if self.checkpoints else None
         through = checkpoint.learned_through if checkpoint else 0
         examples = [example for store in self.stores for example in store.examples]
@@ -94,7 +96,7 @@ class Device:
             checkpoint=checkpoint.state if checkpoint else None,
             progress=tuple(dict(p for store in self.stores for p in store.progress).items()),
             rows=self.rows,
-            waiting=[p for p in self.predictions if p.id not in scored],
+            waiting=[(e.prediction, e.window) for e in self.pipeline.labels.waiting()],
             examples=[example for example in examples if example.sequence > through],
             sequence=max([example.sequence for example in examples], default=0),
         )
@@ -192,10 +194,10 @@ def test_reserved_blocks_are_stored_but_not_learned_from() -> None:
     device = Device(manifest(window=1, horizon=1, share=0.4, block=10), batch=1)
     device.receive(*(record(n) for n in range(600)))
     examples = [example for store in device.stores for example in store.examples]
-    reserved = {example.sequence for example in examples if example.reserved}
+    reserved = {example.time for example in examples if example.reserved}
     assert reserved
-    assert {step.through for step in device.steps}.isdisjoint(reserved)
-    assert len(device.steps) == len(examples) - len(reserved)
+    learned = {int(time) for step in device.steps for time in step.batch.time}
+    assert learned == {example.time for example in examples} - reserved
 
 
 def test_the_same_window_and_version_give_the_same_id() -> None:

@@ -37,6 +37,8 @@ def test_a_forecast_says_what_it_is_about() -> None:
         "target": "b",
         "unit": "ug/m3",
         "prediction": 12.1,
+        "served": "released",
+        "released": 12.1,
         "baseline": 14.1,
         "personal": 13.1,
         "latency_ms": 493,

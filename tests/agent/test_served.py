@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.served import Account, Served, ServeSettings, clip_for, served
+from tests.agent.model import manifest
 
 CLIP = 2.0
 SETTINGS = ServeSettings(excess=5.0, alpha=0.05)
@@ -31,7 +32,8 @@ def run(
     plus the clip for each label that was outstanding when the personal model stopped serving.
     """
     waiting: deque[tuple[int, Model, float, float]] = deque()
-    excess, worst, changes = 0.0, 0.0, []
+    excess, worst = 0.0, 0.0
+    changes: list[str] = []
     for moment, (released, personal) in enumerate(pairs):
         waiting.append((moment, state.serving, released, personal))
         if len(waiting) <= delay:
@@ -119,8 +121,8 @@ def test_a_loss_that_is_not_finite_counts_as_the_largest() -> None:
     state.serving = "personal"
     for block in range(20):
         state.scored(block=block, released=0.0, personal=float("nan"), served=state.serving)
-    assert state.serving == "released"
     assert state.account.excess <= BOUND + CLIP
+    assert msgspec.structs.asdict(state)["serving"] == "released"
 
 
 def test_whoever_does_not_want_the_personal_model_never_gets_it() -> None:
@@ -152,9 +154,16 @@ def test_each_term_leaves_less_of_the_bound_until_the_account_is_empty_again() -
     assert (account.demotions, account.limit) == (0, 4.0)
 
 
-def test_the_clip_is_a_twentieth_of_the_range_unless_it_is_set() -> None:
-    assert clip_for(ServeSettings(), 1000.0) == 50.0
-    assert clip_for(ServeSettings(clip=7.0), 1000.0) == 7.0
+def test_the_clip_of_a_forecast_is_a_twentieth_of_its_range_unless_it_is_set() -> None:
+    forecast = manifest()
+    assert clip_for(ServeSettings(), forecast) == 0.5
+    assert clip_for(ServeSettings(clip=7.0), forecast) == 7.0
+
+
+def test_without_a_clip_for_a_regression_the_release_serves() -> None:
+    regression = msgspec.structs.replace(manifest(), task="regression", target="")
+    assert clip_for(ServeSettings(), regression) == 0.0
+    assert not served(ServeSettings(), 0.0).enabled
 
 
 def test_a_restart_goes_on_with_the_same_account_and_evidence() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,12 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Make stores of one kind; all are closed."""
     made: list[Store] = []
 
-    def build(**limits: int) -> Store:
+    def build(late: int = 0, **limits: int) -> Store:
         settings = StoreSettings(**{"rows": 10_000, "examples": 1_000, **limits})  # type: ignore[arg-type]
         store: Store = (
-            MemoryStore(small_manifest(), settings)
+            MemoryStore(small_manifest(), settings, late=late)
             if request.param == "memory"
-            else SqliteStore(tmp_path / "agent" / "agent.db", small_manifest(), settings)
+            else SqliteStore(tmp_path / "agent" / "agent.db", small_manifest(), settings, late=late)
         )
         made.append(store)
         return store
@@ -64,7 +65,7 @@ def test_the_newest_rows_of_each_stream_come_back_in_order(store: Store) -> None
     store.write([rows(range(10)), rows([100, 101], "t")])
     found = [(r.stream, r.slot, r.values.tolist()) for r in store.load().rows]
     assert found == [
-        *(("s", slot, [slot, slot + 0.5]) for slot in range(5, 10)),
+        *(("s", slot, [slot, slot + 0.5]) for slot in range(7, 10)),
         ("t", 100, [100.0, 100.5]),
         ("t", 101, [101.0, 101.5]),
     ]
@@ -143,14 +144,38 @@ def test_a_prediction_waits_until_its_label_came_or_can_no_longer_come(store: St
         ]
     )
     waiting = store.load().waiting
-    assert [p.time for p in waiting] == [9_000]
-    _same(waiting[0], prediction(9))
+    ((found, window),) = waiting
+    _same(found, prediction(9))
+    assert window.tolist() == example(1, 9).window.tolist()
+
+
+def test_a_prediction_for_a_label_from_outside_waits_longer(make: Make) -> None:
+    store = make(late=4_000)
+    store.write([rows(range(10))])
+    store.write([events.Store(predictions=tuple(prediction(slot) for slot in range(2, 10)))])
+    assert [found.time for found, _ in store.load().waiting] == [
+        slot * 1_000 for slot in (4, 5, 6, 7, 8, 9)
+    ]
+
+
+def test_what_was_served_comes_back_with_a_prediction(store: Store) -> None:
+    made = replace(prediction(9), served="personal", thresholds=(0.5, 0.25), marked=True)
+    store.write([rows(range(10)), events.Store(predictions=(made,))])
+    ((found, _),) = store.load().waiting
+    assert (found.served, found.thresholds, found.marked) == ("personal", (0.5, 0.25), True)
+
+
+def test_a_corrected_label_is_the_examples_from_then_on(store: Store) -> None:
+    made = (example(1, 3), example(2, 4))
+    store.write([rows(range(6)), events.Store(examples=made)])
+    store.write([events.Store(corrections=(events.Correction(1, 77.0),))])
+    assert store.examples(reserved=False, newest=2).label[:, 0].tolist() == [77.0, 4.25]
 
 
 def test_a_prediction_written_again_changes_nothing(store: Store) -> None:
-    store.write([events.Store(predictions=(prediction(9, value=1.0),))])
+    store.write([rows(range(10)), events.Store(predictions=(prediction(9, value=1.0),))])
     store.write([events.Store(predictions=(prediction(9, value=5.0),))])
-    (found,) = store.load().waiting
+    ((found, _),) = store.load().waiting
     _same(found, prediction(9, value=1.0))
 
 
@@ -181,7 +206,7 @@ def test_the_newest_rows_of_a_quiet_stream_are_never_dropped(make: Make) -> None
     store.write([rows(range(5), "quiet")])
     for start in range(0, 100, 10):
         store.write([rows(range(start, start + 10), "busy")])
-    assert [r.slot for r in store.load().rows if r.stream == "quiet"] == [0, 1, 2, 3, 4]
+    assert [r.slot for r in store.load().rows if r.stream == "quiet"] == [2, 3, 4]
 
 
 def test_updates_notes_and_counts_are_taken(store: Store) -> None:
@@ -218,4 +243,4 @@ def test_windows_are_cut_exactly_where_all_rows_are_there(
 
 def _same(found: Prediction, wanted: Prediction) -> None:
     for field in dataclasses.fields(wanted):
-        assert np.array_equal(getattr(found, field.name), getattr(wanted, field.name))
+        assert repr(getattr(found, field.name)) == repr(getattr(wanted, field.name))

@@ -12,6 +12,7 @@ from headwater.errors import BundleError, UnsupportedError
 from headwater.settings import Duration
 from headwater_agent.events import Record
 from headwater_agent.learner import LearnerSettings
+from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.settings import Gate, Rounds, Settings
@@ -61,7 +62,8 @@ def wave(name: str, first: int, count: int) -> list[Record]:
 
 
 def device(bundle: Bundle, name: str = "one", *, learns: bool = True) -> VirtualDevice:
-    return VirtualDevice(name, bundle, LearnerSettings(enabled=learns, batch=8), buffer=1_000)
+    settings = PipelineSettings(learn=LearnerSettings(enabled=learns, batch=8))
+    return VirtualDevice(name, bundle, settings, buffer=1_000)
 
 
 def settings(pause_minutes: int = 120) -> Settings:

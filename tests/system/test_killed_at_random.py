@@ -17,7 +17,8 @@ import pytest
 
 from headwater.clock import now_ms
 from headwater_agent.agent_reader import AgentReader
-from headwater_agent.learner import Learner, LearnerSettings
+from headwater_agent.learner import LearnerSettings, new_learner
+from headwater_agent.served import ServeSettings
 from headwater_agent.releases import first_version
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
@@ -110,7 +111,9 @@ def rows_of(device: LiveDevice, manifest: Manifest) -> int:
 
 def steps_and_examples(device: LiveDevice, bundle: Bundle) -> tuple[int, int]:
     """Return the optimiser's own count of steps, and the examples it should have learned."""
-    learner = Learner(first_version(bundle), initial_state(bundle.manifest), LearnerSettings())
+    learner = new_learner(
+        bundle.manifest, first_version(bundle), LearnerSettings(), ServeSettings()
+    )
     with closing(AgentReader(device.settings.agent_db, bundle.manifest)) as reader:
         checkpoint = reader.load().checkpoint
         assert checkpoint is not None

@@ -1,0 +1,139 @@
+"""What labels, and windows that nobody flagged, say about the models of a device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.events import Happened, Prediction
+from headwater_agent.labels import Labelled
+from headwater_agent.learner import Learner
+from headwater_agent.scores import Score
+from headwater_agent.served import Change
+from headwater_models.judging import errors
+from headwater_models.manifest import Manifest
+
+NAMES = ("baseline", "released", "personal")
+"""The columns of a table of errors."""
+
+Errors = NDArray[np.float64]
+
+
+def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[float]) -> Errors:
+    """Return ``[N, 3]``: the errors of baseline, released and personal, NaN where one said nothing.
+
+    Parameters
+    ----------
+    found
+        Predictions that met a label.
+    labels
+        The labels to hold them against, of the same length.
+    """
+    if not found:
+        return np.zeros((0, 3))
+    made = [item.entry.prediction for item in found]
+    truth = np.array(labels, np.float32)[:, None]
+    if manifest.task == "anomaly":
+        flagged = np.array([[False, *flags(prediction)] for prediction in made])
+        return np.asarray(flagged != (truth > 0), np.float64)
+    table = [np.stack([getattr(prediction, name) for prediction in made]) for name in NAMES]
+    columns: list[Errors] = [errors(manifest, said, truth) for said in table]
+    return np.stack(columns, axis=1)
+
+
+def flags(prediction: Prediction) -> tuple[bool, bool]:
+    """Say whether released and personal call the window an anomaly."""
+    released, personal = prediction.thresholds
+    return float(prediction.released[0]) >= released, float(prediction.personal[0]) >= personal
+
+
+class Scorer:
+    """Keep scores, account and evidence of one device, and carry out what follows from them.
+
+    Parameters
+    ----------
+    learner
+        Whose scores and account they are.
+    block
+        Length of a block of evidence in milliseconds: as long as labels take to come.
+    """
+
+    def __init__(self, learner: Learner, block: int) -> None:
+        self._learner = learner
+        self._block = block
+
+    def count(self, item: Labelled, now: Errors) -> Happened | None:
+        """Count the errors ``[3]`` of a prediction whose label came."""
+        prediction = item.entry.prediction
+        baseline, released, personal = map(float, now)
+        if np.isfinite(now).all():
+            for score in self._scores(prediction.stream):
+                score.add(baseline=baseline, released=released, personal=personal)
+        return self._judge(prediction, released, personal)
+
+    def correct(self, item: Labelled, before: Errors, now: Errors) -> Happened | None:
+        """Put the errors ``[3]`` under the corrected label in the place of those before."""
+        prediction = item.entry.prediction
+        if np.isfinite(now).all() and np.isfinite(before).all():
+            change = dict(zip(NAMES, (now - before).tolist(), strict=True))
+            for score in self._scores(prediction.stream):
+                if score.labels:
+                    score.correct(**change)
+        pairs = [(float(table[1]), float(table[2])) for table in (before, now)]
+        served = self._learner.served
+        return self._follow(
+            served.corrected(before=pairs[0], after=pairs[1], served=prediction.served)
+        )
+
+    def unlabelled(self, prediction: Prediction) -> Happened | None:
+        """Judge an anomaly model by a window without a label.
+
+        On windows that neither model flags, the one nearer to its threshold has the larger loss;
+        a window that only one of them flags speaks against the personal model, so that a model
+        that has merely learned to reconstruct everything is never promoted; one that both flag
+        says nothing.
+        """
+        thresholds = prediction.thresholds
+        flagged = flags(prediction)
+        if not all(map(math.isfinite, thresholds)) or all(flagged):
+            return None
+        if any(flagged):
+            return self._judge(prediction, 0.0, 1.0)
+        released = float(prediction.released[0]) / max(thresholds[0], 1e-12)
+        personal = float(prediction.personal[0]) / max(thresholds[1], 1e-12)
+        return self._judge(prediction, released, personal)
+
+    def diverged(self) -> Happened:
+        """Take the personal model back to the release: its predictions are not finite."""
+        self._learner.reset()
+        return Happened("reset", "the personal model's predictions were not finite")
+
+    def _scores(self, stream: str) -> Iterator[Score]:
+        yield self._learner.score
+        yield self._learner.streams.setdefault(stream, Score())
+
+    def _judge(self, prediction: Prediction, released: float, personal: float) -> Happened | None:
+        return self._follow(
+            self._learner.served.scored(
+                block=prediction.time // self._block,
+                released=released,
+                personal=personal,
+                served=prediction.served,
+            )
+        )
+
+    def _follow(self, change: Change | None) -> Happened | None:
+        if change is None:
+            return None
+        if change == "reset":
+            self._learner.reset()
+        self._learner.changed = True
+        score = self._learner.score
+        return Happened(
+            change,
+            f"recent error {score.recent_personal:.4g} of the personal model against "
+            f"{score.recent_released:.4g} of the release, over {score.labels} labels",
+        )
