@@ -12,7 +12,8 @@ import numpy as np
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.expression import Graph, Node, Shape, Value
-from headwater_models.graphs.gradients import Rule, rules
+from headwater_models.graphs.gradients.rule import Rule
+from headwater_models.graphs.gradients.table import rules
 
 
 def differentiate(
@@ -76,8 +77,8 @@ def _step_back(
             "loss and cannot be differentiated. Replace it by operators that can "
             f"({', '.join(sorted(table))}), or make the parameters before it constants."
         )
-    incoming = [gradients.get(value.name) or value.zeros_like() for value in node.outputs]
-    for value, gradient in zip(node.inputs, table[node.operator](node, *incoming), strict=True):
+    incoming = [gradients.get(value.name) for value in node.outputs]
+    for value, gradient in zip(node.inputs, table[node.operator](node, *incoming), strict=False):
         if gradient is not None and value.name in between:
             summed = sum_to(gradient, value.shape)
             known = gradients.get(value.name)

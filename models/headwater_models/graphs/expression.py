@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
 
 from headwater.errors import UnsupportedError
+from headwater_models.graphs.sizes import follow
 
 OPSET = 21
 IR_VERSION = 10
@@ -86,11 +88,32 @@ class Value:
         """Sum over axes."""
         return self.graph.op("ReduceSum", self, np.array(axes, np.int64), keepdims=int(keepdims))
 
+    def mean(self, axes: Sequence[int]) -> Value:
+        """Average over axes, which stay with size 1."""
+        return self.graph.op("ReduceMean", self, np.array(axes, np.int64), keepdims=1)
+
     def transpose(self, order: Sequence[int]) -> Value:
         """Permute the axes."""
         if list(order) == list(range(len(self.shape))):
             return self
         return self.graph.op("Transpose", self, perm=list(order))
+
+    def unsqueeze(self, axes: Sequence[int]) -> Value:
+        """Insert axes of size 1 where the result has these positions."""
+        return self.graph.op("Unsqueeze", self, np.array(axes, np.int64)) if axes else self
+
+    def squeeze(self, axes: Sequence[int]) -> Value:
+        """Drop axes of size 1."""
+        return self.graph.op("Squeeze", self, np.array(axes, np.int64)) if axes else self
+
+    def as_matrix(self) -> Value:
+        """Join all axes but the last one."""
+        rank, last = len(self.shape), self.shape[-1]
+        if rank == 2:
+            return self
+        if isinstance(last, int):
+            return self.graph.op("Reshape", self, np.array([-1, last], np.int64))
+        return self.graph.op("Flatten", self, axis=rank - 1)
 
     def expand_like(self, other: Value) -> Value:
         """Repeat along axes of size 1 until the shape is that of *other*."""
@@ -226,7 +249,8 @@ class Graph:
         named = tuple(names) if names else self._fresh(operator, count)
         proto = helper.make_node(operator, [v.name for v in values], named, **attributes)
         types = self._infer(proto, values)
-        outputs = tuple(self._typed(n, types.get(n), proto, shape) for n in named)
+        sizes = self._followed(operator, values)
+        outputs = tuple(self._typed(n, types.get(n), proto, shape, sizes) for n in named)
         self.nodes.append(Node(operator, values, outputs, dict(attributes)))
         return self._known.setdefault(key, outputs) if names is None else outputs
 
@@ -275,19 +299,27 @@ class Graph:
             kinds = ", ".join(f"{v.name} {v.dtype} {list(v.shape)}" for v in present.values())
             raise UnsupportedError(f"{proto.op_type} does not take {kinds}: {error}") from error
 
+    def _followed(self, operator: str, inputs: Sequence[Value]) -> Mapping[int, int | str]:
+        """Return sizes by axis that follow from those of the first input."""
+        others = [self.constants.get(value.name) for value in inputs[1:]]
+        computed = any(v.name and a is None for v, a in zip(inputs[1:], others, strict=True))
+        return {} if computed or not inputs else follow(operator, inputs[0].shape, others)
+
     def _typed(
         self,
         name: str,
         kind: onnx.TypeProto | None,
         node: onnx.NodeProto,
         shape: Shape | None,
+        sizes: Mapping[int, int | str],
     ) -> Value:
         if kind is None or (shape is None and not kind.tensor_type.HasField("shape")):
             raise UnsupportedError(
                 f"The rank of {name!r}, made by {node.op_type}, is not known before the graph "
                 "runs; give the graph fixed shapes (all but the number of rows)."
             )
-        return self._value(name, dtype_of(kind), shape_of(name, kind) if shape is None else shape)
+        shape = shape_of(name, kind, sizes) if shape is None else shape
+        return self._value(name, dtype_of(kind), shape)
 
     def _value(self, name: str, dtype: np.dtype[Any], shape: Shape) -> Value:
         if name in self._values:
@@ -307,10 +339,12 @@ def dtype_of(kind: onnx.TypeProto) -> np.dtype[Any]:
     return np.dtype(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
 
 
-def shape_of(name: str, kind: onnx.TypeProto) -> Shape:
-    """Return the sizes by axis; one that ONNX leaves open gets a name of its own."""
+def shape_of(
+    name: str, kind: onnx.TypeProto, known: Mapping[int, int | str] = MappingProxyType({})
+) -> Shape:
+    """Return the sizes by axis; one that is open and not *known* gets a name of its own."""
     return tuple(
-        d.dim_value if d.HasField("dim_value") else d.dim_param or f"{name}:{axis}"
+        d.dim_value if d.HasField("dim_value") else d.dim_param or known.get(axis, f"{name}:{axis}")
         for axis, d in enumerate(kind.tensor_type.shape.dim)
     )
 

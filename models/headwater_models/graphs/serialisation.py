@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -107,7 +108,7 @@ def _from_proto(proto: onnx.GraphProto) -> Graph:
 
 
 def _replay(graph: Graph, node: onnx.NodeProto, known: Mapping[str, Shape]) -> None:
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
     nested = any(isinstance(value, onnx.GraphProto) for value in attributes.values())
     if node.domain not in ("", "ai.onnx") or nested:
         raise UnsupportedError(
@@ -118,6 +119,11 @@ def _replay(graph: Graph, node: onnx.NodeProto, known: Mapping[str, Shape]) -> N
     inputs = [graph.value(name) if name else omitted for name in node.input]
     shape = known.get(node.output[0])
     graph.apply(node.op_type, inputs, attributes, names=list(node.output), shape=shape)
+
+
+def _plain(attribute: Any) -> Any:
+    """Read what ONNX stores as bytes as text."""
+    return attribute.decode() if isinstance(attribute, bytes) else attribute
 
 
 def _declaration(value: Value) -> onnx.ValueInfoProto:
