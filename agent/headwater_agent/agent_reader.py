@@ -95,6 +95,12 @@ class AgentReader:
                 sequence=sequence,
             )
 
+    def checkpoint(self) -> bytes | None:
+        """Return the newest learning state, if there is one."""
+        with guarded(self._path):
+            found = self._one("SELECT state FROM checkpoint WHERE id = 1")
+        return found[0] if found else None
+
     def read_examples(self, *, after: int, newest: int) -> list[Example]:
         """Return examples to learn from, later than a sequence number, oldest first."""
         with guarded(self._path):

@@ -11,8 +11,10 @@ from headwater import wire
 from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.evaluation import evaluate
 from headwater_agent.events import Batch, Floats
+from headwater_agent.learner import Learner
 from headwater_agent.pipeline import Pipeline
-from headwater_agent.replay import Step, replay
+from headwater_agent.replay import LOSS_ROWS, Replayed, Step, mean_loss, replay, usable_rows
+from headwater_agent.sync import Branch
 from headwater_models.arrays import Arrays, pack
 from headwater_models.manifest import Manifest
 from headwater_models.session import Predictor, initial_state
@@ -60,34 +62,51 @@ def make_update(
     sequence: int,
     manifest: Manifest,
     trainer: Step,
+    learner: Learner,
     base: Arrays,
     examples: Batch,
 ) -> tuple[wire.Update, Floats]:
-    """Replay the examples from the released version *base*.
+    """Say what this device has learned on top of the released version *base*.
+
+    In ``replay`` training the examples are replayed from the base, with the arrays that stay on
+    the device as the personal model has them; the same task over the same examples gives the
+    same. In ``stream`` training it is the contribution as it was when it was taken.
+
+    Parameters
+    ----------
+    sequence
+        Under which the learner remembers itself.
+    learner
+        Of this device.
+    examples
+        The newest ones that the learner had learned when the update was begun.
 
     Returns
     -------
     tuple
-        The update, and the packed difference to the base. The same task over the same examples
-        gives the same.
+        The update, and the packed difference to the base.
 
     Raises
     ------
     DeclinedError
         When there are too few examples, or what comes out is not finite.
     """
-    if len(examples.label) < MIN_EXAMPLES:
-        raise DeclinedError("too-few-examples")
-    made = replay(
-        trainer,
-        base,
-        initial_state(manifest),
-        examples,
-        epochs=task.epochs,
-        batch=task.batch,
-        learning_rate=task.learning_rate,
-        rng=np.random.default_rng(int(task.task, 16)),
-    )
+    examples = _worth_learning(manifest, examples)
+    if learner.contribution is None:
+        made = _replayed(
+            task, manifest, trainer=trainer, learner=learner, base=base, examples=examples
+        )
+    else:
+        if learner.version.name != task.base:
+            raise DeclinedError("unknown-base")
+        made = _contributed(
+            task,
+            sequence,
+            manifest=manifest,
+            trainer=trainer,
+            contribution=learner.contribution,
+            examples=examples,
+        )
     with np.errstate(invalid="ignore", over="ignore"):
         change = pack(manifest, made.weights) - pack(manifest, base)
     if not (np.isfinite(change).all() and np.isfinite([made.loss_before, made.loss_after]).all()):
@@ -104,6 +123,62 @@ def make_update(
         data_until_ms=ReservedBlocks(manifest).block_end(int(examples.time.max())),
     )
     return update, change
+
+
+def _replayed(
+    task: wire.Train,
+    manifest: Manifest,
+    *,
+    trainer: Step,
+    learner: Learner,
+    base: Arrays,
+    examples: Batch,
+) -> Replayed:
+    if len(examples.label) < MIN_EXAMPLES:
+        raise DeclinedError("too-few-examples")
+    names = [array.name for array in manifest.arrays if array.merge == "local"]
+    local = {name: learner.personal.parameters[name] for name in names}
+    return replay(
+        trainer,
+        base | local,
+        initial_state(manifest),
+        examples,
+        epochs=task.epochs,
+        batch=task.batch,
+        learning_rate=task.learning_rate,
+        rng=np.random.default_rng(int(task.task, 16)),
+    )
+
+
+def _contributed(
+    task: wire.Train,
+    sequence: int,
+    *,
+    manifest: Manifest,
+    trainer: Step,
+    contribution: Branch,
+    examples: Batch,
+) -> Replayed:
+    """Return the contribution; its losses are those of the newest examples."""
+    taken = contribution.taken.get(sequence)
+    count = contribution.examples_taken(sequence)
+    if taken is None or count < MIN_EXAMPLES or not len(examples.label):
+        raise DeclinedError("too-few-examples")
+    rows = usable_rows(examples)[-LOSS_ROWS:]
+    state = initial_state(manifest)
+    before, after = (
+        mean_loss(trainer, (weights, state), examples, rows, task.batch)
+        for weights in (contribution.anchor, taken)
+    )
+    return Replayed(taken, count, before, after)
+
+
+def _worth_learning(manifest: Manifest, examples: Batch) -> Batch:
+    """Give no weight to windows that a label calls anomalous, where normal ones are learned."""
+    if manifest.task != "anomaly":
+        return examples
+    normal = (examples.label[:, 0] == 0).astype(np.float32)
+    return dataclasses.replace(examples, weight=examples.weight * normal)
 
 
 def judge_candidate(

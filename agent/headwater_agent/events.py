@@ -140,7 +140,7 @@ class Example:
     """A window with its label. ``sequence`` counts the examples of a device from 1.
 
     ``time`` is that of the window's last row. ``label`` is float32 ``[1]`` (a class is its
-    index; NaN where an anomaly model learns without). A reserved example lies in a block that is
+    index; 0 where an anomaly model takes the window for normal). A reserved example lies in a block that is
     never learned from; an embargoed one (neither learned nor judged on) is no example.
     """
 

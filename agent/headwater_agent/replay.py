@@ -74,27 +74,42 @@ def replay(
     Replayed
         Losses are in the loss of ``train.onnx``; 0 where there are no examples.
     """
-    usable = np.flatnonzero(np.isfinite(examples.label[:, 0]) & (examples.weight > 0))
+    usable = usable_rows(examples)
     judged = np.sort(rng.permutation(usable)[:LOSS_ROWS])
     weights = start
-    before = _mean_loss(trainer, (weights, state), examples, judged, batch)
+    before = mean_loss(trainer, (weights, state), examples, judged, batch)
     moving = state
     for _ in range(epochs):
         for rows in _cut(rng.permutation(usable), batch):
             step = _take(examples, rows, batch)
             weights, moving, _ = trainer.step(step, weights, moving, learning_rate)
-    after = _mean_loss(trainer, (weights, state), examples, judged, batch)
+    after = mean_loss(trainer, (weights, state), examples, judged, batch)
     return Replayed(weights, len(usable), before, after)
 
 
-def _mean_loss(
+def usable_rows(examples: Batch) -> NDArray[np.intp]:
+    """Return the rows that can be learned from: a finite label, and a weight above zero."""
+    return np.flatnonzero(np.isfinite(examples.label[:, 0]) & (examples.weight > 0))
+
+
+def mean_loss(
     trainer: Step,
     model: tuple[Arrays, Arrays],
     examples: Batch,
     rows: NDArray[np.intp],
     batch: int,
 ) -> float:
-    """Return the weighted mean loss; a step of weight zero and rate zero changes nothing."""
+    """Return the weighted mean loss of some rows in the loss of ``train.onnx``.
+
+    Parameters
+    ----------
+    model
+        Parameters and optimiser state; a step of weight zero and rate zero changes nothing.
+    rows
+        Indices of the examples.
+    batch
+        Rows at a time.
+    """
     total = weight = 0.0
     for cut in _cut(rows, batch):
         step = _take(examples, cut, batch)

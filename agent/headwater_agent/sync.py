@@ -89,6 +89,10 @@ class Branch:
         while len(self.taken) > MAX_TAKEN:
             self._forget(min(self.taken))
 
+    def examples_taken(self, sequence: int) -> int:
+        """Return how many examples since the anchor were learned when it was taken; 0: unknown."""
+        return self._taken_examples.get(sequence, 0)
+
     def rebase(self, version: Version, merged: int) -> None:
         """Move onto a release that contains this device's updates up to *merged*."""
         contained = [sequence for sequence in self.taken if sequence <= merged]

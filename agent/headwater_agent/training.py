@@ -10,7 +10,10 @@ from headwater_agent.agent_reader import AgentReader
 from headwater_agent.answers import DeclinedError, judge_candidate, make_update
 from headwater_agent.events import Batch, Floats
 from headwater_agent.exchange import ExchangeReader
+from headwater_agent.learner import Learner, new_learner
 from headwater_agent.outcome import write_outcome
+from headwater_agent.pipeline_settings import pipeline_settings
+from headwater_agent.releases import first_version
 from headwater_agent.settings import AgentSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
@@ -82,8 +85,21 @@ class Work:
             manifest=self._manifest,
             trainer=Trainer(self._bundle.train),
             base=self._weights(task.model, task.base),
+            learner=self._learner(),
             examples=self._examples(reserved=False, through=self._reach(sequence)),
         )
+
+    def _learner(self) -> Learner:
+        """Return the learning state as the agent left it when the update was begun."""
+        settings = pipeline_settings(self._settings, self._manifest)
+        learner = new_learner(
+            self._manifest, first_version(self._bundle), settings.learn, settings.serve
+        )
+        with closing(AgentReader(self._settings.agent_db, self._manifest)) as reader:
+            checkpoint = reader.checkpoint()
+        if checkpoint is not None:
+            learner.restore(checkpoint)
+        return learner
 
     def _evaluate(self, task: wire.Evaluate) -> wire.Reply:
         return judge_candidate(

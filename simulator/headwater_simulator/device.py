@@ -110,15 +110,16 @@ class VirtualDevice:
             raise DeclinedError("unknown-base")
         self._updates += 1
         self._feed(events.Taken(self._updates))
-        through = self.pipeline.learner.learned_through
+        learner = self.pipeline.learner
         return make_update(
             task,
             device=self.name,
             sequence=self._updates,
             manifest=self._bundle.manifest,
             trainer=self._trainer,
+            learner=learner,
             base=release.weights,
-            examples=self._batch(e for e in self._learned if e.sequence <= through),
+            examples=self._batch(e for e in self._learned if e.sequence <= learner.learned_through),
         )
 
     def _evaluate(self, task: wire.Evaluate, vector: Floats) -> wire.Reply:
