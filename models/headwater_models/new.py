@@ -17,6 +17,9 @@ from headwater_models.keys import SigningKey, read_public
 from headwater_models.report import tell
 from headwater_models.table import Table
 
+DATA, NETWORK, LEARNING = "Data and task", "Network", "Learning"
+"""The panels of the help."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Delegates = Annotated[
     list[str] | None,
@@ -24,41 +27,143 @@ Delegates = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The new folder, or NAME.zip.")]
 Kind = Annotated[
-    Literal["linear", "mlp"] | None, typer.Argument(help="Network, where no file says it.")
+    Literal["linear", "mlp", "resnet", "cnn", "gru", "autoencoder"] | None,
+    typer.Argument(help="Network, where no file says it."),
 ]
 Spec = Annotated[
     Path | None,
     typer.Option(help="TOML file with the whole specification; other options override it."),
 ]
-Data = Annotated[
-    Path | None, typer.Option(help="CSV (.gz too) to take channels, ranges and scales from.")
-]
-Label = Annotated[str | None, typer.Option(help="Column of the data with the label.")]
 Name = Annotated[str | None, typer.Option(help="The model's name.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the first weights.")]
+SignKey = Annotated[Path | None, typer.Option(help="The publisher's private key to sign with.")]
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV (.gz too) to take channels, ranges and scales from.", rich_help_panel=DATA
+    ),
+]
+Label = Annotated[
+    str | None, typer.Option(help="Column of the data with the label.", rich_help_panel=DATA)
+]
 Task = Annotated[
-    Literal["forecast", "regression", "classification"] | None,
-    typer.Option(help="What to predict."),
+    Literal["forecast", "regression", "classification", "anomaly"] | None,
+    typer.Option(help="What to predict.", rich_help_panel=DATA),
 ]
 Channels = Annotated[
     list[str] | None,
-    typer.Option("--channel", help="NAME, NAME:UNIT or NAME:UNIT:MINIMUM:MAXIMUM; repeatable."),
+    typer.Option(
+        "--channel",
+        help="NAME, NAME:UNIT or NAME:UNIT:MINIMUM:MAXIMUM; repeatable.",
+        rich_help_panel=DATA,
+    ),
 ]
-Classes = Annotated[list[str] | None, typer.Option("--class", help="A class; repeatable.")]
-Target = Annotated[str | None, typer.Option(help="Channel to forecast.")]
-Horizon = Annotated[str | None, typer.Option(help="How far ahead to forecast, such as 6h.")]
-Period = Annotated[str | None, typer.Option(help="Time between two rows, such as 1h.")]
-Window = Annotated[int | None, typer.Option(help="Rows in a window.")]
-MaxGap = Annotated[str | None, typer.Option(help="Silence that ends a window [one period].")]
-Hold = Annotated[int | None, typer.Option(help="Rows for which a lost value stays the last one.")]
-Clock = Annotated[bool, typer.Option("--clock", help="Let the model see the time.")]
-Hidden = Annotated[list[int] | None, typer.Option(help="Width of a hidden layer; repeatable.")]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--category",
+        help="CHANNEL=ONE,OTHER,... for a channel of names, or CHANNEL alone for those of the "
+        "data; repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Channel that is mostly small and sometimes huge, to read by its logarithm; "
+        "repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", help="A class; repeatable.", rich_help_panel=DATA),
+]
+Target = Annotated[str | None, typer.Option(help="Channel to forecast.", rich_help_panel=DATA)]
+Horizon = Annotated[
+    str | None,
+    typer.Option(help="How far ahead to forecast, such as 6h.", rich_help_panel=DATA),
+]
+Quantiles = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--quantile",
+        help="Predict the value below which this share of labels lies, such as 0.9; repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+Period = Annotated[
+    str | None, typer.Option(help="Time between two rows, such as 1h.", rich_help_panel=DATA)
+]
+Window = Annotated[int | None, typer.Option(help="Rows in a window.", rich_help_panel=DATA)]
+MaxGap = Annotated[
+    str | None,
+    typer.Option(help="Silence that ends a window; by default one period.", rich_help_panel=DATA),
+]
+Hold = Annotated[
+    int | None,
+    typer.Option(help="Rows for which a lost value stays the last one.", rich_help_panel=DATA),
+]
+Clock = Annotated[
+    bool, typer.Option("--clock", help="Let the model see the time.", rich_help_panel=DATA)
+]
+Hidden = Annotated[
+    list[int] | None,
+    typer.Option(help="Width of a hidden layer; repeatable.", rich_help_panel=NETWORK),
+]
+Activation = Annotated[
+    Literal["relu", "tanh", "silu"] | None,
+    typer.Option(help="Between layers; by default relu.", rich_help_panel=NETWORK),
+]
+Normalise = Annotated[
+    Literal["none", "layer"] | None,
+    typer.Option(help="Layer normalisation after hidden layers.", rich_help_panel=NETWORK),
+]
+Kernel = Annotated[
+    int | None,
+    typer.Option(
+        help="Rows that a convolution of a cnn sees; by default 3.", rich_help_panel=NETWORK
+    ),
+]
+Embedding = Annotated[
+    int | None,
+    typer.Option(
+        help="Numbers that stand for one category; by default 4.", rich_help_panel=NETWORK
+    ),
+]
+Personal = Annotated[
+    Literal["none", "head", "blend"] | None,
+    typer.Option(
+        help="What stays on each device: nothing, the last layer, or a second last layer that "
+        "adds to the released one.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Freeze = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Pattern of arrays that are never trained, such as 'hidden.*'; repeatable.",
+        rich_help_panel=LEARNING,
+    ),
+]
 Loss = Annotated[
-    Literal["mse", "mae", "huber", "cross_entropy"] | None,
-    typer.Option(help="By default mae to forecast, mse in regression, cross_entropy for classes."),
+    Literal["mse", "mae", "huber", "quantile", "cross_entropy"] | None,
+    typer.Option(
+        help="By default what suits the task: mae, mse, cross_entropy or quantile.",
+        rich_help_panel=LEARNING,
+    ),
 ]
-Optimiser = Annotated[Literal["sgd", "adam"] | None, typer.Option(help="How it learns.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the first weights.")]
-SignKey = Annotated[Path | None, typer.Option(help="The publisher's private key to sign with.")]
+Optimiser = Annotated[
+    Literal["sgd", "momentum", "adam", "adamw"] | None,
+    typer.Option(help="How it learns; by default adam.", rich_help_panel=LEARNING),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Size of a step; by default 0.001.", rich_help_panel=LEARNING)
+]
+Batch = Annotated[
+    int | None, typer.Option(help="Rows in a step; by default 32.", rich_help_panel=LEARNING)
+]
 
 
 def new(
@@ -66,23 +171,34 @@ def new(
     kind: Kind = None,
     out: Out,
     spec: Spec = None,
+    name: Name = None,
+    seed: Seed = 0,
     data: Data = None,
     label: Label = None,
-    name: Name = None,
     task: Task = None,
     channels: Channels = None,
+    categories: Categories = None,
+    log: Log = None,
     classes: Classes = None,
     target: Target = None,
     horizon: Horizon = None,
+    quantiles: Quantiles = None,
     period: Period = None,
     window: Window = None,
     max_gap: MaxGap = None,
     hold: Hold = None,
     clock: Clock = False,
     hidden: Hidden = None,
+    activation: Activation = None,
+    normalise: Normalise = None,
+    kernel: Kernel = None,
+    embedding: Embedding = None,
+    personal: Personal = None,
+    freeze: Freeze = None,
     loss: Loss = None,
     optimiser: Optimiser = None,
-    seed: Seed = 0,
+    learning_rate: LearningRate = None,
+    batch: Batch = None,
     sign_key: SignKey = None,
     delegate: Delegates = None,
     as_json: AsJson = False,
@@ -93,15 +209,24 @@ def new(
         "name": name,
         "task": task,
         "channels": channels,
+        "categories": categories,
+        "log": log,
         "classes": classes,
         "target": target,
         "horizon": horizon,
+        "quantiles": quantiles,
         "grid": {"period": period, "max_gap": max_gap, "hold": hold},
         "window": window,
         "inputs": ["window", "time"] if clock else None,
         "hidden": hidden,
+        "activation": activation,
+        "normalise": normalise,
+        "kernel": kernel,
+        "embedding": embedding,
+        "personal": personal,
+        "freeze": freeze,
         "loss": loss,
-        "optimiser": {"name": optimiser},
+        "optimiser": {"name": optimiser, "learning_rate": learning_rate, "batch": batch},
     }
     table = Table.read(data) if data else None
     bundle = _build(given, spec, table, label, seed)

@@ -20,13 +20,25 @@ from headwater.errors import SettingsError
 from headwater.settings import Duration, convert
 from headwater_models.files import storage_errors
 from headwater_models.graphs.builders import ModelSpec
-from headwater_models.graphs.scaling import scaling_from_rows
+from headwater_models.graphs.scaling import scaling_from_ranges, scaling_from_rows
 from headwater_models.table import Table
 
 EMBARGOES = 4
 """A reserved block is by default this many times as long as the embargo on each of its sides."""
 
-_LOSSES = {"forecast": "mae", "regression": "mse", "classification": "cross_entropy"}
+_LOSSES = {
+    "forecast": "mae",
+    "regression": "mse",
+    "classification": "cross_entropy",
+    "anomaly": "mse",
+}
+
+
+class _Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How channels are read, said beside them."""
+
+    log: tuple[str, ...] = ()
+    categories: dict[str, tuple[str, ...]] = {}
 
 
 def specify(
@@ -42,9 +54,11 @@ def specify(
     ----------
     flags
         Fields of :class:`.ModelSpec` as a nested mapping; None stands for "not given". A channel
-        may be a mapping or a text (see :func:`parse_channel`).
+        may be a mapping or a text (see :func:`parse_channel`). Two fields more: ``log`` names the
+        channels that are read by their logarithm, and ``categories`` gives by channel its
+        categories, or none for those of the data (also as texts, see :func:`parse_categories`).
     file
-        A TOML file with fields of :class:`.ModelSpec`.
+        A TOML file with the same fields.
     data
         Where ranges and scales come from, and the channels where none are given.
     label
@@ -59,13 +73,22 @@ def specify(
     """
     raw = overlay(_read(file) if file else {}, flags)
     source = str(file) if file else "headwater model new"
+    if isinstance(raw.get("categories"), list):
+        raw["categories"] = dict(map(parse_categories, map(str, raw["categories"])))
+    given = {key: raw.pop(key) for key in _Reading.__struct_fields__ if key in raw}
+    reading = convert(given, _Reading, source=source)
     if isinstance(raw.get("channels"), list):
         raw["channels"] = [parse_channel(c) if isinstance(c, str) else c for c in raw["channels"]]
-    if data is not None:
-        _take_from(data, raw, label)
+    if data is not None and not raw.get("channels"):
+        unread = {label, *reading.categories}
+        raw["channels"] = [{"name": name} for name in data.numeric() if name not in unread]
+    if _are_mappings(raw.get("channels")):
+        _name_categories(raw["channels"], reading.categories, data)
+        _bound(raw["channels"], data)
+    if data and label and raw.get("task") == "classification" and not raw.get("classes"):
+        raw["classes"] = data.classes(label)
     _fill_in(raw)
-    spec = convert(raw, ModelSpec, source=source)
-    return spec if data is None or spec.scaling else _scale(spec, data, label)
+    return _scaled(convert(raw, ModelSpec, source=source), data, label, reading.log)
 
 
 def parse_channel(text: str) -> dict[str, Any]:
@@ -91,6 +114,28 @@ def parse_channel(text: str) -> dict[str, Any]:
     raise SettingsError(f"channel {text}: expected NAME, NAME:UNIT or NAME:UNIT:MINIMUM:MAXIMUM.")
 
 
+def parse_categories(text: str) -> tuple[str, list[str]]:
+    """Read ``channel`` or ``channel=one,other,...``.
+
+    Raises
+    ------
+    SettingsError
+        When the channel or a category has no name.
+
+    Examples
+    --------
+    >>> parse_categories("mode=off,on,auto")
+    ('mode', ['off', 'on', 'auto'])
+    >>> parse_categories("mode")
+    ('mode', [])
+    """
+    channel, equals, said = text.partition("=")
+    names = said.split(",") if equals else []
+    if not channel or not all(names):
+        raise SettingsError(f"category {text}: expected CHANNEL or CHANNEL=ONE,OTHER,...")
+    return channel, names
+
+
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Lay nested mappings over each other; None in the upper one lets the lower show."""
     merged = dict(below)
@@ -113,27 +158,43 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not valid TOML: {error}.") from error
 
 
-def _take_from(data: Table, raw: dict[str, Any], label: str | None) -> None:
-    """Complete the channels, and the classes, by what the data show."""
-    names = [name for name in data.numeric() if name != label]
-    channels = raw.get("channels") or [{"name": name} for name in names]
-    if not _are_mappings(channels):
-        return
+def _name_categories(
+    channels: list[dict[str, Any]], categories: Mapping[str, tuple[str, ...]], data: Table | None
+) -> None:
+    """Give channels the categories that are said beside them, and add those not there yet."""
+    for name, said in categories.items():
+        if not said and data is None:
+            raise SettingsError(f"categories: {name}: name them, or give data that show them.")
+        channel = next((c for c in channels if c.get("name") == name), None)
+        if channel is None:
+            channels.append(channel := {"name": name})
+        channel["categories"] = list(said) or (data.classes(name) if data else [])
+
+
+def _bound(channels: list[dict[str, Any]], data: Table | None) -> None:
+    """Complete ranges: by the number of categories, or by what the data show."""
     for channel in channels:
-        if "name" in channel and not channel.keys() >= {"minimum", "maximum"}:
+        if isinstance(names := channel.get("categories"), list) and names:
+            if len(set(map(str, names))) < max(2, len(names)):
+                raise SettingsError(
+                    f"channel {channel.get('name')}: its categories must be at least two, all "
+                    f"different, not {', '.join(map(str, names))}."
+                )
+            channel.setdefault("minimum", 0)
+            channel.setdefault("maximum", len(names) - 1)
+        elif data and "name" in channel and not channel.keys() >= {"minimum", "maximum"}:
             low, high = data.reach(channel["name"])
             channel.setdefault("minimum", low)
             channel.setdefault("maximum", high)
-    raw["channels"] = channels
-    if label and raw.get("task") == "classification" and not raw.get("classes"):
-        raw["classes"] = data.classes(label)
 
 
 def _fill_in(raw: dict[str, Any]) -> None:
     """Set the defaults that follow from other fields; leave it to the check what is missing."""
     raw.setdefault("name", raw.get("kind", "model"))
+    if raw.get("kind") == "autoencoder":
+        raw.setdefault("task", "anomaly")
     if raw.get("task") in _LOSSES:
-        raw.setdefault("loss", _LOSSES[raw["task"]])
+        raw.setdefault("loss", "quantile" if raw.get("quantiles") else _LOSSES[raw["task"]])
     grid, reserve = raw.get("grid"), raw.get("reserve", {})
     if isinstance(grid, dict) and "period" in grid and isinstance(reserve, dict):
         raw["reserve"] = reserve
@@ -157,18 +218,31 @@ def _duration(value: object) -> Duration:
         return Duration(1)
 
 
-def _scale(spec: ModelSpec, data: Table, label: str | None) -> ModelSpec:
-    rows = data.matrix(channel.name for channel in spec.channels)
-    labels = data.numbers(label) if label and spec.task == "regression" else None
-    scaling = scaling_from_rows(_within(spec, rows), spec.channels, labels)
+def _scaled(
+    spec: ModelSpec, data: Table | None, label: str | None, log: tuple[str, ...]
+) -> ModelSpec:
+    """Complete the scaling, where none is given, by the data or by the ranges."""
+    if spec.scaling:
+        if log:
+            raise SettingsError("log: the scaling is given; give the logarithms in scaling.log.")
+        return spec
+    if data is None:
+        scaling = scaling_from_ranges(spec.channels, log)
+    else:
+        labels = data.numbers(label) if label and spec.task == "regression" else None
+        scaling = scaling_from_rows(_measured(spec, data), spec.channels, labels, log)
     return msgspec.structs.replace(spec, scaling=scaling)
 
 
-def _within(spec: ModelSpec, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Leave out what lies beyond a channel's range, as the device does."""
-    low = np.array([channel.minimum for channel in spec.channels])
-    high = np.array([channel.maximum for channel in spec.channels])
-    return np.where((rows >= low) & (rows <= high), rows, np.nan)
+def _measured(spec: ModelSpec, data: Table) -> NDArray[np.float64]:
+    """Return ``[R, C]`` without categories, and without what lies beyond a channel's range."""
+    rows = np.full((data.rows, len(spec.channels)), np.nan)
+    for column, channel in enumerate(spec.channels):
+        if not channel.categories:
+            values = data.numbers(channel.name)
+            within = (values >= channel.minimum) & (values <= channel.maximum)
+            rows[within, column] = values[within]
+    return rows
 
 
 def _are_mappings(channels: object) -> bool:

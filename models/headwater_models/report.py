@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
-from headwater_models.manifest import Manifest
+from headwater_models.manifest import Array, Channel, Manifest, Schedule
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def show(bundle: Bundle, console: Console) -> None:
             "unit",
             "minimum",
             "maximum",
-            rows=[(c.name, c.unit, f"{c.minimum:g}", f"{c.maximum:g}") for c in manifest.channels],
+            rows=[(c.name, c.unit, *_range(c)) for c in manifest.channels],
         )
     )
     console.print(
@@ -56,8 +56,8 @@ def show(bundle: Bundle, console: Console) -> None:
             "shape",
             "merges by",
             rows=[
-                (a.name, " x ".join(map(str, a.shape)) or "scalar", a.merge)
-                for a in manifest.arrays
+                (a.name, " x ".join(map(str, a.shape)) or "scalar", _merge(a))
+                for a in (*manifest.arrays, *manifest.statistics)
             ],
         )
     )
@@ -73,7 +73,7 @@ def _about(bundle: Bundle) -> list[tuple[str, str]]:
         ("task", _task(manifest)),
         ("window", f"{manifest.window} rows of {_grid(manifest)}"),
         ("loss", f"{manifest.loss}, against {manifest.baseline} as baseline"),
-        ("optimiser", _optimiser(manifest)),
+        ("learner", _learner(manifest)),
         ("size", _size(bundle)),
     ]
 
@@ -107,11 +107,24 @@ def _signatures(bundle: Bundle) -> dict[str, Any] | None:
 def _task(manifest: Manifest) -> str:
     match manifest.task:
         case "forecast":
-            return f"forecast of {manifest.target} {manifest.horizon} ahead"
+            what = f"forecast of {manifest.target} {manifest.horizon} ahead"
         case "classification":
-            return f"classification: {', '.join(manifest.classes)}"
+            what = f"classification: {', '.join(manifest.classes)}"
         case task:
-            return task
+            what = task
+    shares = ", ".join(f"{quantile:g}" for quantile in manifest.quantiles)
+    return f"{what}, quantiles {shares}" if shares else what
+
+
+def _range(channel: Channel) -> tuple[str, str]:
+    """Return the ends of a range, or the first and the last category."""
+    if channel.categories:
+        return channel.categories[0], channel.categories[-1]
+    return f"{channel.minimum:g}", f"{channel.maximum:g}"
+
+
+def _merge(array: Array) -> str:
+    return f"{array.merge}, frozen" if array.frozen else array.merge
 
 
 def _grid(manifest: Manifest) -> str:
@@ -121,15 +134,40 @@ def _grid(manifest: Manifest) -> str:
     )
 
 
-def _optimiser(manifest: Manifest) -> str:
+def _learner(manifest: Manifest) -> str:
+    match manifest.learner:
+        case "ridge":
+            return f"ridge regression, penalty {manifest.ridge:g}{_from(manifest)}"
+        case "naive_bayes":
+            return f"naive Bayes{_from(manifest)}"
     optimiser = manifest.optimiser
-    return f"{optimiser.name}, learning rate {optimiser.learning_rate:g}, batch {optimiser.batch}"
+    more = {
+        f"momentum {optimiser.momentum:g}": optimiser.name == "momentum",
+        f"weight decay {optimiser.weight_decay:g}": optimiser.weight_decay > 0,
+        f"gradients clipped at {optimiser.clip:g}": optimiser.clip > 0,
+        f"schedule {optimiser.schedule.kind}": optimiser.schedule != Schedule(),
+    }
+    rate = f"learning rate {optimiser.learning_rate:g}"
+    said = [
+        optimiser.name,
+        rate,
+        f"batch {optimiser.batch}",
+        *(m for m, yes in more.items() if yes),
+    ]
+    return ", ".join(said)
+
+
+def _from(manifest: Manifest) -> str:
+    return f", from {manifest.min_count} examples on"
 
 
 def _size(bundle: Bundle) -> str:
-    parameters = sum(array.size for array in bundle.manifest.arrays)
+    arrays = bundle.manifest.arrays
+    total = sum(array.size for array in arrays)
+    local = sum(array.size for array in arrays if array.merge == "local")
+    kept = f" ({local:,} stay on the device)" if local else ""
     return (
-        f"{parameters:,} parameters, {4 * packed_size(bundle.manifest):,} bytes on the wire; "
+        f"{total:,} parameters{kept}, {4 * packed_size(bundle.manifest):,} bytes on the wire; "
         f"graphs of {len(bundle.infer):,} and {len(bundle.train):,} bytes"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -16,6 +16,7 @@ from typer.utils import get_params_from_function
 from headwater.errors import BundleError, SettingsError, StorageError
 from headwater_models.bundle import Bundle
 from headwater_models.cli import app
+from headwater_models.graphs.builders.specification import Kind
 from headwater_models.keys import SigningKey
 from tests.models.bundles import signed, tiny
 
@@ -89,6 +90,42 @@ def test_new_reads_the_whole_specification_from_a_file(tmp_path: Path) -> None:
     assert "classification: dry, wet" in run("inspect", out).stdout
 
 
+@pytest.mark.parametrize("kind", [k for k in get_args(Kind) if k != "autoencoder"])
+def test_new_builds_every_kind_with_every_option_of_a_network(tmp_path: Path, kind: str) -> None:
+    answer(
+        *("new", kind, *FORECAST[2:], "--clock", "--out"),
+        tmp_path / "b",
+        *("--category", "mode=off,on,auto", "--log", "rain", "--hidden", "4", "--hidden", "3"),
+        *("--activation", "silu", "--normalise", "layer", "--kernel", "2", "--embedding", "2"),
+        *("--optimiser", "adamw", "--learning-rate", "0.01", "--batch", "16"),
+        *("--personal", "blend", "--freeze", "head.bias"),
+    )
+    manifest = Bundle.load(tmp_path / "b").manifest
+    assert manifest.channels[-1].categories == ("off", "on", "auto")
+    assert manifest.optimiser.batch == 16
+    assert answer("check", tmp_path / "b")["ok"] is True
+    shown = run("inspect", tmp_path / "b").stdout
+    for word in ("off", "auto", "mean, frozen", "local", "stay on the device", "adamw"):
+        assert word in shown
+
+
+def test_new_builds_a_model_of_quantiles(tmp_path: Path) -> None:
+    quantiles = ("--quantile", "0.1", "--quantile", "0.5", "--quantile", "0.9")
+    answer(*FORECAST, *quantiles, "--out", tmp_path / "b")
+    assert answer("check", tmp_path / "b")["ok"] is True
+    assert "2min ahead, quantiles 0.1, 0.5, 0.9" in run("inspect", tmp_path / "b").stdout
+
+
+def test_new_builds_a_detector_of_anomalies(tmp_path: Path) -> None:
+    answer(
+        *("new", "autoencoder", "--channel", "level:m:0:10", "--period", "1min"),
+        *("--window", "4", "--hidden", "3", "--hidden", "2", "--out"),
+        tmp_path / "b",
+    )
+    assert Bundle.load(tmp_path / "b").manifest.task == "anomaly"
+    assert answer("check", tmp_path / "b")["ok"] is True
+
+
 def test_new_does_not_overwrite(tmp_path: Path) -> None:
     answer(*FORECAST, "--out", tmp_path / "b")
     assert isinstance(run(*FORECAST, "--out", tmp_path / "b").exception, StorageError)
@@ -117,7 +154,7 @@ def test_inspect_shows_names_arrays_and_signatures(tmp_path: Path) -> None:
 def test_inspect_says_where_there_is_no_signature(tmp_path: Path) -> None:
     tiny().save(tmp_path / "b")
     assert answer("inspect", tmp_path / "b")["signatures"] is None
-    assert "signed     no" in run("inspect", tmp_path / "b").stdout
+    assert "signed   no" in run("inspect", tmp_path / "b").stdout
 
 
 def test_check_wants_the_signature_of_the_key_that_is_given(tmp_path: Path, key: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headwater.errors import SettingsError, StorageError
@@ -147,6 +148,81 @@ def test_a_wrong_period_is_named_once() -> None:
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(SettingsError, match="headwater model new: kind: this key is required"):
         specify({})
+
+
+def test_a_channel_with_categories_ranges_over_their_indices(file: Path) -> None:
+    file.write_text(FILE.replace("channels = [", "categories = ['mode=off,on,auto']\nchannels = ["))
+    mode = specify({}, file=file).channels[-1]
+    assert (mode.name, mode.categories, mode.minimum, mode.maximum) == (
+        "mode",
+        ("off", "on", "auto"),
+        0,
+        2,
+    )
+
+
+def test_categories_may_stand_in_the_channel_itself(file: Path) -> None:
+    mode = "{ name = 'mode', categories = ['off', 'on'] }"
+    file.write_text(FILE.replace("channels = [", f"channels = [{mode}, "))
+    spec = specify({}, file=file)
+    assert (spec.channels[0].minimum, spec.channels[0].maximum) == (0, 1)
+
+
+def test_categories_and_channels_given_apart_are_put_together() -> None:
+    spec = specify(flags(channels=["level:m:0:10", "door"], categories=["door=shut,open"]))
+    assert [(c.name, c.categories) for c in spec.channels] == [
+        ("level", ()),
+        ("door", ("shut", "open")),
+    ]
+
+
+def test_categories_of_the_data_are_those_of_its_column(data: Table) -> None:
+    spec = specify(flags(categories=["state"]), data=data)
+    assert [c.name for c in spec.channels] == ["level", "rain", "flow", "state"]
+    assert spec.channels[-1].categories == ("dry", "wet")
+    assert spec.scaling is not None
+    assert len(spec.scaling.mean) == 4
+
+
+@pytest.mark.parametrize(
+    ("category", "words"),
+    [
+        ("door", "name them, or give data"),
+        ("door=shut", "must be at least two, all different, not shut"),
+        ("door=shut,shut", "must be at least two, all different, not shut, shut"),
+        ("door=", "expected CHANNEL or CHANNEL="),
+        ("=shut,open", "expected CHANNEL or CHANNEL="),
+    ],
+)
+def test_categories_of_another_form_are_refused(category: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        specify(flags(channels=["level:m:0:10"], categories=[category]))
+
+
+def test_a_logarithm_is_scaled_by_the_data(data: Table) -> None:
+    spec = specify(flags(log=["rain"]), data=data)
+    assert spec.scaling is not None
+    logarithms = np.log1p([0, 40, 20])
+    assert spec.scaling.log["rain"] == pytest.approx((logarithms.mean(), logarithms.std()))
+
+
+def test_a_logarithm_is_scaled_by_the_range_where_there_are_no_data() -> None:
+    spec = specify(flags(channels=["level:m:0:10"], log=["level"]))
+    assert spec.scaling is not None
+    assert spec.scaling.log["level"][0] == pytest.approx(np.log(11) / 2)
+
+
+def test_a_logarithm_beside_a_scaling_that_is_given_is_refused(file: Path) -> None:
+    file.write_text(FILE + "scaling = { mean = [1, 2], scale = [3, 4] }\nlog = ['rain']\n")
+    with pytest.raises(SettingsError, match=r"give the logarithms in scaling\.log"):
+        specify({}, file=file)
+
+
+def test_quantiles_have_their_loss_and_an_autoencoder_its_task() -> None:
+    spec = specify(flags(channels=["level:m:0:10"], quantiles=[0.1, 0.9]))
+    assert (spec.loss, spec.quantiles) == ("quantile", (0.1, 0.9))
+    given = flags(channels=["level:m:0:10"], kind="autoencoder", task=None)
+    assert specify(given).task == "anomaly"
 
 
 @pytest.mark.parametrize("channels", [3, [3], ["a:b:c"], [{"unit": "m"}]])
