@@ -197,19 +197,23 @@ def check_change(
     parent: Mapping[str, NDArray[np.float32]],
     weights: Mapping[str, NDArray[np.float32]],
 ) -> None:
-    """Refuse weights that change what a release key may not: the arrays that stay ``local``.
+    """Refuse weights that change what a release key may not.
+
+    A release may change what devices learn together (``mean``, unless frozen) and what follows
+    from their statistics (``solved``), and nothing else.
 
     Raises
     ------
     BundleError
-        When the weights do not fit the manifest, or a local array differs in a single bit.
+        When the weights do not fit the manifest, or a local or frozen array differs in a single
+        bit.
     """
     check_weights(manifest, weights)
     for array in manifest.arrays:
-        if array.merge == "local" and weights[array.name].tobytes() != parent[array.name].tobytes():
-            raise BundleError(
-                f"The version changes {array.name}, which the manifest keeps local to each device."
-            )
+        fixed = array.frozen or array.merge == "local"
+        if fixed and weights[array.name].tobytes() != parent[array.name].tobytes():
+            how = "keeps local to each device" if array.merge == "local" else "freezes"
+            raise BundleError(f"The version changes {array.name}, which the manifest {how}.")
 
 
 def _sign(prefix: bytes, statement: ModelStatement | VersionStatement, key: SigningKey) -> str:

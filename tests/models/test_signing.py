@@ -198,13 +198,19 @@ def test_a_release_of_another_model_does_not_follow() -> None:
         check_follows(version(), version(model=OTHER, sequence=2))
 
 
-def test_a_release_may_change_shared_arrays_and_no_local_one() -> None:
+def test_a_release_may_change_what_merges_and_nothing_local_or_frozen() -> None:
     manifest = manifest_with(
-        Array(name="w", shape=(2,)), Array(name="own", shape=(2,), merge="local")
+        Array(name="w", shape=(2,)),
+        Array(name="head", shape=(2,), merge="solved"),
+        Array(name="own", shape=(2,), merge="local"),
+        Array(name="base", shape=(2,), frozen=True),
     )
-    parent = {"w": np.zeros(2, np.float32), "own": np.ones(2, np.float32)}
-    check_change(manifest, parent, {**parent, "w": np.ones(2, np.float32)})
+    parent = {array.name: np.ones(2, np.float32) for array in manifest.arrays}
+    moved = {name: np.nextafter(array, 2) for name, array in parent.items()}
+    check_change(manifest, parent, {**parent, "w": moved["w"], "head": moved["head"]})
     with pytest.raises(BundleError, match="changes own, which the manifest keeps local"):
-        check_change(manifest, parent, {**parent, "own": np.nextafter(parent["own"], 2)})
+        check_change(manifest, parent, {**parent, "own": moved["own"]})
+    with pytest.raises(BundleError, match="changes base, which the manifest freezes"):
+        check_change(manifest, parent, {**parent, "base": moved["base"]})
     with pytest.raises(BundleError, match="missing: own"):
-        check_change(manifest, parent, {"w": parent["w"]})
+        check_change(manifest, parent, {n: a for n, a in parent.items() if n != "own"})
