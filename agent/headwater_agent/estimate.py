@@ -1,0 +1,309 @@
+"""How wrong the model is likely to be now, told before any label comes.
+
+Classification: confidence-based performance estimation. The confidence of each prediction is
+calibrated on the labelled past, by bins of its logit made monotone (isotonic regression); what
+the calibrated confidence leaves to 1 is the expected share of wrong predictions. Numbers: direct
+loss estimation. The absolute error is regressed on what is known at prediction time: the
+prediction, how far personal, released and baseline disagree, the share of missing cells, and the
+spread within the window. Anomaly scores have no such estimate.
+
+Both follow covariate shift, and neither can see concept drift, where the same inputs come to mean
+something else; that shows in labels alone (:mod:`headwater_agent.drift`). Sources: NannyML's
+documentation, "Performance estimation" (CBPE and DLE, there with gradient boosting in place of
+our linear regression); Guillory et al., "Predicting with confidence on unseen distributions",
+ICCV 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.events import Alarm, Floats, Prediction
+from headwater_models.judging import point
+from headwater_models.manifest import Manifest
+
+MEMORY = 0.9998
+"""Weight of the labelled past at each further label: about the last 5,000 count."""
+
+LEAST = 200
+"""With fewer labels nothing is estimated."""
+
+CHUNKS = 10
+"""The chunks of a stream that its band is first taken from."""
+
+Numbers = NDArray[np.float64]
+
+
+class Chunks(msgspec.Struct):
+    """One stream: the sum of signals in its open chunk, and the moments of the chunks before."""
+
+    signals: list[float]
+    count: int = 0
+    chunks: int = 0
+    newest: float | None = None
+    mean: float = 0.0
+    m2: float = 0.0
+
+    def close(self, expected: float, band: float) -> float | None:
+        """Take the error expected of the open chunk.
+
+        Returns
+        -------
+        float or None
+            The mean before it, where it lies *band* standard deviations above.
+        """
+        self.signals, self.count, self.newest = [0.0] * len(self.signals), 0, expected
+        if self.chunks >= CHUNKS:
+            before = self.mean
+            if expected > before + band * sqrt(self.m2 / (self.chunks - 1)):
+                self.chunks, self.mean, self.m2 = 0, 0.0, 0.0
+                return before
+        self.chunks += 1
+        off = expected - self.mean
+        self.mean += off / self.chunks
+        self.m2 += off * (expected - self.mean)
+        return None
+
+
+class SavedEstimate(msgspec.Struct):
+    """All that an estimate knows, as numbers."""
+
+    labels: float
+    learned: list[float]
+    streams: dict[str, Chunks]
+
+
+class Estimate:
+    """The expected error of each stream, in chunks of predictions.
+
+    Parameters
+    ----------
+    manifest
+        Its task decides the method.
+    settings
+        Length of a chunk, width of the band, number of streams.
+
+    Attributes
+    ----------
+    labels
+        Labelled predictions learned from, older ones counting less.
+    """
+
+    def __init__(self, manifest: Manifest, settings: DriftSettings) -> None:
+        self.labels = 0.0
+        self._settings = settings
+        self._method: _Method | None = None
+        if settings.watches("estimate") and manifest.task != "anomaly":
+            classes = manifest.task == "classification"
+            self._method = _Confidence(manifest) if classes else _Loss(manifest)
+        self._streams: dict[str, Chunks] = {}
+
+    def learn(self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers) -> None:
+        """Take predictions whose labels came.
+
+        Parameters
+        ----------
+        predictions, windows
+            As they were made, the windows float32 ``[N, T, C]``.
+        losses
+            The error of what was served, ``[N]``; what is not finite is passed over.
+        """
+        known = np.isfinite(losses)
+        if self._method is None or not known.any():
+            return
+        signals = self._method.signals(predictions, windows)[known]
+        fade = MEMORY ** len(signals)
+        self.labels = fade * self.labels + len(signals)
+        self._method.learned *= fade
+        self._method.learn(signals, losses[known])
+
+    def expect(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
+        """Take predictions as they are made; return an alarm where a chunk looks worse.
+
+        Parameters as of :meth:`learn`.
+        """
+        if self._method is None or not predictions or self.labels < LEAST:
+            return []
+        found = []
+        signals = self._method.signals(predictions, windows).tolist()
+        for prediction, signal in zip(predictions, signals, strict=True):
+            stream = self._stream(prediction.stream)
+            if stream is None:
+                continue
+            stream.signals = [a + b for a, b in zip(stream.signals, signal, strict=True)]
+            stream.count += 1
+            if stream.count >= self._settings.estimate.chunk:
+                found += self._close(stream, prediction)
+        return found
+
+    def expected(self, stream: str) -> float | None:
+        """Return the error expected of a stream's newest whole chunk; None before the first."""
+        known = self._streams.get(stream)
+        return known.newest if known is not None else None
+
+    def save(self) -> SavedEstimate:
+        """Return all that was learned."""
+        learned = [] if self._method is None else self._method.learned.ravel().tolist()
+        return SavedEstimate(self.labels, learned, self._streams)
+
+    def restore(self, saved: SavedEstimate) -> None:
+        """Go on from there; what belongs to another model or method is left aside."""
+        if self._method is None or len(saved.learned) != self._method.learned.size:
+            return
+        self.labels = saved.labels
+        self._method.learned[:] = np.reshape(saved.learned, self._method.learned.shape)
+        self._streams = saved.streams
+
+    def _stream(self, name: str) -> Chunks | None:
+        if name not in self._streams and len(self._streams) < self._settings.streams:
+            width = 0 if self._method is None else self._method.width
+            self._streams[name] = Chunks([0.0] * width)
+        return self._streams.get(name)
+
+    def _close(self, stream: Chunks, last: Prediction) -> list[Alarm]:
+        mean = np.array(stream.signals) / stream.count
+        weights = mean if self._method is None else self._method.weights()
+        expected = max(0.0, float(mean @ weights))
+        before = stream.close(expected, self._settings.estimate.band)
+        if before is None:
+            return []
+        return [Alarm(last.stream, last.time, "estimate", "", expected, before)]
+
+
+class _Method(Protocol):
+    """Expects an error that is linear in the signals of a prediction."""
+
+    width: int
+    learned: Numbers
+
+    def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
+        """Return ``[N, F]``: what is known of each prediction when it is made."""
+
+    def learn(self, signals: Numbers, losses: Numbers) -> None:
+        """Take labelled predictions."""
+
+    def weights(self) -> Numbers:
+        """Return ``[F]``: the expected error is the signals times these."""
+
+
+class _Confidence:
+    """Signals say in which bin the confidence lies; weights are what each bin gets wrong."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        del manifest
+        self._edges = np.linspace(-4, 8, 25)
+        self.width = len(self._edges) + 1
+        self.learned = np.zeros((2, self.width))
+        """How many predictions fell into each bin, and how many of them were wrong."""
+
+    def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
+        del windows
+        made = np.array([served(prediction).max() for prediction in predictions], np.float64)
+        sure = np.clip(made, 1e-6, 1 - 1e-6)
+        bins = np.searchsorted(self._edges, np.log(sure / (1 - sure)))
+        return np.eye(self.width)[bins]
+
+    def learn(self, signals: Numbers, losses: Numbers) -> None:
+        self.learned += np.stack([signals.sum(axis=0), losses @ signals])
+
+    def weights(self) -> Numbers:
+        """Return the share of wrong ones in each bin, never rising with confidence.
+
+        Each bin also counts one prediction of which its own confidence is believed.
+        """
+        step = self._edges[1] - self._edges[0]
+        centres = np.append(self._edges, self._edges[-1] + step) - step / 2
+        count, wrong = self.learned
+        return -isotonic(-(wrong + 1 / (1 + np.exp(centres))) / (count + 1), count + 1)
+
+
+class _Loss:
+    """Signals are what large errors come with; weights are a ridge regression on them."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._reach = np.array([c.maximum - c.minimum for c in manifest.channels])
+        self.width = 6
+        self.learned = np.zeros((self.width, self.width + 1))
+        """The signals' Gram matrix, and their product with the losses in the last column."""
+
+    def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
+        said, released, personal, baseline = (
+            point(self._manifest, np.stack(made))
+            for made in zip(
+                *((served(p), p.released, p.personal, p.baseline) for p in predictions), strict=True
+            )
+        )
+        missing = np.isnan(windows).mean(axis=(1, 2))
+        columns = [
+            np.ones(len(said)),
+            said,
+            np.abs(personal - released),
+            np.abs(said - baseline),
+            missing,
+            self._spread(windows),
+        ]
+        known = np.stack(columns, axis=1).astype(np.float64)
+        return np.where(np.isfinite(known), known, 0.0)
+
+    def learn(self, signals: Numbers, losses: Numbers) -> None:
+        self.learned += signals.T @ np.column_stack([signals, losses])
+
+    def weights(self) -> Numbers:
+        gram, cross = self.learned[:, :-1], self.learned[:, -1]
+        penalty = np.diag(1e-3 * np.diag(gram) + 1e-9)
+        return np.asarray(np.linalg.solve(gram + penalty, cross), np.float64)
+
+    def _spread(self, windows: Floats) -> Numbers:
+        """Return the standard deviation within each window ``[N]``.
+
+        Of the target in a forecast, else of the channels by their ranges, on the average.
+        """
+        cells: Numbers = windows.astype(np.float64)
+        if self._manifest.task == "forecast":
+            at = self._manifest.target_index
+            cells = cells[:, :, at : at + 1]
+        else:
+            cells /= self._reach
+        there = np.isfinite(cells)
+        count = np.maximum(there.sum(axis=1), 1)
+        mean = np.where(there, cells, 0).sum(axis=1) / count
+        off = np.where(there, cells - mean[:, None], 0)
+        return np.asarray(np.sqrt((off**2).sum(axis=1) / count).mean(axis=1), np.float64)
+
+
+def served(prediction: Prediction) -> Floats:
+    """Return what was published, ``[K]``."""
+    return prediction.personal if prediction.served == "personal" else prediction.released
+
+
+def isotonic(values: Numbers, weights: Numbers) -> Numbers:
+    """Return the nearest sequence that never falls, in weighted squares.
+
+    The pool adjacent violators algorithm (Ayer et al., 1955).
+
+    Parameters
+    ----------
+    values, weights
+        ``[N]``; each weight is above zero.
+
+    Examples
+    --------
+    >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0]), np.ones(4)).tolist()
+    [1.0, 2.5, 2.5, 4.0]
+    """
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        pools.append((value, weight, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (high, above, size), (low, below, others) = pools[-2:]
+            joined = (high * above + low * below) / (above + below)
+            pools[-2:] = [(joined, above + below, size + others)]
+    return np.repeat([value for value, _, _ in pools], [size for _, _, size in pools])

@@ -1,0 +1,112 @@
+"""All that watches one model for drift, behind one door, and what follows from an alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.drift import DriftMonitor
+from headwater_agent.drift_settings import DriftSettings, Watched
+from headwater_agent.estimate import Estimate, SavedEstimate
+from headwater_agent.events import Alarm, Floats, Prediction, Row
+from headwater_models.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What the learner is to do: multiply its rate for some steps, begin again, or neither."""
+
+    factor: float = 1.0
+    steps: int = 0
+    reset: bool = False
+
+
+class SavedWatch(msgspec.Struct):
+    """What a checkpoint keeps; the detectors themselves are warmed again."""
+
+    alarms: int
+    retrain: bool
+    estimate: SavedEstimate
+
+
+class Watch:
+    """Drift of one model over all streams of a device.
+
+    Parameters
+    ----------
+    manifest
+        The model's manifest.
+    settings
+        What is watched, and what an alarm leads to.
+
+    Attributes
+    ----------
+    alarms
+        Raised since the release that is there came.
+    retrain
+        Whether the coordinator is asked for a round, on account of one of them.
+    """
+
+    def __init__(self, manifest: Manifest, settings: DriftSettings) -> None:
+        self.alarms = 0
+        self.retrain = False
+        self.monitor = DriftMonitor(manifest, settings)
+        self.estimate = Estimate(manifest, settings)
+        self._react = settings.react
+
+    def joined(self, rows: Iterable[Row]) -> list[Alarm]:
+        """Take new rows."""
+        return self._raised([alarm for row in rows for alarm in self.monitor.inputs(row)])
+
+    def predicted(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
+        """Take predictions as they are made, with their windows ``[N, T, C]``."""
+        return self._raised(self.estimate.expect(predictions, windows))
+
+    def scored(
+        self, predictions: Sequence[Prediction], windows: Floats, errors: NDArray[np.float64]
+    ) -> list[Alarm]:
+        """Take predictions whose labels came, and the error ``[N]`` of what was served."""
+        self.estimate.learn(predictions, windows, errors)
+        return self._raised(
+            [
+                alarm
+                for prediction, error in zip(predictions, errors.tolist(), strict=True)
+                for alarm in self.monitor.error(prediction.stream, prediction.time, error)
+            ]
+        )
+
+    def react(self, alarms: Iterable[Alarm]) -> Reaction:
+        """Return what is to be done about alarms; a wish for a retrain stays until a release."""
+        if not any(about(alarm) in self._react.to for alarm in alarms):
+            return Reaction()
+        self.retrain |= self._react.retrain
+        steps = self._react.steps if self._react.learning_rate > 1 else 0
+        return Reaction(self._react.learning_rate, steps, self._react.reset)
+
+    def released(self) -> None:
+        """Count from a new release: what was asked for may be in it."""
+        self.alarms, self.retrain = 0, False
+
+    def save(self) -> SavedWatch:
+        """Return what a checkpoint keeps."""
+        return SavedWatch(self.alarms, self.retrain, self.estimate.save())
+
+    def restore(self, saved: SavedWatch) -> None:
+        """Go on from a checkpoint; see :meth:`.DriftMonitor.warm` for the rest."""
+        self.alarms, self.retrain = saved.alarms, saved.retrain
+        self.estimate.restore(saved.estimate)
+
+    def _raised(self, alarms: list[Alarm]) -> list[Alarm]:
+        self.alarms += len(alarms)
+        return alarms
+
+
+def about(alarm: Alarm) -> Watched:
+    """Return what an alarm is about."""
+    if alarm.detector == "estimate":
+        return "estimate"
+    return "inputs" if alarm.channel else "error"
