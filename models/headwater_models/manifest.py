@@ -107,6 +107,11 @@ class Array(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def trained(self) -> bool:
+        """Whether ``train.onnx`` changes it."""
+        return not self.frozen and self.merge != "solved"
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that is fixed about a model but its weights.

@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
+import msgspec
 import numpy as np
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.differentiate import differentiate
 from headwater_models.graphs.expression import Graph, Shape, Value
-from headwater_models.graphs.losses import RowLosses, losses
-from headwater_models.graphs.optimisers import optimisers
+from headwater_models.graphs.losses import (
+    PREDICTION,
+    RELEASED,
+    RowLosses,
+    losses,
+    reconstruction,
+)
+from headwater_models.graphs.optimisers import clipped, optimisers
 from headwater_models.graphs.serialisation import decode, encode
-from headwater_models.manifest import Array, Loss, Optimiser
+from headwater_models.manifest import Array, Loss, Optimiser, Task
+
+
+def freeze(arrays: Iterable[Array], patterns: Iterable[str]) -> tuple[Array, ...]:
+    """Freeze the arrays whose name one of the patterns (``hidden.*``) matches.
+
+    Raises
+    ------
+    UnsupportedError
+        When a pattern matches none of the arrays.
+    """
+    frozen = tuple(arrays)
+    for pattern in patterns:
+        matched = {array.name for array in frozen if fnmatchcase(array.name, pattern)}
+        if not matched:
+            names = ", ".join(array.name for array in frozen)
+            raise UnsupportedError(f"freeze: {pattern!r} matches none of the arrays {names}.")
+        frozen = tuple(
+            msgspec.structs.replace(array, frozen=True) if array.name in matched else array
+            for array in frozen
+        )
+    return frozen
 
 
 def state_arrays(optimiser: Optimiser, arrays: Sequence[Array]) -> tuple[Array, ...]:
     """Return the optimiser's state for these parameters, as the manifest lists it.
 
-    The arrays start at zero and never leave the device.
+    The arrays start at zero and never leave the device; what is not trained has none.
     """
-    shapes: dict[str, Shape] = {array.name: array.shape for array in arrays}
+    shapes: dict[str, Shape] = {array.name: array.shape for array in arrays if array.trained}
     state = optimisers()[optimiser.name].state(shapes)
     return tuple(
         Array(name=name, shape=tuple(int(size) for size in shape), merge="local")
@@ -29,7 +58,13 @@ def state_arrays(optimiser: Optimiser, arrays: Sequence[Array]) -> tuple[Array, 
 
 
 def derive_training(
-    infer: bytes, loss: Loss, optimiser: Optimiser, arrays: Sequence[Array]
+    infer: bytes,
+    loss: Loss,
+    optimiser: Optimiser,
+    arrays: Sequence[Array],
+    *,
+    quantiles: Sequence[float] = (),
+    task: Task = "regression",
 ) -> bytes:
     """Return the training graph of an inference graph.
 
@@ -39,12 +74,19 @@ def derive_training(
     ``sum(weight * loss) / sum(weight)``; a row whose label is NaN (or no class) counts with
     weight 0. Where the weights sum to 0, or the loss is not finite, nothing changes, bit for bit.
 
+    Of a graph with an output ``released`` all arrays but the ``local`` ones learn from that
+    output's loss instead. What is frozen or solved comes out as it went in.
+
     Parameters
     ----------
     infer
         An inference graph whose parameters are inputs.
     arrays
         The parameters, in the manifest's order.
+    quantiles
+        Those of the manifest, for the loss ``quantile``.
+    task
+        An ``anomaly`` learns to make its prediction small and needs no label.
 
     Raises
     ------
@@ -54,40 +96,60 @@ def derive_training(
         When an operator of the graph cannot be differentiated, or a parameter is not there.
     """
     graph = decode(infer)
+    outputs = dict(graph.outputs)
     graph.outputs.clear()
-    parameters = [_parameter(graph, array) for array in arrays]
+    for array in arrays:
+        _refuse_missing(graph, array)
     rows = graph.value("window").shape[0]
     label = graph.input("label", (rows, 1))
     weight = graph.input("weight", (rows,))
-    for array in state_arrays(optimiser, arrays):
+    state = state_arrays(optimiser, arrays)
+    for array in state:
         graph.input(array.name, array.shape)
     rate = graph.input("learning_rate", ())
-    row = losses()[loss](graph, label)
-    seed, active = _weighting(row, weight)
-    gradients = differentiate(graph, row.loss, parameters, seed)
-    for name, value in optimisers()[optimiser.name].step(graph, gradients, rate).items():
-        kept = graph.op("Where", active, value, graph.value(name), name=f"new.{name}")
-        graph.output(kept)
+    measure = reconstruction if task == "anomaly" else losses(quantiles)[loss]
+    row = measure(graph.value(PREDICTION), label)
+    trained = [array for array in arrays if array.trained]
+    alone = [a for a in trained if RELEASED in outputs and a.merge != "local"]
+    gradients, active = _descent(row, weight, [a for a in trained if a not in alone])
+    if alone:
+        more, finite = _descent(measure(graph.value(RELEASED), label), weight, alone)
+        gradients, active = gradients | more, graph.op("And", active, finite)
+    step = optimisers()[optimiser.name].step
+    new = step(graph, clipped(gradients, optimiser.clip), rate, optimiser)
+    for array in (*arrays, *state):
+        _publish(graph.value(array.name), new.get(array.name), active)
     graph.output(graph.op("Identity", row.loss, name="loss"))
     return encode(graph, defaults=False)
 
 
-def _parameter(graph: Graph, array: Array) -> Value:
+def _refuse_missing(graph: Graph, array: Array) -> None:
     value = graph.inputs.get(array.name)
     if value is None or value.shape != array.shape:
         raise UnsupportedError(
             f"The graph has no input {array.name!r} of shape {list(array.shape)}; "
             "make each array of the manifest an input with an initialiser of the same name."
         )
-    return value
 
 
-def _weighting(row: RowLosses, weight: Value) -> tuple[Value, Value]:
-    """Return each row's share of the mean loss, and whether there is anything to learn from."""
+def _descent(
+    row: RowLosses, weight: Value, arrays: Sequence[Array]
+) -> tuple[dict[str, Value], Value]:
+    """Return the gradients of the mean loss, and whether there is anything to learn from."""
     graph = weight.graph
     weight = graph.op("Where", row.known, weight, 0.0)
     total = weight.sum([0])
     filled = graph.op("Greater", total, 0.0)
     finite = graph.op("LessOrEqual", (weight * row.loss).sum([0]), float(np.finfo(graph.dtype).max))
     share = weight / graph.op("Where", filled, total, 1.0)
-    return share, graph.op("And", filled, finite)
+    parameters = [graph.value(array.name) for array in arrays]
+    gradients = differentiate(graph, row.loss, parameters, share)
+    return gradients, graph.op("And", filled, finite)
+
+
+def _publish(old: Value, new: Value | None, active: Value) -> None:
+    graph, name = old.graph, f"new.{old.name}"
+    if new is None:
+        graph.output(graph.op("Identity", old, name=name))
+    else:
+        graph.output(graph.op("Where", active, new, old, name=name))

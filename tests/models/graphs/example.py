@@ -89,8 +89,8 @@ def kind_specs(**changes: Any) -> list[ModelSpec]:
     ]
 
 
-def optimiser(name: str) -> Optimiser:
-    return msgspec.convert({"name": name}, Optimiser)
+def optimiser(name: str, **settings: float) -> Optimiser:
+    return msgspec.convert({"name": name, **settings}, Optimiser)
 
 
 def spec_id(spec: ModelSpec) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,27 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from headwater_models.graphs.expression import Graph
-from headwater_models.graphs.losses import losses
-from tests.models.graphs.harness import evaluate
+from headwater_models.graphs.losses import losses, reconstruction
+from headwater_models.graphs.serialisation import encode
+from tests.models.graphs.harness import evaluate, runner
 
 Floats = NDArray[np.float64]
 
 
-def graph_loss(name: str, prediction: Floats, label: Floats, scale: float | None = None) -> Floats:
+def graph_loss(
+    name: str,
+    prediction: Floats,
+    label: Floats,
+    scale: float | None = None,
+    quantiles: Sequence[float] = (),
+) -> Floats:
     graph = Graph(np.float64)
     value = graph.input("given", ("N", prediction.shape[1]))
     operator = "Softmax" if name == "cross_entropy" else "Identity"
-    graph.op(operator, value, name="prediction")
+    output = graph.op(operator, value, name="prediction")
     if scale is not None:
         graph.constant(scale, "label.scale")
-    loss = losses()[name](graph, graph.input("label", ("N", 1))).loss
+    loss = losses(quantiles)[name](output, graph.input("label", ("N", 1))).loss
     found: Floats = evaluate(loss, {"given": prediction, "label": label})
     return found
 
@@ -68,7 +75,49 @@ def test_cross_entropy_is_the_negative_log_of_the_labelled_class_s_probability(
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4, unique=True),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_quantile_loss_is_the_mean_over_quantiles_of_the_pinball(
+    quantiles: list[float], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    prediction, label = rng.normal(size=(3, len(quantiles))), rng.normal(size=(3, 1))
+    above = (label - prediction) / 2.0
+    expected = np.where(
+        above >= 0, np.multiply(quantiles, above), np.subtract(quantiles, 1) * above
+    )
+    found = graph_loss("quantile", prediction, label, scale=2.0, quantiles=quantiles)
+    np.testing.assert_allclose(found, expected.mean(axis=1), rtol=1e-12)
+
+
+def test_the_loss_of_a_quantile_is_least_at_the_quantile() -> None:
+    labels = np.arange(1.0, 11.0)[:, None]
+    candidates = np.arange(0.5, 11.0)
+    costs = [
+        graph_loss("quantile", np.full_like(labels, at), labels, quantiles=[0.8]).sum()
+        for at in candidates
+    ]
+    assert candidates[np.argmin(costs)] == 8.5
+
+
 @pytest.mark.parametrize("name", losses())
 def test_a_row_without_a_label_has_loss_zero(name: str) -> None:
-    prediction = np.array([[1.0, 2.0]] if name == "cross_entropy" else [[1.0]])
-    assert graph_loss(name, prediction, np.array([[np.nan]])).tolist() == [0.0]
+    wide = {"cross_entropy": [[1.0, 2.0]], "quantile": [[1.0, 2.0]]}
+    prediction = np.array(wide.get(name, [[1.0]]))
+    found = graph_loss(name, prediction, np.array([[np.nan]]), quantiles=[0.1, 0.9])
+    assert found.tolist() == [0.0]
+
+
+def test_an_anomaly_model_s_loss_is_its_prediction_and_needs_no_label() -> None:
+    graph = Graph()
+    prediction = graph.input("prediction", ("N", 1))
+    row = reconstruction(prediction, graph.input("label", ("N", 1)))
+    graph.output(row.loss)
+    graph.output(row.known)
+    score, nothing = np.array([[3.0], [0.5]], np.float32), np.full((2, 1), np.nan, np.float32)
+    found = runner(encode(graph))({"prediction": score, "label": nothing})
+    assert found[row.loss.name].tolist() == [3.0, 0.5]
+    assert found[row.known.name].tolist() == [True, True]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 from headwater.errors import BundleError, UnsupportedError
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.expression import Graph
+from headwater_models.graphs.optimisers import optimisers
 from headwater_models.graphs.serialisation import encode
-from headwater_models.graphs.training import derive_training, state_arrays
+from headwater_models.graphs.training import derive_training, freeze, state_arrays
 from headwater_models.manifest import Array, Optimiser
-from headwater_models.session import Trainer, initial_state
+from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
 from tests.models.graphs.example import (
     all_specs,
+    kind_specs,
     model_spec,
     optimiser,
     random_weights,
@@ -28,13 +32,21 @@ from tests.models.graphs.harness import numeric_gradient
 
 Arrays = dict[str, NDArray[Any]]
 ADAM, SGD = Optimiser(name="adam"), Optimiser(name="sgd")
+OPTIMISERS = sorted(optimisers())
 
 
 def mean_loss(losses: NDArray[Any], weight: NDArray[Any]) -> float:
     return float((losses * weight).sum() / weight.sum())
 
 
-@pytest.mark.parametrize("spec", all_specs("sgd"), ids=spec_id)
+KINDS = [*kind_specs(), model_spec(loss="quantile", quantiles=(0.1, 0.5, 0.8))]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [msgspec.structs.replace(s, optimiser=SGD) for s in (*all_specs("sgd"), *KINDS)],
+    ids=spec_id,
+)
 def test_a_step_of_descent_follows_the_gradient_of_the_weighted_mean_loss(spec: ModelSpec) -> None:
     rng = np.random.default_rng(7)
     built = build(spec, rng, "float64")
@@ -200,10 +212,10 @@ def test_the_same_graph_gives_the_same_training_bytes() -> None:
     assert again == built.train
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("task", ["forecast", "regression", "classification"])
 def test_training_learns_what_can_be_learned(task: str, name: str) -> None:
-    rate = {"sgd": 0.1, "adam": 0.01}[name]
+    rate = {"sgd": 0.1, "momentum": 0.01, "adam": 0.01, "adamw": 0.01}[name]
     spec = model_spec(task=task, activation="relu", optimiser=optimiser(name))
     rng = np.random.default_rng(1)
     built = build(spec, rng)
@@ -230,6 +242,100 @@ def test_state_starts_with_a_step_count_and_two_moments_for_each_array() -> None
         "adam.v.b": ((2,), "local"),
     }
     assert state_arrays(SGD, arrays) == ()
+
+
+def test_what_is_not_trained_has_no_state() -> None:
+    arrays = (
+        Array(name="w", shape=(3, 2), frozen=True),
+        Array(name="s", shape=(2,), merge="solved"),
+        Array(name="b", shape=(2,)),
+    )
+    assert [a.name for a in state_arrays(ADAM, arrays)] == ["adam.step", "adam.m.b", "adam.v.b"]
+    assert state_arrays(ADAM, arrays[:2]) == ()
+
+
+def test_patterns_freeze_the_arrays_that_they_match() -> None:
+    names = ("hidden.1.weight", "hidden.1.bias", "head.weight")
+    arrays = tuple(Array(name=name, shape=(1,)) for name in names)
+    assert [a.name for a in freeze(arrays, ["hidden.*"]) if a.frozen] == list(names[:2])
+    assert all(a.frozen for a in freeze(arrays, ["*.bias", "*.weight"]))
+    assert freeze(arrays, []) == arrays
+
+
+def test_a_pattern_that_freezes_nothing_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"'hiden\.\*' matches none of the arrays w"):
+        freeze((Array(name="w", shape=(1,)),), ["hiden.*"])
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_what_is_frozen_stays_bit_for_bit_and_the_rest_steps_as_ever(name: str) -> None:
+    settings = optimiser(name, weight_decay=0.1)
+    free = build(model_spec(optimiser=settings), np.random.default_rng(0))
+    held = build(model_spec(optimiser=settings, freeze=("hidden.*",)), np.random.default_rng(0))
+    check_graphs(held.manifest, held.infer, held.train)
+    rng = np.random.default_rng(1)
+    weights, batch = random_weights(free.weights, rng), rows(model_spec(), rng).cast("float32")
+    moved = Trainer(free.train).step(batch, weights, initial_state(free.manifest), 0.1)[0]
+    kept = Trainer(held.train).step(batch, weights, initial_state(held.manifest), 0.1)[0]
+    for array, before in weights.items():
+        after = before.astype(np.float32) if array.startswith("hidden.") else moved[array]
+        np.testing.assert_array_equal(kept[array], after)
+
+
+def test_a_model_of_which_all_is_frozen_still_says_its_loss() -> None:
+    spec = model_spec(freeze=("*",))
+    built = build(spec, np.random.default_rng(0))
+    check_graphs(built.manifest, built.infer, built.train)
+    batch = rows(spec, np.random.default_rng(1)).cast("float32")
+    new, state, losses = Trainer(built.train).step(batch, built.weights, {}, 0.1)
+    assert_same(new, built.weights)
+    assert (state, losses.shape) == ({}, (5,))
+
+
+def test_clipping_bounds_the_step_of_descent_by_rate_times_limit() -> None:
+    spec = model_spec(optimiser=optimiser("sgd", clip=1e-3))
+    built, rng = build(spec, np.random.default_rng(0), "float64"), np.random.default_rng(2)
+    weights = random_weights(built.weights, rng)
+    new, _, _ = Trainer(built.train).step(rows(spec, rng), weights, {}, 0.5)
+    squares = sum(float(((new[name] - weights[name]) ** 2).sum()) for name in weights)
+    assert math.isclose(math.sqrt(squares), 0.5e-3, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
+def test_a_blend_s_fleet_learns_as_if_alone_and_its_person_learns_what_is_left(kind: str) -> None:
+    spec = model_spec(kind=kind, optimiser=SGD, personal="blend")
+    plain = build(
+        msgspec.structs.replace(spec, personal="none"), np.random.default_rng(0), "float64"
+    )
+    blend = build(spec, np.random.default_rng(0), "float64")
+    rng = np.random.default_rng(3)
+    weights, batch = random_weights(blend.weights, rng), rows(spec, rng)
+    trainer = Trainer(blend.train)
+    new, _, _ = trainer.step(batch, weights, {}, 1.0)
+    fleet = {name: weights[name] for name in plain.weights}
+    alone, _, _ = Trainer(plain.train).step(batch, fleet, {}, 1.0)
+    for name in fleet:
+        np.testing.assert_allclose(new[name], alone[name], rtol=1e-9)
+    for name in weights.keys() - fleet.keys():
+        numeric = numeric_gradient(
+            lambda moved: mean_loss(trainer.step(batch, moved, {}, 0.0)[2], batch.weight),
+            weights,
+            name,
+        )
+        np.testing.assert_allclose(weights[name] - new[name], numeric, rtol=1e-6, atol=1e-8)
+
+
+def test_an_anomaly_model_learns_without_labels_and_its_loss_is_its_score() -> None:
+    spec = kind_specs()[-1]
+    built, rng = build(spec, np.random.default_rng(0)), np.random.default_rng(1)
+    batch = rows(spec, rng, 32).cast("float32")
+    batch = replace(batch, label=np.full_like(batch.label, np.nan))
+    trainer, state, weights = Trainer(built.train), initial_state(built.manifest), built.weights
+    score = Predictor(built.infer).run(batch.window, batch.time, weights)[:, 0]
+    np.testing.assert_allclose(trainer.step(batch, weights, state, 0.01)[2], score, rtol=1e-5)
+    for _ in range(200):
+        weights, state, losses = trainer.step(batch, weights, state, 0.01)
+    assert losses.mean() < 0.9 * score.mean()
 
 
 def test_a_graph_that_lacks_a_parameter_of_the_manifest_is_refused() -> None:

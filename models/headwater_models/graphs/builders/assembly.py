@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
@@ -20,7 +18,7 @@ from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.features import read_window, table_rows
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
 from headwater_models.graphs.serialisation import encode
-from headwater_models.graphs.training import derive_training, state_arrays
+from headwater_models.graphs.training import derive_training, freeze, state_arrays
 from headwater_models.manifest import Array, Channel, Manifest
 
 FEATURES = "features"
@@ -71,7 +69,9 @@ def build(
     return Built(
         manifest=_manifest(spec, arrays),
         infer=infer,
-        train=derive_training(infer, spec.loss, spec.optimiser, arrays),
+        train=derive_training(
+            infer, spec.loss, spec.optimiser, arrays, quantiles=spec.quantiles, task=spec.task
+        ),
         weights={name: np.asarray(a, np.float32) for name, a in graph.defaults.items()},
     )
 
@@ -108,29 +108,12 @@ def _manifest(spec: ModelSpec, arrays: tuple[Array, ...]) -> Manifest:
 
 
 def _arrays(spec: ModelSpec, graph: Graph) -> tuple[Array, ...]:
-    local, frozen = local_arrays(spec), _matching(spec.freeze, graph.defaults)
-    return tuple(
-        Array(
-            name=name,
-            shape=default.shape,
-            merge="local" if name in local else "mean",
-            frozen=name in frozen,
-        )
+    local = local_arrays(spec)
+    arrays = (
+        Array(name=name, shape=default.shape, merge="local" if name in local else "mean")
         for name, default in graph.defaults.items()
     )
-
-
-def _matching(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Return the names that a pattern matches; each pattern must match one."""
-    known, found = list(names), set[str]()
-    for pattern in patterns:
-        matched = {name for name in known if fnmatchcase(name, pattern)}
-        if not matched:
-            raise UnsupportedError(
-                f"freeze: {pattern!r} matches none of the arrays {', '.join(known)}."
-            )
-        found |= matched
-    return found
+    return freeze(arrays, spec.freeze)
 
 
 def _inference(

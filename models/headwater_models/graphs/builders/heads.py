@@ -11,12 +11,9 @@ from headwater_models.graphs.builders.layers import Layers
 from headwater_models.graphs.builders.specification import ModelSpec
 from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.features import last_observed
-from headwater_models.graphs.losses import PREDICTION, SCALE
+from headwater_models.graphs.losses import PREDICTION, RELEASED, SCALE
 from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import Manifest
-
-RELEASED = "released"
-"""The output of a blend that leaves the personal part out; the fleet's arrays learn from it."""
 
 Finish = Callable[[Value, str], Value]
 """``finish(raw, name) -> prediction``: from the last layer to what the model says."""
