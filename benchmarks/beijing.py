@@ -25,8 +25,7 @@ import numpy as np
 
 from headwater.settings import Duration
 from headwater_agent.events import Record
-from headwater_agent.learner import LearnerSettings
-from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
 from headwater_agent.scores import Score
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise

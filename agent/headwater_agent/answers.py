@@ -10,7 +10,7 @@ import numpy as np
 from headwater import wire
 from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.evaluation import evaluate
-from headwater_agent.events import Batch, Floats
+from headwater_agent.events import Batch, Floats, Version
 from headwater_agent.learner import Learner
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.replay import LOSS_ROWS, Replayed, Step, mean_loss, replay, usable_rows
@@ -91,7 +91,7 @@ def make_update(
     DeclinedError
         When there are too few examples, or what comes out is not finite.
     """
-    examples = _worth_learning(manifest, examples)
+    examples = worth_learning(manifest, examples)
     if learner.contribution is None:
         made = _replayed(
             task, manifest, trainer=trainer, learner=learner, base=base, examples=examples
@@ -136,11 +136,9 @@ def _replayed(
 ) -> Replayed:
     if len(examples.label) < MIN_EXAMPLES:
         raise DeclinedError("too-few-examples")
-    names = [array.name for array in manifest.arrays if array.merge == "local"]
-    local = {name: learner.personal.parameters[name] for name in names}
     return replay(
         trainer,
-        base | local,
+        learner.personal.begin(Version(task.base, 0, base)),
         initial_state(manifest),
         examples,
         epochs=task.epochs,
@@ -173,7 +171,7 @@ def _contributed(
     return Replayed(taken, count, before, after)
 
 
-def _worth_learning(manifest: Manifest, examples: Batch) -> Batch:
+def worth_learning(manifest: Manifest, examples: Batch) -> Batch:
     """Give no weight to windows that a label calls anomalous, where normal ones are learned."""
     if manifest.task != "anomaly":
         return examples

@@ -259,7 +259,18 @@ class Ticked:
     """Time passed: what is due is done."""
 
 
-Event = Arrived | Inferred | Trained | Taken | Released | Cleared | Ticked
+@dataclass(frozen=True, slots=True, eq=False)
+class Refined:
+    """The answer to :class:`Refine`, at any later time: what became of the version it names.
+
+    ``parameters`` is None where there were too few examples.
+    """
+
+    version: str
+    parameters: Arrays | None
+
+
+Event = Arrived | Inferred | Trained | Taken | Released | Refined | Cleared | Ticked
 
 # Effects
 
@@ -281,6 +292,17 @@ class Train:
     state: Arrays
     learning_rate: float
     branch: BranchName
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refine:
+    """Learn the stored examples in epochs, from a release and the personal model's local arrays.
+
+    Answer with :class:`Refined` when it is done; everything else goes on meanwhile.
+    """
+
+    version: str
+    start: Arrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -347,4 +369,4 @@ class Refuse:
     stream: str
 
 
-Effect = Infer | Train | Publish | Warn | Happened | Store | Checkpoint | Refuse
+Effect = Infer | Train | Refine | Publish | Warn | Happened | Store | Checkpoint | Refuse

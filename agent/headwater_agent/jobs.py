@@ -1,4 +1,4 @@
-"""The coordinator's tasks on this device: one trainer process at a time, tried again if it dies."""
+"""What a trainer does on this device: one process at a time, tried again if it dies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from pathlib import Path
 from headwater.errors import PeerError
 from headwater.wire import Declined, Train, decode_task
 from headwater_agent.correspondence import StoredTask
+from headwater_agent.events import Refine, Refined
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes, write_outcome
 from headwater_agent.settings import AgentSettings
+from headwater_models.arrays import packed_size
+from headwater_models.manifest import Manifest
+from headwater_models.weights import load_weights
 
 ATTEMPTS = 3
 """How often a trainer is started for one task before the task is declined."""
 
 
 class Jobs:
-    """Starts a trainer for each waiting task and clears away what is answered.
+    """Starts a trainer for each waiting task, and for the personal model when that is due.
 
     Parameters
     ----------
@@ -28,11 +32,13 @@ class Jobs:
         Where things lie.
     settings_file
         Handed to the trainer.
-    elements
-        Length of a packed update.
+    manifest
+        The model.
     begin
         ``begin(task, base)`` numbers an update and makes durable how far it reaches and what the
         personal model is now, before its trainer starts; each attempt is an update of its own.
+    refined
+        Called with what became of a refinement.
     """
 
     def __init__(
@@ -40,13 +46,18 @@ class Jobs:
         settings: AgentSettings,
         settings_file: Path,
         *,
-        elements: int,
+        manifest: Manifest,
         begin: Callable[[str, str], int],
+        refined: Callable[[Refined], None],
     ) -> None:
         self._settings = settings
         self._settings_file = settings_file
-        self._elements = elements
+        self._manifest = manifest
+        self._elements = packed_size(manifest)
         self._begin = begin
+        self._refined = refined
+        self._due: Refine | None = None
+        self._refining: Refine | None = None
         self._exchange = ExchangeReader(settings.exchange_db)
         self._running: subprocess.Popen[bytes] | None = None
         self._attempts: Counter[str] = Counter()
@@ -60,13 +71,23 @@ class Jobs:
         """Look after the running trainer, or start the next; cheap when there is nothing to do."""
         if self._running is not None and self._running.poll() is None:
             return
-        self._running = None
-        waiting = self._exchange.waiting()
-        done = self._clear()
-        for task in waiting:
-            if task.task not in done:
-                self._start(task)
-                return
+        ended, self._running = self._running, None
+        if self._refining is not None and ended is not None:
+            self._finish(self._refining, worked=ended.returncode == 0)
+        if self._settings.federation.enabled:
+            waiting = self._exchange.waiting()
+            done = self._clear()
+            for task in waiting:
+                if task.task not in done:
+                    self._start(task)
+                    return
+        if self._due is not None:
+            self._refining, self._due = self._due, None
+            self._run("--refine", self._refining.version)
+
+    def refine(self, effect: Refine) -> None:
+        """Let a trainer refine the personal model as soon as none is busy."""
+        self._due = effect
 
     def stop(self) -> None:
         """End a running trainer; its task is started again with the next agent."""
@@ -103,10 +124,22 @@ class Jobs:
         sequence = 0
         if isinstance(message, Train):
             sequence = self._begin(task.task, message.base)
+        self._run("--task", task.task, "--sequence", str(sequence))
+
+    def _run(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "headwater_agent.trainer"]
-        command += ["--settings", str(self._settings_file), "--task", task.task]
-        command += ["--sequence", str(sequence)]
+        command += ["--settings", str(self._settings_file), *arguments]
         self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def _finish(self, effect: Refine, *, worked: bool) -> None:
+        """Hand over what a refinement made; one that failed is due again with the next release."""
+        self._refining = None
+        path = self._settings.refined
+        made = None
+        if worked and path.exists():
+            made = load_weights(path, self._manifest)
+        path.unlink(missing_ok=True)
+        self._refined(Refined(effect.version, made))
 
     def _decline(self, task: StoredTask) -> None:
         write_outcome(

@@ -5,40 +5,39 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from headwater.errors import StorageError
-from headwater_agent.events import Batch, BranchName, Checkpoint, Example, Train, Trained, Version
+from headwater_agent.events import (
+    Batch,
+    BranchName,
+    Checkpoint,
+    Example,
+    Refine,
+    Refined,
+    Train,
+    Trained,
+    Version,
+)
+from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
-from headwater_agent.served import Served, ServeSettings, clip_for, served
+from headwater_agent.served import Served, clip_for, served
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
 from headwater_models.arrays import Arrays
-from headwater_models.manifest import Manifest, Schedule
+from headwater_models.manifest import Manifest
 from headwater_models.schedule import rate
 
 MAX_WAITING = 8_192
 """Most examples that may wait for training; beyond it the oldest are dropped and counted."""
 
+MIN_REFINED = 10
+"""Fewest examples that a personal model is refined on."""
+
 LAYOUT = 2
 """Version of the checkpoint's fields."""
-
-
-class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a device learns: batch size, learning rate and its schedule, or not at all.
-
-    With ``training`` ``stream`` a second set of weights, the contribution, learns beside the
-    personal model and is what the fleet gets; with ``replay`` the trainer makes it from the
-    stored examples when it is asked for.
-    """
-
-    enabled: bool = True
-    batch: int = 16
-    learning_rate: float = 1e-3
-    schedule: Schedule = Schedule()
-    training: Literal["replay", "stream"] = "replay"
 
 
 class Personal(Protocol):
@@ -50,6 +49,8 @@ class Personal(Protocol):
     def trained(self, parameters: Arrays, state: Arrays, examples: int) -> None: ...  # noqa: D102
     def take(self, sequence: int) -> None: ...  # noqa: D102
     def rebase(self, version: Version, merged: int) -> None: ...  # noqa: D102
+    def adopt(self, parameters: Arrays, since: Arrays) -> None: ...  # noqa: D102
+    def begin(self, version: Version) -> Arrays: ...  # noqa: D102
     def reset(self, version: Version) -> None: ...  # noqa: D102
     def save(self) -> SavedBranch: ...  # noqa: D102
     def restore(self, saved: SavedBranch) -> None: ...  # noqa: D102
@@ -119,11 +120,16 @@ class Learner:
         self._training: list[BranchName] = []
         self._batch: Batch | None = None
         self._through = 0
+        self._refining: Arrays | None = None
+        self._refined = ""
+        self._unrefined = 0
+        self._seen = 0
 
-    def learn(self, examples: list[Example]) -> Iterator[Train]:
-        """Take examples in the order of their sequence and ask for the step that is due."""
+    def learn(self, examples: list[Example]) -> Iterator[Train | Refine]:
+        """Take examples in the order of their sequence and ask for what is due."""
         if not self._settings.enabled:
             return
+        yield from self._refine(sum(not example.reserved for example in examples))
         self._waiting.extend(example for example in examples if not example.reserved)
         while len(self._waiting) > MAX_WAITING:
             self.learned_through = self._waiting.popleft().sequence
@@ -154,13 +160,24 @@ class Learner:
         self._batch = None
         yield from self._due()
 
-    def release(self, version: Version, merged: int) -> None:
-        """Move to a newer release."""
+    def refined(self, event: Refined) -> None:
+        """Go over to what the examples were learned to, unless a newer release came meanwhile."""
+        since, self._refining = self._refining, None
+        if event.version != self.version.name:
+            return
+        self._refined = event.version
+        if event.parameters is not None and since is not None:
+            self.personal.adopt(event.parameters, since)
+            self.changed = True
+
+    def release(self, version: Version, merged: int) -> Iterator[Refine]:
+        """Move to a newer release, and ask for what is due then."""
         for branch in (self.personal, self.contribution):
             if branch is not None:
                 branch.rebase(version, merged)
         self.version = version
         self.changed = True
+        yield from self._refine(0)
 
     def take(self, sequence: int) -> None:
         """Remember the models as they are: an update with this number is being made."""
@@ -226,8 +243,22 @@ class Learner:
         self.served.resume(saved.served)
         self.learned_through, self.dropped = saved.learned_through, saved.dropped
         self.steps = saved.steps
+        self._seen = saved.learned_through
         self._hurried, self._hurried_until = saved.hurried, saved.hurried_until
         self.score, self.streams = saved.score, saved.streams
+
+    def _refine(self, examples: int) -> Iterator[Refine]:
+        self._unrefined += examples
+        self._seen += examples
+        settings = self._settings.refine
+        due = self._refined != self.version.name or self._unrefined >= settings.every
+        if not settings.epochs or self._refining is not None or not due:
+            return
+        if self._seen < MIN_REFINED:
+            return
+        self._unrefined = 0
+        self._refining = self.personal.parameters
+        yield Refine(self.version.name, self.personal.begin(self.version))
 
     def _due(self) -> Iterator[Train]:
         size = self._settings.batch

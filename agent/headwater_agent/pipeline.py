@@ -38,6 +38,7 @@ from headwater_agent.events import (
     Prediction,
     Publish,
     Record,
+    Refined,
     Refuse,
     Released,
     Row,
@@ -169,8 +170,10 @@ class Pipeline:
                 self.learner.take(sequence)
                 yield self.learner.checkpoint()
             case Released(version, merged):
-                self.learner.release(version, merged)
+                yield from self.learner.release(version, merged)
                 yield self.learner.checkpoint()
+            case Refined():
+                self.learner.refined(event)
             case Cleared(examples):
                 self._batch = _Batch()
                 self._batch.examples = [self._numbered(example) for example in examples]

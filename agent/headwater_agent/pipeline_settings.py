@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
-from headwater_agent.learner import LearnerSettings
-from headwater_agent.served import ServeSettings
-from headwater_agent.settings import AgentSettings
-from headwater_models.manifest import Manifest
+from headwater_models.manifest import Schedule
+
+
+class RefineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether the personal model also learns the stored examples in epochs.
+
+    It is begun from each release, and again after ``every`` further examples, with ``epochs``
+    passes over the newest of the buffer (0: never). ``batch`` and ``learning_rate`` default to the
+    learner's.
+    """
+
+    epochs: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    every: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 1_000
+    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
+
+
+class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a device learns: batch size, learning rate and its schedule, or not at all.
+
+    With ``training`` ``stream`` a second set of weights, the contribution, learns beside the
+    personal model and is what the fleet gets; with ``replay`` the trainer makes it from the
+    stored examples when it is asked for.
+    """
+
+    enabled: bool = True
+    batch: int = 16
+    learning_rate: float = 1e-3
+    schedule: Schedule = Schedule()
+    training: Literal["replay", "stream"] = "replay"
+    refine: RefineSettings = RefineSettings()
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether and when the personal model is published.
+
+    ``clip`` is the largest loss that one prediction counts with, in the target's unit (classes:
+    1); 0 takes a twentieth of a forecast channel's range. ``excess`` bounds what serving the
+    personal model may cost above the release over the whole stream, in multiples of ``clip``.
+    ``alpha`` is the probability with which a personal model that is no better is promoted all the
+    same, or one that is no worse is reset.
+    """
+
+    personal: bool = True
+    clip: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    excess: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    alpha: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
 
 
 class LabelRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,21 +74,3 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     learn: LearnerSettings = LearnerSettings()
     serve: ServeSettings = ServeSettings()
     labels: LabelRules = LabelRules()
-
-
-def pipeline_settings(settings: AgentSettings, manifest: Manifest) -> PipelineSettings:
-    """Return what the agent's settings say, with the model's defaults where they say nothing."""
-    learn, labels, optimiser = settings.learn, settings.labels, manifest.optimiser
-    return PipelineSettings(
-        learn=LearnerSettings(
-            enabled=learn.enabled,
-            batch=learn.batch or optimiser.batch,
-            learning_rate=learn.learning_rate or optimiser.learning_rate,
-            schedule=optimiser.schedule,
-            training=learn.training,
-        ),
-        serve=settings.serve,
-        labels=LabelRules(outside=True, late=int(labels.late), tolerance=int(labels.tolerance))
-        if labels
-        else LabelRules(),
-    )

@@ -28,14 +28,12 @@ from headwater_agent.live import Live, write_live
 from headwater_agent.mqtt import MqttTransport
 from headwater_agent.payload import Refusal
 from headwater_agent.pipeline import Pipeline, carry_out
-from headwater_agent.pipeline_settings import pipeline_settings
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, Note, Update
 from headwater_agent.store_thread import StoreThread
 from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
-from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
 
 HOUSEKEEPING_S = 1.0
@@ -69,7 +67,7 @@ class Agent:
         manifest = self._bundle.manifest
         self._compute = Compute(self._bundle)
         self._pipeline = Pipeline(
-            manifest, first_version(self._bundle), pipeline_settings(settings, manifest)
+            manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
         self._decoder = Decoder(settings, manifest)
         self._label_decoder = (
@@ -88,7 +86,11 @@ class Agent:
         self._update = self._store.last_update()
         self._releases = Releases(settings, self._bundle, self._compute)
         self._jobs = Jobs(
-            settings, settings_file, elements=packed_size(manifest), begin=self._begin_update
+            settings,
+            settings_file,
+            manifest=manifest,
+            begin=self._begin_update,
+            refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
         self._transport = self._connect()
         self._live = Live()
@@ -188,6 +190,8 @@ class Agent:
                 return self._compute.infer(effect)
             case events.Train():
                 return self._compute.train(effect)
+            case events.Refine():
+                self._jobs.refine(effect)
             case events.Publish(predictions):
                 self._publish(predictions)
             case events.Store() | events.Checkpoint():
@@ -223,8 +227,7 @@ class Agent:
         trouble = ""
         try:
             self._look_for_release()
-            if self._settings.federation.enabled:
-                self._jobs.poll()
+            self._jobs.poll()
         except (BundleError, StorageError) as error:
             trouble = str(error)
         if trouble and trouble != self._trouble:

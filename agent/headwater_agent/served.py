@@ -8,30 +8,15 @@ only while the account is below a bound, so on every stream whatever the excess 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from headwater_agent.evidence import Evidence
+from headwater_agent.pipeline_settings import ServeSettings
 from headwater_models.manifest import Manifest
 
 Change = Literal["promoted", "demoted", "reset"]
-
-
-class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether and when the personal model is published.
-
-    ``clip`` is the largest loss that one prediction counts with, in the target's unit (classes:
-    1); 0 takes a twentieth of a forecast channel's range. ``excess`` bounds what serving the
-    personal model may cost above the release over the whole stream, in multiples of ``clip``.
-    ``alpha`` is the probability with which a personal model that is no better is promoted all the
-    same, or one that is no worse is reset.
-    """
-
-    personal: bool = True
-    clip: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    excess: Annotated[float, msgspec.Meta(gt=0)] = 20.0
-    alpha: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
 
 
 class Account(msgspec.Struct):

@@ -11,9 +11,16 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
-from headwater_agent.served import ServeSettings
+from headwater_agent.pipeline_settings import (
+    LabelRules,
+    LearnerSettings,
+    PipelineSettings,
+    RefineSettings,
+    ServeSettings,
+)
 from headwater_agent.settings_rules import PORTS, find_complaints
 from headwater_agent.topics import Pattern
+from headwater_models.manifest import Manifest
 
 PASSWORD_VARIABLE = "HEADWATER_BROKER_PASSWORD"  # noqa: S105 - the name of a variable
 """Environment variable that overrides the broker's password."""
@@ -179,6 +186,7 @@ class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     enabled: bool = True
     training: Literal["replay", "stream"] = "replay"
+    refine: RefineSettings = RefineSettings()
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
     buffer: Positive = 20_000
@@ -255,6 +263,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.state / "agent" / "agent.db"
 
     @property
+    def refined(self) -> Path:
+        """Where a trainer leaves the refined personal model for the agent."""
+        return self.agent_db.parent / "refined.safetensors"
+
+    @property
     def exchange(self) -> Path:
         """The federation client's folder: ``exchange.db``, received versions, its key."""
         return self.state / "exchange"
@@ -273,6 +286,26 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def share(self) -> Path:
         """What the agent hands to the federation client: status and finished updates."""
         return self.state / "share"
+
+    def pipeline(self, manifest: Manifest) -> PipelineSettings:
+        """Return what the core is told, with the model's defaults where the file says nothing."""
+        learn, labels, optimiser = self.learn, self.labels, manifest.optimiser
+        rules = LabelRules()
+        if labels is not None:
+            late, tolerance = int(labels.late), int(labels.tolerance)
+            rules = LabelRules(outside=True, late=late, tolerance=tolerance)
+        return PipelineSettings(
+            learn=LearnerSettings(
+                enabled=learn.enabled,
+                batch=learn.batch or optimiser.batch,
+                learning_rate=learn.learning_rate or optimiser.learning_rate,
+                schedule=optimiser.schedule,
+                training=learn.training,
+                refine=learn.refine,
+            ),
+            serve=self.serve,
+            labels=rules,
+        )
 
     def check(self, source: str) -> None:
         """Refuse combinations that cannot work.

@@ -82,6 +82,11 @@ _LEARN = """\
 # training = "replay"    # "stream": the update grows as the stream goes by
 # buffer = 20000    # newest examples that an update for the fleet is trained on
 
+# Let the personal model learn the stored examples again, from each release on.
+# [learn.refine]
+# epochs = 0    # passes over the newest of the buffer; 0: never
+# every = 1000    # and again after so many examples
+
 # Whether what was learned here may be published, and what that may cost.
 [serve]
 # personal = true

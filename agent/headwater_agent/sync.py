@@ -113,6 +113,27 @@ class Branch:
         if not self._keeps_state:
             self._restart()
 
+    def begin(self, version: Version) -> Arrays:
+        """Return what learning from a version begins at: its arrays, and the local ones of here."""
+        return version.weights | {name: self.parameters[name] for name in self._local}
+
+    def adopt(self, parameters: Arrays, since: Arrays) -> None:
+        """Go over to other parameters, and keep what was learned since they were begun.
+
+        Parameters
+        ----------
+        parameters
+            Learned apart, local arrays too.
+        since
+            What the branch was when that was begun.
+        """
+        moved = {
+            name: (array + (self.parameters[name] - since[name])).astype(np.float32)
+            for name, array in parameters.items()
+        }
+        self.taken = {s: self._moved(moved, a, self.parameters) for s, a in self.taken.items()}
+        self.parameters = moved
+
     def reset(self, version: Version) -> None:
         """Forget everything learned here and start from a release again, local arrays too."""
         self.parameters = {name: a.copy() for name, a in version.weights.items()}

@@ -1,6 +1,7 @@
-"""The trainer: a short-lived, polite process without a network that does one task and ends.
+"""The trainer: a short-lived, polite process without a network that does one thing and ends.
 
-Run as ``python -m headwater_agent.trainer --settings agent.toml --task HASH --sequence N``.
+Run as ``python -m headwater_agent.trainer --settings agent.toml --task HASH --sequence N`` for a
+task of the coordinator, or with ``--refine VERSION`` for the personal model.
 What computes is imported after the process has given up its network, because a process with
 threads cannot do so any more.
 """
@@ -44,8 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Do one task; return the exit code."""
     parser = argparse.ArgumentParser(prog="headwater_agent.trainer", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="the agent's settings")
-    parser.add_argument("--task", required=True, help="hash of the task")
-    parser.add_argument("--sequence", type=int, required=True, help="number of the update")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--task", help="hash of a task to do")
+    what.add_argument("--refine", metavar="VERSION", help="refine the personal model from it")
+    parser.add_argument("--sequence", type=int, default=0, help="number of the update")
     parser.add_argument("--log-level", default="info")
     given = parser.parse_args(arguments)
     configure_logging(given.log_level)
@@ -59,12 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
 
         from headwater_agent.training import Work  # noqa: PLC0415 - see above
 
-        reply = Work(settings).do(given.task, given.sequence)
+        work = Work(settings)
+        if given.refine:
+            said = "refined" if work.refine(given.refine) else "too few examples to refine"
+        else:
+            said = type(work.do(given.task, given.sequence)).__name__.lower()
     except HeadwaterError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}\n")
         return error.exit_code
-    _log.info("task %s: %s", given.task[:12], type(reply).__name__.lower())
+    _log.info("%s: %s", (given.task or given.refine)[:12], said)
     return 0
 
 

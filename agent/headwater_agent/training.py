@@ -1,4 +1,4 @@
-"""One task of the coordinator, done: read the examples, train or judge, write the outcome."""
+"""What a trainer does: read the examples, train or judge, write down what came of it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from headwater import wire
 from headwater.errors import BundleError, StorageError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.answers import DeclinedError, judge_candidate, make_update
-from headwater_agent.events import Batch, Floats
+from headwater_agent.events import Batch, Floats, Refine, Version
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import Learner, new_learner
 from headwater_agent.outcome import write_outcome
-from headwater_agent.pipeline_settings import pipeline_settings
+from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
 from headwater_agent.settings import AgentSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.session import Predictor, Trainer
-from headwater_models.weights import load_weights
+from headwater_models.weights import load_weights, save_weights
 
 
 class Work:
@@ -75,6 +75,38 @@ class Work:
         write_outcome(self._settings.share, reply, array)
         return reply
 
+    def refine(self, version: str) -> bool:
+        """Leave the personal model, learned from the stored examples on, for the agent.
+
+        Returns
+        -------
+        bool
+            False where there are too few examples, or nothing usable came of them.
+
+        Raises
+        ------
+        StorageError
+            When the version is not there, or a file cannot be read or written.
+        """
+        settings = self._settings.pipeline(self._manifest).learn
+        try:
+            weights = self._weights(self._bundle.model_id, version)
+        except DeclinedError as declined:
+            raise StorageError(
+                f"Version {version[:12]} cannot be refined: {declined.reason}."
+            ) from declined
+        start = self._learner().personal.begin(Version(version, 0, weights))
+        made = refine(
+            Refine(version, start),
+            manifest=self._manifest,
+            trainer=Trainer(self._bundle.train),
+            settings=settings,
+            examples=self._examples(reserved=False),
+        )
+        if made is not None:
+            save_weights(self._settings.refined, made)
+        return made is not None
+
     def _train(self, task: wire.Train, sequence: int) -> tuple[wire.Reply, Floats]:
         if not self._settings.learn.enabled:
             raise DeclinedError("paused")
@@ -91,7 +123,7 @@ class Work:
 
     def _learner(self) -> Learner:
         """Return the learning state as the agent left it when the update was begun."""
-        settings = pipeline_settings(self._settings, self._manifest)
+        settings = self._settings.pipeline(self._manifest)
         learner = new_learner(
             self._manifest, first_version(self._bundle), settings.learn, settings.serve
         )

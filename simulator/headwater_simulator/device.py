@@ -14,6 +14,7 @@ from headwater_agent.answers import DeclinedError, check_in, judge_candidate, ma
 from headwater_agent.compute import Compute
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
 from headwater_models.arrays import unpack
 from headwater_models.bundle import Bundle
@@ -45,6 +46,7 @@ class VirtualDevice:
 
     def __init__(self, name: str, bundle: Bundle, settings: PipelineSettings, buffer: int) -> None:
         self.name = name
+        self._settings = settings
         self.pipeline = Pipeline(bundle.manifest, first_version(bundle), settings)
         self._bundle = bundle
         self._trusted, _ = bundle.verify()
@@ -99,10 +101,22 @@ class VirtualDevice:
                 return self._compute.infer(effect)
             case events.Train():
                 return self._compute.train(effect)
+            case events.Refine():
+                return self._refine(effect)
             case events.Store(examples=examples):
                 for example in examples:
                     (self._reserved if example.reserved else self._learned).append(example)
         return None
+
+    def _refine(self, effect: events.Refine) -> events.Refined:
+        made = refine(
+            effect,
+            manifest=self._bundle.manifest,
+            trainer=self._trainer,
+            settings=self._settings.learn,
+            examples=self._batch(self._learned),
+        )
+        return events.Refined(effect.version, made)
 
     def _train(self, task: wire.Train) -> tuple[wire.Reply, Floats | None]:
         release = self.pipeline.learner.version

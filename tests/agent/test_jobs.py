@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headwater import wire
+from headwater_agent.events import Refine, Refined
 from headwater_agent.exchange import Exchange
 from headwater_agent.jobs import ATTEMPTS, Jobs
 from headwater_agent.outcome import Outcome, find_outcomes
@@ -28,7 +29,14 @@ class Owner:
         self.settings: AgentSettings = settings(folder)
         (folder / "agent.toml").write_text(PUBLIC_SETTINGS)
         self.begun: list[tuple[str, str]] = []
-        self.jobs = Jobs(self.settings, folder / "agent.toml", elements=ELEMENTS, begin=self._begin)
+        self.refined: list[Refined] = []
+        self.jobs = Jobs(
+            self.settings,
+            folder / "agent.toml",
+            manifest=device().manifest,
+            begin=self._begin,
+            refined=self.refined.append,
+        )
 
     def outcomes(self) -> list[Outcome]:
         found = find_outcomes(self.settings.share, ELEMENTS)
@@ -107,3 +115,36 @@ def test_stopping_ends_a_running_trainer(owner: Owner) -> None:
     owner.jobs.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def refine(version: str) -> Refine:
+    return Refine(version, {})
+
+
+def test_the_personal_model_is_refined_when_no_task_waits(owner: Owner) -> None:
+    fill(owner.settings, learned=100, reserved=0)
+    ask(owner.settings, train())
+    version = device().current.version
+    owner.jobs.refine(refine(version))
+    owner.poll_until(lambda: bool(owner.outcomes()))
+    assert owner.refined == []
+    owner.poll_until(lambda: bool(owner.refined))
+    (event,) = owner.refined
+    assert event.version == version
+    assert event.parameters is not None
+    assert event.parameters.keys() == {array.name for array in device().manifest.arrays}
+    assert not owner.settings.refined.exists()
+
+
+def test_a_refinement_that_fails_says_so_and_leaves_the_model_alone(owner: Owner) -> None:
+    fill(owner.settings, learned=100, reserved=0)
+    owner.jobs.refine(refine("0" * 64))
+    owner.poll_until(lambda: bool(owner.refined))
+    assert [event.parameters for event in owner.refined] == [None]
+
+
+def test_too_few_examples_are_not_refined_on(owner: Owner) -> None:
+    fill(owner.settings, learned=5, reserved=0)
+    owner.jobs.refine(refine(device().current.version))
+    owner.poll_until(lambda: bool(owner.refined))
+    assert [event.parameters for event in owner.refined] == [None]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from headwater_agent.events import Example, Train, Trained
-from headwater_agent.learner import MAX_WAITING, Learner, LearnerSettings, new_learner
-from headwater_agent.served import ServeSettings
+from headwater_agent.events import Effect, Example, Refine, Refined, Train, Trained
+from headwater_agent.learner import MAX_WAITING, Learner, new_learner
+from headwater_agent.pipeline_settings import LearnerSettings, RefineSettings, ServeSettings
+from headwater_models.manifest import Schedule
 from tests.agent.model import floats, manifest, version
 
 
@@ -14,9 +18,17 @@ def example(sequence: int, *, reserved: bool = False) -> Example:
     return Example(sequence, "tank-1", sequence, window, floats(sequence), reserved)
 
 
-def learner(batch: int = 2) -> Learner:
-    settings = LearnerSettings(batch=batch, learning_rate=0.5)
+def learner(batch: int = 2, **chosen: Any) -> Learner:
+    settings = LearnerSettings(batch=batch, learning_rate=0.5, **chosen)
     return new_learner(manifest(), version(), settings, ServeSettings())
+
+
+def steps(effects: Iterable[Effect]) -> list[Train]:
+    return [effect for effect in effects if isinstance(effect, Train)]
+
+
+def refinements(effects: Iterable[Effect]) -> list[Refine]:
+    return [effect for effect in effects if isinstance(effect, Refine)]
 
 
 def answer(step: Train, value: float) -> Trained:
@@ -30,29 +42,29 @@ def answer(step: Train, value: float) -> Trained:
 def test_a_step_is_asked_for_when_a_batch_is_full() -> None:
     learning = learner()
     assert list(learning.learn([example(1)])) == []
-    (step,) = learning.learn([example(2)])
+    (step,) = steps(learning.learn([example(2)]))
     assert step.batch.label.tolist() == [[1], [2]]
     assert step.learning_rate == 0.5
 
 
 def test_one_step_is_under_way_at_a_time_and_the_next_follows_its_answer() -> None:
     learning = learner()
-    (first,) = learning.learn([example(n) for n in range(1, 6)])
+    (first,) = steps(learning.learn([example(n) for n in range(1, 6)]))
     assert list(learning.learn([example(6)])) == []
-    (second,) = learning.trained(answer(first, 3))
+    (second,) = steps(learning.trained(answer(first, 3)))
     assert (learning.learned_through, second.batch.label.tolist()) == (2, [[3], [4]])
     np.testing.assert_array_equal(second.parameters["w"], [3, 3])
 
 
 def test_reserved_examples_are_never_in_a_batch() -> None:
     learning = learner()
-    (step,) = learning.learn([example(1), example(2, reserved=True), example(3)])
+    (step,) = steps(learning.learn([example(1), example(2, reserved=True), example(3)]))
     assert step.batch.label.tolist() == [[1], [3]]
 
 
 def test_a_checkpoint_brings_back_the_whole_learning_state() -> None:
     learning = learner()
-    (step,) = learning.learn([example(1), example(2)])
+    (step,) = steps(learning.learn([example(1), example(2)]))
     list(learning.trained(answer(step, 7)))
     learning.personal.take(4)
     learning.score.add(baseline=3, released=2, personal=1)
@@ -66,11 +78,11 @@ def test_a_checkpoint_brings_back_the_whole_learning_state() -> None:
 
 def test_batches_are_cut_the_same_after_a_restart() -> None:
     learning = learner()
-    (step,) = learning.learn([example(1), example(2), example(3)])
+    (step,) = steps(learning.learn([example(1), example(2), example(3)]))
     list(learning.trained(answer(step, 7)))
     again = learner()
     again.restore(learning.checkpoint().state)
-    (step,) = again.learn([example(3), example(4)])
+    (step,) = steps(again.learn([example(3), example(4)]))
     assert step.batch.label.tolist() == [[3], [4]]
 
 
@@ -90,6 +102,91 @@ def test_switched_off_it_asks_for_nothing() -> None:
 def test_a_release_becomes_the_version_to_start_from(merged: int) -> None:
     learning = learner()
     learning.personal.take(1)
-    learning.release(version(2, (4, 4)), merged)
+    list(learning.release(version(2, (4, 4)), merged))
     assert learning.version.sequence == 2
+    np.testing.assert_array_equal(learning.personal.parameters["w"], [4, 4])
+
+
+def test_the_rate_follows_the_schedule_and_is_raised_for_a_while() -> None:
+    learning = learner(batch=1, schedule=Schedule(kind="linear", steps=4))
+    learning.hurry(10.0, steps=2)
+    rates = []
+    for n in range(1, 5):
+        (step,) = steps(learning.learn([example(n)]))
+        rates.append(step.learning_rate)
+        assert steps(learning.trained(answer(step, 0))) == []
+    assert rates == [5.0, 3.75, 0.25, 0.125]
+
+
+def test_in_stream_training_the_contribution_learns_the_same_batches() -> None:
+    learning = learner(batch=1, training="stream")
+    (mine,) = steps(learning.learn([example(1), example(2)]))
+    (ours,) = steps(learning.trained(answer(mine, 1)))
+    assert (mine.branch, ours.branch) == ("personal", "contribution")
+    assert ours.batch is mine.batch
+    assert learning.learned_through == 0
+    (mine,) = steps(learning.trained(answer(ours, 2)))
+    assert (learning.learned_through, mine.branch) == (1, "personal")
+    assert learning.contribution is not None
+    assert learning.contribution.examples == 1
+    np.testing.assert_array_equal(learning.contribution.parameters["w"], [2, 2])
+    np.testing.assert_array_equal(learning.personal.parameters["w"], [1, 1])
+
+
+def test_a_checkpoint_brings_the_contribution_back() -> None:
+    learning, again = learner(batch=1, training="stream"), learner(batch=1, training="stream")
+    (mine,) = steps(learning.learn([example(1)]))
+    (ours,) = steps(learning.trained(answer(mine, 1)))
+    assert steps(learning.trained(answer(ours, 2))) == []
+    learning.take(1)
+    again.restore(learning.checkpoint().state)
+    assert again.checkpoint().state == learning.checkpoint().state
+
+
+def test_a_waiting_example_takes_the_corrected_label() -> None:
+    learning = learner(batch=2)
+    assert steps(learning.learn([example(1)])) == []
+    assert learning.correct(1, 9.0)
+    (step,) = steps(learning.learn([example(2)]))
+    assert step.batch.label.tolist() == [[9], [2]]
+    assert not learning.correct(1, 8.0)
+
+
+def refining(**chosen: Any) -> Learner:
+    return learner(batch=100, refine=RefineSettings(epochs=3, **chosen))
+
+
+def test_the_personal_model_is_refined_once_there_are_enough_examples() -> None:
+    learning = refining()
+    assert refinements(learning.learn([example(n) for n in range(1, 10)])) == []
+    (asked,) = refinements(learning.learn([example(10)]))
+    assert asked.version == "v1"
+    assert refinements(learning.learn([example(11)])) == []
+
+
+def test_what_was_learned_while_it_was_refined_stays_on_top() -> None:
+    learning = refining()
+    (_,) = refinements(learning.learn([example(n) for n in range(1, 11)]))
+    learning.personal.trained({"w": floats(1, 2)}, {"w.m": floats(0, 0)}, 1)
+    learning.refined(Refined("v1", {"w": floats(10, 10)}))
+    np.testing.assert_array_equal(learning.personal.parameters["w"], [11, 12])
+
+
+def test_each_release_and_enough_further_examples_refine_again() -> None:
+    learning = refining(every=5)
+    (_,) = refinements(learning.learn([example(n) for n in range(1, 11)]))
+    learning.refined(Refined("v1", None))
+    assert refinements(learning.learn([example(n) for n in range(11, 15)])) == []
+    (_,) = refinements(learning.learn([example(15)]))
+    learning.refined(Refined("v1", None))
+    learning.learned_through = 15
+    (asked,) = refinements(learning.release(version(2, (4, 4)), 0))
+    assert asked.version == "v2"
+
+
+def test_what_was_refined_from_an_older_release_is_left() -> None:
+    learning = refining()
+    (_,) = refinements(learning.learn([example(n) for n in range(1, 11)]))
+    list(learning.release(version(2, (4, 4)), 0))
+    learning.refined(Refined("v1", {"w": floats(10, 10)}))
     np.testing.assert_array_equal(learning.personal.parameters["w"], [4, 4])

@@ -25,9 +25,8 @@ from headwater_agent.events import (
     Train,
     Trained,
 )
-from headwater_agent.learner import LearnerSettings
 from headwater_agent.pipeline import Pipeline, Saved, carry_out
-from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, manifest, record, version
 

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.served import Account, Served, ServeSettings, clip_for, served
+from headwater_agent.pipeline_settings import ServeSettings
+from headwater_agent.served import Account, Served, clip_for, served
 from tests.agent.model import manifest
 
 CLIP = 2.0

@@ -11,8 +11,7 @@ from headwater import wire
 from headwater.errors import BundleError, UnsupportedError
 from headwater.settings import Duration
 from headwater_agent.events import Record
-from headwater_agent.learner import LearnerSettings
-from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.settings import Gate, Rounds, Settings

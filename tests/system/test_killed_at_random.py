@@ -17,14 +17,13 @@ import pytest
 
 from headwater.clock import now_ms
 from headwater_agent.agent_reader import AgentReader
-from headwater_agent.learner import LearnerSettings, new_learner
-from headwater_agent.served import ServeSettings
+from headwater_agent.learner import new_learner
+from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.releases import first_version
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_models.graphs.optimisers import STEP
 from headwater_models.manifest import Manifest
-from headwater_models.session import initial_state
 from headwater_simulator.air import specification
 from headwater_simulator.live import PREFIX, LiveDevice, LiveFleet
 from headwater_simulator.processes import Crew, crew

@@ -1,0 +1,53 @@
+"""The personal model learned from stored examples in epochs, from a release on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwater_agent.answers import worth_learning
+from headwater_agent.events import Batch, Refine
+from headwater_agent.learner import MIN_REFINED
+from headwater_agent.pipeline_settings import LearnerSettings
+from headwater_agent.replay import Step, replay
+from headwater_models.arrays import Arrays
+from headwater_models.manifest import Manifest
+from headwater_models.session import initial_state
+
+
+def refine(
+    effect: Refine,
+    *,
+    manifest: Manifest,
+    trainer: Step,
+    settings: LearnerSettings,
+    examples: Batch,
+) -> Arrays | None:
+    """Learn the examples as :class:`.RefineSettings` says.
+
+    Parameters
+    ----------
+    effect
+        Where to begin.
+    examples
+        The newest ones that may be learned from.
+
+    Returns
+    -------
+    dict or None
+        The personal model, or None where there are too few examples or it diverges.
+    """
+    if len(examples.label) < MIN_REFINED:
+        return None
+    how = settings.refine
+    made = replay(
+        trainer,
+        effect.start,
+        initial_state(manifest),
+        worth_learning(manifest, examples),
+        epochs=how.epochs,
+        batch=how.batch or settings.batch,
+        learning_rate=how.learning_rate or settings.learning_rate,
+        rng=np.random.default_rng(int(effect.version[:16], 16)),
+    )
+    finite = all(np.isfinite(array).all() for array in made.weights.values())
+    return made.weights if finite else None
