@@ -70,6 +70,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
     floor: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
+    def __post_init__(self) -> None:
+        if self.kind in ("cosine", "linear") and not self.steps:
+            raise ValueError(f"schedule {self.kind} needs steps, the number until its floor")
+
 
 class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The step of ``train.onnx``; ``learning_rate``, ``schedule`` and ``batch`` are defaults.
