@@ -11,6 +11,7 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
+from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.pipeline_settings import (
     LabelRules,
     LearnerSettings,
@@ -154,9 +155,10 @@ class LabelInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where predictions and the retained status go; ``{device}`` and ``{stream}`` are filled."""
+    """Where predictions, alarms and the retained status go; the names in braces are filled."""
 
     topic: str = "headwater/{device}/{stream}/prediction"
+    alarm: str = "headwater/{device}/{stream}/alarm"
     status: str = "headwater/{device}/status"
     qos: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
     retain: bool = False
@@ -216,6 +218,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     learn: Learn = Learn()
     serve: ServeSettings = ServeSettings()
     labels: LabelInput | None = None
+    drift: DriftSettings = DriftSettings()
     federation: Federation = Federation()
 
     @property

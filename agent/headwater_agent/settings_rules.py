@@ -50,8 +50,8 @@ def _input_complaints(settings: AgentSettings) -> Iterator[str]:
 
 def _own_topics(settings: AgentSettings) -> Iterator[tuple[str, str]]:
     """Yield what this agent publishes to, by the key that says so."""
-    for key, text in (("topic", settings.output.topic), ("status", settings.output.status)):
-        pattern = _pattern(text)
+    for key in ("topic", "alarm", "status"):
+        pattern = _pattern(getattr(settings.output, key))
         if pattern is not None:
             yield f"output.{key}", pattern.fill({"device": settings.device})
 
@@ -158,6 +158,7 @@ def _subscription_complaints(
 def _output_complaints(output: Output) -> Iterator[str]:
     for key, text, names in (
         ("topic", output.topic, {"device", "stream"}),
+        ("alarm", output.alarm, {"device", "stream"}),
         ("status", output.status, {"device"}),
     ):
         try:

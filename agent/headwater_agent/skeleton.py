@@ -60,6 +60,7 @@ pattern = "sensors/{stream}"    # or "sensors/{stream}/{channel}" for one value 
 _TAIL = """
 [output]
 topic = "headwater/{device}/{stream}/prediction"
+alarm = "headwater/{device}/{stream}/alarm"
 status = "headwater/{device}/status"
 # qos = 1
 # retain = false
@@ -102,6 +103,22 @@ _LEARN = """\
 # time = {{ field = "time", format = "iso8601" }}
 # tolerance = "0s"
 # late = "1h"
+
+"""
+
+_DRIFT = """\
+# A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
+[drift]
+# enabled = true
+# watch = ["error", "inputs", "estimate"]
+# mean_of = 24    # values in each mean that a detector sees
+# quiet = "1h"    # after an alarm, about the same
+# streams = 1000
+# adwin = { enabled = true, delta = 0.002 }
+# page_hinkley = { enabled = true, delta = 0.25, threshold = 40.0 }
+# kswin = { enabled = false, alpha = 0.0001, every = 50 }
+# estimate = { chunk = 200, band = 3.0 }    # the error expected before labels come
+# react = { to = ["error"], learning_rate = 1.0, steps = 100, reset = false, retrain = false }
 
 """
 
@@ -148,7 +165,7 @@ def skeleton(
     )
     optimiser = bundle.manifest.optimiser
     learn = _LEARN.format(batch=optimiser.batch, rate=optimiser.learning_rate)
-    return head + _INPUT + "\n".join(_channels(bundle)) + "\n" + _TAIL + learn + federation
+    return head + _INPUT + "\n".join(_channels(bundle)) + "\n" + _TAIL + learn + _DRIFT + federation
 
 
 def _trust(bundle: Bundle) -> Iterator[str]:
