@@ -17,7 +17,7 @@ ICCV 2021.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Protocol
 
 import msgspec
@@ -35,6 +35,9 @@ MEMORY = 0.9998
 LEAST = 200
 """With fewer labels nothing is estimated."""
 
+TOGETHER = 64
+"""Predictions, and labels, that are looked at in one go: one by one would cost ten times more."""
+
 CHUNKS = 10
 """The chunks of a stream that its band is first taken from."""
 
@@ -44,7 +47,7 @@ Numbers = NDArray[np.float64]
 class Chunks(msgspec.Struct):
     """One stream: the sum of signals in its open chunk, and the moments of the chunks before."""
 
-    signals: list[float]
+    signals: list[float] = []
     count: int = 0
     chunks: int = 0
     newest: float | None = None
@@ -52,14 +55,14 @@ class Chunks(msgspec.Struct):
     m2: float = 0.0
 
     def close(self, expected: float, band: float) -> float | None:
-        """Take the error expected of the open chunk.
+        """Take the error expected of a chunk.
 
         Returns
         -------
         float or None
             The mean before it, where it lies *band* standard deviations above.
         """
-        self.signals, self.count, self.newest = [0.0] * len(self.signals), 0, expected
+        self.newest = expected
         if self.chunks >= CHUNKS:
             before = self.mean
             if expected > before + band * sqrt(self.m2 / (self.chunks - 1)):
@@ -104,6 +107,8 @@ class Estimate:
             classes = manifest.task == "classification"
             self._method = _Confidence(manifest) if classes else _Loss(manifest)
         self._streams: dict[str, Chunks] = {}
+        self._made: list[tuple[Prediction, Floats]] = []
+        self._labelled: list[tuple[Prediction, Floats, float]] = []
 
     def learn(self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers) -> None:
         """Take predictions whose labels came.
@@ -115,32 +120,31 @@ class Estimate:
         losses
             The error of what was served, ``[N]``; what is not finite is passed over.
         """
-        known = np.isfinite(losses)
-        if self._method is None or not known.any():
+        if self._method is None:
             return
-        signals = self._method.signals(predictions, windows)[known]
-        fade = MEMORY ** len(signals)
-        self.labels = fade * self.labels + len(signals)
-        self._method.learned *= fade
-        self._method.learn(signals, losses[known])
+        told = zip(predictions, windows, losses.tolist(), strict=True)
+        self._labelled += [one for one in told if isfinite(one[2])]
+        if len(self._labelled) >= TOGETHER:
+            self._learn(self._method)
 
     def expect(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
         """Take predictions as they are made; return an alarm where a chunk looks worse.
 
         Parameters as of :meth:`learn`.
         """
-        if self._method is None or not predictions or self.labels < LEAST:
+        if self._method is None:
             return []
         found = []
-        signals = self._method.signals(predictions, windows).tolist()
-        for prediction, signal in zip(predictions, signals, strict=True):
+        for prediction, window in zip(predictions, windows, strict=True):
             stream = self._stream(prediction.stream)
             if stream is None:
                 continue
-            stream.signals = [a + b for a, b in zip(stream.signals, signal, strict=True)]
+            self._made.append((prediction, window))
             stream.count += 1
             if stream.count >= self._settings.estimate.chunk:
-                found += self._close(stream, prediction)
+                found += self._close(self._method, stream, prediction)
+        if len(self._made) >= TOGETHER:
+            self._sum(self._method)
         return found
 
     def expected(self, stream: str) -> float | None:
@@ -150,8 +154,11 @@ class Estimate:
 
     def save(self) -> SavedEstimate:
         """Return all that was learned."""
-        learned = [] if self._method is None else self._method.learned.ravel().tolist()
-        return SavedEstimate(self.labels, learned, self._streams)
+        if self._method is None:
+            return SavedEstimate(0.0, [], {})
+        self._sum(self._method)
+        self._learn(self._method)
+        return SavedEstimate(self.labels, self._method.learned.ravel().tolist(), self._streams)
 
     def restore(self, saved: SavedEstimate) -> None:
         """Go on from there; what belongs to another model or method is left aside."""
@@ -163,24 +170,48 @@ class Estimate:
 
     def _stream(self, name: str) -> Chunks | None:
         if name not in self._streams and len(self._streams) < self._settings.streams:
-            width = 0 if self._method is None else self._method.width
-            self._streams[name] = Chunks([0.0] * width)
+            self._streams[name] = Chunks()
         return self._streams.get(name)
 
-    def _close(self, stream: Chunks, last: Prediction) -> list[Alarm]:
-        mean = np.array(stream.signals) / stream.count
-        weights = mean if self._method is None else self._method.weights()
-        expected = max(0.0, float(mean @ weights))
+    def _close(self, method: _Method, stream: Chunks, last: Prediction) -> list[Alarm]:
+        self._sum(method)
+        self._learn(method)
+        signals, count = np.array(stream.signals), stream.count
+        stream.signals, stream.count = [], 0
+        if self.labels < LEAST:
+            return []
+        expected = max(0.0, float(signals @ method.weights()) / count)
         before = stream.close(expected, self._settings.estimate.band)
         if before is None:
             return []
         return [Alarm(last.stream, last.time, "estimate", "", expected, before)]
 
+    def _sum(self, method: _Method) -> None:
+        """Add the signals of what was predicted to the open chunks."""
+        made, self._made = self._made, []
+        if not made:
+            return
+        signals = method.signals([p for p, _ in made], np.stack([w for _, w in made])).tolist()
+        for (prediction, _), signal in zip(made, signals, strict=True):
+            stream = self._streams[prediction.stream]
+            sums = stream.signals or [0.0] * len(signal)
+            stream.signals = [a + b for a, b in zip(sums, signal, strict=True)]
+
+    def _learn(self, method: _Method) -> None:
+        """Take what was labelled into the method."""
+        told, self._labelled = self._labelled, []
+        if not told:
+            return
+        signals = method.signals([p for p, _, _ in told], np.stack([w for _, w, _ in told]))
+        fade = MEMORY ** len(told)
+        self.labels = fade * self.labels + len(told)
+        method.learned *= fade
+        method.learn(signals, np.array([loss for _, _, loss in told]))
+
 
 class _Method(Protocol):
     """Expects an error that is linear in the signals of a prediction."""
 
-    width: int
     learned: Numbers
 
     def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
@@ -199,8 +230,7 @@ class _Confidence:
     def __init__(self, manifest: Manifest) -> None:
         del manifest
         self._edges = np.linspace(-4, 8, 25)
-        self.width = len(self._edges) + 1
-        self.learned = np.zeros((2, self.width))
+        self.learned = np.zeros((2, len(self._edges) + 1))
         """How many predictions fell into each bin, and how many of them were wrong."""
 
     def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
@@ -208,7 +238,7 @@ class _Confidence:
         made = np.array([served(prediction).max() for prediction in predictions], np.float64)
         sure = np.clip(made, 1e-6, 1 - 1e-6)
         bins = np.searchsorted(self._edges, np.log(sure / (1 - sure)))
-        return np.eye(self.width)[bins]
+        return np.eye(self.learned.shape[1])[bins]
 
     def learn(self, signals: Numbers, losses: Numbers) -> None:
         self.learned += np.stack([signals.sum(axis=0), losses @ signals])
@@ -230,8 +260,7 @@ class _Loss:
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._reach = np.array([c.maximum - c.minimum for c in manifest.channels])
-        self.width = 6
-        self.learned = np.zeros((self.width, self.width + 1))
+        self.learned = np.zeros((6, 7))
         """The signals' Gram matrix, and their product with the losses in the last column."""
 
     def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:

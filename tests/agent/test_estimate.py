@@ -254,3 +254,28 @@ def test_the_first_band_needs_some_chunks() -> None:
     estimate.learn(*past, losses)
     chunked(estimate, volatile(rng, 20 * (CHUNKS - 1), 0.5, 2.0)[0], 20)
     assert chunked(estimate, volatile(rng, 20, 5.0, 6.0)[0], 20)[0] == []
+
+
+@pytest.mark.parametrize("together", [1, 7, 500])
+def test_it_does_not_matter_how_many_come_at_once(together: int) -> None:
+    rng = np.random.default_rng(10)
+    (told, losses), (later, _) = volatile(rng, 500, 0.5, 2.0), volatile(rng, 500, 1.0, 3.0)
+    settings = DriftSettings(estimate=EstimateSettings(chunk=90))
+    whole, parts = Estimate(manifest(), settings), Estimate(manifest(), settings)
+    whole.learn(*told, losses)
+    whole.expect(*later)
+    for start in range(0, 500, together):
+        part = slice(start, start + together)
+        parts.learn(told[0][part], told[1][part], losses[part])
+    for start in range(0, 500, together):
+        part = slice(start, start + together)
+        parts.expect(later[0][part], later[1][part])
+    assert parts.expected("tank-1") == pytest.approx(whole.expected("tank-1"), rel=0.02)
+
+
+def test_the_band_is_seldom_left_where_nothing_changes() -> None:
+    rng = np.random.default_rng(11)
+    estimate = Estimate(manifest(), DriftSettings(estimate=EstimateSettings(chunk=100)))
+    past, losses = volatile(rng, 2000, 0.5, 2.0)
+    estimate.learn(*past, losses)
+    assert len(chunked(estimate, volatile(rng, 30_000, 0.5, 2.0)[0], 100)[0]) <= 2
