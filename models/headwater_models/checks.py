@@ -50,11 +50,23 @@ def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
     for name, window in windows.items():
         _check_prediction(bundle, predictor, name, window)
         yield f"predictions are finite on {name}"
+    if bundle.manifest.quantiles:
+        _check_quantiles(bundle, predictor, windows)
+        yield "quantiles never cross"
+    if predictor.blends:
+        _check_blend(bundle, predictor, windows)
+        yield "until it has learned, a personal part adds nothing"
     _check_rows_are_apart(bundle, predictor, windows)
     yield "a window's prediction does not depend on those beside it"
     trainer = Trainer(bundle.train)
     _check_step(bundle, trainer, windows["random windows"], rng)
     yield "a training step is finite"
+    if any(array.frozen for array in bundle.manifest.arrays):
+        _check_frozen(bundle, trainer, windows["random windows"], rng)
+        yield "a training step leaves what is frozen as it was"
+    if bundle.manifest.task == "anomaly":
+        _check_score(bundle, predictor, trainer, windows["random windows"], rng)
+        yield "the loss of a window is its score, whatever its label"
     _check_still(bundle, trainer, windows["random windows"], rng)
     yield "rows of weight 0 leave every parameter as it was"
 
@@ -65,6 +77,9 @@ def golden_windows(manifest: Manifest, rng: np.random.Generator) -> dict[str, ND
     low = np.array([channel.minimum for channel in manifest.channels])
     high = np.array([channel.maximum for channel in manifest.channels])
     spread = (low + rng.random(shape) * (high - low)).astype(np.float32)
+    for column, channel in enumerate(manifest.channels):
+        if channel.categories:
+            spread[:, :, column] = rng.integers(len(channel.categories), size=shape[:2])
     gappy = np.where(rng.random(shape) < 0.3, np.float32(np.nan), spread)
     return {
         "zeros": np.zeros(shape, np.float32),
@@ -97,6 +112,27 @@ def _check_prediction(
             raise BundleError(f"infer.onnx: the probabilities on {name} do not add up to 1.")
 
 
+def _check_quantiles(
+    bundle: Bundle, predictor: Predictor, windows: dict[str, NDArray[np.float32]]
+) -> None:
+    for name, window in windows.items():
+        prediction = _predict(bundle, predictor, window)
+        rounding = 1e-5 * np.abs(prediction).max()
+        if (np.diff(prediction, axis=1) < -rounding).any():
+            raise BundleError(f"infer.onnx: the quantiles on {name} cross.")
+
+
+def _check_blend(
+    bundle: Bundle, predictor: Predictor, windows: dict[str, NDArray[np.float32]]
+) -> None:
+    for name, window in windows.items():
+        released = predictor.released(window, _times(len(window)), bundle.weights)
+        if (_predict(bundle, predictor, window) != released).any():
+            raise BundleError(
+                f"infer.onnx: on {name} the first local arrays change the released prediction."
+            )
+
+
 def _check_rows_are_apart(
     bundle: Bundle, predictor: Predictor, windows: dict[str, NDArray[np.float32]]
 ) -> None:
@@ -116,6 +152,28 @@ def _check_step(
             raise BundleError(f"train.onnx: {name} is not finite after one step.")
     if losses.shape != (ROWS,):
         raise BundleError(f"train.onnx: loss has shape {list(losses.shape)}, not one per row.")
+
+
+def _check_frozen(
+    bundle: Bundle, trainer: Trainer, window: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    parameters, _, _ = _step(bundle, trainer, window, np.ones(ROWS, np.float32), rng)
+    for array in bundle.manifest.arrays:
+        before, after = bundle.weights[array.name], parameters[array.name]
+        if array.frozen and before.tobytes() != after.tobytes():
+            raise BundleError(f"train.onnx: a step changes {array.name}, which is frozen.")
+
+
+def _check_score(
+    bundle: Bundle,
+    predictor: Predictor,
+    trainer: Trainer,
+    window: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> None:
+    _, _, losses = _step(bundle, trainer, window, np.ones(ROWS, np.float32), rng)
+    if not np.allclose(losses, _predict(bundle, predictor, window)[:, 0], rtol=1e-4):
+        raise BundleError("train.onnx: the loss of a window is not its score in infer.onnx.")
 
 
 def _check_still(
@@ -146,6 +204,8 @@ def _labels(manifest: Manifest, rng: np.random.Generator) -> NDArray[np.float32]
     if manifest.task == "forecast":
         channel = manifest.channels[manifest.target_index]
         return rng.uniform(channel.minimum, channel.maximum, (ROWS, 1)).astype(np.float32)
+    if manifest.task == "anomaly":
+        return np.full((ROWS, 1), np.nan, np.float32)
     return rng.normal(size=(ROWS, 1)).astype(np.float32)
 
 

@@ -143,26 +143,23 @@ class Predictor:
         return self._run("prediction", window, time, parameters)
 
     def features(self, window: Floats, time: Times, parameters: Mapping[str, Floats]) -> Floats:
-        """Return what the last layer sees, for a learner on top of this backbone.
+        """Return what the last layer sees, ``[N, F]``, for a learner on top of this backbone.
 
-        Parameters as of :meth:`run`.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``[N, F]``.
-
-        Raises
-        ------
-        BundleError
-            When the graph has no output ``features``, or as of :meth:`run`.
+        Parameters and errors as of :meth:`run`.
         """
-        if "features" not in self._graph.outputs:
-            raise BundleError(
-                "infer.onnx has no output `features`; name the last layer's input so, as what "
-                "`headwater model new` builds does."
-            )
         return self._run("features", window, time, parameters)
+
+    def released(self, window: Floats, time: Times, parameters: Mapping[str, Floats]) -> Floats:
+        """Return the prediction ``[N, K]`` without the personal part of a blend.
+
+        Parameters and errors as of :meth:`run`.
+        """
+        return self._run("released", window, time, parameters)
+
+    @property
+    def blends(self) -> bool:
+        """Whether the prediction is the released one and a personal part."""
+        return "released" in self._graph.outputs
 
     def bind(self, parameters: Mapping[str, Floats]) -> Bound:
         """Fix the parameters (they are copied) for many calls by one thread at a time."""
@@ -171,6 +168,10 @@ class Predictor:
     def _run(
         self, output: str, window: Floats, time: Times, parameters: Mapping[str, Floats]
     ) -> Floats:
+        if output not in self._graph.outputs:
+            raise BundleError(
+                f"infer.onnx has no output `{output}`; build the bundle again with it."
+            )
         return self._graph.run({**parameters, "window": window, "time": time}, [output])[0]
 
 

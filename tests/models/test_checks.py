@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper
 
 from headwater.errors import BundleError
 from headwater_models.bundle import Bundle
 from headwater_models.checks import ROWS, check_bundle, golden_windows
 from headwater_models.graphs.builders import build
-from headwater_models.manifest import Task
-from tests.models.bundles import spec, tiny
+from headwater_models.manifest import Channel, Optimiser, Task
+from tests.models.bundles import CHANNELS, spec, tiny
+
+MODE = Channel(name="mode", minimum=0, maximum=2, categories=("off", "on", "auto"))
+MODE_2 = Channel(name="mode_2", minimum=0, maximum=1, categories=("shut", "open"))
 
 
 def laws(bundle: Bundle) -> list[str]:
     return list(check_bundle(bundle, np.random.default_rng(0)))
 
 
-def built(kind: str, task: Task) -> Bundle:
+def built(kind: str, task: Task, **changes: Any) -> Bundle:
     classes = ("dry", "moist", "wet") if task == "classification" else ()
-    wanted = msgspec.structs.replace(
-        spec(kind),
-        task=task,
-        classes=classes,
-        loss="cross_entropy" if classes else "huber",
-        inputs=("window", "time"),
-    )
-    made = build(wanted, np.random.default_rng(1))
+    facts = {
+        "kind": kind,
+        "task": task,
+        "classes": classes,
+        "loss": "cross_entropy" if classes else "huber",
+        "inputs": ("window", "time"),
+    }
+    made = build(msgspec.structs.replace(spec(), **facts | changes), np.random.default_rng(1))
     return Bundle(manifest=made.manifest, infer=made.infer, train=made.train, weights=made.weights)
 
 
@@ -40,6 +46,56 @@ def built(kind: str, task: Task) -> Bundle:
 @pytest.mark.parametrize("task", ["forecast", "regression", "classification"])
 def test_every_law_holds_for_what_headwater_builds(kind: str, task: Task) -> None:
     assert len(laws(built(kind, task))) == 8
+
+
+@pytest.mark.parametrize(
+    ("facts", "law"),
+    [
+        ({"kind": "autoencoder", "task": "anomaly"}, "the loss of a window is its score"),
+        ({"loss": "quantile", "quantiles": (0.1, 0.9)}, "quantiles never cross"),
+        ({"freeze": ("hidden.*",)}, "a training step leaves what is frozen"),
+        ({"personal": "blend"}, "a personal part adds nothing"),
+    ],
+)
+def test_what_a_model_has_more_has_a_law_more(facts: dict[str, Any], law: str) -> None:
+    kept = laws(built(**{"kind": "mlp", "task": "forecast"} | facts))
+    assert len(kept) == 9
+    assert any(law in each for each in kept)
+
+
+SMALL = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["linear", "mlp", "resnet", "cnn", "gru"]),
+        "task": st.sampled_from(["forecast", "regression", "classification", "anomaly"]),
+        "quantiles": st.sampled_from([(), (0.5,), (0.1, 0.3, 0.9)]),
+        "window": st.integers(1, 5),
+        "hidden": st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
+        "activation": st.sampled_from(["relu", "tanh", "silu"]),
+        "normalise": st.sampled_from(["none", "layer"]),
+        "kernel": st.integers(2, 4),
+        "embedding": st.integers(1, 3),
+        "personal": st.sampled_from(["none", "head", "blend"]),
+        "freeze": st.sampled_from([(), ("head.*",), ("*.bias",)]),
+        "channels": st.sampled_from([CHANNELS, (*CHANNELS, MODE), (MODE, *CHANNELS, MODE_2)]),
+        "optimiser": st.builds(
+            Optimiser,
+            name=st.sampled_from(["sgd", "momentum", "adam", "adamw"]),
+            clip=st.sampled_from([0.0, 1.0]),
+        ),
+    }
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SMALL)
+def test_every_law_holds_for_any_small_model(facts: dict[str, Any]) -> None:
+    if facts["task"] == "anomaly":
+        facts |= {"kind": "autoencoder", "quantiles": ()}
+    elif facts["task"] == "classification":
+        facts["quantiles"] = ()
+    elif facts["quantiles"]:
+        facts["loss"] = "quantile"
+    laws(built(**facts))
 
 
 def test_golden_windows_are_within_reach_and_lack_values_where_they_say_so() -> None:
@@ -52,13 +108,20 @@ def test_golden_windows_are_within_reach_and_lack_values_where_they_say_so() -> 
     assert (spread <= [10, 50]).all()
 
 
+def test_golden_cells_of_a_channel_with_categories_are_indices() -> None:
+    manifest = built("linear", "forecast", channels=(*CHANNELS, MODE)).manifest
+    cells = golden_windows(manifest, np.random.default_rng(0))["random windows"][:, :, 2]
+    assert set(cells.ravel()) == {0, 1, 2}
+
+
 Edit = Callable[[onnx.GraphProto], None]
 
 
-def edited(name: str, edit: Edit) -> Bundle:
-    model = onnx.load_model_from_string(getattr(tiny(), name))
+def edited(name: str, edit: Edit, bundle: Bundle | None = None) -> Bundle:
+    whole = bundle or tiny()
+    model = onnx.load_model_from_string(getattr(whole, name))
     edit(model.graph)
-    return dataclasses.replace(tiny(), **{name: model.SerializeToString()})
+    return dataclasses.replace(whole, **{name: model.SerializeToString()})
 
 
 def _last(graph: onnx.GraphProto, output: str, operator: str, *more: str) -> None:
@@ -113,6 +176,44 @@ def lose_the_loss(graph: onnx.GraphProto) -> None:
 def test_a_graph_that_breaks_a_law_is_refused(name: str, edit: Edit, complaint: str) -> None:
     with pytest.raises(BundleError, match=complaint):
         laws(edited(name, edit))
+
+
+def turn_the_quantiles(graph: onnx.GraphProto) -> None:
+    _last(graph, "prediction", "Neg")
+
+
+def double_the_released(graph: onnx.GraphProto) -> None:
+    _last(graph, "released", "Add", "before")
+
+
+def forget_what_is_frozen(graph: onnx.GraphProto) -> None:
+    _last(graph, "new.head.bias", "Cos")
+
+
+def double_the_loss(graph: onnx.GraphProto) -> None:
+    _last(graph, "loss", "Add", "before")
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "edit", "complaint"),
+    [
+        (
+            {"loss": "quantile", "quantiles": (0.1, 0.9)},
+            "infer",
+            turn_the_quantiles,
+            "the quantiles on zeros cross",
+        ),
+        ({"personal": "blend"}, "infer", double_the_released, "change the released prediction"),
+        ({"freeze": ("head.bias",)}, "train", forget_what_is_frozen, "changes head.bias, which is"),
+        ({"kind": "autoencoder", "task": "anomaly"}, "train", double_the_loss, "not its score"),
+    ],
+)
+def test_what_a_model_has_more_can_break_too(
+    facts: dict[str, Any], name: str, edit: Edit, complaint: str
+) -> None:
+    bundle = built(**{"kind": "mlp", "task": "forecast"} | facts)
+    with pytest.raises(BundleError, match=complaint):
+        laws(edited(name, edit, bundle))
 
 
 def test_graphs_of_another_manifest_are_refused() -> None:

@@ -66,6 +66,15 @@ def test_a_graph_without_features_says_so_when_they_are_asked_for() -> None:
         Predictor(encode(graph)).features(BATCH.window, BATCH.time, {})
 
 
+def test_a_blend_gives_the_released_prediction_too_and_others_say_that_they_do_not() -> None:
+    blend = build(model_spec(personal="blend"), np.random.default_rng(0))
+    predictor, plain = Predictor(blend.infer), Predictor(BUILT.infer)
+    assert (predictor.blends, plain.blends) == (True, False)
+    assert predictor.released(BATCH.window, BATCH.time, blend.weights).shape == (8, 1)
+    with pytest.raises(BundleError, match="no output `released`"):
+        plain.released(BATCH.window, BATCH.time, WEIGHTS)
+
+
 def test_features_of_another_form_are_refused() -> None:
     graph = onnx.load_model_from_string(BUILT.infer).graph
     for node in graph.node:

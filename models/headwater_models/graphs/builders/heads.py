@@ -81,16 +81,15 @@ def natural_units(graph: Graph, manifest: Manifest, scaling: Scaling, window: Va
 def _ascending(raw: Value, quantiles: tuple[float, ...]) -> Value:
     """Return values ``[N, Q]`` that never cross.
 
-    The column of the quantile nearest to the median is taken as it is; each of the others is
-    a softplus further out than its neighbour towards it.
+    The column of the quantile nearest to the median is taken as it is; each of the others lies
+    further out than its neighbour towards it, by the squareplus of its column (Barron 2021), which
+    is smooth, above 0, half a scale at first, and cannot overflow as a softplus can.
     """
     graph, count = raw.graph, len(quantiles)
     pivot = int(np.argmin(np.abs(np.array(quantiles) - 0.5)))
-    positive = graph.op("Relu", raw) + graph.op("Log", 1.0 + graph.op("Exp", -graph.op("Abs", raw)))
-    before, after = np.arange(count) < pivot, np.arange(count) > pivot
-    reached = np.tri(count).T
-    steps = np.where(after[:, np.newaxis], reached, 0) - np.where(
-        before[:, np.newaxis], reached.T, 0
-    )
+    gaps = 0.5 * (raw + graph.op("Sqrt", raw * raw + 1.0))
+    column, output = np.ogrid[:count, :count]
+    above = ((pivot < column) & (column <= output)).astype(graph.dtype)
+    below = ((output <= column) & (column < pivot)).astype(graph.dtype)
     middle = graph.op("Gather", raw, np.array([pivot]), axis=1)
-    return middle + positive @ graph.constant(steps.astype(graph.dtype))
+    return middle + gaps @ graph.constant(above - below)

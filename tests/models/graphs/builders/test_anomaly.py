@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.manifest import Channel
-from headwater_models.session import Predictor
 from tests.models.graphs.example import model_spec, rows
+from tests.models.graphs.harness import runner
 
 MODE = Channel(name="mode", minimum=0, maximum=1, categories=("off", "on"))
 
@@ -24,9 +24,9 @@ def spec(**changes: Any) -> ModelSpec:
 
 def score(made: ModelSpec, window: Any, **weights: NDArray[Any]) -> NDArray[Any]:
     built = build(made, np.random.default_rng(0), "float64")
-    cells = np.array(window, np.float64)
-    times = np.zeros(len(cells), np.int64)
-    return Predictor(built.infer).run(cells, times, {**built.weights, **weights})
+    feeds: dict[str, NDArray[Any]] = {**built.weights, **weights, "window": np.array(window)}
+    wide = {name: array.astype(np.float64) for name, array in feeds.items()}
+    return runner(built.infer)(wide)["prediction"]
 
 
 def test_a_fresh_autoencoder_scores_the_squared_distance_from_the_mean() -> None:

@@ -107,8 +107,8 @@ def recurrence(value: NDArray[Any], weights: Arrays, name: str) -> NDArray[Any]:
     x = graph.input("x", (value.shape[1], "N", value.shape[2]))
     biases = np.concatenate([bias, np.zeros_like(bias)])[np.newaxis]
     arrays = (into.T[np.newaxis], state.T[np.newaxis], biases)
-    options = {"hidden_size": len(state), "linear_before_reset": 1}
-    graph.output(graph.op("GRU", x, *arrays, name="y", **options))
+    made = graph.op("GRU", x, *arrays, name="y", hidden_size=len(state), linear_before_reset=1)
+    graph.output(made)
     steps = value.transpose(1, 0, 2).astype(np.float32)
     return runner(encode(graph))({"x": steps})["y"][:, 0].transpose(1, 0, 2)
 
