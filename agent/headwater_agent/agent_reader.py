@@ -23,6 +23,21 @@ from headwater_models.manifest import Manifest
 BUSY_S = 10.0
 """Seconds that a statement waits for another process's lock."""
 
+NEWEST_SCORED = 2_000
+"""Predictions with a label from which drift detectors are warmed again at a start."""
+
+_PREDICTIONS = (
+    "SELECT label, p.id, name, time, version, released, personal, baseline, quality, received,"
+    " served, threshold_released, threshold_personal, marked"
+    " FROM predictions p JOIN streams s ON s.id = p.stream"
+)
+
+_WAITING = _PREDICTIONS + (  # noqa: S608 - constants alone
+    " WHERE label IS NULL AND time + ? >"
+    " coalesce((SELECT max(slot) FROM rows WHERE stream = s.id), 0) * ? ORDER BY number"
+)
+_SCORED = _PREDICTIONS + " WHERE label IS NOT NULL ORDER BY number DESC LIMIT ?"
+
 _REMEDIES = (
     ("disk is full", "the disk is full; free some space"),
     ("malformed", "it is damaged; move it away to start again, or put a copy back"),
@@ -91,6 +106,7 @@ class AgentReader:
                 progress=progress.fetchall(),
                 rows=list(self._newest_rows()),
                 waiting=with_windows(self._manifest, list(self._waiting()), self._rows_of),
+                scored=self._scored(),
                 examples=self.read_examples(after=through, newest=MAX_WAITING),
                 sequence=sequence,
             )
@@ -237,30 +253,39 @@ class AgentReader:
     def _waiting(self) -> Iterator[Prediction]:
         """Yield the predictions whose label may still come."""
         found = self._connection.execute(
-            "SELECT p.id, name, time, version, released, personal, baseline, quality, received,"
-            " served, threshold_released, threshold_personal, marked"
-            " FROM streams s JOIN predictions p ON p.stream = s.id"
-            " WHERE label IS NULL AND time + ? >"
-            " coalesce((SELECT max(slot) FROM rows WHERE stream = s.id), 0) * ?"
-            " ORDER BY number",
+            _WAITING,
             (int(self._manifest.horizon) + self._late, int(self._manifest.grid.period)),
         )
-        for key, name, time, version, *made, quality, received, served, one, two, marked in found:
-            released, personal, baseline = (np.frombuffer(blob, "<f4") for blob in made)
-            yield Prediction(
-                id=key,
-                stream=name,
-                time=time,
-                version=version,
-                released=released,
-                personal=personal,
-                baseline=baseline,
-                quality=quality,
-                received=received,
-                served=served,
-                thresholds=(math.nan if one is None else one, math.nan if two is None else two),
-                marked=bool(marked),
-            )
+        for _, *row in found:
+            yield _prediction(row)
+
+    def _scored(self) -> list[tuple[Prediction, float]]:
+        """Return the newest predictions whose label came, oldest first."""
+        found = self._connection.execute(
+            _SCORED,
+            (NEWEST_SCORED,),
+        ).fetchall()
+        return [(_prediction(row), label) for label, *row in reversed(found)]
+
+
+def _prediction(row: Sequence[Any]) -> Prediction:
+    """Return the prediction of a row of ``_PREDICTIONS``, without its label."""
+    key, name, time, version, *made, quality, received, served, one, two, marked = row
+    released, personal, baseline = (np.frombuffer(blob, "<f4") for blob in made)
+    return Prediction(
+        id=key,
+        stream=name,
+        time=time,
+        version=version,
+        released=released,
+        personal=personal,
+        baseline=baseline,
+        quality=quality,
+        received=received,
+        served=served,
+        thresholds=(math.nan if one is None else one, math.nan if two is None else two),
+        marked=bool(marked),
+    )
 
 
 def quoted(path: Path) -> str:

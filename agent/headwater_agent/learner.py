@@ -26,6 +26,7 @@ from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
+from headwater_agent.watch import SavedWatch
 from headwater_models.arrays import Arrays
 from headwater_models.manifest import Manifest
 from headwater_models.schedule import rate
@@ -73,6 +74,7 @@ class SavedLearning(msgspec.Struct):
     served: Served
     score: Score
     streams: dict[str, Score]
+    watch: SavedWatch
 
 
 class Learner:
@@ -196,8 +198,8 @@ class Learner:
         """Multiply the learning rate for the next steps."""
         self._hurried, self._hurried_until = factor, self.steps + steps
 
-    def checkpoint(self) -> Checkpoint:
-        """Encode the learning state."""
+    def checkpoint(self, watch: SavedWatch) -> Checkpoint:
+        """Encode the learning state, and what watches it."""
         self.changed = False
         saved = SavedLearning(
             layout=LAYOUT,
@@ -214,11 +216,12 @@ class Learner:
             served=self.served,
             score=self.score,
             streams=self.streams,
+            watch=watch,
         )
         return Checkpoint(msgspec.msgpack.encode(saved), self.learned_through)
 
-    def restore(self, state: bytes) -> None:
-        """Go on from a checkpoint.
+    def restore(self, state: bytes) -> SavedWatch:
+        """Go on from a checkpoint; return what was watching.
 
         The settings of today count for what is served and by which bound; what the account holds
         goes on.
@@ -246,6 +249,7 @@ class Learner:
         self._seen = saved.learned_through
         self._hurried, self._hurried_until = saved.hurried, saved.hurried_until
         self.score, self.streams = saved.score, saved.streams
+        return saved.watch
 
     def _refine(self, examples: int) -> Iterator[Refine]:
         self._unrefined += examples

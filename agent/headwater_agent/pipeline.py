@@ -22,6 +22,7 @@ from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.events import (
     Alarm,
     Arrived,
+    Checkpoint,
     Cleared,
     Correction,
     Effect,
@@ -51,11 +52,12 @@ from headwater_agent.events import (
     Warn,
     Windows,
 )
-from headwater_agent.labels import Labelled, Labels
+from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import PipelineSettings
-from headwater_agent.scorer import Scorer, errors_of
+from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
 from headwater_agent.stream import Stream
+from headwater_agent.watch import Watch
 from headwater_models.judging import has_meaning
 from headwater_models.manifest import Manifest
 
@@ -74,7 +76,8 @@ class Saved:
     """What the store gives back at start.
 
     ``rows`` are the newest rows of each stream in order, at least a window of them; ``waiting``
-    the predictions whose label may still come, with their windows; ``examples`` those after the
+    the predictions whose label may still come, with their windows; ``scored`` the newest whose
+    label came, in order; ``examples`` those after the
     checkpoint's ``learned_through``; ``sequence`` the highest sequence of any stored example.
     """
 
@@ -82,6 +85,7 @@ class Saved:
     progress: Sequence[tuple[str, bytes]] = ()
     rows: Sequence[Row] = ()
     waiting: Sequence[tuple[Prediction, Floats]] = ()
+    scored: Sequence[tuple[Prediction, float]] = ()
     examples: Sequence[Example] = ()
     sequence: int = 0
 
@@ -140,6 +144,7 @@ class Pipeline:
         self._scorer = Scorer(
             self.learner, max(int(manifest.horizon), settings.labels.late, self._period)
         )
+        self.watch = Watch(manifest, settings.drift)
         self._blocks = ReservedBlocks(manifest)
         self._streams: dict[str, Stream] = {}
         self._batch = _Batch()
@@ -147,7 +152,7 @@ class Pipeline:
     def restore(self, saved: Saved) -> Iterator[Effect]:
         """Go on where the store left off; learn the examples that the checkpoint lacks."""
         if saved.checkpoint is not None:
-            self.learner.restore(saved.checkpoint)
+            self.watch.restore(self.learner.restore(saved.checkpoint))
         self.sequence = saved.sequence
         for name, progress in saved.progress:
             self._stream(name).restore(progress)
@@ -155,6 +160,7 @@ class Pipeline:
             self._stream(row.stream).window.push(row)
         for prediction, window in saved.waiting:
             self.labels.expect(prediction, window)
+        self.watch.monitor.warm((), self._errors_of(saved.scored))
         yield from self.learner.learn(list(saved.examples))
 
     def feed(self, event: Event) -> Iterator[Effect]:
@@ -168,10 +174,11 @@ class Pipeline:
                 yield from self.learner.trained(event)
             case Taken(sequence):
                 self.learner.take(sequence)
-                yield self.learner.checkpoint()
+                yield self.checkpoint()
             case Released(version, merged):
+                self.watch.released()
                 yield from self.learner.release(version, merged)
-                yield self.learner.checkpoint()
+                yield self.checkpoint()
             case Refined():
                 self.learner.refined(event)
             case Cleared(examples):
@@ -180,9 +187,13 @@ class Pipeline:
                 yield from self._close()
             case Ticked():
                 if self.learner.changed:
-                    yield self.learner.checkpoint()
+                    yield self.checkpoint()
             case _:
                 assert_never(event)
+
+    def checkpoint(self) -> Checkpoint:
+        """Encode what was learned, and what watches it."""
+        return self.learner.checkpoint(self.watch.save())
 
     def _arrived(self, records: tuple[Record, ...], labels: tuple[Label, ...]) -> Iterator[Effect]:
         batch = self._batch = _Batch(labels=labels)
@@ -204,6 +215,7 @@ class Pipeline:
                 if window is not None and row.observed.any() and _missing(window) <= MAX_MISSING:
                     marked = stream.window.marked
                     batch.cut.append(_Cut(row, window, record.received, marked))
+        batch.alarms += self.watch.joined(batch.rows)
         if batch.cut:
             yield Infer(
                 self._windows(batch.cut),
@@ -249,6 +261,7 @@ class Pipeline:
             )
         )
         yield Publish(predictions)
+        self._batch.alarms += self.watch.predicted(predictions, windows.values)
         if not sane:
             yield self._scorer.diverged()
         yield from self._meet_labels(predictions)
@@ -269,6 +282,7 @@ class Pipeline:
             met = self.labels.meet(label) if known else None
             found.extend(filter(None, [met]))
         now = errors_of(self._manifest, found, [item.label for item in found])
+        self._watch_errors(found, now)
         for item, errors in zip(found, now, strict=True):
             prediction = item.entry.prediction
             self._batch.scores.append(Score(prediction.id, item.label))
@@ -282,6 +296,25 @@ class Pipeline:
                 happened = self._scorer.correct(item, before[0], errors)
             if happened is not None:
                 yield happened
+
+    def _watch_errors(self, found: Sequence[Labelled], now: Errors) -> None:
+        """Show the watch the errors of what was served, where they are new."""
+        new = [i for i, item in enumerate(found) if item.before is None]
+        if not new:
+            return
+        predictions = [found[i].entry.prediction for i in new]
+        windows = np.stack([found[i].entry.window for i in new])
+        served = [NAMES.index(prediction.served) for prediction in predictions]
+        self._batch.alarms += self.watch.scored(predictions, windows, now[new, served])
+
+    def _errors_of(
+        self, scored: Sequence[tuple[Prediction, float]]
+    ) -> Iterator[tuple[str, int, float]]:
+        """Yield stream, time and error of stored predictions whose labels came."""
+        found = [Labelled(Entry(made, _NO_WINDOW), label) for made, label in scored]
+        table = errors_of(self._manifest, found, [item.label for item in found])
+        for (made, _), errors in zip(scored, table, strict=True):
+            yield made.stream, made.time, float(errors[NAMES.index(made.served)])
 
     def _keep(self, item: Labelled) -> None:
         """Make an example of a labelled prediction, or hold it back while a cell is doubted."""
@@ -317,6 +350,7 @@ class Pipeline:
         batch, self._batch = self._batch, _Batch()
         if batch.alarms:
             yield Warn(tuple(batch.alarms))
+            yield from self._react(batch.alarms)
         yield Store(
             rows=tuple(batch.rows),
             predictions=predictions,
@@ -329,6 +363,14 @@ class Pipeline:
             receipts=tuple(batch.receipts),
         )
         yield from self.learner.learn(batch.examples)
+
+    def _react(self, alarms: Sequence[Alarm]) -> Iterator[Happened]:
+        reaction = self.watch.react(alarms)
+        if reaction.steps:
+            self.learner.hurry(reaction.factor, reaction.steps)
+        if reaction.reset:
+            self.learner.reset()
+            yield Happened("reset", f"drift of stream {alarms[0].stream}")
 
     def _stream(self, name: str) -> Stream:
         if name not in self._streams:
@@ -354,6 +396,9 @@ def carry_out(
         answer = do(effect)
         if answer is not None:
             carry_out(pipeline, pipeline.feed(answer), do)
+
+
+_NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
 
 
 def _missing(window: Floats) -> float:

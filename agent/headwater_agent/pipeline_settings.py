@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from headwater_agent.drift_settings import DriftSettings
 from headwater_models.manifest import Schedule
 
 
@@ -74,3 +75,4 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     learn: LearnerSettings = LearnerSettings()
     serve: ServeSettings = ServeSettings()
     labels: LabelRules = LabelRules()
+    drift: DriftSettings = DriftSettings(enabled=False)

@@ -218,7 +218,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     learn: Learn = Learn()
     serve: ServeSettings = ServeSettings()
     labels: LabelInput | None = None
-    drift: DriftSettings = DriftSettings()
+    drift: DriftSettings = DriftSettings(enabled=False)
     federation: Federation = Federation()
 
     @property
@@ -308,6 +308,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
             serve=self.serve,
             labels=rules,
+            drift=self.drift,
         )
 
     def check(self, source: str) -> None:

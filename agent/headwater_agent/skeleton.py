@@ -109,7 +109,7 @@ _LEARN = """\
 _DRIFT = """\
 # A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
 [drift]
-# enabled = true
+enabled = false    # detectors on error and inputs are river's, which take 100 MB of memory
 # watch = ["error", "inputs", "estimate"]
 # mean_of = 24    # values in each mean that a detector sees
 # quiet = "1h"    # after an alarm, about the same

@@ -230,6 +230,7 @@ class MemoryStore:
                 if slot > newest[name] - self._manifest.window
             ],
             waiting=self._waiting(newest),
+            scored=[(p, label) for p, label in self._predictions.values() if label is not None],
             examples=self._with_windows(unlearned[-MAX_WAITING:]),
             sequence=max((e.sequence for e in self._examples), default=0),
         )

@@ -12,7 +12,7 @@ from headwater.errors import UnsupportedError
 from headwater_agent import events
 from headwater_agent.answers import DeclinedError, check_in, judge_candidate, make_update
 from headwater_agent.compute import Compute
-from headwater_agent.pipeline import Pipeline, carry_out
+from headwater_agent.pipeline import Pipeline, Saved, carry_out
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
@@ -55,11 +55,31 @@ class VirtualDevice:
         self._predictor = Predictor(bundle.infer)
         self._learned: deque[events.Example] = deque(maxlen=buffer)
         self._reserved: deque[events.Example] = deque(maxlen=buffer)
+        self._checkpoint: events.Checkpoint | None = None
         self._updates = 0
 
-    def arrived(self, records: Sequence[events.Record]) -> None:
-        """Take records as one batch; what follows from them is done on return."""
-        self._feed(events.Arrived(tuple(records)))
+    def arrived(
+        self, records: Sequence[events.Record], labels: Sequence[events.Label] = ()
+    ) -> None:
+        """Take records and labels as one batch; what follows from them is done on return."""
+        self._feed(events.Arrived(tuple(records), tuple(labels)))
+
+    def restart(self, settings: PipelineSettings) -> None:
+        """Start again with these settings, from the last checkpoint and the examples after it.
+
+        Windows begin anew, and labels of earlier predictions find nothing.
+        """
+        saved = self._checkpoint
+        through = saved.learned_through if saved else 0
+        sequence, version = self.pipeline.sequence, first_version(self._bundle)
+        self._settings = settings
+        self.pipeline = Pipeline(self._bundle.manifest, version, settings)
+        restored = Saved(
+            checkpoint=saved.state if saved else None,
+            examples=[e for e in self._learned if e.sequence > through],
+            sequence=sequence,
+        )
+        carry_out(self.pipeline, self.pipeline.restore(restored), self._do)
 
     def answer(self, task: wire.Task, vector: Floats | None) -> tuple[wire.Reply, Floats | None]:
         """Do a task of the coordinator at once.
@@ -106,6 +126,8 @@ class VirtualDevice:
             case events.Store(examples=examples):
                 for example in examples:
                     (self._reserved if example.reserved else self._learned).append(example)
+            case events.Checkpoint():
+                self._checkpoint = effect
         return None
 
     def _refine(self, effect: events.Refine) -> events.Refined:

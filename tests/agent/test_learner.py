@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Effect, Example, Refine, Refined, Train, Trained
 from headwater_agent.learner import MAX_WAITING, Learner, new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, RefineSettings, ServeSettings
+from headwater_agent.watch import Watch
 from headwater_models.manifest import Schedule
 from tests.agent.model import floats, manifest, version
+
+WATCH = Watch(manifest(), DriftSettings()).save()
 
 
 def example(sequence: int, *, reserved: bool = False) -> Example:
@@ -69,10 +73,10 @@ def test_a_checkpoint_brings_back_the_whole_learning_state() -> None:
     learning.personal.take(4)
     learning.score.add(baseline=3, released=2, personal=1)
     again = learner()
-    saved = learning.checkpoint()
+    saved = learning.checkpoint(WATCH)
     again.restore(saved.state)
     assert saved.learned_through == again.learned_through == 2
-    assert again.checkpoint().state == saved.state
+    assert again.checkpoint(WATCH).state == saved.state
     np.testing.assert_array_equal(again.personal.parameters["w"], [7, 7])
 
 
@@ -81,7 +85,7 @@ def test_batches_are_cut_the_same_after_a_restart() -> None:
     (step,) = steps(learning.learn([example(1), example(2), example(3)]))
     list(learning.trained(answer(step, 7)))
     again = learner()
-    again.restore(learning.checkpoint().state)
+    again.restore(learning.checkpoint(WATCH).state)
     (step,) = steps(again.learn([example(3), example(4)]))
     assert step.batch.label.tolist() == [[3], [4]]
 
@@ -139,8 +143,8 @@ def test_a_checkpoint_brings_the_contribution_back() -> None:
     (ours,) = steps(learning.trained(answer(mine, 1)))
     assert steps(learning.trained(answer(ours, 2))) == []
     learning.take(1)
-    again.restore(learning.checkpoint().state)
-    assert again.checkpoint().state == learning.checkpoint().state
+    again.restore(learning.checkpoint(WATCH).state)
+    assert again.checkpoint(WATCH).state == learning.checkpoint(WATCH).state
 
 
 def test_a_waiting_example_takes_the_corrected_label() -> None:

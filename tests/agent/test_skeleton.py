@@ -61,7 +61,7 @@ def test_a_commented_key_shows_its_default(tmp_path: Path) -> None:
     opened, count = re.subn(
         rf"^# ({SHOWN.replace(' ', '|')}) = ", r"\1 = ", text, flags=re.MULTILINE
     )
-    assert count == len(SHOWN.split()) + 2  # qos and enabled stand twice
+    assert count == len(SHOWN.split()) + 1  # qos stands twice
     assert loaded(tmp_path, opened) == loaded(tmp_path, text)
 
 
