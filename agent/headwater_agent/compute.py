@@ -24,6 +24,9 @@ class Compute:
         self._trainer = Trainer(bundle.train, threads)
         self._bound: dict[Model, tuple[Arrays, Bound]] = {}
 
+    def resume(self, parameters: Arrays, state: Arrays) -> None:
+        """Go on with the personal model of a checkpoint; the graphs hold nothing of it."""
+
     def infer(self, effect: Infer) -> Inferred:
         """Run the model once for each set of parameters."""
         windows = effect.windows

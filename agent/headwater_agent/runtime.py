@@ -65,7 +65,6 @@ class Agent:
         self._settings = settings
         self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
         manifest = self._bundle.manifest
-        self._compute = Compute(self._bundle)
         self._pipeline = Pipeline(
             manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
@@ -84,6 +83,7 @@ class Agent:
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
+        self._compute = self._make_compute()
         self._releases = Releases(settings, self._bundle, self._compute)
         self._jobs = Jobs(
             settings,
@@ -104,6 +104,8 @@ class Agent:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
         saved = self._store.load()
         self._do_all(self._pipeline.restore(saved))
+        personal = self._pipeline.learner.personal
+        self._compute.resume(personal.parameters, personal.state)
         self._writer.put(Note(now_ms(), "start", self._bundle.version_id))
         _log.info("running %s on model %s", self._settings.device, self._bundle.model_id[:12])
         due = checkpoint_due = 0.0
@@ -124,6 +126,18 @@ class Agent:
         """End :meth:`run` soon; safe to call from a signal handler."""
         self._stopping = True
         self._waker.wake()
+
+    def _make_compute(self) -> Compute:
+        learn = self._settings.learn
+        if learn.river is None:
+            return Compute(self._bundle)
+        from headwater_agent.rivers.compute import RiverCompute  # noqa: PLC0415 - river is heavy
+
+        def learned() -> list[events.Batch]:
+            through = self._pipeline.learner.learned_through
+            return [self._store.examples(reserved=False, newest=learn.buffer, through=through)]
+
+        return RiverCompute(self._bundle, learn.river, learned)
 
     def _connect(self) -> Transport:
         settings = self._settings

@@ -19,6 +19,7 @@ from headwater_agent.pipeline_settings import (
     RefineSettings,
     ServeSettings,
 )
+from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings_rules import PORTS, find_complaints
 from headwater_agent.topics import Pattern
 from headwater_models.manifest import Manifest
@@ -183,12 +184,14 @@ class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How the device learns. ``batch`` and ``learning_rate`` default to the model's.
 
     An update for the fleet is trained on the newest ``buffer`` examples when it is asked for
-    (``replay``), or grows beside the personal model as the stream goes by (``stream``).
+    (``replay``), or grows beside the personal model as the stream goes by (``stream``). With
+    ``river`` a model of river is the personal one, in the place of the bundle's training graph.
     """
 
     enabled: bool = True
     training: Literal["replay", "stream"] = "replay"
     refine: RefineSettings = RefineSettings()
+    river: RiverSettings | None = None
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
     buffer: Positive = 20_000

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from headwater_agent.rivers import settings as rivers
 from headwater_agent.topics import Pattern, overlaps
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         Federation,
         Input,
         LabelInput,
+        Learn,
         Output,
         StoreSettings,
         Trust,
@@ -37,6 +39,7 @@ def find_complaints(settings: AgentSettings) -> Iterator[str]:
     yield from _federation_complaints(settings.federation)
     yield from _trust_complaints(settings.trust)
     yield from _store_complaints(settings.store)
+    yield from _learn_complaints(settings.learn)
 
 
 def _input_complaints(settings: AgentSettings) -> Iterator[str]:
@@ -87,6 +90,14 @@ def _trust_complaints(trust: Trust) -> Iterator[str]:
 def _store_complaints(store: StoreSettings) -> Iterator[str]:
     if store.rows < store.examples:
         yield "store.rows: must be at least store.examples, which need their rows"
+
+
+def _learn_complaints(learn: Learn) -> Iterator[str]:
+    if learn.river is None:
+        return
+    yield from rivers.find_complaints(learn.river)
+    if learn.refine.epochs:
+        yield "learn.refine.epochs: a river model learns each example once; leave it 0"
 
 
 def _pattern(text: str) -> Pattern | None:

@@ -88,6 +88,14 @@ _LEARN = """\
 # epochs = 0    # passes over the newest of the buffer; 0: never
 # every = 1000    # and again after so many examples
 
+# Let a model of river be the personal one; a linear one is shared with the fleet by its weights.
+# [learn.river]
+# model = "river.linear_model.LogisticRegression"
+# arguments = {{}}
+# before = []    # transformers before it, such as "river.preprocessing.StandardScaler"
+# inputs = "features"    # of the bundle's graph; "channels": as they were measured
+#   rows = 1    # how many of the newest rows, with channels
+
 # Whether what was learned here may be published, and what that may cost.
 [serve]
 # personal = true

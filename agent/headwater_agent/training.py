@@ -14,6 +14,7 @@ from headwater_agent.learner import Learner, new_learner
 from headwater_agent.outcome import write_outcome
 from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
+from headwater_agent.replay import Step
 from headwater_agent.settings import AgentSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
@@ -115,11 +116,21 @@ class Work:
             device=self._settings.device,
             sequence=sequence,
             manifest=self._manifest,
-            trainer=Trainer(self._bundle.train),
+            trainer=self._trainer(),
             base=self._weights(task.model, task.base),
             learner=self._learner(),
             examples=self._examples(reserved=False, through=self._reach(sequence)),
         )
+
+    def _trainer(self) -> Step:
+        """Return what takes the steps of an update: a river model where that can be shared."""
+        graph = Trainer(self._bundle.train)
+        learn = self._settings.learn
+        if learn.river is None:
+            return graph
+        from headwater_agent.rivers.step import sharing_step  # noqa: PLC0415 - river is heavy
+
+        return sharing_step(learn.river, self._bundle, graph)
 
     def _learner(self) -> Learner:
         """Return the learning state as the agent left it when the update was begun."""

@@ -65,12 +65,13 @@ def test_a_commented_key_shows_its_default(tmp_path: Path) -> None:
     assert loaded(tmp_path, opened) == loaded(tmp_path, text)
 
 
-def _keys(kind: type[msgspec.Struct]) -> set[str]:
+def _keys(kind: type[msgspec.Struct], seen: frozenset[type] = frozenset()) -> set[str]:
     keys = set()
     for field in msgspec.structs.fields(kind):
         keys.add(field.name)
         for inner in _structs(field.type):
-            keys |= _keys(inner)
+            if inner not in seen:
+                keys |= _keys(inner, seen | {kind, inner})
     return keys
 
 

@@ -9,7 +9,10 @@ import numpy as np
 from headwater_agent.events import Batch, Floats
 from headwater_agent.replay import Step
 from headwater_agent.rivers.personal import RiverPersonal
+from headwater_agent.rivers.settings import RiverSettings
 from headwater_models.arrays import Arrays
+from headwater_models.bundle import Bundle
+from headwater_models.session import Predictor
 
 STATE = "river"
 """The array among the optimiser's that holds the river model's own state."""
@@ -72,6 +75,18 @@ class RiverStep:
         else:
             self._river.resume(saved.astype(np.uint8).tobytes() or None, self._examples())
         self._last = saved
+
+
+def sharing_step(settings: RiverSettings, bundle: Bundle, graph: Step) -> Step:
+    """Return what makes an update for the fleet: the river model where it can be averaged.
+
+    Parameters
+    ----------
+    graph
+        The bundle's training graph, which makes it where the river model stays on the device.
+    """
+    river = RiverPersonal(settings, bundle.manifest, Predictor(bundle.infer), bundle.weights)
+    return RiverStep(river, graph, lambda: ()) if river.federates else graph
 
 
 def _as_floats(saved: bytes | None) -> Floats:
