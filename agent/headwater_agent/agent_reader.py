@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from headwater.errors import StorageError
-from headwater_agent.events import Batch, Example, Floats, Prediction, Row
+from headwater_agent.events import Alarm, Batch, Example, Floats, Prediction, Row
 from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
 from headwater_agent.store import Note, Update, rebuild_windows, with_windows
@@ -175,6 +175,14 @@ class AgentReader:
         """Return the newest notes, newest first."""
         sql = "SELECT time, kind, detail FROM events ORDER BY id DESC LIMIT ?"
         return [Note(**row) for row in self._query(sql, (newest,))]
+
+    def alarms(self, newest: int) -> list[Alarm]:
+        """Return the newest alarms, newest first."""
+        sql = (
+            "SELECT name AS stream, time, detector, channel, value, before"
+            " FROM alarms a JOIN streams s ON s.id = a.stream ORDER BY a.id DESC LIMIT ?"
+        )
+        return [Alarm(**row) for row in self._query(sql, (newest,))]
 
     def streams(self) -> list[dict[str, Any]]:
         """Return for each stream its ``name``, ``rows``, ``examples`` and ``newest`` slot."""

@@ -106,5 +106,21 @@ def _what_was_served(db: Database) -> None:
     db.execute("UPDATE streams SET progress = NULL")
 
 
-AGENT: tuple[Migration, ...] = (_first_layout, _what_was_served)
+def _alarms(db: Database) -> None:
+    db.table("alarms").create(
+        {
+            "id": int,
+            "stream": int,
+            "time": int,
+            "detector": str,
+            "channel": str,
+            "value": float,
+            "before": float,
+        },
+        pk="id",
+        not_null={"stream", "time", "detector", "channel"},
+    )
+
+
+AGENT: tuple[Migration, ...] = (_first_layout, _what_was_served, _alarms)
 """The steps of ``agent.db``."""

@@ -1,4 +1,4 @@
-"""What the agent publishes: predictions and its status, as JSON that people and programs read."""
+"""What the agent publishes: predictions, alarms, its status, as JSON for people and programs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from headwater_agent.events import Floats, Model, Prediction
+from headwater_agent.drift_settings import Watched
+from headwater_agent.events import Alarm, Floats, Model, Prediction
 from headwater_agent.settings import AgentSettings
 from headwater_agent.topics import Pattern
+from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,13 +53,32 @@ class Published(
     quality: Literal["ok", "degraded"]
 
 
+class Alarmed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An alarm on the wire.
+
+    It is about the ``error`` of what was served, one of the ``inputs`` (then ``channel`` names
+    it), or the error that the ``estimate`` expects before labels come. ``value`` is what it was
+    lately and ``before`` what it had been, in ``unit`` (empty for the share of wrong classes).
+    """
+
+    stream: str
+    model: str
+    time: str
+    about: Watched
+    channel: str
+    detector: str
+    value: float | None
+    before: float | None
+    unit: str
+
+
 class Publisher:
-    """Turn the predictions of one model into topics and payloads.
+    """Turn the predictions and alarms of one model into topics and payloads.
 
     Parameters
     ----------
     settings
-        The device's name and the output's topic.
+        The device's name and the output's topics.
     model
         The model's id.
     manifest
@@ -67,10 +88,11 @@ class Publisher:
     def __init__(self, settings: AgentSettings, model: str, manifest: Manifest) -> None:
         self._device = settings.device
         self._topic = Pattern.parse(settings.output.topic)
+        self._alarm = Pattern.parse(settings.output.alarm)
         self._model = model
         self._manifest = manifest
-        units = {channel.name: channel.unit for channel in manifest.channels}
-        self._unit = units.get(manifest.target, "")
+        self._units = {channel.name: channel.unit for channel in manifest.channels}
+        self._unit = self._units.get(manifest.target, "")
         self._names = manifest.classes or tuple(f"{level:g}" for level in manifest.quantiles)
         self._encoder = msgspec.json.Encoder()
 
@@ -104,6 +126,22 @@ class Publisher:
             quality=prediction.quality,
             **self._verdict(prediction),
         )
+        return topic, self._encoder.encode(payload)
+
+    def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
+        """Return topic and payload of an alarm."""
+        payload = Alarmed(
+            stream=alarm.stream,
+            model=self._model,
+            time=_iso(alarm.time),
+            about=about(alarm),
+            channel=alarm.channel,
+            detector=alarm.detector,
+            value=_number(alarm.value),
+            before=_number(alarm.before),
+            unit=self._units.get(alarm.channel, self._unit),
+        )
+        topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)
 
     def _value(self, made: Floats) -> Value:

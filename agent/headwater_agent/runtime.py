@@ -34,6 +34,7 @@ from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, Note, Update
 from headwater_agent.store_thread import StoreThread
 from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
+from headwater_agent.watch import about
 from headwater_models.bundle import Bundle
 
 HOUSEKEEPING_S = 1.0
@@ -208,6 +209,9 @@ class Agent:
                 self._jobs.refine(effect)
             case events.Publish(predictions):
                 self._publish(predictions)
+            case events.Warn(alarms):
+                self._warn(alarms)
+                self._writer.put(effect)
             case events.Store() | events.Checkpoint():
                 self._writer.put(effect)
             case events.Happened(kind, detail):
@@ -224,6 +228,13 @@ class Agent:
             topic, payload = self._publisher.encode(prediction, now)
             self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
             self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
+
+    def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
+        output = self._settings.output
+        for alarm in alarms:
+            topic, payload = self._publisher.encode_alarm(alarm)
+            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
+            _log.warning("stream %s has changed: %s", alarm.stream, about(alarm))
 
     def _keep_house(self) -> None:
         self._look_at_exchange()

@@ -41,6 +41,7 @@ _LOCK_ATTEMPTS = 4
 _MAX_HISTORY = (
     "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 10000",
     "DELETE FROM updates WHERE sequence <= (SELECT max(sequence) FROM updates) - 10000",
+    "DELETE FROM alarms WHERE id <= (SELECT max(id) FROM alarms) - 10000",
 )
 
 
@@ -125,6 +126,15 @@ class SqliteStore(AgentReader):
             case Count(added):
                 for name, value in added.items():
                     self._count(name, value)
+            case events.Warn(alarms):
+                self._connection.executemany(
+                    "INSERT INTO alarms (stream, time, detector, channel, value, before)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        (self._stream(a.stream), a.time, a.detector, a.channel, a.value, a.before)
+                        for a in alarms
+                    ),
+                )
 
     def _write_batches(self, batches: Sequence[events.Store]) -> None:
         run_all = self._connection.executemany

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headwater.errors import HeadwaterError
 from headwater.wire import CheckedIn
 from headwater_agent.agent_reader import AgentReader
-from headwater_agent.events import Floats
+from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.live import LiveReport
 from headwater_agent.settings import AgentSettings
@@ -78,6 +78,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     live: LiveReport | None
     sync: SyncStatus | None
     happened: tuple[Happened, ...]
+    alarms: tuple[Alarm, ...]
 
 
 def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
@@ -94,6 +95,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         streams = reader.streams()
         counters = reader.counters()
         notes = reader.notes(10)
+        alarms = reader.alarms(10)
     finally:
         reader.close()
     running = is_running(settings)
@@ -121,6 +123,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         happened=tuple(
             Happened(time_ms=note.time, kind=note.kind, detail=note.detail) for note in notes
         ),
+        alarms=tuple(alarms),
     )
 
 

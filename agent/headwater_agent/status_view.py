@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headwater_agent.status import AgentStatus
+from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +29,13 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
             until = "" if stream.until_ms is None else _when(stream.until_ms)
             streams.add_row(stream.name, f"{stream.rows:,}", f"{stream.examples:,}", until)
         console.print(streams)
+    if status.alarms:
+        alarms = _table("alarm", "stream", "about", "seen by", "lately", "before")
+        for alarm in status.alarms:
+            what = alarm.channel or about(alarm)
+            numbers = (f"{alarm.value:.4g}", f"{alarm.before:.4g}")
+            alarms.add_row(_when(alarm.time), alarm.stream, what, alarm.detector, *numbers)
+        console.print(alarms)
     if status.happened:
         happened = _table("time", "what", "")
         for item in status.happened:

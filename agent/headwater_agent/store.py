@@ -45,7 +45,7 @@ class Count:
     added: Mapping[str, int]
 
 
-Entry = events.Store | events.Checkpoint | Update | Note | Count
+Entry = events.Store | events.Checkpoint | events.Warn | Update | Note | Count
 
 
 class Store(Protocol):
@@ -189,6 +189,7 @@ class MemoryStore:
         self._late = late
         self.updates: dict[int, Update] = {}
         self.notes: list[Note] = []
+        self.alarms: list[events.Alarm] = []
         self.counters: Counter[str] = Counter()
         self._manifest = manifest
         self._settings = settings
@@ -211,6 +212,8 @@ class MemoryStore:
                     self.updates[entry.sequence] = entry
                 case Note():
                     self.notes.append(entry)
+                case events.Warn(alarms):
+                    self.alarms.extend(alarms)
                 case Count(added):
                     self.counters.update(added)
         self._prune()

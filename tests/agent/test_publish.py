@@ -10,7 +10,7 @@ import pytest
 
 from headwater.settings import Duration
 from headwater_agent import publish
-from headwater_agent.events import Prediction
+from headwater_agent.events import Alarm, Prediction
 from headwater_agent.publish import Publisher
 from headwater_agent.settings import AgentSettings, Input
 from headwater_models.manifest import Manifest
@@ -49,6 +49,26 @@ def test_a_forecast_says_what_it_is_about() -> None:
 def test_it_is_sent_to_the_streams_own_topic() -> None:
     topic, _ = Publisher(SETTINGS, "m", small_manifest()).encode(prediction(1, "roof"), 0)
     assert topic == "headwater/d1/roof/prediction"
+
+
+def test_an_alarm_says_what_changed_from_what_to_what() -> None:
+    publisher = Publisher(SETTINGS, "m" * 64, small_manifest())
+    topic, payload = publisher.encode_alarm(Alarm("roof", 9_000, "adwin", "a", 2.5, 1.0))
+    assert topic == "headwater/d1/roof/alarm"
+    assert json.loads(payload) == {
+        "stream": "roof",
+        "model": "m" * 64,
+        "time": "1970-01-01T00:00:09.000Z",
+        "about": "inputs",
+        "channel": "a",
+        "detector": "adwin",
+        "value": 2.5,
+        "before": 1.0,
+        "unit": "degC",
+    }
+    _, payload = publisher.encode_alarm(Alarm("roof", 9_000, "estimate", "", 2.5, 1.0))
+    told = json.loads(payload)
+    assert (told["about"], told["channel"], told["unit"]) == ("estimate", "", "ug/m3")
 
 
 def test_a_clock_that_went_back_gives_no_negative_latency() -> None:

@@ -25,6 +25,7 @@ def test_every_impossible_combination_is_named_in_one_pass(tmp_path: Path) -> No
         ("#", "output.topic"),
         ("headwater/+/{stream}/prediction", "output.topic"),
         ("headwater/roof-1/{channel}", "output.status"),
+        ("headwater/roof-1/{stream}/alarm", "output.alarm"),
     ],
 )
 def test_a_subscription_that_reads_our_own_output_is_refused(

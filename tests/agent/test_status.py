@@ -17,6 +17,9 @@ from headwater_agent.store import Count, Note
 from tests.agent.making import prediction, rows, small_manifest
 
 
+ALARM = events.Alarm("s", 5_000, "adwin", "a", 2.5, 1.0)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> AgentSettings:
     item = Input(pattern="in/{stream}")
@@ -32,7 +35,7 @@ def fill(store: SqliteStore) -> None:
     made = tuple(prediction(slot, value=float(slot)) for slot in (3, 4))
     scores = (events.Score("s-3", 2.0), events.Score("s-4", 3.0))
     store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
-    store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2")])
+    store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2"), events.Warn((ALARM,))])
 
 
 def test_before_the_first_start_it_says_so(settings: AgentSettings) -> None:
@@ -53,6 +56,7 @@ def test_a_stopped_agent_is_read_from_its_database(
     assert found.counters == {"refused-late": 4}
     assert [(s.name, s.rows, s.until_ms) for s in found.streams] == [("s", 6, 5_000)]
     assert [(h.time_ms, h.kind, h.detail) for h in found.happened] == [(1_000, "release", "v2")]
+    assert found.alarms == (ALARM,)
 
 
 def test_a_running_agent_shows_its_live_figures(

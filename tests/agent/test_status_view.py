@@ -5,6 +5,7 @@ import io
 import msgspec
 from rich.console import Console
 
+from headwater_agent.events import Alarm
 from headwater_agent.live import LiveReport
 from headwater_agent.status import AgentStatus, Errors, Happened, StreamStatus, SyncStatus
 from headwater_agent.status_view import show
@@ -22,6 +23,7 @@ STOPPED = AgentStatus(
     live=None,
     sync=None,
     happened=(),
+    alarms=(),
 )
 
 
@@ -37,6 +39,18 @@ def test_an_agent_that_has_done_nothing_is_shown() -> None:
     assert "d1, not running" in text
     assert "none yet, sequence 0" in text
     assert "no prediction has met its label yet" in text
+
+
+def test_alarms_are_shown_with_what_changed() -> None:
+    alarms = (
+        Alarm("roof", 9_000, "adwin", "", 2.5, 1.0),
+        Alarm("roof", 5_000, "kswin", "rain", 0.25, 0.5),
+    )
+    text = shown(msgspec.structs.replace(STOPPED, alarms=alarms))
+    error, rain = (line for line in text.splitlines() if "roof" in line)
+    assert "1970-01-01 00:00:09Z" in error
+    assert error.split()[-4:] == ["error", "adwin", "2.5", "1"]
+    assert rain.split()[-4:] == ["rain", "kswin", "0.25", "0.5"]
 
 
 def test_a_running_agent_is_shown_with_everything() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent import events
-from headwater_agent.events import Prediction
+from headwater_agent.events import Alarm, Prediction, Warn
 from headwater_agent.settings import StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, MemoryStore, Note, Store, Update, cut_windows
@@ -223,6 +223,19 @@ def test_updates_notes_and_counts_are_taken(store: Store) -> None:
         assert store.update(2) is None
         assert store.counters() == {"late": 5}
         assert store.notes(10) == [Note(5, "release", "v2")]
+
+
+def test_alarms_are_taken_in_their_order(store: Store) -> None:
+    first = Alarm("s", 5_000, "adwin", "", 2.5, 1.0)
+    second = Alarm("s", 6_000, "page-hinkley", "a", -1.0, 3.0)
+    store.write([Warn((first,))])
+    store.write([Warn((second,)), rows(range(3))])
+    if isinstance(store, MemoryStore):
+        assert store.alarms == [first, second]
+    else:
+        assert isinstance(store, SqliteStore)
+        assert store.alarms(10) == [second, first]
+        assert store.alarms(1) == [second]
 
 
 @given(
