@@ -92,18 +92,28 @@ class Scorer:
         """Judge an anomaly model by a window without a label.
 
         On windows that neither model flags, the one nearer to its threshold has the larger loss;
-        a window that only one of them flags speaks against the personal model, so that a model
-        that has merely learned to reconstruct everything is never promoted; one that both flag
-        says nothing.
+        a window that only one of them flags speaks against the personal model, and one that both
+        flag says nothing. Both kinds of window count alike however rare flags are, so a model
+        that has merely learned to reconstruct everything is never promoted, and neither is any
+        while nothing was ever flagged.
         """
         thresholds = prediction.thresholds
-        flagged = flags(prediction)
-        if not all(map(math.isfinite, thresholds)) or all(flagged):
+        if not all(map(math.isfinite, thresholds)):
+            return None
+        served, flagged = self._learner.served, flags(prediction)
+        share = served.flagged / max(served.windows, 1)
+        served.windows += 1
+        served.flagged += any(flagged)
+        if all(flagged):
             return None
         if any(flagged):
             return self._judge(prediction, 0.0, 1.0)
-        released = float(prediction.released[0]) / max(thresholds[0], 1e-12)
-        personal = float(prediction.personal[0]) / max(thresholds[1], 1e-12)
+        released, personal = (
+            share * float(score[0]) / max(threshold, 1e-12)
+            for score, threshold in zip(
+                (prediction.released, prediction.personal), thresholds, strict=True
+            )
+        )
         return self._judge(prediction, released, personal)
 
     def diverged(self) -> Happened:

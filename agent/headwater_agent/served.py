@@ -60,6 +60,8 @@ class Served(msgspec.Struct):
     ----------
     serving
         The model that the next prediction is published from.
+    windows, flagged
+        Of an anomaly model without labels: windows seen, and those that either model flagged.
     """
 
     clip: float
@@ -69,6 +71,8 @@ class Served(msgspec.Struct):
     serving: Literal["released", "personal"] = "released"
     better: Evidence = msgspec.field(default_factory=Evidence)
     worse: Evidence = msgspec.field(default_factory=Evidence)
+    windows: int = 0
+    flagged: int = 0
 
     def scored(
         self,
@@ -125,6 +129,7 @@ class Served(msgspec.Struct):
         self.account.demotions = saved.account.demotions
         if saved.clip == self.clip:
             self.better, self.worse = saved.better, saved.worse
+        self.windows, self.flagged = saved.windows, saved.flagged
         if saved.serving == "personal" and self.enabled and self.account.allows:
             self.serving = "personal"
 

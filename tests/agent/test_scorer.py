@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from headwater_agent.events import Prediction
+from headwater_agent.labels import Entry, Labelled
+from headwater_agent.learner import new_learner
+from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
+from headwater_agent.scorer import Scorer, errors_of
+from tests.agent.model import classification, floats, manifest, version
+
+NO_WINDOW = np.zeros((0, 0), np.float32)
+
+
+def prediction(
+    released: float = 2.0, personal: float = 3.0, baseline: float = 1.0, time: int = 0
+) -> Prediction:
+    one, two, three = (floats(value) for value in (released, personal, baseline))
+    return Prediction("p", "tank-1", time, "v1", one, two, three, "ok", received=0)
+
+
+def labelled(label: float, made: Prediction | None = None) -> Labelled:
+    return Labelled(Entry(made or prediction(), NO_WINDOW), label)
+
+
+def scorer() -> Scorer:
+    learner = new_learner(manifest(), version(), LearnerSettings(), ServeSettings())
+    return Scorer(learner, block=1_000)
+
+
+def test_a_table_of_errors_has_baseline_released_and_personal() -> None:
+    found = [labelled(2.5), labelled(0.0)]
+    assert errors_of(manifest(), found, [2.5, 0.0]).tolist() == [[1.5, 0.5, 0.5], [1, 2, 3]]
+
+
+def test_errors_of_classes_are_zero_or_one() -> None:
+    one, two, three = (floats(*row) for row in ([0, 1, 0], [0, 0, 1], [1, 0, 0]))
+    made = Prediction("p", "tank-1", 0, "v1", one, two, three, "ok", received=0)
+    assert errors_of(classification(), [labelled(1, made)], [1]).tolist() == [[1, 0, 1]]
+
+
+def test_labels_are_counted_by_stream_and_together() -> None:
+    scoring = scorer()
+    scoring.count(labelled(2.5), np.array([1.5, 0.5, 0.5]))
+    learner = scoring._learner
+    assert (learner.score.labels, learner.score.released) == (1, 0.5)
+    assert learner.streams["tank-1"].baseline == 1.5
+
+
+def test_a_model_that_said_nothing_is_not_compared() -> None:
+    scoring = scorer()
+    scoring.count(labelled(2.5), np.array([math.nan, 0.5, 0.5]))
+    assert scoring._learner.score.labels == 0
+
+
+def test_a_correction_leaves_the_scores_as_if_the_label_had_been_right_at_once() -> None:
+    corrected, straight = scorer(), scorer()
+    for label in (2.5, 4.0, 1.0):
+        item = labelled(label)
+        table = errors_of(manifest(), [item], [label])[0]
+        corrected.count(item, table)
+        right = errors_of(manifest(), [item], [2.5])[0]
+        straight.count(item, right)
+        corrected.correct(item, table, right)
+    ours, theirs = corrected._learner.score, straight._learner.score
+    for name in ("baseline", "released", "personal"):
+        assert math.isclose(getattr(ours, name), getattr(theirs, name))
+
+
+def anomaly(released: float, personal: float, time: int) -> Prediction:
+    return dataclasses.replace(prediction(released, personal, time=time), thresholds=(1.0, 1.0))
+
+
+def test_a_model_that_merely_reconstructs_better_is_not_promoted() -> None:
+    """Its scores are lower, but it no longer flags what the release flags."""
+    scoring = scorer()
+    for n in range(3_000):
+        strange = n % 10 == 0
+        scoring.unlabelled(anomaly(1.5 if strange else 0.5, 0.2, time=1_000 * n))
+    assert scoring._learner.served.serving == "released"
+
+
+def test_an_anomaly_model_that_is_better_on_unflagged_windows_is_promoted() -> None:
+    scoring = scorer()
+    changes = []
+    for n in range(3_000):
+        strange = n % 10 == 0
+        made = anomaly(1.5, 1.6, 1_000 * n) if strange else anomaly(0.5, 0.2, 1_000 * n)
+        changes.append(scoring.unlabelled(made))
+    assert [c.kind for c in changes if c] == ["promoted"]
+
+
+def test_where_nothing_is_ever_flagged_no_anomaly_model_is_promoted() -> None:
+    scoring = scorer()
+    assert not any(scoring.unlabelled(anomaly(0.5, 0.2, 1_000 * n)) for n in range(2_000))
+
+
+def test_without_a_threshold_nothing_is_said_about_an_anomaly_model() -> None:
+    assert scorer().unlabelled(prediction()) is None
+
+
+def test_a_model_that_diverged_is_the_release_again() -> None:
+    scoring = scorer()
+    scoring._learner.personal.parameters = {"w": floats(math.nan, 1)}
+    assert scoring.diverged().kind == "reset"
+    np.testing.assert_array_equal(scoring._learner.personal.parameters["w"], [0, 0])

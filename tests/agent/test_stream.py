@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from headwater.errors import StorageError
+from headwater_agent.stream import Stream
+from tests.agent.model import manifest, record, regression
+
+
+def test_a_restart_goes_on_with_the_same_rows_and_baseline() -> None:
+    stream, again = Stream("tank-1", regression()), Stream("tank-1", regression())
+    list(stream.rows.add(record(1, 1, None)))
+    stream.baseline.labelled(4.0)
+    again.restore(stream.progress())
+    assert again.progress() == stream.progress()
+    (row,) = again.rows.add(record(1, None, 2))
+    assert row.values.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\xff\xff", b"\x92\x01\x02", b"\x92\xc4\x00\xc4\x00"])
+def test_damaged_progress_gets_a_sentence(damaged: bytes) -> None:
+    with pytest.raises(StorageError, match="tank-1 cannot be read"):
+        Stream("tank-1", manifest()).restore(damaged)
