@@ -74,14 +74,17 @@ class Head:
 def find_head(
     predictor: Predictor, manifest: Manifest, arrays: Arrays, window: Floats, time: Times
 ) -> Head | None:
-    """Return the bundle's head; None where its prediction is no such function of its features.
+    """Return the bundle's head; None where it has none that learns, or another kind of one.
 
     Parameters
     ----------
     window, time
         Rows to try it on.
     """
-    if WEIGHT not in arrays or BIAS not in arrays or manifest.task == "anomaly":
+    layer = [array for array in manifest.arrays if array.name in (WEIGHT, BIAS)]
+    if len(layer) < 2 or any(array.frozen or array.merge == "solved" for array in layer):
+        return None
+    if manifest.task == "anomaly":
         return None
     try:
         features = predictor.features(window, time, arrays).astype(np.float64)

@@ -234,6 +234,8 @@ class RiverPersonal:
                 "the scalers before it know this device alone. Without them it can be averaged, "
                 "for the features of a bundle are scaled already."
             )
+        if any(a.name == WEIGHT and a.merge == "local" for a in self._manifest.arrays):
+            return True, stays + "so does the bundle's last layer."
         return True, ""
 
     def _agree(self, engine: Engine, layer: LastLayer, window: Floats, time: Times) -> bool:

@@ -14,6 +14,7 @@ from headwater_agent.rivers.personal import RiverPersonal
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_models.arrays import Arrays
 from headwater_models.graphs.builders import Built, ModelSpec, build
+from headwater_models.graphs.builders.specification import Kind
 from headwater_models.manifest import Channel, Grid, Manifest, Reserve, Task
 from headwater_models.session import Predictor
 
@@ -29,11 +30,17 @@ Dtype = Literal["float32", "float64"]
 
 @cache
 def bundle(
-    task: Task = "regression", classes: int = 0, dtype: Dtype = "float32", kind: str = "linear"
+    task: Task = "regression",
+    classes: int = 0,
+    dtype: Dtype = "float32",
+    kind: Kind = "linear",
+    *,
+    personal: Literal["none", "head", "blend"] = "none",
+    freeze: tuple[str, ...] = (),
 ) -> Built:
     """A model of two rows of two channels."""
     spec = ModelSpec(
-        kind="mlp" if kind == "mlp" else "linear",
+        kind=kind,
         name="weir",
         task=task,
         channels=(LEVEL, RAIN),
@@ -45,6 +52,9 @@ def bundle(
         horizon=Duration(MINUTE if task == "forecast" else 0),
         classes=tuple(f"c{number}" for number in range(classes)),
         hidden=(4,),
+        kernel=2,
+        personal=personal,
+        freeze=freeze,
     )
     return build(spec, np.random.default_rng(0), dtype)
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from headwater_agent.rivers.head import BIAS, WEIGHT, Coefficients, Head, find_head, head_output
 from headwater_agent.rivers.trial import trial_windows
 from headwater_models.graphs.builders import Built
+from headwater_models.graphs.builders.specification import Kind
 from headwater_models.manifest import Task
 from headwater_models.session import Predictor
 from tests.agent.rivers.bundles import anomaly_manifest, bundle, stream
@@ -19,9 +21,9 @@ def head_of(built: Built) -> Head:
     return head
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "mlp", "resnet", "cnn", "gru"])
 @pytest.mark.parametrize("task", ["regression", "forecast"])
-def test_a_prediction_is_start_plus_scale_times_the_head(task: Task, kind: str) -> None:
+def test_a_prediction_is_start_plus_scale_times_the_head(task: Task, kind: Kind) -> None:
     built, batch = bundle(task, kind=kind), stream(50)
     head, rng = head_of(built), np.random.default_rng(1)
     arrays = head.write(
@@ -79,5 +81,11 @@ def test_a_model_without_a_linear_last_layer_has_no_head() -> None:
     windows = trial_windows(built.manifest)
     predictor = Predictor(built.infer)
     assert find_head(predictor, anomaly_manifest(), built.weights, *windows) is None
-    renamed = {name.replace("head", "last"): array for name, array in built.weights.items()}
-    assert find_head(predictor, built.manifest, renamed, *windows) is None
+    named = msgspec.structs.replace(built.manifest, arrays=built.manifest.arrays[:1])
+    assert find_head(predictor, named, built.weights, *windows) is None
+
+
+def test_a_last_layer_that_never_learns_is_no_head() -> None:
+    built = bundle(freeze=("head.*",))
+    windows = trial_windows(built.manifest)
+    assert find_head(Predictor(built.infer), built.manifest, built.weights, *windows) is None

@@ -96,3 +96,12 @@ def test_linear_models_take_weights_and_naive_bayes_does_not() -> None:
     bayes, _ = build(settings("river.naive_bayes.GaussianNB"), manifest)
     assert takes_weights(logistic)
     assert not takes_weights(bayes)
+
+
+def test_probabilities_that_do_not_sum_to_one_are_made_to() -> None:
+    class Loud:
+        def predict_proba_one(self, x: dict[str, float]) -> dict[int, float]:
+            return {0: 2.0, 2: 6.0}
+
+    _, kind = build(settings("river.naive_bayes.GaussianNB"), bundle("classification", 3).manifest)
+    assert kind.predict(Loud(), X) == [0.25, 0, 0.75]

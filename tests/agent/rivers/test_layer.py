@@ -9,11 +9,12 @@ from headwater_agent.rivers.layer import LastLayer
 from headwater_agent.rivers.linear import LinearModel, as_linear
 from headwater_agent.rivers.trial import trial_windows
 from headwater_models.arrays import Arrays
+from headwater_models.graphs.builders.specification import Kind
 from headwater_models.session import Predictor
 from tests.agent.rivers.bundles import bundle, settings
 
 
-def layer(kind: str = "linear") -> tuple[LastLayer, LinearModel]:
+def layer(kind: Kind = "linear") -> tuple[LastLayer, LinearModel]:
     built = bundle(kind=kind)
     predictor, windows = Predictor(built.infer), trial_windows(built.manifest)
     head = find_head(predictor, built.manifest, built.weights, *windows)
@@ -23,7 +24,7 @@ def layer(kind: str = "linear") -> tuple[LastLayer, LinearModel]:
     return LastLayer(head, linear, built.weights), linear
 
 
-def noise(kind: str = "linear") -> Arrays:
+def noise(kind: Kind = "linear") -> Arrays:
     rng = np.random.default_rng(3)
     weights = bundle(kind=kind).weights
     return {name: rng.normal(size=a.shape).astype(np.float32) for name, a in weights.items()}

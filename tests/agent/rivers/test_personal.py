@@ -21,6 +21,7 @@ from headwater_agent.rivers.settings import RiverSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import Built
+from headwater_models.graphs.builders.specification import Kind
 from headwater_models.manifest import Task
 from headwater_models.session import Predictor
 from tests.agent.rivers.bundles import (
@@ -219,7 +220,7 @@ def test_a_model_that_cannot_be_averaged_stays_and_says_why(
     assert f"{wanted.model} stays on this device" in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "cnn"])
 @pytest.mark.parametrize(
     ("model", "task", "classes"),
     [
@@ -233,11 +234,38 @@ def test_a_model_that_cannot_be_averaged_stays_and_says_why(
         ("SoftmaxRegression", "classification", 3),
     ],
 )
-def test_a_linear_model_federates(model: str, task: Task, classes: int, kind: str) -> None:
+def test_a_linear_model_federates(model: str, task: Task, classes: int, kind: Kind) -> None:
     built = bundle(task, classes, kind=kind)
     linear = personal(settings(f"river.linear_model.{model}"), built)
     assert linear.federates, linear.stays
     assert (linear.weights() or {}).keys() == built.weights.keys()
+
+
+def test_where_the_last_layer_stays_so_does_the_model() -> None:
+    model = personal(LINEAR, bundle(kind="mlp", personal="head"))
+    assert "so does the bundle's last layer" in model.stays
+
+
+def test_under_a_blend_the_released_last_layer_is_the_model() -> None:
+    built, batch = bundle("regression", kind="linear", personal="blend"), stream(600)
+    model = personal(LINEAR, built)
+    model.learn(batch)
+    weights = model.weights() or {}
+    assert model.federates
+    assert error(model, stream(100, seed=1)) < 2
+    assert all((weights[n] == a).all() for n, a in built.weights.items() if "personal" in n)
+
+
+def test_a_detector_learns_from_the_bottleneck_of_an_autoencoder() -> None:
+    built, batch = bundle("anomaly", kind="autoencoder"), stream(200)
+    wanted = settings(
+        "river.anomaly.HalfSpaceTrees", arguments={"seed": 1, "window_size": 50}, before=[UNIT]
+    )
+    model = personal(wanted, built)
+    model.learn(batch)
+    scores = model.predict(batch.window, batch.time)
+    assert scores.shape == (200, 1)
+    assert np.isfinite(scores).all()
 
 
 # Export: the bundle with the model's weights is the model
