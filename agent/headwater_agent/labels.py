@@ -107,25 +107,22 @@ class Labels:
         label = float(row.values[self._target])
         found = None
         if entry is not None and row.observed[self._target] and np.isfinite(label):
-            found = self._label(entry, label)
+            found = self.take(entry, label)
         self._forget_before(stream, now + self._period - self._late)
         return found
 
-    def meet(self, label: Label) -> Labelled | None:
-        """Return what a label from outside is for; None where nothing waits for it.
+    def find(self, label: Label) -> Entry | None:
+        """Return what a label from outside is for; None where there is nothing, or no longer."""
+        return self._by_id.get(label.id) if label.id else self._nearest(label)
 
-        The same label once more changes nothing.
-        """
-        entry = self._by_id.get(label.id) if label.id else self._nearest(label)
-        return self._label(entry, label.value) if entry is not None else None
+    def take(self, entry: Entry, label: float) -> Labelled | None:
+        """Give a prediction its label; None where it has the same one already."""
+        before, entry.label = entry.label, label
+        return Labelled(entry, label, before) if label != before else None
 
     def waiting(self) -> Iterator[Entry]:
         """Yield the entries that have no label yet, oldest first."""
         return (entry for entry in self._by_id.values() if entry.label is None)
-
-    def _label(self, entry: Entry, label: float) -> Labelled | None:
-        before, entry.label = entry.label, label
-        return Labelled(entry, label, before) if label != before else None
 
     def _nearest(self, label: Label) -> Entry | None:
         """Return the entry of the label's stream that speaks of the time nearest to it."""

@@ -138,6 +138,7 @@ class Pipeline:
         self.records = 0
         self.sequence = 0
         self.corrections = 0
+        self.late_corrections = 0
         self._manifest = manifest
         self._outside = settings.labels.outside
         self._period = int(manifest.grid.period)
@@ -267,7 +268,7 @@ class Pipeline:
         yield from self._meet_labels(predictions)
         yield from self._close(predictions)
 
-    def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened]:
+    def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, row by row, and judge the models by it."""
         made = {(p.stream, p.time): p for p in predictions}
         windows = {(cut.row.stream, cut.row.slot): cut.window for cut in self._batch.cut}
@@ -278,9 +279,11 @@ class Pipeline:
             if prediction is not None:
                 self.labels.expect(prediction, windows[row.stream, row.slot])
         for label in self._batch.labels:
-            known = has_meaning(self._manifest, np.array([label.value], np.float32))[0]
-            met = self.labels.meet(label) if known else None
-            found.extend(filter(None, [met]))
+            entry = self.labels.find(label)
+            if entry is None or not has_meaning(self._manifest, label.value):
+                yield Refuse("label", label.stream)
+                continue
+            found.extend(filter(None, [self.labels.take(entry, label.value)]))
         now = errors_of(self._manifest, found, [item.label for item in found])
         self._watch_errors(found, now)
         for item, errors in zip(found, now, strict=True):
@@ -338,8 +341,14 @@ class Pipeline:
         self.corrections += 1
         if not item.entry.sequence:
             return
-        self._batch.corrections.append(Correction(item.entry.sequence, item.label))
-        self.learner.correct(item.entry.sequence, item.label)
+        sequence = item.entry.sequence
+        self._batch.corrections.append(Correction(sequence, item.label))
+        label = np.array([item.label], np.float32)
+        for i, example in enumerate(self._batch.examples):
+            if example.sequence == sequence:
+                self._batch.examples[i] = replace(example, label=label)
+                return
+        self.late_corrections += not self.learner.correct(sequence, item.label)
 
     def _numbered(self, example: Example) -> Example:
         self.sequence += 1

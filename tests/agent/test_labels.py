@@ -27,6 +27,11 @@ def told(found: Labelled | None) -> tuple[str, float, float | None] | None:
     return None if found is None else (found.entry.prediction.id, found.label, found.before)
 
 
+def meet(labels: Labels, label: Label) -> Labelled | None:
+    entry = labels.find(label)
+    return None if entry is None else labels.take(entry, label.value)
+
+
 def forecast() -> Labels:
     labels = Labels(manifest(horizon=2))
     labels.expect(prediction(5), WINDOW)
@@ -74,53 +79,53 @@ def test_a_label_finds_its_prediction_by_id() -> None:
     labels = outside()
     labels.expect(prediction(5), WINDOW)
     labels.expect(prediction(6), WINDOW)
-    assert told(labels.meet(Label(2.0, id="tank-1-5"))) == ("tank-1-5", 2.0, None)
-    assert labels.meet(Label(2.0, id="another")) is None
+    assert told(meet(labels, Label(2.0, id="tank-1-5"))) == ("tank-1-5", 2.0, None)
+    assert meet(labels, Label(2.0, id="another")) is None
 
 
 def test_a_label_finds_the_prediction_nearest_in_time() -> None:
     labels = outside(tolerance=2)
     for slot in (5, 9, 12):
         labels.expect(prediction(slot), WINDOW)
-    found = [told(labels.meet(at(minute))) for minute in (6.9, 8.1, 12.0, 14.5)]
+    found = [told(meet(labels, at(minute))) for minute in (6.9, 8.1, 12.0, 14.5)]
     assert [f and f[0] for f in found] == ["tank-1-5", "tank-1-9", "tank-1-12", None]
 
 
 def test_the_time_of_a_label_is_the_one_that_a_forecast_speaks_of() -> None:
     labels = outside(model=manifest(horizon=2))
     labels.expect(prediction(5), WINDOW)
-    assert labels.meet(at(5)) is None
-    assert told(labels.meet(at(7))) == ("tank-1-5", 1.0, None)
+    assert meet(labels, at(5)) is None
+    assert told(meet(labels, at(7))) == ("tank-1-5", 1.0, None)
 
 
 def test_a_label_of_another_stream_finds_nothing() -> None:
     labels = outside()
     labels.expect(prediction(5, "tank-2"), WINDOW)
-    assert labels.meet(at(5)) is None
+    assert meet(labels, at(5)) is None
 
 
 def test_a_second_label_corrects_the_first_and_the_same_once_more_changes_nothing() -> None:
     labels = outside()
     labels.expect(prediction(5), WINDOW)
-    assert told(labels.meet(at(5, 1.0))) == ("tank-1-5", 1.0, None)
-    assert labels.meet(at(5, 1.0)) is None
-    assert told(labels.meet(at(5, 3.0))) == ("tank-1-5", 3.0, 1.0)
+    assert told(meet(labels, at(5, 1.0))) == ("tank-1-5", 1.0, None)
+    assert meet(labels, at(5, 1.0)) is None
+    assert told(meet(labels, at(5, 3.0))) == ("tank-1-5", 3.0, 1.0)
 
 
 def test_a_forecast_labelled_by_its_stream_can_be_corrected_from_outside() -> None:
     labels = outside(model=manifest(horizon=2))
     labels.expect(prediction(5), WINDOW)
     assert told(labels.meet_row(row(7, 2.5))) == ("tank-1-5", 2.5, None)
-    assert told(labels.meet(at(7, 2.75))) == ("tank-1-5", 2.75, 2.5)
+    assert told(meet(labels, at(7, 2.75))) == ("tank-1-5", 2.75, 2.5)
 
 
 def test_a_label_may_come_until_the_limit_and_not_later() -> None:
     labels = outside(late=10)
     labels.expect(prediction(5), WINDOW)
     labels.expect(prediction(15), WINDOW)
-    assert labels.meet(at(5)) is not None
+    assert meet(labels, at(5)) is not None
     labels.expect(prediction(16), WINDOW)
-    assert labels.meet(at(5, 9.0)) is None
+    assert meet(labels, at(5, 9.0)) is None
     assert labels.given_up == 0
 
 
@@ -145,7 +150,7 @@ def test_a_label_meets_what_a_search_of_all_predictions_would_find(
         labels.expect(prediction(slot), WINDOW)
     known: dict[int, float] = {}
     for tenth, value in coming:
-        found = labels.meet(at(tenth / 10, float(value)))
+        found = meet(labels, at(tenth / 10, float(value)))
         near = [s for s in slots if abs(s * 10 - tenth) <= tolerance]
         best = min(near, key=lambda s: (abs(s * 10 - tenth), s), default=None)
         if best is None or known.get(best) == value:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,10 @@ from headwater_agent.events import (
     Checkpoint,
     Effect,
     Event,
+    Happened,
     Infer,
     Inferred,
+    Label,
     Prediction,
     Publish,
     Record,
@@ -26,9 +30,14 @@ from headwater_agent.events import (
     Trained,
 )
 from headwater_agent.pipeline import Pipeline, Saved, carry_out
-from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
+from headwater_agent.pipeline_settings import (
+    LabelRules,
+    LearnerSettings,
+    PipelineSettings,
+    ServeSettings,
+)
 from headwater_models.manifest import Manifest
-from tests.agent.model import MINUTE, manifest, record, version
+from tests.agent.model import MINUTE, manifest, record, regression, version
 
 NAN = float("nan")
 
@@ -39,10 +48,11 @@ class Device:
     The prediction is the last level plus the first weight; a training step adds the mean error.
     """
 
-    def __init__(self, settings: Manifest, *, batch: int = 2) -> None:
+    def __init__(self, settings: Manifest, *, batch: int = 2, **chosen: Any) -> None:
         self.pipeline = Pipeline(
-            settings, version(), PipelineSettings(learn=LearnerSettings(batch=batch))
+            settings, version(), PipelineSettings(learn=LearnerSettings(batch=batch), **chosen)
         )
+        self.happened: list[str] = []
         self.predictions: list[Prediction] = []
         self.stores: list[Store] = []
         self.steps: list[Train] = []
@@ -76,6 +86,8 @@ class Device:
                 self.refused.append(effect)
             case Checkpoint():
                 self.checkpoints.append(effect)
+            case Happened(kind):
+                self.happened.append(kind)
         return None
 
     @property
@@ -235,6 +247,127 @@ def test_a_tick_checkpoints_only_what_changed() -> None:
     device.feed(Ticked())
     device.feed(Ticked())
     assert len(device.checkpoints) == 1
+
+
+OUTSIDE = LabelRules(outside=True, late=60 * MINUTE)
+
+
+def at(minute: int, value: float, receipt: int = 0) -> Label:
+    return Label(value, stream="tank-1", time=minute * MINUTE, receipt=receipt)
+
+
+def outside(*, batch: int = 2, **chosen: Any) -> Device:
+    """A device whose labels come by themselves."""
+    model = msgspec.structs.replace(regression(), window=1)
+    return Device(model, batch=batch, labels=OUTSIDE, **chosen)
+
+
+def test_a_label_from_outside_makes_an_example_of_its_window() -> None:
+    device = outside()
+    device.receive(record(1, 5), record(2, 6))
+    device.feed(Arrived(labels=(at(1, 50), at(2, 60))))
+    (step,) = device.steps
+    assert step.batch.window[:, 0, 0].tolist() == [5, 6]
+    assert step.batch.label[:, 0].tolist() == [50, 60]
+
+
+def test_a_label_and_its_receipt_go_into_the_store_together() -> None:
+    device = outside()
+    device.receive(record(1, 5))
+    device.feed(Arrived(labels=(at(1, 50, receipt=7),)))
+    store = device.stores[-1]
+    assert store.receipts == (7,)
+    assert [score.label for score in store.scores] == [50]
+
+
+def test_a_label_that_nothing_waits_for_is_refused_and_its_receipt_given_back() -> None:
+    device = outside()
+    device.receive(record(1, 5))
+    device.feed(Arrived(labels=(at(40, 50, receipt=7),)))
+    assert [refusal.reason for refusal in device.refused] == ["label"]
+    assert device.stores[-1].receipts == (7,)
+
+
+def test_of_several_labels_the_last_before_training_is_learned() -> None:
+    device = outside()
+    device.receive(record(1, 5), record(2, 6))
+    device.feed(Arrived(labels=(at(1, 50),)))
+    device.feed(Arrived(labels=(at(1, 55),)))
+    device.feed(Arrived(labels=(at(2, 60),)))
+    (step,) = device.steps
+    assert step.batch.label[:, 0].tolist() == [55, 60]
+    assert device.pipeline.corrections == 1
+
+
+def test_a_correction_in_the_same_message_as_the_label_counts() -> None:
+    device = outside(batch=1)
+    device.receive(record(1, 5))
+    device.feed(Arrived(labels=(at(1, 50), at(1, 55))))
+    (step,) = device.steps
+    assert step.batch.label[:, 0].tolist() == [55]
+
+
+def test_a_correction_after_training_is_counted_and_the_score_put_right() -> None:
+    device = outside(batch=1)
+    device.receive(record(1, 5))
+    device.feed(Arrived(labels=(at(1, 7),)))
+    device.receive(record(2, 5))
+    device.feed(Arrived(labels=(at(2, 9),)))
+    device.feed(Arrived(labels=(at(2, 6),)))
+    learner = device.pipeline.learner
+    assert (device.pipeline.corrections, device.pipeline.late_corrections) == (1, 1)
+    assert len(device.steps) == 2
+    assert learner.score.labels == 1  # the first label had no baseline to compare with
+    assert (learner.score.baseline, learner.score.released) == (1, 1)
+    (correction,) = device.stores[-1].corrections
+    assert (correction.sequence, correction.label) == (2, 6)
+
+
+def test_a_label_later_than_the_limit_is_refused() -> None:
+    device = outside()
+    device.receive(record(1, 5))
+    device.receive(record(62, 5))
+    device.feed(Arrived(labels=(at(1, 50),)))
+    assert [refusal.reason for refusal in device.refused] == ["label"]
+
+
+def test_a_prediction_waits_for_its_label_through_a_restart() -> None:
+    first, second = outside(batch=1), outside(batch=1)
+    first.receive(record(1, 5))
+    second.run(second.pipeline.restore(first.saved()))
+    second.feed(Arrived(labels=(at(1, 50),)))
+    (step,) = second.steps
+    assert (step.batch.window[0, 0, 0], step.batch.label[0, 0]) == (5, 50)
+
+
+def test_a_personal_model_that_is_better_comes_to_serve() -> None:
+    """The level rises by one a minute, which the personal model learns at once."""
+    device = Device(manifest(window=1, horizon=1), batch=1)
+    for minute in range(600):
+        device.receive(record(minute, minute))
+    assert device.happened == ["promoted"]
+    served = [p.served for p in device.predictions]
+    assert (served[0], served[-1]) == ("released", "personal")
+    assert served == sorted(served, reverse=True)
+
+
+def test_whoever_serves_the_release_alone_sees_no_other() -> None:
+    settings = ServeSettings(personal=False)
+    device = Device(manifest(window=1, horizon=1), batch=1, serve=settings)
+    for minute in range(300):
+        device.receive(record(minute, minute))
+    assert {p.served for p in device.predictions} == {"released"}
+
+
+def test_predictions_that_are_not_finite_reset_the_personal_model() -> None:
+    device = Device(manifest(window=1))
+    device.pipeline.learner.personal.parameters = {"w": np.array([NAN, 0], np.float32)}
+    device.pipeline.learner.served.serving = "personal"
+    device.receive(record(1, 5))
+    assert device.happened == ["reset"]
+    assert device.predictions[0].served == "released"
+    device.receive(record(2, 5))
+    assert np.isfinite(device.predictions[1].personal).all()
 
 
 values = st.one_of(st.floats(0, 10, width=16), st.just(NAN))
