@@ -9,19 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from headwater.settings import Duration
+from headwater_agent.agent_reader import AgentReader
 from headwater_agent.folders import make_folders
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.status import read_status
+from headwater_models.bundle import Bundle
+from headwater_models.graphs.builders import build
+from headwater_models.manifest import Reserve
 from tests.conftest import free_port
-from tests.models.bundles import PUBLISHER, signed
+from tests.models.bundles import PUBLISHER, signed, spec
 
 MINUTE = 60_000
 START = 1_700_000_040_000
@@ -107,10 +114,12 @@ def person(mosquitto: int) -> Iterator[Person]:
     made.close()
 
 
-def prepare(folder: Path, port: int, version: str = "5") -> AgentSettings:
-    signed().save(folder / "bundle")
+def prepare(
+    folder: Path, port: int, version: str = "5", *, bundle: Bundle | None = None, more: str = ""
+) -> AgentSettings:
+    (bundle or signed()).save(folder / "bundle")
     text = SETTINGS.format(publisher=PUBLISHER.public, port=port, version=version)
-    (folder / "agent.toml").write_text(text)
+    (folder / "agent.toml").write_text(text + more)
     settings = load_settings(folder / "agent.toml", {})
     make_folders(settings)
     return settings
@@ -254,3 +263,88 @@ def test_an_unknown_key_is_named_with_its_path(tmp_path: Path) -> None:
     assert "learn.batchsize: there is no such key" in log
     assert "federation.pol: there is no such key" in log
     assert "Traceback" not in log
+
+
+LABELS = """
+[learn]
+batch = 4
+
+[labels]
+pattern = "truth/{stream}"
+time = { field = "at", format = "ms" }
+tolerance = "10s"
+"""
+
+LABELS_BY_ID = """
+[labels]
+pattern = "truth"
+id = "prediction"
+"""
+
+
+def classifier() -> Bundle:
+    """Says whether a tank is filling; nothing of it is reserved."""
+    wanted = msgspec.structs.replace(
+        spec(),
+        task="classification",
+        target="",
+        horizon=Duration(0),
+        classes=("emptying", "filling"),
+        loss="cross_entropy",
+        reserve=Reserve(share=0.0, block=Duration(MINUTE)),
+    )
+    built = build(wanted, np.random.default_rng(0))
+    bundle = Bundle(
+        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
+    )
+    return bundle.sign(PUBLISHER, created=0)
+
+
+def test_labels_from_a_topic_find_their_predictions_and_are_learned(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    bundle = classifier()
+    settings = prepare(tmp_path, mosquitto, bundle=bundle, more=LABELS)
+    with agent(tmp_path) as process:
+        person.next("status")
+        for minute in range(12):
+            person.measure(minute, 100 + minute)
+        made = [person.next("prediction") for _ in range(10)]
+        assert made[0]["prediction"] == {"emptying": 0.5, "filling": 0.5}
+        for minute in range(2, 12):
+            said = {"at": START + minute * MINUTE + 4_000, "label": "filling"}
+            person.say("truth/north", json.dumps(said).encode())
+        person.say("truth/north", b'{"label": "sideways"}')
+        until(lambda: scored(settings, bundle) == 10)
+        person.measure(12, 112)
+        learned = person.next("prediction")
+        assert learned["personal"]["filling"] > 0.5
+        end(process)
+    status = read_status(settings, bundle.manifest)
+    assert status.counters["refused-label"] == 1
+
+
+def test_a_label_may_name_its_prediction_and_be_corrected_later(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    bundle = classifier()
+    settings = prepare(tmp_path, mosquitto, bundle=bundle, more=LABELS_BY_ID)
+    with agent(tmp_path) as process:
+        person.next("status")
+        for minute in range(3):
+            person.measure(minute, 100 + minute)
+        made = person.next("prediction")
+        for label in ("filling", "emptying"):
+            said = {"prediction": made["id"], "label": label}
+            person.say("truth", json.dumps(said).encode())
+        person.say("truth", b'{"prediction": "of-nobody", "label": "filling"}')
+        until(lambda: scored(settings, bundle) == 1)
+        end(process)
+    with closing(AgentReader(settings.agent_db, bundle.manifest)) as reader:
+        assert reader.examples(reserved=False, newest=9).label.tolist() == [[0]]
+
+
+def scored(settings: AgentSettings, bundle: Bundle) -> int:
+    with closing(AgentReader(settings.agent_db, bundle.manifest)) as reader:
+        labels, _, _ = reader.scored(100)
+    return len(labels)
