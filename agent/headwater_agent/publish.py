@@ -29,8 +29,9 @@ class Published(
     ``time`` is the end of the window that was seen, ``valid`` the time that is predicted (for a
     forecast ``horizon`` later). ``prediction`` is what the ``served`` model says; ``released``,
     ``baseline`` and ``personal`` stand beside it to compare. Of an anomaly model they are scores,
-    and ``anomaly`` says whether the served one reaches ``threshold``. ``latency_ms`` runs from the receipt of the record
-    that completed the window. The same ``id`` is the same prediction sent again.
+    and ``anomaly`` says whether the served one reaches ``threshold``. ``latency_ms`` runs from the
+    receipt of the record that completed the window. The same ``id`` is the same prediction sent
+    again.
     """
 
     id: str

@@ -17,12 +17,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
     """Print a status."""
-    about = Table.grid(padding=(0, 2))
-    about.add_column(style="bold", no_wrap=True)
-    about.add_column(overflow="fold")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
     for name, value in _about(status, manifest):
-        about.add_row(name, value)
-    console.print(about)
+        facts.add_row(name, value)
+    console.print(facts)
     if status.streams:
         streams = _table("stream", "rows", "examples", "until")
         for stream in status.streams:

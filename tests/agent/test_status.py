@@ -16,7 +16,6 @@ from headwater_agent.status import Errors, is_running, mean_errors, read_status
 from headwater_agent.store import Count, Note
 from tests.agent.making import prediction, rows, small_manifest
 
-
 ALARM = events.Alarm("s", 5_000, "adwin", "a", 2.5, 1.0)
 
 
