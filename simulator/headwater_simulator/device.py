@@ -42,13 +42,15 @@ class VirtualDevice:
     ----------
     pipeline
         The agent's core, with its scores.
+    bundle
+        The model that it was given.
     """
 
     def __init__(self, name: str, bundle: Bundle, settings: PipelineSettings, buffer: int) -> None:
         self.name = name
         self._settings = settings
         self.pipeline = Pipeline(bundle.manifest, first_version(bundle), settings)
-        self._bundle = bundle
+        self.bundle = bundle
         self._trusted, _ = bundle.verify()
         self._compute = Compute(bundle)
         self._trainer = Trainer(bundle.train)
@@ -71,9 +73,9 @@ class VirtualDevice:
         """
         saved = self._checkpoint
         through = saved.learned_through if saved else 0
-        sequence, version = self.pipeline.sequence, first_version(self._bundle)
+        sequence, version = self.pipeline.sequence, first_version(self.bundle)
         self._settings = settings
-        self.pipeline = Pipeline(self._bundle.manifest, version, settings)
+        self.pipeline = Pipeline(self.bundle.manifest, version, settings)
         restored = Saved(
             checkpoint=saved.state if saved else None,
             examples=[e for e in self._learned if e.sequence > through],
@@ -99,7 +101,7 @@ class VirtualDevice:
         try:
             match task:
                 case wire.CheckIn():
-                    said = check_in(self.pipeline, device=self.name, model=self._bundle.model_id)
+                    said = check_in(self.pipeline, device=self.name, model=self.bundle.model_id)
                     return said, None
                 case wire.Train():
                     return self._train(task)
@@ -133,7 +135,7 @@ class VirtualDevice:
     def _refine(self, effect: events.Refine) -> events.Refined:
         made = refine(
             effect,
-            manifest=self._bundle.manifest,
+            manifest=self.bundle.manifest,
             trainer=self._trainer,
             settings=self._settings.learn,
             examples=self._batch(self._learned),
@@ -151,7 +153,7 @@ class VirtualDevice:
             task,
             device=self.name,
             sequence=self._updates,
-            manifest=self._bundle.manifest,
+            manifest=self.bundle.manifest,
             trainer=self._trainer,
             learner=learner,
             base=release.weights,
@@ -163,24 +165,24 @@ class VirtualDevice:
         return judge_candidate(
             task,
             device=self.name,
-            manifest=self._bundle.manifest,
+            manifest=self.bundle.manifest,
             predictor=self._predictor,
             reserved=self._batch(self._reserved),
             learned=np.array([example.label[0] for example in self._learned], np.float32),
-            candidate={**release.weights, **unpack(self._bundle.manifest, vector)},
+            candidate={**release.weights, **unpack(self.bundle.manifest, vector)},
             release=release.weights,
         )
 
     def _receive(self, task: wire.Release, vector: Floats) -> wire.Received:
         statement: VersionStatement = verify_version(task.statement, trusted=self._trusted)
-        weights = {**self._bundle.weights, **unpack(self._bundle.manifest, vector)}
+        weights = {**self.bundle.weights, **unpack(self.bundle.manifest, vector)}
         version = events.Version(task.version, statement.sequence, weights)
         self._feed(events.Released(version, task.merged))
         return wire.Received(device=self.name, version=task.version, accepted=True)
 
     def _batch(self, chosen: Iterable[events.Example]) -> events.Batch:
         examples = list(chosen)
-        shape = (len(examples), self._bundle.manifest.window, len(self._bundle.manifest.channels))
+        shape = (len(examples), self.bundle.manifest.window, len(self.bundle.manifest.channels))
         windows = [example.window for example in examples]
         return events.Batch(
             window=np.array(windows, np.float32).reshape(shape),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from headwater import wire
 from headwater.errors import BundleError, UnsupportedError
 from headwater.settings import Duration
 from headwater_agent.events import Record
-from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
+from headwater_agent.pipeline_settings import (
+    LearnerSettings,
+    PipelineSettings,
+    RefineSettings,
+)
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.settings import Gate, Rounds, Settings
@@ -29,10 +34,11 @@ MINUTE = 60_000
 NOBODY = "0" * 64
 
 
-def model(folder: Path, seed: int = 0) -> Bundle:
+def model(folder: Path, seed: int = 0, **chosen: Any) -> Bundle:
     """A forecast of a wave that repeats every twelve minutes, three minutes ahead."""
     spec = ModelSpec(
         kind="linear",
+        **chosen,
         name="wave",
         task="forecast",
         channels=(Channel(name="level", minimum=-2, maximum=2),),
@@ -60,8 +66,10 @@ def wave(name: str, first: int, count: int) -> list[Record]:
     ]
 
 
-def device(bundle: Bundle, name: str = "one", *, learns: bool = True) -> VirtualDevice:
-    settings = PipelineSettings(learn=LearnerSettings(enabled=learns, batch=8))
+def device(
+    bundle: Bundle, name: str = "one", *, learns: bool = True, **learn: Any
+) -> VirtualDevice:
+    settings = PipelineSettings(learn=LearnerSettings(enabled=learns, batch=8, **learn))
     return VirtualDevice(name, bundle, settings, buffer=1_000)
 
 
@@ -71,9 +79,11 @@ def settings(pause_minutes: int = 120) -> Settings:
     return Settings(federation=rounds, gate=Gate(deadline=Duration(MINUTE)))
 
 
-def federate(folder: Path, seed: int, minutes: int = 720) -> tuple[list[VirtualDevice], Status]:
-    bundle = model(folder)
-    devices = [device(bundle, name) for name in ("one", "two", "three")]
+def federate(
+    folder: Path, seed: int, minutes: int = 720, *, personal: str = "none", **learn: Any
+) -> tuple[list[VirtualDevice], Status]:
+    bundle = model(folder, personal=personal)
+    devices = [device(bundle, name, **learn) for name in ("one", "two", "three")]
     home = Home(folder / "coordinator")
     with VirtualFleet(home, settings(), devices, np.random.default_rng(seed)) as fleet:
         for start in range(0, minutes, 10):
@@ -97,6 +107,49 @@ def test_a_fleet_holds_rounds_and_releases_what_predicts_better(tmp_path: Path) 
     for one in devices:
         score = one.pipeline.learner.score
         assert score.recent_released < score.recent_baseline
+
+
+def test_contributions_that_grow_with_the_stream_make_a_fleet_too(tmp_path: Path) -> None:
+    devices, status = federate(tmp_path, seed=1, training="stream", learning_rate=0.01)
+
+    assert status.releases >= 3
+    assert status.refusals == []
+    for one in devices:
+        score = one.pipeline.learner.score
+        assert score.recent_released < score.recent_baseline
+        contribution = one.pipeline.learner.contribution
+        assert contribution is not None
+        assert contribution.examples < one.pipeline.sequence / 2
+
+
+def test_local_layers_learn_and_never_leave(tmp_path: Path) -> None:
+    devices, status = federate(tmp_path, seed=1, personal="blend", learning_rate=0.01)
+
+    assert status.refusals == []
+    local = [a.name for a in devices[0].bundle.manifest.arrays if a.merge == "local"]
+    assert local
+    shared = sum(array.size for array in devices[0].bundle.manifest.shared)
+    for one in devices:
+        learner = one.pipeline.learner
+        assert any(np.abs(learner.personal.parameters[name]).max() > 0 for name in local)
+        for name in local:
+            np.testing.assert_array_equal(learner.version.weights[name], one.bundle.weights[name])
+        reply, vector = one.answer(train_task(one.bundle, learner.version.name), None)
+        assert isinstance(reply, wire.Update)
+        assert vector is not None
+        assert vector.shape == (shared,)
+
+
+def test_a_personal_model_refined_from_each_release_is_better_than_one_pass(
+    tmp_path: Path,
+) -> None:
+    errors = []
+    for name, epochs in (("once", 0), ("refined", 20)):
+        (tmp_path / name).mkdir()
+        devices, _ = federate(tmp_path / name, seed=1, refine=RefineSettings(epochs=epochs))
+        errors.append([one.pipeline.learner.score.recent_personal for one in devices])
+    once, refined = np.array(errors)
+    assert (refined < once).all()
 
 
 def test_the_same_seed_gives_the_same_releases_and_another_one_does_not(tmp_path: Path) -> None:
