@@ -18,6 +18,7 @@ from headwater.errors import HeadwaterError, StorageError
 from headwater_agent.codec import Decoder
 from headwater_agent.folders import make_folders
 from headwater_agent.nodekey import make_key, read_key
+from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.skeleton import skeleton
 from headwater_agent.status import is_running, read_status
@@ -86,6 +87,9 @@ def check(
         "input": lambda: _check_input(settings),
         "state": lambda: _check_state(settings),
     }
+    river = settings.learn.river
+    if river is not None:
+        steps["river"] = lambda: _check_river(_load(settings), river)
     if settings.federation.enabled:
         steps["key"] = lambda: _check_key(settings)
     if connect:
@@ -122,6 +126,21 @@ def status(
         typer.echo(msgspec.json.encode(found))
     else:
         show(found, manifest, Console())
+
+
+@app.command()
+def export(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The new bundle: a folder or a .zip.")
+    ],
+    settings_file: SettingsFile = Path("agent.toml"),
+) -> None:
+    """Write what this device learned as a bundle of its own: the same graphs, its own weights."""
+    from headwater_agent.export import export_personal  # noqa: PLC0415 - imports onnxruntime
+
+    bundle = export_personal(load_settings(settings_file, os.environ))
+    bundle.save(output)
+    typer.echo(f"Wrote {output}, unsigned: version {bundle.version_id[:12]}.")
 
 
 @app.command()
@@ -189,6 +208,14 @@ def _check_state(settings: AgentSettings) -> str:
         return f"{settings.state} is empty"
     found = read_status(settings, _load(settings).manifest)
     return f"{settings.state} holds {len(found.streams)} streams"
+
+
+def _check_river(bundle: Bundle, settings: RiverSettings) -> str:
+    from headwater_agent.rivers.personal import RiverPersonal  # noqa: PLC0415 - as above
+    from headwater_models.session import Predictor  # noqa: PLC0415 - as above
+
+    made = RiverPersonal(settings, bundle.manifest, Predictor(bundle.infer), bundle.weights)
+    return made.stays or f"{made.name} is the bundle's last layer and is shared by its weights"
 
 
 def _check_key(settings: AgentSettings) -> str:

@@ -186,3 +186,27 @@ def test_importing_the_agent_imports_nothing_heavy(module: str, forbidden: str) 
         [sys.executable, "-c", program], capture_output=True, text=True, env=ENV, check=True
     )
     assert not set(done.stdout.split()) & set(forbidden.split())
+
+
+def test_check_says_whether_a_river_model_is_shared(folder: Path) -> None:
+    text = (folder / "agent.toml").read_text()
+    river = '\n[learn.river]\nmodel = "river.{}"\n'
+    for model, said in (
+        ("linear_model.LinearRegression", "is shared by its weights"),
+        ("tree.HoeffdingTreeRegressor", "stays on this device: it has no weights"),
+        ("tree.HoeffdingTreeClassifier", "is no river.base.Regressor"),
+    ):
+        (folder / "agent.toml").write_text(text + river.format(model))
+        (line,) = [
+            line
+            for line in run("check", "--settings", folder / "agent.toml").output.splitlines()
+            if "river:" in line
+        ]
+        assert said in line
+
+
+def test_export_writes_what_was_learned_and_says_so_where_there_is_nothing(folder: Path) -> None:
+    error = failed("export", "-o", folder / "mine", "--settings", folder / "agent.toml")
+    assert isinstance(error, StorageError)
+    assert "start the agent once" in str(error)
+    assert not (folder / "mine").exists()

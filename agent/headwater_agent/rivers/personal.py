@@ -73,6 +73,11 @@ class RiverPersonal:
             _log.info("%s", self.stays)
 
     @property
+    def name(self) -> str:
+        """The dotted name of the model."""
+        return self._settings.model
+
+    @property
     def federates(self) -> bool:
         """Whether :meth:`weights` may be merged with those of other devices."""
         return not self.stays
@@ -194,7 +199,7 @@ class RiverPersonal:
             _log.warning(
                 "%s was learned again from %d buffered examples, for %s; what it knew from before "
                 "them is gone.",
-                self._settings.model,
+                self.name,
                 self.examples,
                 why,
             )
@@ -219,7 +224,7 @@ class RiverPersonal:
         rows = self._read(window, time, self._arrays)
         engine.try_out(rows, trial_labels(self._manifest))
         layer = self._as_last_layer(engine)
-        stays = f"{self._settings.model} stays on this device: "
+        stays = f"{self.name} stays on this device: "
         if engine.linear is None:
             return False, stays + "it has no weights that could be averaged."
         if self._settings.inputs == "channels":

@@ -73,7 +73,7 @@ class RiverStep:
         if saved is None:
             self._river.relearn(())
         else:
-            self._river.resume(saved.astype(np.uint8).tobytes() or None, self._examples())
+            self._river.resume(saved_river(state), self._examples())
         self._last = saved
 
 
@@ -87,6 +87,12 @@ def sharing_step(settings: RiverSettings, bundle: Bundle, graph: Step) -> Step:
     """
     river = RiverPersonal(settings, bundle.manifest, Predictor(bundle.infer), bundle.weights)
     return RiverStep(river, graph, lambda: ()) if river.federates else graph
+
+
+def saved_river(state: Arrays) -> bytes | None:
+    """Return what :meth:`RiverPersonal.save` gave to the last step, if anything."""
+    saved = state.get(STATE, np.zeros(0, np.float32))
+    return saved.astype(np.uint8).tobytes() or None
 
 
 def _as_floats(saved: bytes | None) -> Floats:
