@@ -181,7 +181,7 @@ def _check_still(
 ) -> None:
     parameters, state, _ = _step(bundle, trainer, window, np.zeros(ROWS, np.float32), rng)
     before = bundle.weights | initial_state(bundle.manifest)
-    for name, value in {**parameters, **state}.items():
+    for name, value in (parameters | state).items():
         if value.tobytes() != before[name].tobytes():
             raise BundleError(f"train.onnx: rows of weight 0 change {name}.")
 

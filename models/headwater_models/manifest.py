@@ -19,6 +19,7 @@ Merge = Literal["mean", "sum", "moments", "solved", "local"]
 ``solved``: computed from the merged statistics. ``local``: never leaves the device."""
 
 Task = Literal["classification", "regression", "forecast", "anomaly"]
+Learner = Literal["gradient", "ridge", "naive_bayes"]
 Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
 
 
@@ -141,7 +142,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     horizon: Duration = Duration(0)
     classes: tuple[str, ...] = ()
     quantiles: tuple[Annotated[float, msgspec.Meta(gt=0, lt=1)], ...] = ()
-    learner: Literal["gradient", "ridge", "naive_bayes"] = "gradient"
+    learner: Learner = "gradient"
     ridge: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
     min_count: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 50
     loss: Loss

@@ -16,14 +16,19 @@ from headwater.errors import BundleError
 from headwater_models.arrays import Arrays
 from headwater_models.graphscan import refuse_external_data
 from headwater_models.manifest import Manifest
+from headwater_models.statistics.solving import check_layout
 
 MAX_GRAPH_BYTES = 64 * 2**20
 """Largest graph that is opened at all."""
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.int64]
+State = dict[str, NDArray[Any]]
 Bound = Callable[[Floats, Times], Floats]
 """``bound(window, time) -> prediction`` with parameters fixed."""
+
+_OPTIONAL = ("time", "learning_rate")
+"""A graph without clock has no time, one that gathers statistics no learning rate."""
 
 _ORT_ERRORS = (
     ort_errors.Fail,
@@ -73,8 +78,8 @@ class _Graph:
             raise BundleError(f"{name} has no input `window` of shape [N, T, C]; build it again.")
 
     def run(self, feeds: Mapping[str, Any], outputs: list[str]) -> list[NDArray[Any]]:
-        """Run on arrays of any dtype; ``time`` is left aside by a graph without clock."""
-        wanted = {k: v for k, v in feeds.items() if k != "time" or k in self.inputs}
+        """Run on arrays of any dtype; what not every graph takes is left aside by the others."""
+        wanted = {k: v for k, v in feeds.items() if k not in _OPTIONAL or k in self.inputs}
         self.refuse_other_names(wanted.keys(), self.inputs.keys())
         with self.errors("cannot run on these arrays"):
             typed = {k: np.asarray(v, self.inputs[k][0], order="C") for k, v in wanted.items()}
@@ -236,15 +241,23 @@ class Trainer:
         self,
         batch: Batch,
         parameters: Mapping[str, Floats],
-        state: Mapping[str, Floats],
+        state: Mapping[str, NDArray[Any]],
         learning_rate: float,
-    ) -> tuple[Arrays, Arrays, Floats]:
-        """Take one optimiser step.
+    ) -> tuple[Arrays, State, Floats]:
+        """Take one optimiser step, or gather the statistics of one batch.
+
+        Parameters
+        ----------
+        state
+            The optimiser's, float32; or the statistics so far, float64.
+        learning_rate
+            Left aside where statistics are gathered.
 
         Returns
         -------
         tuple
-            New parameters, new state, and ``[N]``, the loss of each row before the step.
+            New parameters, new state, and ``[N]``, the loss of each row before the step. To
+            gather leaves the parameters as they are.
 
         Raises
         ------
@@ -256,15 +269,16 @@ class Trainer:
         names = list(self._graph.outputs)
         new = dict(zip(names, self._graph.run(feeds, names), strict=True))
         return (
-            {name: new[f"new.{name}"] for name in parameters},
+            {name: new.get(f"new.{name}", value) for name, value in parameters.items()},
             {name: new[f"new.{name}"] for name in state},
             new["loss"],
         )
 
 
-def initial_state(manifest: Manifest) -> Arrays:
-    """Return the optimiser's state before its first step: zeros."""
-    return {array.name: np.zeros(array.shape, np.float32) for array in manifest.state}
+def initial_state(manifest: Manifest) -> State:
+    """Return what a first step starts from, the optimiser's state or statistics: zeros."""
+    arrays = (*manifest.state, *manifest.statistics)
+    return {array.name: np.zeros(array.shape, array.dtype) for array in arrays}
 
 
 def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
@@ -279,13 +293,18 @@ def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
     BundleError
         Naming the file, the tensor, what it is and what it should be.
     """
+    check_layout(manifest)
     rows = {"window": f"float32 [N, {manifest.window}, {len(manifest.channels)}]"}
     if "time" in manifest.inputs:
         rows["time"] = "int64 [N]"
     arrays = {a.name: f"float32 {list(a.shape)}" for a in manifest.arrays}
-    state = {a.name: f"float32 {list(a.shape)}" for a in manifest.state}
-    step = {"label": "float32 [N, 1]", "weight": "float32 [N]", "learning_rate": "float32 []"}
-    new = {f"new.{name}": kind for name, kind in (arrays | state).items()}
+    kept = (*manifest.state, *manifest.statistics)
+    state = {a.name: f"{a.dtype} {list(a.shape)}" for a in kept}
+    step = {"label": "float32 [N, 1]", "weight": "float32 [N]"}
+    moved = state
+    if not manifest.statistics:
+        step, moved = step | {"learning_rate": "float32 []"}, arrays | state
+    new = {f"new.{name}": kind for name, kind in moved.items()}
     inference = _Graph("infer.onnx", infer, 1)
     predicted = f"float32 [N, {manifest.outputs}]"
     optional = {"released": predicted, "features": _features(inference)}

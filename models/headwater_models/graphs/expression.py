@@ -258,6 +258,10 @@ class Graph:
         """Return the value of a name."""
         return self._values[name]
 
+    def knows(self, name: str) -> bool:
+        """Say whether there is a value of a name."""
+        return name in self._values
+
     def needed(self) -> list[Node]:
         """Return the nodes that the outputs depend on."""
         wanted = set(self.outputs)

@@ -16,8 +16,15 @@ from headwater_models.graphs.expression import Value
 PREDICTION = "prediction"
 """The output of an inference graph."""
 
+FEATURES = "features"
+"""The output of an inference graph with what the last layer sees, ``[N, F]``."""
+
 RELEASED = "released"
 """The output of a blend that leaves the personal part out; the fleet's arrays learn from it."""
+
+START = "label.start"
+"""The value of an inference graph, ``[N, 1]`` or ``[]``, to which scaled units are added; 0 where
+it is absent."""
 
 SCALE = "label.scale"
 """The constant of an inference graph that holds the target's scale; 1 where it is absent."""

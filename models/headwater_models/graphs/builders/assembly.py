@@ -13,16 +13,15 @@ from headwater_models.graphs.builders.anomaly import decode, reconstruction_erro
 from headwater_models.graphs.builders.heads import local_arrays, natural_units, predict
 from headwater_models.graphs.builders.layers import Layers
 from headwater_models.graphs.builders.networks import networks
+from headwater_models.graphs.builders.solved import on_backbone
 from headwater_models.graphs.builders.specification import ModelSpec
 from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.features import read_window, table_rows
+from headwater_models.graphs.losses import FEATURES
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
 from headwater_models.graphs.serialisation import encode
 from headwater_models.graphs.training import derive_training, freeze, state_arrays
 from headwater_models.manifest import Array, Channel, Manifest
-
-FEATURES = "features"
-"""The output of an inference graph with what the last layer sees, ``[N, F]``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +64,19 @@ def build(
     _check(spec)
     graph = _inference(Graph(np.dtype(dtype)), spec, draft, scaling, rng)
     arrays = _arrays(spec, graph)
-    infer = encode(graph)
+    manifest, infer = _manifest(spec, arrays), encode(graph)
+    if spec.learner != "gradient":
+        solved = on_backbone(
+            manifest,
+            infer,
+            graph.defaults,
+            spec.learner,
+            ridge=spec.ridge,
+            min_count=spec.min_count,
+        )
+        return Built(*solved)
     return Built(
-        manifest=_manifest(spec, arrays),
+        manifest=manifest,
         infer=infer,
         train=derive_training(
             infer, spec.loss, spec.optimiser, arrays, quantiles=spec.quantiles, task=spec.task
@@ -81,6 +90,11 @@ def _check(spec: ModelSpec) -> None:
         raise UnsupportedError(
             f"kind {spec.kind} and task {spec.task} do not fit: "
             "an autoencoder is for anomalies, and anomalies are for an autoencoder."
+        )
+    if spec.learner != "gradient" and spec.personal != "none":
+        raise UnsupportedError(
+            f"personal {spec.personal} is for the learner gradient; with {spec.learner} a device "
+            "solves a personal head from its own statistics."
         )
     if spec.kind not in ("linear", "mlp") and not spec.hidden:
         raise UnsupportedError(f"hidden: {spec.kind} needs at least one hidden layer.")

@@ -11,7 +11,7 @@ from headwater_models.graphs.builders.layers import Layers
 from headwater_models.graphs.builders.specification import ModelSpec
 from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.features import last_observed
-from headwater_models.graphs.losses import PREDICTION, RELEASED, SCALE
+from headwater_models.graphs.losses import PREDICTION, RELEASED, SCALE, START
 from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import Manifest
 
@@ -65,10 +65,10 @@ def natural_units(graph: Graph, manifest: Manifest, scaling: Scaling, window: Va
             )
         scale = scaling.scale[column]
         mean = graph.constant(scaling.mean[column], "label.mean")
-        start = last_observed(graph, window, column, mean)
+        start = graph.op("Identity", last_observed(graph, window, column, mean), name=START)
     else:
         scale = scaling.label_scale
-        start = graph.constant(scaling.label_mean, "label.mean")
+        start = graph.constant(scaling.label_mean, START)
     width = graph.constant(scale, SCALE)
 
     def finish(raw: Value, name: str) -> Value:

@@ -11,6 +11,7 @@ from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import (
     Channel,
     Grid,
+    Learner,
     Loss,
     Optimiser,
     Reserve,
@@ -46,6 +47,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     personal
         ``head``: the last layer stays on the device. ``blend``: a second last layer stays there
         and adds to the released one.
+    learner
+        ``gradient`` trains all of the network. ``ridge`` and ``naive_bayes`` solve the last layer
+        from statistics that merge exactly; the rest stays as it is drawn, or trained elsewhere.
+    ridge
+        What weighs against statistics: see :func:`.solved.on_backbone`.
+    min_count
+        From how many examples on a device contributes statistics; None: from twice the features.
     freeze
         Patterns such as ``hidden.*`` of the arrays that are never trained.
     scaling
@@ -72,5 +80,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kernel: Annotated[int, msgspec.Meta(ge=2, le=64)] = 3
     embedding: Width = 4
     personal: Literal["none", "head", "blend"] = "none"
+    learner: Learner = "gradient"
+    ridge: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
+    min_count: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
     freeze: tuple[str, ...] = ()
     scaling: Scaling | None = None

@@ -1,0 +1,59 @@
+"""Count, mean and sum of squared deviations: exact under any split of the data.
+
+Two sets combine by the formulas of Chan, Golub and LeVeque, *Updating Formulae and a Pairwise
+Algorithm for Computing Sample Variances* (1979), which keep their accuracy where the textbook's
+sum of squares cancels (Welford 1962).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Moments = NDArray[np.float64]
+"""``[3, ...]``: rows of counts, means, and sums of squared deviations from the mean (M2)."""
+
+
+def no_moments(*shape: int) -> Moments:
+    """Return the moments of nothing, ``[3, *shape]``."""
+    return np.zeros((3, *shape))
+
+
+def moments_of(values: NDArray[np.floating]) -> Moments:
+    """Return the moments ``[3, ...]`` of values ``[N, ...]``; NaN and infinity are left out.
+
+    Examples
+    --------
+    >>> moments_of(np.array([1.0, 3.0, np.nan])).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    exact = values.astype(np.float64)
+    there = np.isfinite(exact)
+    count = there.sum(axis=0).astype(np.float64)
+    mean = np.where(there, exact, 0.0).sum(axis=0) / np.maximum(count, 1.0)
+    deviations = np.where(there, exact - mean, 0.0)
+    return np.stack([count, mean, np.square(deviations).sum(axis=0)])
+
+
+def merge_moments(ours: Moments, theirs: Moments) -> Moments:
+    """Return the moments of both sets together; where one is empty, the other bit for bit."""
+    count = ours[0] + theirs[0]
+    share = theirs[0] / np.maximum(count, np.finfo(np.float64).tiny)
+    apart = theirs[1] - ours[1]
+    merged = np.stack(
+        [
+            count,
+            ours[1] + apart * share,
+            ours[2] + theirs[2] + np.square(apart) * (ours[0] * share),
+        ]
+    )
+    chosen: Moments = np.where(theirs[0] == 0, ours, np.where(ours[0] == 0, theirs, merged))
+    return chosen
+
+
+def variances(moments: Moments) -> NDArray[np.float64]:
+    """Return the variances ``[...]`` (divided by the count); 0 where there is nothing."""
+    count, m2 = moments[0], moments[2]
+    spread: NDArray[np.float64] = np.zeros_like(m2)
+    np.divide(m2, count, out=spread, where=count > 0)
+    return spread
