@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from headwater.errors import SettingsError
 from headwater.settings import convert
+from headwater_agent.rivers.kinds import build
 from headwater_agent.rivers.settings import RiverSettings, find_complaints
-from tests.agent.rivers.bundles import settings
+from tests.agent.rivers.bundles import bundle, settings
 
 LINEAR = "river.linear_model.LinearRegression"
 
@@ -84,3 +88,14 @@ def test_nothing_of_river_is_imported_before_it_is_configured() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_the_examples_of_the_guide_are_models() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "learning.md").read_text(encoding="utf-8")
+    tables = re.findall(r"```toml\n(\[learn\.river\].*?)```", guide, re.DOTALL)
+    assert len(tables) >= 2
+    for text in tables:
+        table = tomllib.loads(text)["learn"]["river"]
+        wanted = convert(table, RiverSettings, source="learning.md")
+        assert list(find_complaints(wanted)) == []
+        build(wanted, bundle("classification", 2).manifest)
