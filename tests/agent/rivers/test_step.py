@@ -8,9 +8,10 @@ import pytest
 from headwater_agent.events import Batch
 from headwater_agent.replay import replay
 from headwater_agent.rivers.settings import RiverSettings
-from headwater_agent.rivers.step import STATE, RiverStep
+from headwater_agent.rivers.step import STATE, RiverStep, sharing_step
 from headwater_agent.sync import pack_arrays, unpack_arrays
 from headwater_models.arrays import Arrays
+from headwater_models.bundle import Bundle
 from headwater_models.session import Trainer, initial_state
 from tests.agent.rivers.bundles import bundle, personal, settings, stream
 
@@ -135,3 +136,13 @@ def test_an_update_for_the_fleet_can_be_made_by_replay() -> None:
     )
     assert made.examples == 400
     assert made.loss_after < 0.1 * made.loss_before
+
+
+def test_an_update_is_made_by_river_only_where_its_weights_can_be_shared() -> None:
+    model = Bundle(
+        manifest=BUILT.manifest, infer=BUILT.infer, train=BUILT.train, weights=BUILT.weights
+    )
+    graph = Trainer(BUILT.train)
+    assert isinstance(sharing_step(ADAM, model, graph), RiverStep)
+    assert sharing_step(SCALED, model, graph) is graph
+    assert sharing_step(TREE, model, graph) is graph
