@@ -15,23 +15,16 @@ from headwater.wire import CheckedIn
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
+from headwater_agent.learner import SavedLearning, read_checkpoint
 from headwater_agent.live import LiveReport
 from headwater_agent.settings import AgentSettings
+from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
 
 SCORED = 10_000
 """Newest scored predictions that the errors are taken over."""
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-
-class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of one stream; ``until_ms`` is the time of its newest row."""
-
-    name: str
-    rows: int
-    examples: int
-    until_ms: int | None
 
 
 class Errors(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +37,31 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     baseline: float
     released: float
     personal: float
+
+
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of one stream; ``until_ms`` is the time of its newest row.
+
+    ``errors`` are means over all its labels so far, as of the last checkpoint.
+    """
+
+    name: str
+    rows: int
+    examples: int
+    until_ms: int | None
+    errors: Errors | None
+
+
+class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model is published, as of the last checkpoint.
+
+    ``excess`` is what serving the personal model is known to have cost above the release at most,
+    and ``bound`` what it may cost, both in the unit of the errors.
+    """
+
+    serving: str
+    excess: float
+    bound: float
 
 
 class SyncStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +91,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     records: int
     errors: Errors | None
+    served: ServedStatus | None
     streams: tuple[StreamStatus, ...]
     counters: dict[str, int]
     live: LiveReport | None
@@ -92,12 +111,14 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
     reader = AgentReader(settings.agent_db, manifest)
     try:
         labels, made, newest = reader.scored(SCORED)
+        checkpoint = reader.checkpoint()
         streams = reader.streams()
         counters = reader.counters()
         notes = reader.notes(10)
         alarms = reader.alarms(10)
     finally:
         reader.close()
+    learned = read_checkpoint(checkpoint) if checkpoint is not None else None
     running = is_running(settings)
     checked_in = _decoded(settings.share / "status.json", CheckedIn)
     period = int(manifest.grid.period)
@@ -108,12 +129,14 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         sequence=checked_in.sequence if checked_in else 0,
         records=checked_in.records if checked_in else 0,
         errors=mean_errors(manifest, labels, made),
+        served=_served(learned) if learned is not None else None,
         streams=tuple(
             StreamStatus(
                 name=row["name"],
                 rows=row["rows"],
                 examples=row["examples"],
                 until_ms=None if row["newest"] is None else row["newest"] * period,
+                errors=_errors_of(learned, row["name"]) if learned is not None else None,
             )
             for row in streams
         ),
@@ -142,17 +165,17 @@ def mean_errors(manifest: Manifest, labels: NDArray[np.float64], made: Floats) -
     Returns
     -------
     Errors or None
-        None where nothing was scored. A row that one of the three could not predict counts for
-        none of them.
+        None where nothing was scored, and of anomalies, whose error depends on the threshold of
+        the moment; see the errors of the streams. A row that one of the three could not predict
+        counts for none of them.
     """
     known = np.isfinite(made).all(axis=(1, 2))
-    if not known.any():
+    if manifest.task == "anomaly" or not known.any():
         return None
-    if manifest.task == "classification":
-        errors = (made[known].argmax(axis=2) != labels[known, None]).astype(np.float64)
-    else:
-        errors = np.abs(made[known, :, 0] - labels[known, None])
-    baseline, released, personal = (float(mean) for mean in errors.mean(axis=0))
+    truth = labels[known, None].astype(np.float32)
+    baseline, released, personal = (
+        float(errors(manifest, made[known, i], truth).mean()) for i in range(3)
+    )
     return Errors(scored=int(known.sum()), baseline=baseline, released=released, personal=personal)
 
 
@@ -166,6 +189,23 @@ def is_running(settings: AgentSettings) -> bool:
     except OSError:
         return False
     return False
+
+
+def _served(learned: SavedLearning) -> ServedStatus:
+    account = learned.served.account
+    return ServedStatus(serving=learned.served.serving, excess=account.excess, bound=account.bound)
+
+
+def _errors_of(learned: SavedLearning, stream: str) -> Errors | None:
+    score = learned.streams.get(stream)
+    if score is None or not score.labels:
+        return None
+    return Errors(
+        scored=score.labels,
+        baseline=score.baseline,
+        released=score.released,
+        personal=score.personal,
+    )
 
 
 def _sync(settings: AgentSettings) -> SyncStatus | None:

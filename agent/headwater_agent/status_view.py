@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.table import Table
 
-from headwater_agent.status import AgentStatus
+from headwater_agent.status import AgentStatus, Errors
 from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
 
@@ -24,10 +24,13 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
         facts.add_row(name, value)
     console.print(facts)
     if status.streams:
-        streams = _table("stream", "rows", "examples", "until")
+        streams = _table(
+            "stream", "rows", "examples", "until", "labels", "baseline", "released", "personal"
+        )
         for stream in status.streams:
             until = "" if stream.until_ms is None else _when(stream.until_ms)
-            streams.add_row(stream.name, f"{stream.rows:,}", f"{stream.examples:,}", until)
+            counts = (f"{stream.rows:,}", f"{stream.examples:,}")
+            streams.add_row(stream.name, *counts, until, *_compared(stream.errors))
         console.print(streams)
     if status.alarms:
         alarms = _table("alarm", "stream", "about", "seen by", "lately", "before")
@@ -53,6 +56,9 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
         yield "latency", f"{live.latency_p50_ms:.2f} ms median, {live.latency_p99_ms:.2f} ms p99"
     yield "records", f"{status.records:,}"
     yield "error", _errors(status, manifest)
+    if status.served is not None:
+        served = status.served
+        yield "served", f"{served.serving}, excess {served.excess:.4g} of {served.bound:.4g}"
     if status.sync is not None:
         sync = status.sync
         received = "none yet" if sync.received_ms is None else _when(sync.received_ms)
@@ -71,6 +77,14 @@ def _errors(status: AgentStatus, manifest: Manifest) -> str:
         f"{kind} {errors.baseline:.4g} baseline, {errors.released:.4g} released, "
         f"{errors.personal:.4g} personal, over {errors.scored:,} predictions"
     )
+
+
+def _compared(errors: Errors | None) -> tuple[str, ...]:
+    """Return a stream's labels and the error of each model."""
+    if errors is None:
+        return ("", "", "", "")
+    means = (errors.baseline, errors.released, errors.personal)
+    return (f"{errors.scored:,}", *(f"{mean:.4g}" for mean in means))
 
 
 def _when(time_ms: int) -> str:

@@ -9,11 +9,17 @@ import pytest
 from headwater import wire
 from headwater.errors import StorageError
 from headwater_agent import events
+from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.events import Version
+from headwater_agent.learner import new_learner
 from headwater_agent.live import Live
+from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
+from headwater_agent.scores import Score
 from headwater_agent.settings import AgentSettings, Input, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
-from headwater_agent.status import Errors, is_running, mean_errors, read_status
+from headwater_agent.status import Errors, ServedStatus, is_running, mean_errors, read_status
 from headwater_agent.store import Count, Note
+from headwater_agent.watch import Watch
 from tests.agent.making import prediction, rows, small_manifest
 
 ALARM = events.Alarm("s", 5_000, "adwin", "a", 2.5, 1.0)
@@ -56,6 +62,23 @@ def test_a_stopped_agent_is_read_from_its_database(
     assert [(s.name, s.rows, s.until_ms) for s in found.streams] == [("s", 6, 5_000)]
     assert [(h.time_ms, h.kind, h.detail) for h in found.happened] == [(1_000, "release", "v2")]
     assert found.alarms == (ALARM,)
+
+
+def test_what_is_served_and_what_the_fleet_gave_a_stream_are_read_from_the_checkpoint(
+    settings: AgentSettings, store: SqliteStore
+) -> None:
+    fill(store)
+    version = Version("v1", 1, {"w": np.zeros(2, np.float32)})
+    learner = new_learner(small_manifest(), version, LearnerSettings(), ServeSettings(clip=2.0))
+    learner.served.account.add(1.5)
+    learner.streams["s"] = Score(labels=3, baseline=0.75, released=0.5, personal=0.25)
+    watch = Watch(small_manifest(), DriftSettings(enabled=False))
+    store.write([learner.checkpoint(watch.save())])
+    store.close()
+    found = read_status(settings, small_manifest())
+    assert found.served == ServedStatus(serving="released", excess=1.5, bound=40.0)
+    (stream,) = found.streams
+    assert stream.errors == Errors(scored=3, baseline=0.75, released=0.5, personal=0.25)
 
 
 def test_a_running_agent_shows_its_live_figures(

@@ -7,7 +7,14 @@ from rich.console import Console
 
 from headwater_agent.events import Alarm
 from headwater_agent.live import LiveReport
-from headwater_agent.status import AgentStatus, Errors, Happened, StreamStatus, SyncStatus
+from headwater_agent.status import (
+    AgentStatus,
+    Errors,
+    Happened,
+    ServedStatus,
+    StreamStatus,
+    SyncStatus,
+)
 from headwater_agent.status_view import show
 from tests.agent.making import small_manifest
 
@@ -18,6 +25,7 @@ STOPPED = AgentStatus(
     sequence=0,
     records=0,
     errors=None,
+    served=None,
     streams=(),
     counters={},
     live=None,
@@ -72,9 +80,16 @@ def test_a_running_agent_is_shown_with_everything() -> None:
             records=1234,
             errors=Errors(scored=2, baseline=3.0, released=1.0, personal=2.0),
             streams=(
-                StreamStatus(name="roof", rows=6, examples=5, until_ms=5_000),
-                StreamStatus(name="new", rows=0, examples=0, until_ms=None),
+                StreamStatus(
+                    name="roof",
+                    rows=6,
+                    examples=5,
+                    until_ms=5_000,
+                    errors=Errors(scored=17, baseline=0.75, released=0.5, personal=0.25),
+                ),
+                StreamStatus(name="new", rows=0, examples=0, until_ms=None, errors=None),
             ),
+            served=ServedStatus(serving="personal", excess=1.5, bound=100.0),
             counters={"refused-late": 4},
             live=live,
             sync=SyncStatus(version="b", received_ms=0, sent_ms=None, answers=2, bytes_sent=4096),
@@ -90,11 +105,14 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         "1,234",
         "MAE 3 baseline, 1 released, 2 personal, over 2 predictions",
         "1970-01-01 00:00:05Z",
+        "personal, excess 1.5 of 100",
         "2 answers, 4,096 bytes",
         "refused-late",
         "1970-01-01 00:00:01Z",
     ):
         assert said in text
+    (roof,) = (line for line in text.splitlines() if line.startswith("roof"))
+    assert roof.split()[-4:] == ["17", "0.75", "0.5", "0.25"]
 
 
 def test_a_classifiers_errors_are_called_by_their_name() -> None:
