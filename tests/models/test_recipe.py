@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headwater.errors import SettingsError, StorageError
-from headwater_models.graphs.builders import ModelSpec
+from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.recipe import overlay, parse_channel, specify
 from headwater_models.table import Table
 
@@ -127,6 +127,15 @@ def test_the_label_of_a_regression_is_scaled(data: Table) -> None:
 def test_a_channel_that_the_data_lack_is_named(data: Table) -> None:
     with pytest.raises(SettingsError, match="no column 'snow'"):
         specify(flags(channels=["snow:cm"]), data=data)
+
+
+def test_the_example_of_the_guide_is_a_model(tmp_path: Path) -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+    example = guide.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    (tmp_path / "boiler.toml").write_text(example)
+    built = build(specify({}, file=tmp_path / "boiler.toml"), np.random.default_rng(0))
+    assert built.manifest.quantiles == (0.1, 0.5, 0.9)
+    assert built.manifest.optimiser.schedule.kind == "cosine"
 
 
 def test_every_wrong_key_is_named_with_its_path(file: Path) -> None:
