@@ -87,7 +87,11 @@ Task = CheckIn | Train | Evaluate | Release
 class CheckedIn(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="checked-in"
 ):
-    """Who the device is, what it runs, and how much it has seen; no array."""
+    """Who the device is, what it runs, and how much it has seen; no array.
+
+    ``alarms`` counts what its drift detectors raised since it took its version; with ``retrain``
+    it asks for a round on account of one.
+    """
 
     device: Name
     model: Hash
@@ -99,6 +103,8 @@ class CheckedIn(
     loss_baseline: float = 0.0
     loss_released: float = 0.0
     loss_personal: float = 0.0
+    alarms: Count = 0
+    retrain: bool = False
     protocol: int = PROTOCOL
 
 

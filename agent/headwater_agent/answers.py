@@ -52,6 +52,8 @@ def check_in(pipeline: Pipeline, *, device: str, model: str) -> wire.CheckedIn:
         loss_baseline=learner.score.baseline,
         loss_released=learner.score.released,
         loss_personal=learner.score.personal,
+        alarms=pipeline.watch.alarms,
+        retrain=pipeline.watch.retrain,
     )
 
 

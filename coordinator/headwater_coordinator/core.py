@@ -106,6 +106,8 @@ class Federation:
     ) -> Iterator[e.Effect]:
         match reply:
             case wire.CheckedIn():
+                if reply.retrain and not device.retrain:
+                    self.rounds.hasten()
                 yield from self._fleet.checked_in(device, reply)
             case wire.Received():
                 yield from self._fleet.received(device, reply)

@@ -141,6 +141,8 @@ class Database:
                     "sequence": device.sequence,
                     "records": device.records,
                     "examples": device.examples,
+                    "alarms": device.alarms,
+                    "retrain": int(device.retrain),
                     "online": int(device.online),
                     "seen_ms": device.seen_ms,
                 },
@@ -252,10 +254,11 @@ class Database:
                 (SELECT coalesce(max(updates.sequence), 0) FROM updates
                     JOIN versions ON versions.version = updates.merged_in
                     WHERE node = devices.node AND kind = 'release'),
-                records, examples
+                records, examples, alarms, retrain
             FROM devices
         """
-        return [Device(*row) for row in self._connection.execute(query)]
+        found = self._connection.execute(query)
+        return [Device(*row, retrain=bool(retrain)) for *row, retrain in found]
 
     def _pending(self) -> list[Pending]:
         query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"

@@ -133,6 +133,7 @@ class Fleet:
         if reply.sequence >= device.sequence:
             device.version, device.sequence = reply.version, reply.sequence
         device.records, device.examples = reply.records, reply.examples
+        device.alarms, device.retrain = reply.alarms, reply.retrain
         yield Note(device)
 
     def received(self, device: Device, reply: wire.Received) -> Iterator[Effect]:

@@ -89,6 +89,10 @@ MIGRATIONS = (
         candidate TEXT
     ) STRICT;
     """,
+    """
+    ALTER TABLE devices ADD COLUMN alarms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN retrain INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

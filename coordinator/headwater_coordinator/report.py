@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headwater.settings import Duration
-from headwater_coordinator.status import Status
+from headwater_coordinator.status import DeviceRow, Status
 
 
 def show(status: Status, console: Console, now: int) -> None:
@@ -35,7 +35,7 @@ def show(status: Status, console: Console, now: int) -> None:
 
 
 def _devices(status: Status, now: int) -> Table:
-    table = Table("device", "state", "version", "records", "examples", "updates", "refused")
+    table = Table("device", "state", "version", "records", "examples", "updates", "refused", "drift")
     for device in status.devices:
         state = "online" if device.online else f"seen {_age(now - device.seen_ms)} ago"
         table.add_row(
@@ -46,8 +46,16 @@ def _devices(status: Status, now: int) -> Table:
             f"{device.examples:,}",
             str(device.accepted),
             str(device.refused),
+            _drift(device),
         )
     return table
+
+
+def _drift(device: DeviceRow) -> str:
+    if not device.alarms:
+        return "no alarm"
+    alarms = f"{device.alarms:,} alarm{'s' * (device.alarms > 1)}"
+    return f"{alarms}, asks for a round" if device.retrain else alarms
 
 
 def _versions(status: Status) -> Table:

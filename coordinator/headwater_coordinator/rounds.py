@@ -137,6 +137,10 @@ class SynchronousRounds:
         else:
             self.phase, self._judging = Phase.EVALUATING, False
 
+    def hasten(self) -> None:
+        """Open the next round without waiting for the pause to end: a device asks for training."""
+        self._opens_ms = 0
+
     def released(self, now: int) -> None:
         """Go on after a release."""
         self._state.candidate = None

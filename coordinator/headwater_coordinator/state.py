@@ -35,6 +35,10 @@ class Device:
     merged: int = 0
     records: int = 0
     examples: int = 0
+    alarms: int = 0
+    """Raised by its drift detectors on the version it runs."""
+    retrain: bool = False
+    """Whether it asks for a round on account of one."""
     online: bool = False
     seen_ms: int = 0
     check_in_ms: int = 0

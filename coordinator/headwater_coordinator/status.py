@@ -38,6 +38,10 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     records: int
     examples: int
+    alarms: int
+    """Raised by its drift detectors since it took its version."""
+    retrain: bool
+    """Whether it asks for a round on account of one."""
     online: bool
     seen_ms: int
     accepted: int

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
 import numpy as np
+import pytest
 
 from headwater import wire
+from headwater.settings import Duration
 from headwater_models.signing import verify_version
-from tests.coordinator.world import World, name, node
+from tests.coordinator.world import SETTINGS, World, name, node, save_bundle
+from tests.models.bundles import tiny
 
 
 def test_a_device_that_appears_is_asked_who_it_is(world: World) -> None:
@@ -153,6 +160,40 @@ def test_an_update_that_comes_after_the_round_is_merged_in_the_next_one(world: W
     assert candidate.contributors == 3
     expected = world.weights(release.version) + (0.5 + 0.5 + 2.0) / 3
     np.testing.assert_allclose(world.weights(candidate.version), expected, atol=1e-6)
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[World]:
+    """A coordinator that would rest for days between two rounds."""
+    rounds = msgspec.structs.replace(SETTINGS.federation, pause=Duration(10**9))
+    settings = msgspec.structs.replace(SETTINGS, federation=rounds)
+    made = World(tmp_path, save_bundle(tmp_path, tiny()), settings)
+    yield made
+    made.close()
+
+
+def test_a_device_that_asks_for_training_ends_the_pause_between_rounds(patient: World) -> None:
+    patient.join("a", "b")
+    patient.train_all()
+    patient.judge_all(+0.1)
+    patient.drift("a", alarms=2, retrain=False)
+    assert patient.waiting(wire.Kind.TRAIN) == []
+    assert [(d.alarms, d.retrain) for d in patient.status.devices] == [(2, False), (0, False)]
+
+    patient.drift("a", alarms=3, retrain=True)
+
+    assert {task.node for task in patient.waiting(wire.Kind.TRAIN)} == {node("a"), node("b")}
+    assert [(d.alarms, d.retrain) for d in patient.status.devices] == [(3, True), (0, False)]
+
+
+def test_the_same_wish_for_training_is_granted_once(patient: World) -> None:
+    patient.join("a", "b")
+    for _ in range(3):
+        patient.train_all()
+        patient.judge_all(+0.1)
+        patient.drift("a", alarms=1, retrain=True)
+    assert patient.status.rounds == 2
+    assert patient.waiting(wire.Kind.TRAIN) == []
 
 
 def test_a_replayed_update_is_refused(world: World) -> None:

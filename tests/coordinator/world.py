@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -129,6 +130,16 @@ class World:
         return [one for one in self.mail.sent if one.kind is kind]
 
     # What devices do
+
+    def drift(self, device: str, *, alarms: int, retrain: bool) -> None:
+        """A device is asked how it is doing, and speaks of drift."""
+        self.turn(int(self.settings.federation.check_in))
+        for task in self.waiting(wire.Kind.CHECK_IN):
+            said = self.checked_in(task)
+            if name(task.node) == device:
+                said = msgspec.structs.replace(said, alarms=alarms, retrain=retrain)
+            self.answer(task, said)
+        self.turn()
 
     def join(self, *devices: str) -> None:
         """Devices appear, say who they are, and run the first version."""
