@@ -216,7 +216,8 @@ class Pipeline:
                 if window is not None and row.observed.any() and _missing(window) <= MAX_MISSING:
                     marked = stream.window.marked
                     batch.cut.append(_Cut(row, window, record.received, marked))
-        batch.alarms += self.watch.joined(batch.rows)
+        if self.watch.watches:
+            batch.alarms += self.watch.joined(batch.rows)
         if batch.cut:
             yield Infer(
                 self._windows(batch.cut),
@@ -262,7 +263,8 @@ class Pipeline:
             )
         )
         yield Publish(predictions)
-        self._batch.alarms += self.watch.predicted(predictions, windows.values)
+        if self.watch.watches:
+            self._batch.alarms += self.watch.predicted(predictions, windows.values)
         if not sane:
             yield self._scorer.diverged()
         yield from self._meet_labels(predictions)
@@ -303,7 +305,7 @@ class Pipeline:
     def _watch_errors(self, found: Sequence[Labelled], now: Errors) -> None:
         """Show the watch the errors of what was served, where they are new."""
         new = [i for i, item in enumerate(found) if item.before is None]
-        if not new:
+        if not new or not self.watch.watches:
             return
         predictions = [found[i].entry.prediction for i in new]
         windows = np.stack([found[i].entry.window for i in new])

@@ -45,6 +45,8 @@ class Watch:
 
     Attributes
     ----------
+    watches
+        Whether there is anything to show it.
     alarms
         Raised since the release that is there came.
     retrain
@@ -56,6 +58,7 @@ class Watch:
         self.retrain = False
         self.monitor = DriftMonitor(manifest, settings)
         self.estimate = Estimate(manifest, settings)
+        self.watches = settings.enabled
         self._react = settings.react
 
     def joined(self, rows: Iterable[Row]) -> list[Alarm]:
