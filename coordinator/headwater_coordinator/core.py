@@ -106,9 +106,7 @@ class Federation:
     ) -> Iterator[e.Effect]:
         match reply:
             case wire.CheckedIn():
-                if reply.retrain and not device.retrain:
-                    self.rounds.hasten()
-                yield from self._fleet.checked_in(device, reply)
+                yield from self._greeted(device, reply)
             case wire.Received():
                 yield from self._fleet.received(device, reply)
                 if not reply.accepted:
@@ -125,6 +123,11 @@ class Federation:
                 pass
             case _:
                 assert_never(reply)
+
+    def _greeted(self, device: Device, reply: wire.CheckedIn) -> Iterator[e.Effect]:
+        if reply.retrain and not device.retrain:
+            self.rounds.hasten()
+        yield from self._fleet.checked_in(device, reply)
 
     def _untaken(self, asked: Asked, device: Device, reason: str) -> e.Refuse:
         words = f"The device would not take the release ({reason})."

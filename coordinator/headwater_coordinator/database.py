@@ -258,7 +258,7 @@ class Database:
             FROM devices
         """
         found = self._connection.execute(query)
-        return [Device(*row, retrain=bool(retrain)) for *row, retrain in found]
+        return [Device(*known, bool(retrain)) for *known, retrain in found]
 
     def _pending(self) -> list[Pending]:
         query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"

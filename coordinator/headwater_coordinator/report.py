@@ -35,7 +35,9 @@ def show(status: Status, console: Console, now: int) -> None:
 
 
 def _devices(status: Status, now: int) -> Table:
-    table = Table("device", "state", "version", "records", "examples", "updates", "refused", "drift")
+    table = Table(
+        "device", "state", "version", "records", "examples", "updates", "refused", "drift"
+    )
     for device in status.devices:
         state = "online" if device.online else f"seen {_age(now - device.seen_ms)} ago"
         table.add_row(
