@@ -257,8 +257,10 @@ class Database:
                 records, examples, alarms, retrain
             FROM devices
         """
-        found = self._connection.execute(query)
-        return [Device(*known, bool(retrain)) for *known, retrain in found]
+        devices = [Device(*row) for row in self._connection.execute(query)]
+        for device in devices:
+            device.retrain = bool(device.retrain)
+        return devices
 
     def _pending(self) -> list[Pending]:
         query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"
