@@ -11,8 +11,9 @@ import pytest
 from headwater import wire
 from headwater.errors import BundleError, UnsupportedError
 from headwater.settings import Duration
-from headwater_agent.events import Record
+from headwater_agent.events import Label, Record
 from headwater_agent.pipeline_settings import (
+    LabelRules,
     LearnerSettings,
     PipelineSettings,
     RefineSettings,
@@ -290,6 +291,46 @@ def test_a_device_that_learned_nothing_since_holds_exactly_the_release(tmp_path:
     personal = one.pipeline.learner.personal.parameters
     for name, array in weights.items():
         assert personal[name].tobytes() == array.tobytes()
+
+
+def test_a_device_that_starts_again_has_learned_what_an_undisturbed_one_has(
+    tmp_path: Path,
+) -> None:
+    bundle = model(tmp_path)
+    disturbed, undisturbed = device(bundle, "one"), device(bundle, "one")
+    for one in (disturbed, undisturbed):
+        one.arrived(wave("one", 0, 200))
+        one.answer(train_task(bundle, bundle.version_id), None)
+        one.arrived(wave("one", 200, 50))
+
+    disturbed.restart(PipelineSettings(learn=LearnerSettings(batch=8)))
+
+    learned, wanted = (one.pipeline.learner.personal for one in (disturbed, undisturbed))
+    for name, array in wanted.parameters.items():
+        assert learned.parameters[name].tobytes() == array.tobytes()
+
+
+def test_settings_changed_at_a_start_count_from_then_on(tmp_path: Path) -> None:
+    bundle = model(tmp_path)
+    one = device(bundle, learns=False)
+    one.arrived(wave("one", 0, 200))
+
+    one.restart(PipelineSettings(learn=LearnerSettings(refine=RefineSettings(epochs=3))))
+
+    personal = one.pipeline.learner.personal.parameters
+    assert any((personal[name] != array).any() for name, array in bundle.weights.items())
+
+
+def test_a_label_from_outside_makes_an_example_of_the_window_it_names(tmp_path: Path) -> None:
+    bundle = model(tmp_path)
+    outside = PipelineSettings(labels=LabelRules(outside=True, late=60 * MINUTE))
+    one = VirtualDevice("one", bundle, outside, buffer=1_000)
+
+    one.arrived(wave("one", 0, 20))
+    unasked = one.pipeline.sequence
+    one.arrived([], [Label(value=0.5, stream="one", time=20 * MINUTE)])
+
+    assert one.pipeline.sequence == unasked + 1
 
 
 def test_a_task_about_a_version_must_bring_its_weights(tmp_path: Path) -> None:
