@@ -12,7 +12,7 @@ from headwater.errors import BundleError
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
-from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
+from headwater_models.session import Predictor, State, Trainer, check_graphs, initial_state
 
 ROWS = 8
 """Windows of each kind that a model is tried on."""
@@ -28,6 +28,10 @@ class GoldenBatch:
     time: NDArray[np.int64]
     label: NDArray[np.float32]
     weight: NDArray[np.float32]
+
+    def rows(self, at: list[int]) -> GoldenBatch:
+        """Return some of the rows."""
+        return GoldenBatch(self.window[at], self.time[at], self.label[at], self.weight[at])
 
 
 def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
@@ -61,6 +65,9 @@ def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
     trainer = Trainer(bundle.train)
     _check_step(bundle, trainer, windows["random windows"], rng)
     yield "a training step is finite"
+    if bundle.manifest.statistics:
+        _check_gathering(bundle, trainer, windows["random windows"], rng)
+        yield "statistics do not depend on the order in which examples come"
     if any(array.frozen for array in bundle.manifest.arrays):
         _check_frozen(bundle, trainer, windows["random windows"], rng)
         yield "a training step leaves what is frozen as it was"
@@ -152,6 +159,26 @@ def _check_step(
             raise BundleError(f"train.onnx: {name} is not finite after one step.")
     if losses.shape != (ROWS,):
         raise BundleError(f"train.onnx: loss has shape {list(losses.shape)}, not one per row.")
+
+
+def _check_gathering(
+    bundle: Bundle, trainer: Trainer, window: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    whole = GoldenBatch(
+        window, _times(ROWS), _labels(bundle.manifest, rng), np.ones(ROWS, np.float32)
+    )
+    at_once = _gathered(bundle, trainer, [whole])
+    backwards = _gathered(bundle, trainer, [whole.rows([at]) for at in range(ROWS)[::-1]])
+    for name, value in at_once.items():
+        if not np.allclose(value, backwards[name], rtol=1e-6, atol=1e-6 * np.abs(value).max()):
+            raise BundleError(f"train.onnx: {name} depends on the order of the examples.")
+
+
+def _gathered(bundle: Bundle, trainer: Trainer, batches: list[GoldenBatch]) -> State:
+    state = initial_state(bundle.manifest)
+    for batch in batches:
+        _, state, _ = trainer.step(batch, bundle.weights, state, 0.0)
+    return state
 
 
 def _check_frozen(

@@ -140,6 +140,26 @@ Personal = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Learner = Annotated[
+    Literal["gradient", "ridge", "naive_bayes"] | None,
+    typer.Option(
+        help="Train all by gradients, or solve the last layer from statistics that merge exactly; "
+        "by default gradient.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Ridge = Annotated[
+    float | None,
+    typer.Option(help="What weighs against statistics; by default 1.", rich_help_panel=LEARNING),
+]
+MinCount = Annotated[
+    int | None,
+    typer.Option(
+        help="Examples from which on a device contributes statistics; by default the larger of "
+        "50 and twice the features.",
+        rich_help_panel=LEARNING,
+    ),
+]
 Freeze = Annotated[
     list[str] | None,
     typer.Option(
@@ -194,6 +214,9 @@ def new(
     kernel: Kernel = None,
     embedding: Embedding = None,
     personal: Personal = None,
+    learner: Learner = None,
+    ridge: Ridge = None,
+    min_count: MinCount = None,
     freeze: Freeze = None,
     loss: Loss = None,
     optimiser: Optimiser = None,
@@ -224,6 +247,9 @@ def new(
         "kernel": kernel,
         "embedding": embedding,
         "personal": personal,
+        "learner": learner,
+        "ridge": ridge,
+        "min_count": min_count,
         "freeze": freeze,
         "loss": loss,
         "optimiser": {"name": optimiser, "learning_rate": learning_rate, "batch": batch},

@@ -116,6 +116,31 @@ def test_new_builds_a_model_of_quantiles(tmp_path: Path) -> None:
     assert "2min ahead, quantiles 0.1, 0.5, 0.9" in run("inspect", tmp_path / "b").stdout
 
 
+@pytest.mark.parametrize(
+    ("learner", "task", "shown"),
+    [
+        ("ridge", ("--task", "regression"), "ridge regression, penalty 2, from 80 examples on"),
+        (
+            "naive_bayes",
+            ("--task", "classification", "--class", "dry", "--class", "wet"),
+            "naive Bayes, from 80 examples on",
+        ),
+    ],
+)
+def test_new_builds_a_model_that_learns_from_statistics(
+    tmp_path: Path, learner: str, task: tuple[str, ...], shown: str
+) -> None:
+    answer(
+        *("new", "mlp", "--channel", "level:m:0:10", "--period", "1min", "--window", "2", *task),
+        *("--learner", learner, "--ridge", "2", "--min-count", "80", "--out"),
+        tmp_path / "b",
+    )
+    assert answer("check", tmp_path / "b")["ok"] is True
+    said = run("inspect", tmp_path / "b").stdout
+    for word in (shown, "solved", "mean, frozen", "statistics."):
+        assert word in said
+
+
 def test_new_builds_a_detector_of_anomalies(tmp_path: Path) -> None:
     answer(
         *("new", "autoencoder", "--channel", "level:m:0:10", "--period", "1min"),
