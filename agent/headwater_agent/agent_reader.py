@@ -23,6 +23,9 @@ from headwater_models.manifest import Manifest
 BUSY_S = 10.0
 """Seconds that a statement waits for another process's lock."""
 
+PAST_ROWS = 50_000
+"""Rows from which drift detectors are warmed again at a start, over all streams."""
+
 NEWEST_SCORED = 2_000
 """Predictions with a label from which drift detectors are warmed again at a start."""
 
@@ -104,12 +107,18 @@ class AgentReader:
             return Saved(
                 checkpoint=state,
                 progress=progress.fetchall(),
-                rows=list(self._newest_rows()),
+                rows=list(self._newest_rows(self._manifest.window)),
                 waiting=with_windows(self._manifest, list(self._waiting()), self._rows_of),
                 scored=self._scored(),
                 examples=self.read_examples(after=through, newest=MAX_WAITING),
                 sequence=sequence,
             )
+
+    def past_rows(self, each: int) -> list[Row]:
+        """Return the newest rows of each stream in order, at most :data:`PAST_ROWS` over all."""
+        with guarded(self._path):
+            (streams,) = self._one("SELECT count(*) FROM streams") or (0,)
+            return list(self._newest_rows(min(each, PAST_ROWS // max(1, streams))))
 
     def checkpoint(self) -> bytes | None:
         """Return the newest learning state, if there is one."""
@@ -247,12 +256,12 @@ class AgentReader:
             )
         return np.frombuffer(raw, "<f4").reshape(count, width)
 
-    def _newest_rows(self) -> Iterator[Row]:
+    def _newest_rows(self, each: int) -> Iterator[Row]:
         found = self._connection.execute(
             "SELECT name, slot, cells FROM streams s JOIN rows r ON r.stream = s.id"
             " WHERE slot > (SELECT max(slot) FROM rows WHERE stream = s.id) - ?"
             " ORDER BY s.id, slot",
-            (self._manifest.window,),
+            (each,),
         )
         unseen = np.zeros(len(self._manifest.channels), np.bool_)
         for name, slot, cells in found:

@@ -40,6 +40,9 @@ from headwater_models.bundle import Bundle
 HOUSEKEEPING_S = 1.0
 """How often releases, tasks and the status are looked after."""
 
+PAST_MEANS = 100
+"""Means of each channel that the drift detectors see again at a start."""
+
 CHECKPOINT_S = 10.0
 """How often the learning state is stored; after a crash what came since is learned again."""
 
@@ -105,6 +108,9 @@ class Agent:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
         saved = self._store.load()
         self._do_all(self._pipeline.restore(saved))
+        if self._settings.drift.watches("inputs"):
+            past = self._store.past_rows(PAST_MEANS * self._settings.drift.mean_of)
+            self._pipeline.watch.monitor.warm(past, ())
         personal = self._pipeline.learner.personal
         self._compute.resume(personal.parameters, personal.state)
         self._writer.put(Note(now_ms(), "start", self._bundle.version_id))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import StorageError
-from headwater_agent import events
+from headwater_agent import agent_reader, events
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.settings import StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
@@ -52,6 +52,18 @@ def test_status_reads_streams_and_scored_predictions(tmp_path: Path) -> None:
     assert found[:, :, 0].tolist() == [[6.0, 4.0, 5.0], [5.0, 3.0, 4.0]]
     assert version == "v1"
     assert store.streams() == [{"name": "s", "rows": 6, "examples": 0, "newest": 5}]
+    store.close()
+
+
+def test_past_rows_are_the_newest_of_each_stream_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    store.write([rows(range(6)), rows(range(3, 9), "t")])
+    past = store.past_rows(2)
+    assert [(r.stream, r.slot) for r in past] == [("s", 4), ("s", 5), ("t", 7), ("t", 8)]
+    monkeypatch.setattr(agent_reader, "PAST_ROWS", 2)
+    assert [r.slot for r in store.past_rows(5)] == [5, 8]
     store.close()
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater_agent.drift_settings import DriftSettings, React
 from headwater_agent.events import (
+    Alarm,
     Arrived,
     Checkpoint,
     Effect,
@@ -28,6 +30,7 @@ from headwater_agent.events import (
     Ticked,
     Train,
     Trained,
+    Warn,
 )
 from headwater_agent.pipeline import Pipeline, Saved, carry_out
 from headwater_agent.pipeline_settings import (
@@ -53,6 +56,7 @@ class Device:
             settings, version(), PipelineSettings(learn=LearnerSettings(batch=batch), **chosen)
         )
         self.happened: list[str] = []
+        self.alarms: list[Alarm] = []
         self.predictions: list[Prediction] = []
         self.stores: list[Store] = []
         self.steps: list[Train] = []
@@ -88,6 +92,8 @@ class Device:
                 self.checkpoints.append(effect)
             case Happened(kind):
                 self.happened.append(kind)
+            case Warn(alarms):
+                self.alarms.extend(alarms)
         return None
 
     @property
@@ -426,3 +432,38 @@ def test_how_records_are_cut_into_batches_changes_no_row_and_no_example(
         (r.stream, r.slot) for r in one_by_one.rows
     ]
     assert [p.id for p in batched.predictions] == [p.id for p in one_by_one.predictions]
+
+
+def noisy(device: Device, rng: np.random.Generator, minutes: range, size: float) -> None:
+    """Levels that nobody can forecast, around zero."""
+    for minute in minutes:
+        device.receive(record(minute, size * rng.standard_normal(), 1.0))
+
+
+def test_errors_that_grow_are_told_and_answered_as_the_owner_chose() -> None:
+    react = React(learning_rate=4.0, steps=5, reset=True, retrain=True)
+    device = Device(manifest(), drift=DriftSettings(mean_of=8, watch=("error",), react=react))
+    rng = np.random.default_rng(0)
+    noisy(device, rng, range(1000), 1.0)
+    assert (device.alarms, device.happened) == ([], [])
+    steps = len(device.steps)
+    noisy(device, rng, range(1000, 1400), 5.0)
+    (alarm,) = device.alarms
+    assert (alarm.stream, alarm.channel) == ("tank-1", "")
+    assert device.happened == ["reset"]
+    rates = [step.learning_rate for step in device.steps[steps:]]
+    assert sorted({rate / rates[0] for rate in rates}) == [1.0, 4.0]
+    assert sum(rate > rates[0] for rate in rates) == 5
+    assert (device.pipeline.watch.alarms, device.pipeline.watch.retrain) == (1, True)
+    device.feed(Released(version(2), merged=0))
+    assert (device.pipeline.watch.alarms, device.pipeline.watch.retrain) == (0, False)
+
+
+def test_inputs_that_change_are_told_and_by_default_nothing_else_is_done() -> None:
+    device = Device(manifest(), drift=DriftSettings(mean_of=8, watch=("inputs",)))
+    rng = np.random.default_rng(1)
+    for minute in range(1400):
+        device.receive(record(minute, 1.0, (5 if minute < 1000 else 9) + rng.standard_normal()))
+    assert [alarm.channel for alarm in device.alarms] == ["flow"]
+    assert device.alarms[0].time > 1000 * MINUTE
+    assert device.happened == []
