@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headwater_models.arrays import Statistics
 from headwater_models.manifest import Manifest
@@ -24,8 +25,10 @@ MOMENTS = "statistics.moments"
 MEAN, LOG_VARIANCE, LOG_PRIOR = "head.mean", "head.log_variance", "head.log_prior"
 """``[K, F]``, ``[K, F]`` and ``[K]``."""
 
-_SMALLEST_VARIANCE = 1e-9
-"""Of the largest, as in scikit-learn: a feature that never varied must not decide alone."""
+_SMALLEST_VARIANCE = 1e-3
+"""Of the prior's: float32 must still tell classes apart where a feature is far from all of them."""
+
+_ROUNDING = 1e-12
 
 
 class NaiveBayes:
@@ -63,18 +66,20 @@ class NaiveBayes:
     def solve(
         self, manifest: Manifest, statistics: Statistics, start: Mapping[str, Numbers] | None
     ) -> dict[str, Numbers]:
-        """Return means, variances and shares of the classes, drawn to the prior."""
+        """Return means, variances and shares of the classes, drawn to the prior.
+
+        A feature that never varied keeps the prior's variance: it must decide nothing.
+        """
         gathered = statistics[MOMENTS]
-        prior = self._pooled(gathered) if start is None else start
-        weight = np.full(gathered.shape[1:], manifest.ridge)
-        believed = np.stack([weight, prior[MEAN], weight * np.exp(prior[LOG_VARIANCE])])
-        moments = merge_moments(gathered, believed)
-        spread = variances(moments)
-        smallest = _SMALLEST_VARIANCE * max(float(spread.max()), _SMALLEST_VARIANCE)
+        pooled = _pooled(gathered)
+        prior = _prior(pooled, len(gathered[0])) if start is None else start
+        weight, believed = np.full(gathered.shape[1:], manifest.ridge), np.exp(prior[LOG_VARIANCE])
+        moments = merge_moments(gathered, np.stack([weight, prior[MEAN], weight * believed]))
+        spread = np.maximum(variances(moments), _SMALLEST_VARIANCE * believed)
         counts = gathered[0, :, 0] + manifest.ridge * len(weight) * np.exp(prior[LOG_PRIOR])
         return {
             MEAN: moments[1],
-            LOG_VARIANCE: np.log(np.maximum(spread, smallest)),
+            LOG_VARIANCE: np.log(np.where(_varies(pooled), spread, believed)),
             LOG_PRIOR: np.log(counts / counts.sum()),
         }
 
@@ -100,15 +105,28 @@ class NaiveBayes:
         if (np.square(mean) + variances(statistics[MOMENTS]) > LARGEST_SQUARE).any():
             yield f"A mean square in it is above {LARGEST_SQUARE:g}."
 
-    def _pooled(self, gathered: Moments) -> dict[str, Numbers]:
-        """Return all classes as one."""
-        pooled = gathered[:, 0]
-        for number in range(1, gathered.shape[1]):
-            pooled = merge_moments(pooled, gathered[:, number])
-        spread = np.where(variances(pooled) > 0, variances(pooled), 1.0)
-        outputs = gathered.shape[1]
-        return {
-            MEAN: np.tile(pooled[1], (outputs, 1)),
-            LOG_VARIANCE: np.tile(np.log(spread), (outputs, 1)),
-            LOG_PRIOR: np.full(outputs, -np.log(outputs)),
-        }
+
+def _pooled(gathered: Moments) -> Moments:
+    """Return the moments ``[3, F]`` of all classes as one."""
+    pooled = gathered[:, 0]
+    for number in range(1, gathered.shape[1]):
+        pooled = merge_moments(pooled, gathered[:, number])
+    return pooled
+
+
+def _varies(pooled: Moments) -> NDArray[np.bool_]:
+    """Say of each feature whether it varied by more than rounding."""
+    spread = variances(pooled)
+    varies: NDArray[np.bool_] = spread > _ROUNDING * (np.square(pooled[1]) + spread.max())
+    return varies
+
+
+def _prior(pooled: Moments, outputs: int) -> dict[str, Numbers]:
+    """Return a head that takes each class for the pooled data."""
+    spread = variances(pooled)
+    largest = float(spread.max()) or 1.0
+    return {
+        MEAN: np.tile(pooled[1], (outputs, 1)),
+        LOG_VARIANCE: np.tile(np.log(np.where(_varies(pooled), spread, largest)), (outputs, 1)),
+        LOG_PRIOR: np.full(outputs, -np.log(outputs)),
+    }

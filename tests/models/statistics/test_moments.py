@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from headwater_models.statistics.moments import (
+    Moments,
+    merge_moments,
+    moments_of,
+    no_moments,
+    variances,
+)
+
+VALUES = npst.arrays(
+    np.float64,
+    st.tuples(st.integers(0, 30), st.just(2)),
+    elements=st.floats(-1e3, 1e3, allow_subnormal=False),
+)
+
+
+def assert_near(ours: Moments, theirs: Moments) -> None:
+    spread = np.sqrt(variances(theirs)).max() + np.abs(theirs[1]).max()
+    np.testing.assert_allclose(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-9, atol=1e-12 * spread)
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-9, atol=1e-9 * spread**2)
+
+
+def test_moments_are_count_mean_and_squared_deviations() -> None:
+    found = moments_of(np.array([[1.0, 4.0], [3.0, np.nan], [np.inf, 4.0]]))
+
+    assert found.tolist() == [[2, 2], [2, 4], [2, 0]]
+    assert variances(found).tolist() == [1, 0]
+
+
+@given(VALUES, VALUES)
+def test_merging_two_sets_is_looking_at_both_at_once(ours: Moments, theirs: Moments) -> None:
+    merged = merge_moments(moments_of(ours), moments_of(theirs))
+
+    assert_near(merged, moments_of(np.concatenate([ours, theirs])))
+
+
+@given(VALUES)
+def test_to_merge_with_nothing_changes_no_bit(values: Moments) -> None:
+    found = moments_of(values)
+
+    assert merge_moments(found, no_moments(2)).tobytes() == found.tobytes()
+    assert merge_moments(no_moments(2), found).tobytes() == found.tobytes()
+
+
+def test_a_small_spread_far_from_zero_is_not_lost() -> None:
+    values = 1e8 + np.random.default_rng(0).normal(size=(10_000, 1))
+    halves = merge_moments(moments_of(values[:3_000]), moments_of(values[3_000:]))
+
+    np.testing.assert_allclose(variances(halves), values.var(axis=0), rtol=1e-9)
+
+
+def test_the_variance_of_nothing_is_zero_and_weights_below_one_count() -> None:
+    assert variances(no_moments(1)).tolist() == [0]
+    assert variances(np.array([[0.5], [1.0], [2.0]])).tolist() == [4]
