@@ -18,6 +18,7 @@ ELSEWHERE = {
     "models/headwater_models/graphs/builders/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
     "models/headwater_models/report.py": "models/test_cli.py",
+    "models/headwater_models/statistics/learner.py": "models/statistics/test_solving.py",
     "agent/headwater_agent/answers.py": "agent/test_training.py, simulator/test_fleet.py",
     "agent/headwater_agent/correspondence.py": "data only",
     "agent/headwater_agent/drift_settings.py": "data only",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -75,14 +76,14 @@ def by_hand(built: Built, spec: ModelSpec, batch: Rows) -> Statistics:
 def targets(spec: ModelSpec, window: NDArray[np.float32], label: Numbers) -> Numbers:
     assert spec.scaling is not None
     if spec.classes:
-        return np.eye(len(spec.classes))[label[:, 0].astype(int)]
+        return np.asarray(np.eye(len(spec.classes))[label[:, 0].astype(int)])
     if spec.task == "regression":
         scaled: Numbers = (label - spec.scaling.label_mean) / spec.scaling.label_scale
         return scaled
     column = window[:, :, 0].astype(float)
     last = [series[np.isfinite(series)] for series in column]
     start = [series[-1] if len(series) else spec.scaling.mean[0] for series in last]
-    return (label - np.array(start)[:, None]) / spec.scaling.scale[0]
+    return np.asarray((label - np.array(start)[:, None]) / spec.scaling.scale[0])
 
 
 def assert_near(ours: Statistics, theirs: Statistics, rtol: float = 1e-9) -> None:
@@ -111,7 +112,7 @@ def test_in_batches_of_any_size_the_same_is_gathered(spec: ModelSpec) -> None:
     @given(st.lists(st.integers(0, 40), max_size=5))
     def hold(at: list[int]) -> None:
         ends = sorted({0, 40, *at})
-        batches = [cut(batch, a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        batches = [cut(batch, a, b) for a, b in pairwise(ends)]
         assert_near(gather(built, *batches, trainer=trainer), whole)
 
     hold()
