@@ -191,11 +191,15 @@ def judge_candidate(
     learned: Floats,
     candidate: Arrays,
     release: Arrays,
+    local: Arrays,
 ) -> wire.Evaluated:
     """Compare candidate, release and baseline on reserved examples.
 
     Parameters
     ----------
+    local
+        The arrays that stay on the device, as the personal model has them. Both versions are
+        judged with them where neither predicts without; a blend's released part does.
     learned
         Labels ``[N]`` of the examples learned from, for the baselines that need them.
 
@@ -204,8 +208,14 @@ def judge_candidate(
     DeclinedError
         When there are too few reserved rows, or a loss is not finite.
     """
+    own = {} if predictor.blends else local
     judged = evaluate(
-        predictor, manifest, reserved, candidate=candidate, release=release, learned=learned
+        predictor,
+        manifest,
+        reserved,
+        candidate=candidate | own,
+        release=release | own,
+        learned=learned,
     )
     if judged.rows < MIN_ROWS:
         raise DeclinedError("too-few-examples")

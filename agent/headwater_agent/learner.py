@@ -188,6 +188,11 @@ class Learner:
                 branch.take(sequence)
         self.changed = True
 
+    def local(self, manifest: Manifest) -> Arrays:
+        """Return the personal model's arrays that never leave the device."""
+        names = [array.name for array in manifest.arrays if array.merge == "local"]
+        return {name: self.personal.parameters[name] for name in names}
+
     def reset(self) -> None:
         """Start the personal model from the release again and let it prove itself from nothing."""
         self.personal.reset(self.version)

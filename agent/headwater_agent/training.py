@@ -154,6 +154,7 @@ class Work:
             learned=self._examples(reserved=False).label[:, 0],
             candidate=self._weights(task.model, task.candidate),
             release=self._weights(task.model, task.release),
+            local=self._learner().local(self._manifest),
         )
 
     def _reach(self, sequence: int) -> int | None:

@@ -171,6 +171,7 @@ class VirtualDevice:
             learned=np.array([example.label[0] for example in self._learned], np.float32),
             candidate={**release.weights, **unpack(self.bundle.manifest, vector)},
             release=release.weights,
+            local=self.pipeline.learner.local(self.bundle.manifest),
         )
 
     def _receive(self, task: wire.Release, vector: Floats) -> wire.Received:

@@ -38,8 +38,7 @@ NOBODY = "0" * 64
 def model(folder: Path, seed: int = 0, **chosen: Any) -> Bundle:
     """A forecast of a wave that repeats every twelve minutes, three minutes ahead."""
     spec = ModelSpec(
-        kind="linear",
-        **chosen,
+        **{"kind": "linear", **chosen},
         name="wave",
         task="forecast",
         channels=(Channel(name="level", minimum=-2, maximum=2),),
@@ -81,9 +80,15 @@ def settings(pause_minutes: int = 120) -> Settings:
 
 
 def federate(
-    folder: Path, seed: int, minutes: int = 720, *, personal: str = "none", **learn: Any
+    folder: Path,
+    seed: int,
+    minutes: int = 720,
+    *,
+    kind: str = "linear",
+    personal: str = "none",
+    **learn: Any,
 ) -> tuple[list[VirtualDevice], Status]:
-    bundle = model(folder, personal=personal)
+    bundle = model(folder, kind=kind, personal=personal)
     devices = [device(bundle, name, **learn) for name in ("one", "two", "three")]
     home = Home(folder / "coordinator")
     with VirtualFleet(home, settings(), devices, np.random.default_rng(seed)) as fleet:
@@ -139,6 +144,20 @@ def test_local_layers_learn_and_never_leave(tmp_path: Path) -> None:
         assert isinstance(reply, wire.Update)
         assert vector is not None
         assert vector.shape == (shared,)
+
+
+def test_a_fleet_whose_last_layers_are_personal_judges_candidates_with_them(
+    tmp_path: Path,
+) -> None:
+    devices, status = federate(
+        tmp_path, seed=1, kind="mlp", personal="head", refine=RefineSettings(epochs=5)
+    )
+
+    assert status.refusals == []
+    assert status.releases >= 1
+    for one in devices:
+        score = one.pipeline.learner.score
+        assert score.recent_personal < score.recent_baseline
 
 
 def test_a_personal_model_refined_from_each_release_is_better_than_one_pass(
