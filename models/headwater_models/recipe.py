@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from headwater.errors import SettingsError
 from headwater.settings import Duration, convert
 from headwater_models.files import storage_errors
-from headwater_models.graphs.builders import ModelSpec
+from headwater_models.graphs.builders.specification import ModelFacts, ModelSpec
 from headwater_models.graphs.scaling import scaling_from_ranges, scaling_from_rows
 from headwater_models.table import Table
 
 EMBARGOES = 4
 """A reserved block is by default this many times as long as the embargo on each of its sides."""
+
+Spec = TypeVar("Spec", bound=ModelFacts)
 
 _LOSSES = {
     "forecast": "mae",
@@ -48,15 +50,33 @@ def specify(
     data: Table | None = None,
     label: str | None = None,
 ) -> ModelSpec:
+    """Put the specification of ``headwater model new`` together; see :func:`complete`."""
+    source = str(file) if file else "headwater model new"
+    return complete(ModelSpec, flags, source, file=file, data=data, label=label)
+
+
+def complete(
+    form: type[Spec],
+    flags: Mapping[str, Any],
+    source: str,
+    *,
+    file: Path | None = None,
+    data: Table | None = None,
+    label: str | None = None,
+) -> Spec:
     """Put a specification together.
 
     Parameters
     ----------
+    form
+        What is specified: the facts of a model, and what is said beside them.
     flags
-        Fields of :class:`.ModelSpec` as a nested mapping; None stands for "not given". A channel
-        may be a mapping or a text (see :func:`parse_channel`). Two fields more: ``log`` names the
+        Fields of *form* as a nested mapping; None stands for "not given". A channel may be a
+        mapping or a text (see :func:`parse_channel`). Two fields more: ``log`` names the
         channels that are read by their logarithm, and ``categories`` gives by channel its
         categories, or none for those of the data (also as texts, see :func:`parse_categories`).
+    source
+        What to call it in an error.
     file
         A TOML file with the same fields.
     data
@@ -72,7 +92,6 @@ def specify(
         When the file cannot be read.
     """
     raw = overlay(_read(file) if file else {}, flags)
-    source = str(file) if file else "headwater model new"
     if isinstance(raw.get("categories"), list):
         raw["categories"] = dict(map(parse_categories, map(str, raw["categories"])))
     given = {key: raw.pop(key) for key in _Reading.__struct_fields__ if key in raw}
@@ -88,7 +107,7 @@ def specify(
     if data and label and raw.get("task") == "classification" and not raw.get("classes"):
         raw["classes"] = data.classes(label)
     _fill_in(raw)
-    return _scaled(convert(raw, ModelSpec, source=source), data, label, reading.log)
+    return _scaled(convert(raw, form, source=source), data, label, reading.log)
 
 
 def parse_channel(text: str) -> dict[str, Any]:
@@ -218,9 +237,7 @@ def _duration(value: object) -> Duration:
         return Duration(1)
 
 
-def _scaled(
-    spec: ModelSpec, data: Table | None, label: str | None, log: tuple[str, ...]
-) -> ModelSpec:
+def _scaled(spec: Spec, data: Table | None, label: str | None, log: tuple[str, ...]) -> Spec:
     """Complete the scaling, where none is given, by the data or by the ranges."""
     if spec.scaling:
         if log:
@@ -234,7 +251,7 @@ def _scaled(
     return msgspec.structs.replace(spec, scaling=scaling)
 
 
-def _measured(spec: ModelSpec, data: Table) -> NDArray[np.float64]:
+def _measured(spec: ModelFacts, data: Table) -> NDArray[np.float64]:
     """Return ``[R, C]`` without categories, and without what lies beyond a channel's range."""
     rows = np.full((data.rows, len(spec.channels)), np.nan)
     for column, channel in enumerate(spec.channels):

@@ -155,7 +155,7 @@ def test_a_wrong_period_is_named_once() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(SettingsError, match="headwater model new: kind: this key is required"):
+    with pytest.raises(SettingsError, match="headwater model new: task: this key is required"):
         specify({})
 
 

@@ -20,7 +20,7 @@ from headwater_models.graphs.features import read_window, table_rows
 from headwater_models.graphs.losses import FEATURES
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
 from headwater_models.graphs.serialisation import encode
-from headwater_models.graphs.training import derive_training, freeze, state_arrays
+from headwater_models.graphs.training import derive_training, freeze
 from headwater_models.manifest import Array, Channel, Manifest
 
 
@@ -59,12 +59,12 @@ def build(
     """
     scaling = spec.scaling or scaling_from_ranges(spec.channels)
     scaling.check(spec.channels)
-    draft = _manifest(spec, ())
+    draft = spec.manifest(())
     draft.check()
     _check(spec)
     graph = _inference(Graph(np.dtype(dtype)), spec, draft, scaling, rng)
     arrays = _arrays(spec, graph)
-    manifest, infer = _manifest(spec, arrays), encode(graph)
+    manifest, infer = spec.manifest(arrays), encode(graph)
     if spec.learner != "gradient":
         solved = on_backbone(
             manifest,
@@ -98,27 +98,6 @@ def _check(spec: ModelSpec) -> None:
         )
     if spec.kind not in ("linear", "mlp") and not spec.hidden:
         raise UnsupportedError(f"hidden: {spec.kind} needs at least one hidden layer.")
-
-
-def _manifest(spec: ModelSpec, arrays: tuple[Array, ...]) -> Manifest:
-    return Manifest(
-        name=spec.name,
-        task=spec.task,
-        channels=spec.channels,
-        grid=spec.grid,
-        window=spec.window,
-        target=spec.target,
-        horizon=spec.horizon,
-        classes=spec.classes,
-        quantiles=spec.quantiles,
-        loss=spec.loss,
-        baseline="majority" if spec.task == "classification" else "persistence",
-        optimiser=spec.optimiser,
-        reserve=spec.reserve,
-        inputs=spec.inputs,
-        arrays=arrays,
-        state=state_arrays(spec.optimiser, arrays),
-    )
 
 
 def _arrays(spec: ModelSpec, graph: Graph) -> tuple[Array, ...]:

@@ -8,11 +8,14 @@ import msgspec
 
 from headwater.settings import Duration
 from headwater_models.graphs.scaling import Scaling
+from headwater_models.graphs.training import state_arrays
 from headwater_models.manifest import (
+    Array,
     Channel,
     Grid,
     Learner,
     Loss,
+    Manifest,
     Optimiser,
     Reserve,
     Task,
@@ -23,7 +26,58 @@ Activation = Literal["relu", "tanh", "silu"]
 Width = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 
 
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model is for and how it learns, whoever made its network.
+
+    Parameters
+    ----------
+    quantiles
+        With loss ``quantile``: the shares of labels that are to lie below each output.
+    freeze
+        Patterns such as ``hidden.*`` of the arrays that are never trained.
+    scaling
+        By default that of the channels' ranges.
+    """
+
+    name: str
+    task: Task
+    channels: tuple[Channel, ...]
+    grid: Grid
+    window: int
+    reserve: Reserve
+    loss: Loss
+    target: str = ""
+    horizon: Duration = Duration(0)
+    classes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    inputs: tuple[Literal["window", "time"], ...] = ("window",)
+    optimiser: Optimiser = Optimiser()
+    freeze: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+
+    def manifest(self, arrays: tuple[Array, ...]) -> Manifest:
+        """Return the manifest of a model that has these arrays."""
+        return Manifest(
+            name=self.name,
+            task=self.task,
+            channels=self.channels,
+            grid=self.grid,
+            window=self.window,
+            target=self.target,
+            horizon=self.horizon,
+            classes=self.classes,
+            quantiles=self.quantiles,
+            loss=self.loss,
+            baseline="majority" if self.task == "classification" else "persistence",
+            optimiser=self.optimiser,
+            reserve=self.reserve,
+            inputs=self.inputs,
+            arrays=arrays,
+            state=state_arrays(self.optimiser, arrays),
+        )
+
+
+class ModelSpec(ModelFacts, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to build: the facts of the manifest, and the network.
 
     Parameters
@@ -42,8 +96,6 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Time steps that one convolution of a ``cnn`` sees.
     embedding
         Numbers that stand for one category of a channel with categories.
-    quantiles
-        With loss ``quantile``: the shares of labels that are to lie below each output.
     personal
         ``head``: the last layer stays on the device. ``blend``: a second last layer stays there
         and adds to the released one.
@@ -54,26 +106,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         What weighs against statistics: see :func:`.solved.on_backbone`.
     min_count
         From how many examples on a device contributes statistics; None: from twice the features.
-    freeze
-        Patterns such as ``hidden.*`` of the arrays that are never trained.
-    scaling
-        By default that of the channels' ranges.
     """
 
     kind: Kind
-    name: str
-    task: Task
-    channels: tuple[Channel, ...]
-    grid: Grid
-    window: int
-    reserve: Reserve
-    loss: Loss
-    target: str = ""
-    horizon: Duration = Duration(0)
-    classes: tuple[str, ...] = ()
-    quantiles: tuple[float, ...] = ()
-    inputs: tuple[Literal["window", "time"], ...] = ("window",)
-    optimiser: Optimiser = Optimiser()
     hidden: tuple[Width, ...] = (64,)
     activation: Activation = "relu"
     normalise: Literal["none", "layer"] = "none"
@@ -83,5 +118,3 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     learner: Learner = "gradient"
     ridge: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
     min_count: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
-    freeze: tuple[str, ...] = ()
-    scaling: Scaling | None = None
