@@ -7,8 +7,13 @@ sum of squares cancels (Welford 1962).
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from headwater_models.statistics.summary import Count, Finite, read
 
 Moments = NDArray[np.float64]
 """``[3, ...]``: rows of counts, means, and sums of squared deviations from the mean (M2)."""
@@ -57,3 +62,65 @@ def variances(moments: Moments) -> NDArray[np.float64]:
     spread: NDArray[np.float64] = np.zeros_like(m2)
     np.divide(m2, count, out=spread, where=count > 0)
     return spread
+
+
+class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    count: Count
+    mean: Finite
+    m2: Annotated[float, msgspec.Meta(ge=0, le=1e300)]
+
+
+class RunningMoments:
+    """Mean and variance of a channel as its values come; a :class:`.summary.Summary`.
+
+    Examples
+    --------
+    >>> running = RunningMoments()
+    >>> running.add(np.array([1.0, 3.0]))
+    >>> running.count, running.mean, running.variance
+    (2, 2.0, 1.0)
+    """
+
+    def __init__(self) -> None:
+        self._moments = no_moments()
+
+    @property
+    def count(self) -> int:
+        """How many values it is of."""
+        return int(self._moments[0])
+
+    @property
+    def mean(self) -> float:
+        """Their mean; 0 of nothing."""
+        return float(self._moments[1])
+
+    @property
+    def variance(self) -> float:
+        """Their variance (divided by the count); 0 of nothing."""
+        return float(variances(self._moments))
+
+    def add(self, values: NDArray[np.floating]) -> None:
+        """Take values of any shape; what is not finite is passed over."""
+        self._moments = merge_moments(self._moments, moments_of(np.ravel(values)))
+
+    def merge(self, other: RunningMoments) -> None:
+        """Take all values of another one."""
+        self._moments = merge_moments(self._moments, other._moments)
+
+    def encode(self) -> bytes:
+        """Return bytes that :meth:`decode` reads."""
+        return msgspec.json.encode(_Saved(self.count, *self._moments[1:].tolist()))
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunningMoments:
+        """Read what :meth:`encode` wrote.
+
+        Raises
+        ------
+        PeerError
+            When it is anything else.
+        """
+        saved = read(data, _Saved, "set of moments")
+        running = cls()
+        running._moments = np.array([saved.count, saved.mean, saved.m2])
+        return running

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from headwater.errors import PeerError
 from headwater_models.statistics.moments import (
     Moments,
+    RunningMoments,
     merge_moments,
     moments_of,
     no_moments,
@@ -59,3 +62,27 @@ def test_a_small_spread_far_from_zero_is_not_lost() -> None:
 def test_the_variance_of_nothing_is_zero_and_weights_below_one_count() -> None:
     assert variances(no_moments(1)).tolist() == [0]
     assert variances(np.array([[0.5], [1.0], [2.0]])).tolist() == [4]
+
+
+@given(VALUES)
+def test_running_moments_are_those_of_all_values_so_far(values: Moments) -> None:
+    running = RunningMoments()
+    for row in values:
+        running.add(row)
+
+    flat = values.ravel()
+    assert running.count == len(flat)
+    if len(flat):
+        scale = 1 + np.abs(flat).max()
+        np.testing.assert_allclose(running.mean, flat.mean(), rtol=1e-9, atol=1e-12 * scale)
+        np.testing.assert_allclose(running.variance, flat.var(), rtol=1e-9, atol=1e-9 * scale)
+
+
+def test_moments_that_cannot_be_are_refused() -> None:
+    for text in (
+        b'{"count":1,"mean":0,"m2":-1}',
+        b'{"count":-1,"mean":0,"m2":0}',
+        b'{"count":1,"mean":1e999,"m2":0}',
+    ):
+        with pytest.raises(PeerError, match="set of moments is damaged"):
+            RunningMoments.decode(text)
