@@ -47,7 +47,7 @@ def check_in(pipeline: Pipeline, *, device: str, model: str) -> wire.CheckedIn:
         version=learner.version.name,
         sequence=learner.version.sequence,
         records=pipeline.records,
-        examples=pipeline.sequence,
+        examples=pipeline.examples.sequence,
         scored=learner.score.labels,
         loss_baseline=learner.score.baseline,
         loss_released=learner.score.released,

@@ -95,6 +95,8 @@ class Learner:
         The personal model at its start.
     contribution
         What the fleet gets in ``stream`` training.
+    normal_alone
+        Whether examples with another label than 0 have no weight, as an anomaly model learns.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Learner:
         served: Served,
         personal: Personal,
         contribution: Branch | None = None,
+        normal_alone: bool = False,
     ) -> None:
         self.version = version
         self.personal = personal
@@ -126,6 +129,7 @@ class Learner:
         self._refined = ""
         self._unrefined = 0
         self._seen = 0
+        self._normal_alone = normal_alone
 
     def learn(self, examples: list[Example]) -> Iterator[Train | Refine]:
         """Take examples in the order of their sequence and ask for what is due."""
@@ -281,6 +285,9 @@ class Learner:
             label=np.stack([example.label for example in examples]),
             weight=np.ones(size, np.float32),
         )
+        if self._normal_alone:
+            weight = (self._batch.label[:, 0] == 0).astype(np.float32)
+            self._batch = replace(self._batch, weight=weight)
         self._training = ["personal", "contribution"] if self.contribution else ["personal"]
         yield self._step("personal", self._batch)
 
@@ -313,6 +320,7 @@ def new_learner(
         served=served(serve, clip_for(serve, manifest)),
         personal=Branch(version, state, local=local),
         contribution=contribution,
+        normal_alone=manifest.task == "anomaly",
     )
 
 

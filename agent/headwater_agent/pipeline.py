@@ -12,25 +12,22 @@ parameters as they are, labels met, examples stored, and only then learned from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import assert_never
 
 import numpy as np
 
-from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.events import (
     Alarm,
     Arrived,
     Checkpoint,
     Cleared,
-    Correction,
     Effect,
     Event,
     Example,
     Floats,
     Happened,
-    Held,
     Infer,
     Inferred,
     Label,
@@ -52,10 +49,11 @@ from headwater_agent.events import (
     Warn,
     Windows,
 )
+from headwater_agent.examples import Examples
 from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import PipelineSettings
-from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
+from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of, flags
 from headwater_agent.stream import Stream
 from headwater_agent.watch import Watch
 from headwater_models.judging import has_meaning
@@ -101,9 +99,6 @@ class _Batch:
     touched: dict[str, None] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
-    corrections: list[Correction] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
 
 
@@ -136,17 +131,15 @@ class Pipeline:
             manifest, late=settings.labels.late, tolerance=settings.labels.tolerance
         )
         self.records = 0
-        self.sequence = 0
-        self.corrections = 0
-        self.late_corrections = 0
+        self.examples = Examples(manifest, self.learner)
         self._manifest = manifest
         self._outside = settings.labels.outside
+        self._anomaly = settings.anomaly
         self._period = int(manifest.grid.period)
         self._scorer = Scorer(
             self.learner, max(int(manifest.horizon), settings.labels.late, self._period)
         )
         self.watch = Watch(manifest, settings.drift)
-        self._blocks = ReservedBlocks(manifest)
         self._streams: dict[str, Stream] = {}
         self._batch = _Batch()
 
@@ -154,7 +147,7 @@ class Pipeline:
         """Go on where the store left off; learn the examples that the checkpoint lacks."""
         if saved.checkpoint is not None:
             self.watch.restore(self.learner.restore(saved.checkpoint))
-        self.sequence = saved.sequence
+        self.examples.sequence = saved.sequence
         for name, progress in saved.progress:
             self._stream(name).restore(progress)
         for row in saved.rows:
@@ -183,8 +176,7 @@ class Pipeline:
             case Refined():
                 self.learner.refined(event)
             case Cleared(examples):
-                self._batch = _Batch()
-                self._batch.examples = [self._numbered(example) for example in examples]
+                self.examples.clear(examples)
                 yield from self._close()
             case Ticked():
                 if self.learner.changed:
@@ -257,6 +249,7 @@ class Pipeline:
                 received=one.received,
                 served=serving,
                 marked=one.marked,
+                thresholds=self._streams[one.row.stream].judge(released[i], personal[i]),
             )
             for i, (one, time) in enumerate(
                 zip(self._batch.cut, windows.times.tolist(), strict=True)
@@ -268,6 +261,8 @@ class Pipeline:
         if not sane:
             yield self._scorer.diverged()
         yield from self._meet_labels(predictions)
+        if self._manifest.task == "anomaly" and not self._outside:
+            yield from filter(None, map(self._scorer.unlabelled, predictions))
         yield from self._close(predictions)
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
@@ -278,8 +273,12 @@ class Pipeline:
         for row in self._batch.rows:
             found.extend(filter(None, [self.labels.meet_row(row)]))
             prediction = made.get((row.stream, row.slot * self._period))
-            if prediction is not None:
-                self.labels.expect(prediction, windows[row.stream, row.slot])
+            if prediction is None:
+                continue
+            window = windows[row.stream, row.slot]
+            waits = self.labels.expect(prediction, window)
+            if self._manifest.task == "anomaly":
+                waits.sequence = self._take_for_normal(prediction, window)
         for label in self._batch.labels:
             entry = self.labels.find(label)
             if entry is None or not has_meaning(self._manifest, label.value):
@@ -293,14 +292,28 @@ class Pipeline:
             self._batch.scores.append(Score(prediction.id, item.label))
             if item.before is None:
                 self._streams[prediction.stream].baseline.labelled(item.label)
-                self._keep(item)
+                self._learn_from(item)
                 happened = self._scorer.count(item, errors)
             else:
-                self._correct(item)
+                self.examples.correct(item.entry, item.label)
                 before = errors_of(self._manifest, [item], [item.before])
                 happened = self._scorer.correct(item, before[0], errors)
             if happened is not None:
                 yield happened
+
+    def _learn_from(self, item: Labelled) -> None:
+        """Make an example of a labelled prediction; an anomaly model has made one already."""
+        entry = item.entry
+        if self._manifest.task != "anomaly":
+            entry.sequence = self.examples.keep(entry.prediction, entry.window, item.label)
+        elif item.label and entry.sequence:
+            self.examples.correct(entry, item.label)
+
+    def _take_for_normal(self, prediction: Prediction, window: Floats) -> int:
+        """Make an example of a window that the served model does not flag."""
+        if flags(prediction)[prediction.served == "personal"]:
+            return 0
+        return self.examples.keep(prediction, window, 0.0)
 
     def _watch_errors(self, found: Sequence[Labelled], now: Errors) -> None:
         """Show the watch the errors of what was served, where they are new."""
@@ -321,44 +334,10 @@ class Pipeline:
         for (made, _), errors in zip(scored, table, strict=True):
             yield made.stream, made.time, float(errors[NAMES.index(made.served)])
 
-    def _keep(self, item: Labelled) -> None:
-        """Make an example of a labelled prediction, or hold it back while a cell is doubted."""
-        prediction = item.entry.prediction
-        use = self._blocks.use(prediction.stream, prediction.time)
-        if use == "embargo":
-            return
-        label = np.array([item.label], np.float32)
-        reserved = use == "judge"
-        if prediction.marked:
-            self._batch.held.append(Held(prediction.stream, prediction.time, label, reserved))
-            return
-        example = self._numbered(
-            Example(0, prediction.stream, prediction.time, item.entry.window, label, reserved)
-        )
-        item.entry.sequence = example.sequence
-        self._batch.examples.append(example)
-
-    def _correct(self, item: Labelled) -> None:
-        """Replace the label of an example; where it was learned already, that is counted."""
-        self.corrections += 1
-        if not item.entry.sequence:
-            return
-        sequence = item.entry.sequence
-        self._batch.corrections.append(Correction(sequence, item.label))
-        label = np.array([item.label], np.float32)
-        for i, example in enumerate(self._batch.examples):
-            if example.sequence == sequence:
-                self._batch.examples[i] = replace(example, label=label)
-                return
-        self.late_corrections += not self.learner.correct(sequence, item.label)
-
-    def _numbered(self, example: Example) -> Example:
-        self.sequence += 1
-        return replace(example, sequence=self.sequence)
-
     def _close(self, predictions: tuple[Prediction, ...] = ()) -> Iterator[Effect]:
         """Store what the batch made, and learn from it."""
         batch, self._batch = self._batch, _Batch()
+        made = self.examples.drain()
         if batch.alarms:
             yield Warn(tuple(batch.alarms))
             yield from self._react(batch.alarms)
@@ -366,14 +345,14 @@ class Pipeline:
             rows=tuple(batch.rows),
             predictions=predictions,
             scores=tuple(batch.scores),
-            examples=tuple(batch.examples),
+            examples=tuple(made.examples),
             marks=tuple(batch.marks),
-            held=tuple(batch.held),
-            corrections=tuple(batch.corrections),
+            held=tuple(made.held),
+            corrections=tuple(made.corrections),
             progress=tuple((name, self._streams[name].progress()) for name in batch.touched),
             receipts=tuple(batch.receipts),
         )
-        yield from self.learner.learn(batch.examples)
+        yield from self.learner.learn(made.examples)
 
     def _react(self, alarms: Sequence[Alarm]) -> Iterator[Happened]:
         reaction = self.watch.react(alarms)
@@ -385,7 +364,7 @@ class Pipeline:
 
     def _stream(self, name: str) -> Stream:
         if name not in self._streams:
-            self._streams[name] = Stream(name, self._manifest)
+            self._streams[name] = Stream(name, self._manifest, self._anomaly)
         return self._streams[name]
 
 

@@ -18,6 +18,7 @@ from headwater_agent.pipeline_settings import (
     PipelineSettings,
     RefineSettings,
     ServeSettings,
+    ThresholdSettings,
 )
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings_rules import PORTS, find_complaints
@@ -221,6 +222,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     learn: Learn = Learn()
     serve: ServeSettings = ServeSettings()
     labels: LabelInput | None = None
+    anomaly: ThresholdSettings = ThresholdSettings()
     drift: DriftSettings = DriftSettings(enabled=False)
     federation: Federation = Federation()
 
@@ -311,6 +313,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
             serve=self.serve,
             labels=rules,
+            anomaly=self.anomaly,
             drift=self.drift,
         )
 

@@ -116,6 +116,15 @@ _LEARN = """\
 
 _DRIFT = """\
 # A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
+# When an anomaly model calls a window one; set from its own scores, without labels.
+[anomaly]
+# quantile = 0.99    # of the scores of normal windows
+# factor = 1.5    # the limit is this many times that quantile
+# smoothing = 10    # windows that the score is a mean over
+# warm_up = 100    # scores that are only learned from
+# memory = 10000    # scores after which an old one counts for 1/e
+# patience = 1000    # anomalies in a row after which they are the new normal
+
 [drift]
 enabled = false    # detectors on error and inputs are river's, which take 100 MB of memory
 # watch = ["error", "inputs", "estimate"]

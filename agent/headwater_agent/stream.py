@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from headwater.errors import StorageError
 from headwater_agent.baseline import Baseline
+from headwater_agent.events import Floats
+from headwater_agent.pipeline_settings import ThresholdSettings
 from headwater_agent.rows import StreamRows
+from headwater_agent.threshold import SavedThreshold, Threshold
 from headwater_agent.windows import StreamWindow
 from headwater_models.manifest import Manifest
 
@@ -14,6 +19,7 @@ from headwater_models.manifest import Manifest
 class _Progress(msgspec.Struct, array_like=True):
     rows: bytes
     baseline: bytes
+    thresholds: list[SavedThreshold]
 
 
 class Stream:
@@ -25,17 +31,38 @@ class Stream:
         Of the stream.
     manifest
         The model.
+    anomaly
+        How the thresholds of an anomaly model are set.
     """
 
-    def __init__(self, name: str, manifest: Manifest) -> None:
+    def __init__(self, name: str, manifest: Manifest, anomaly: ThresholdSettings) -> None:
         self.rows = StreamRows(name, manifest.grid, len(manifest.channels))
         self.window = StreamWindow(manifest.window, len(manifest.channels))
         self.baseline = Baseline(manifest)
         self._name = name
+        detects = manifest.task == "anomaly"
+        self._thresholds = tuple(Threshold(anomaly) for _ in range(2)) if detects else ()
+
+    def judge(self, released: Floats, personal: Floats) -> tuple[float, float]:
+        """Return the scores from which on these two ``[1]`` call a window an anomaly.
+
+        Each is held against the scores before it, and taken in. NaN while they are few, and where
+        the model detects none.
+        """
+        if not self._thresholds:
+            return (math.nan, math.nan)
+        ours, theirs = (
+            threshold.update(float(score[0])).threshold
+            for threshold, score in zip(self._thresholds, (released, personal), strict=True)
+        )
+        return ours, theirs
 
     def progress(self) -> bytes:
         """Encode what a restart needs beside the newest rows."""
-        return msgspec.msgpack.encode(_Progress(self.rows.progress(), self.baseline.save()))
+        thresholds = [threshold.save() for threshold in self._thresholds]
+        return msgspec.msgpack.encode(
+            _Progress(self.rows.progress(), self.baseline.save(), thresholds)
+        )
 
     def restore(self, progress: bytes) -> None:
         """Go on where :meth:`progress` was taken.
@@ -49,6 +76,8 @@ class Stream:
             saved = msgspec.msgpack.decode(progress, type=_Progress)
             self.rows.restore(saved.rows)
             self.baseline.restore(saved.baseline)
+            for threshold, held in zip(self._thresholds, saved.thresholds, strict=True):
+                threshold.restore(held)
         except (msgspec.DecodeError, ValueError) as error:
             raise StorageError(
                 f"The stored progress of stream {self._name} cannot be read ({error}); give the "

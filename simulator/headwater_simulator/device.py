@@ -73,7 +73,7 @@ class VirtualDevice:
         """
         saved = self._checkpoint
         through = saved.learned_through if saved else 0
-        sequence, version = self.pipeline.sequence, first_version(self.bundle)
+        sequence, version = self.pipeline.examples.sequence, first_version(self.bundle)
         self._settings = settings
         self.pipeline = Pipeline(self.bundle.manifest, version, settings)
         restored = Saved(

@@ -75,6 +75,15 @@ def classification() -> Manifest:
     return made
 
 
+def anomaly() -> Manifest:
+    """The same channels with a score of how unusual a window is."""
+    made = msgspec.structs.replace(
+        manifest(window=1), task="anomaly", target="", horizon=Duration(0), loss="mse"
+    )
+    made.check()
+    return made
+
+
 def record(
     minute: float,
     level: float | None = 1.0,

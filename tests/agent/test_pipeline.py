@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,9 +39,10 @@ from headwater_agent.pipeline_settings import (
     LearnerSettings,
     PipelineSettings,
     ServeSettings,
+    ThresholdSettings,
 )
 from headwater_models.manifest import Manifest
-from tests.agent.model import MINUTE, manifest, record, regression, version
+from tests.agent.model import MINUTE, anomaly, manifest, record, regression, version
 
 NAN = float("nan")
 
@@ -302,7 +304,7 @@ def test_of_several_labels_the_last_before_training_is_learned() -> None:
     device.feed(Arrived(labels=(at(2, 60),)))
     (step,) = device.steps
     assert step.batch.label[:, 0].tolist() == [55, 60]
-    assert device.pipeline.corrections == 1
+    assert device.pipeline.examples.corrections == 1
 
 
 def test_a_correction_in_the_same_message_as_the_label_counts() -> None:
@@ -321,7 +323,10 @@ def test_a_correction_after_training_is_counted_and_the_score_put_right() -> Non
     device.feed(Arrived(labels=(at(2, 9),)))
     device.feed(Arrived(labels=(at(2, 6),)))
     learner = device.pipeline.learner
-    assert (device.pipeline.corrections, device.pipeline.late_corrections) == (1, 1)
+    assert (device.pipeline.examples.corrections, device.pipeline.examples.late_corrections) == (
+        1,
+        1,
+    )
     assert len(device.steps) == 2
     assert learner.score.labels == 1  # the first label had no baseline to compare with
     assert (learner.score.baseline, learner.score.released) == (1, 1)
@@ -374,6 +379,46 @@ def test_predictions_that_are_not_finite_reset_the_personal_model() -> None:
     assert device.predictions[0].served == "released"
     device.receive(record(2, 5))
     assert np.isfinite(device.predictions[1].personal).all()
+
+
+QUICK = ThresholdSettings(smoothing=1, warm_up=20, factor=2.0)
+
+
+def detector(**chosen: Any) -> Device:
+    """A device whose score of a window is its last level plus what it learned."""
+    return Device(anomaly(), batch=4, anomaly=QUICK, **chosen)
+
+
+def test_an_anomaly_model_learns_the_windows_that_it_does_not_flag() -> None:
+    device = detector()
+    device.receive(*(record(n, 1.0) for n in range(40)))
+    device.receive(record(40, 9.0), record(41, 1.0), record(42, 1.0))
+    strange = device.predictions[40]
+    assert strange.thresholds[0] == pytest.approx(2.0, rel=0.1)
+    examples = [example for store in device.stores for example in store.examples]
+    assert 40 * MINUTE not in {example.time for example in examples}
+    assert len(examples) == 42
+    assert {float(example.label[0]) for example in examples} == {0.0}
+
+
+def test_what_a_label_calls_an_anomaly_is_not_learned() -> None:
+    device = detector(labels=OUTSIDE)
+    device.receive(record(0, 1.0), record(1, 1.0), record(2, 1.0))
+    device.feed(Arrived(labels=(at(1, 1), at(2, 0))))
+    device.receive(record(3, 1.0))
+    (step,) = device.steps
+    assert step.batch.weight.tolist() == [1, 0, 1, 1]
+    (correction,) = [c for store in device.stores for c in store.corrections]
+    assert (correction.sequence, correction.label) == (2, 1)
+
+
+def test_the_threshold_goes_through_a_restart() -> None:
+    first, second = detector(), detector()
+    first.receive(*(record(n, 1.0) for n in range(40)))
+    second.run(second.pipeline.restore(first.saved()))
+    for device in (first, second):
+        device.receive(record(40, 1.0))
+    assert first.predictions[-1].thresholds[0] == second.predictions[-1].thresholds[0]
 
 
 values = st.one_of(st.floats(0, 10, width=16), st.just(NAN))

@@ -3,12 +3,16 @@ from __future__ import annotations
 import pytest
 
 from headwater.errors import StorageError
+from headwater_agent.pipeline_settings import ThresholdSettings
 from headwater_agent.stream import Stream
 from tests.agent.model import manifest, record, regression
 
 
 def test_a_restart_goes_on_with_the_same_rows_and_baseline() -> None:
-    stream, again = Stream("tank-1", regression()), Stream("tank-1", regression())
+    stream, again = (
+        Stream("tank-1", regression(), ThresholdSettings()),
+        Stream("tank-1", regression(), ThresholdSettings()),
+    )
     list(stream.rows.add(record(1, 1, None)))
     stream.baseline.labelled(4.0)
     again.restore(stream.progress())
@@ -20,4 +24,4 @@ def test_a_restart_goes_on_with_the_same_rows_and_baseline() -> None:
 @pytest.mark.parametrize("damaged", [b"", b"\xff\xff", b"\x92\x01\x02", b"\x92\xc4\x00\xc4\x00"])
 def test_damaged_progress_gets_a_sentence(damaged: bytes) -> None:
     with pytest.raises(StorageError, match="tank-1 cannot be read"):
-        Stream("tank-1", manifest()).restore(damaged)
+        Stream("tank-1", manifest(), ThresholdSettings()).restore(damaged)

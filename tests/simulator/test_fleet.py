@@ -125,7 +125,7 @@ def test_contributions_that_grow_with_the_stream_make_a_fleet_too(tmp_path: Path
         assert score.recent_released < score.recent_baseline
         contribution = one.pipeline.learner.contribution
         assert contribution is not None
-        assert contribution.examples < one.pipeline.sequence / 2
+        assert contribution.examples < one.pipeline.examples.sequence / 2
 
 
 def test_local_layers_learn_and_never_leave(tmp_path: Path) -> None:
@@ -346,10 +346,10 @@ def test_a_label_from_outside_makes_an_example_of_the_window_it_names(tmp_path: 
     one = VirtualDevice("one", bundle, outside, buffer=1_000)
 
     one.arrived(wave("one", 0, 20))
-    unasked = one.pipeline.sequence
+    unasked = one.pipeline.examples.sequence
     one.arrived([], [Label(value=0.5, stream="one", time=20 * MINUTE)])
 
-    assert one.pipeline.sequence == unasked + 1
+    assert one.pipeline.examples.sequence == unasked + 1
 
 
 def test_a_task_about_a_version_must_bring_its_weights(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Examples: numbered, kept apart by what they may be used for, held back or corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from headwater_agent.blocks import ReservedBlocks
+from headwater_agent.events import Correction, Example, Floats, Held, Prediction
+from headwater_agent.labels import Entry
+from headwater_agent.learner import Learner
+from headwater_models.manifest import Manifest
+
+
+@dataclass(slots=True)
+class Made:
+    """What a batch made."""
+
+    examples: list[Example] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    corrections: list[Correction] = field(default_factory=list)
+
+
+class Examples:
+    """Make examples of windows and labels.
+
+    Parameters
+    ----------
+    manifest
+        Which blocks are reserved.
+    learner
+        Holds the examples that wait to be learned.
+
+    Attributes
+    ----------
+    sequence
+        Of the newest example.
+    corrections, late_corrections
+        Labels that were corrected, and those of them whose example had been learned.
+    """
+
+    def __init__(self, manifest: Manifest, learner: Learner) -> None:
+        self.sequence = 0
+        self.corrections = 0
+        self.late_corrections = 0
+        self._blocks = ReservedBlocks(manifest)
+        self._learner = learner
+        self._made = Made()
+
+    def keep(self, prediction: Prediction, window: Floats, label: float) -> int:
+        """Make an example of a prediction's window, or hold it back while a cell is doubted.
+
+        Returns
+        -------
+        int
+            Its sequence; 0 where it is held back, or may be used for nothing.
+        """
+        use = self._blocks.use(prediction.stream, prediction.time)
+        if use == "embargo":
+            return 0
+        place = (prediction.stream, prediction.time)
+        value, reserved = np.array([label], np.float32), use == "judge"
+        if prediction.marked:
+            self._made.held.append(Held(*place, value, reserved))
+            return 0
+        return self.add(Example(0, *place, window, value, reserved))
+
+    def add(self, example: Example) -> int:
+        """Give an example its sequence and keep it; return the sequence."""
+        self.sequence += 1
+        self._made.examples.append(replace(example, sequence=self.sequence))
+        return self.sequence
+
+    def clear(self, examples: Iterable[Example]) -> None:
+        """Keep examples that had been held back."""
+        for example in examples:
+            self.add(example)
+
+    def correct(self, entry: Entry, label: float) -> None:
+        """Replace the label of an example; where it was learned already, that is counted."""
+        self.corrections += 1
+        if not entry.sequence:
+            return
+        self._made.corrections.append(Correction(entry.sequence, label))
+        examples = self._made.examples
+        for i, example in enumerate(examples):
+            if example.sequence == entry.sequence:
+                examples[i] = replace(example, label=np.array([label], np.float32))
+                return
+        self.late_corrections += not self._learner.correct(entry.sequence, label)
+
+    def drain(self) -> Made:
+        """Return what was made since the last call."""
+        made, self._made = self._made, Made()
+        return made
