@@ -57,13 +57,10 @@ from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of, flags
 from headwater_agent.stream import Stream
 from headwater_agent.watch import Watch
 from headwater_models.judging import has_meaning
-from headwater_models.manifest import Manifest
+from headwater_models.manifest import MAX_MISSING, Manifest
 
 MAX_STREAMS = 10_000
 """Most streams one agent follows; records of further ones are refused and counted."""
-
-MAX_MISSING = 0.5
-"""Largest share of missing cells in a window that is still predicted."""
 
 DEGRADED_MISSING = 0.25
 """Share of missing cells from which on a prediction says that its quality is degraded."""

@@ -13,6 +13,9 @@ from headwater.settings import Duration, decode_hook, encode_hook
 FORMAT = 2
 """Version of the manifest's fields; a newer one is refused."""
 
+MAX_MISSING = 0.5
+"""Largest share of missing cells in a window that is still predicted."""
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Merge = Literal["mean", "sum", "moments", "solved", "local"]
 """``mean``: weights. ``sum``: statistics that add up. ``moments``: count, mean and M2 by row.
