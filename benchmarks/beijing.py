@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.report import FEDERATED, Figure, Report, report, spread
 from headwater.settings import Duration
 from headwater_agent.events import Record
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
@@ -83,6 +84,16 @@ def _midnight(year: int, month: int) -> int:
 VALIDATION = Case(cut=_midnight(2015, 3), end=_midnight(2016, 3))
 TEST = Case(cut=_midnight(2016, 3), end=_midnight(2017, 3))
 QUICK = Case(cut=_midnight(2013, 6), end=_midnight(2013, 7))
+QUICK_STATIONS = 3
+QUICK_HOURS = 24 * 7 * 16
+
+
+def shorten(stations: Sequence[Station]) -> tuple[Station, ...]:
+    """Return the first weeks of some stations."""
+    return tuple(
+        Station(s.name, s.times[:QUICK_HOURS], s.values[:QUICK_HOURS])
+        for s in stations[:QUICK_STATIONS]
+    )
 
 
 def run(stations: Sequence[Station], case: Case, seed: int) -> Outcome:
@@ -107,6 +118,24 @@ def run(stations: Sequence[Station], case: Case, seed: int) -> Outcome:
     for _ in _stream(stations, devices, case.cut, case.end):
         pass
     return _outcome(devices, status.rounds, status.releases)
+
+
+def summary(outcomes: Sequence[Outcome]) -> Report:
+    """Put the figures together: means over seeds with their spread, and persistence as peer."""
+    persistence = outcomes[0].persistence
+    released = [outcome.released for outcome in outcomes]
+    personal = [outcome.personal for outcome in outcomes]
+    figures: dict[str, float | Figure] = {
+        **spread("mae_released", released),
+        "mae_persistence": persistence,
+        **spread("mae_vs_persistence", [mae / persistence for mae in released]),
+        **spread("mae_personal", personal),
+        **spread("mae_personal_vs_persistence", [mae / persistence for mae in personal]),
+        "rows": float(outcomes[0].rows),
+        **spread("releases", [float(outcome.releases) for outcome in outcomes]),
+        "seeds": float(len(outcomes)),
+    }
+    return report("accuracy beijing", FEDERATED, figures)
 
 
 def _stream(

@@ -15,6 +15,9 @@ from rich.table import Table
 
 Better = Literal["lower", "higher"]
 
+FEDERATED = ("headwater", "onnxruntime", "numpy", "flwr")
+"""The packages behind the figures of a federation."""
+
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Ours beside a peer's. ``ratio`` says how many times better ours is."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.accuracy import app, shorten, summary
-from benchmarks.beijing import QUICK, TEST, VALIDATION, Outcome, run
+from benchmarks.accuracy import app
+from benchmarks.beijing import QUICK, TEST, VALIDATION, Outcome, run, shorten, summary
 from headwater_simulator.streams import Station, shipped
 
 OUTCOME = Outcome(rows=10, persistence=10.0, released=8.0, personal=7.0, rounds=4, releases=3)
