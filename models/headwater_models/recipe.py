@@ -91,7 +91,7 @@ def complete(
     StorageError
         When the file cannot be read.
     """
-    raw = overlay(_read(file) if file else {}, flags)
+    raw = overlay(read_fields(file) if file else {}, flags)
     if isinstance(raw.get("categories"), list):
         raw["categories"] = dict(map(parse_categories, map(str, raw["categories"])))
     given = {key: raw.pop(key) for key in _Reading.__struct_fields__ if key in raw}
@@ -169,7 +169,8 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_fields(file: Path) -> dict[str, Any]:
+    """Read the fields of a specification from a TOML file; raises as :func:`complete`."""
     try:
         with storage_errors(file, "read"):
             return tomllib.loads(file.read_text(encoding="utf-8"))
