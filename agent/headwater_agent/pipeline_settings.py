@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_models.manifest import Schedule
-
-Span = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
 
 class RefineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,35 +68,6 @@ class LabelRules(msgspec.Struct, frozen=True, kw_only=True):
     outside: bool = False
     late: int = 0
     tolerance: int = 0
-
-
-class ThresholdSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a window counts as an anomaly.
-
-    Parameters
-    ----------
-    quantile
-        Share of the smoothed scores of normal windows that lie below the base of the limit.
-    factor
-        The limit is this many times that quantile.
-    smoothing
-        Span, in windows, of the exponentially weighted mean that is held against the limit (1:
-        each score stands for itself).
-    warm_up
-        Scores that are only learned from.
-    memory
-        Scores after which an old one counts for 1/e of a new one.
-    patience
-        Anomalies in a row after which scores are learned from again: a change that lasts is the
-        new normal.
-    """
-
-    quantile: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99
-    factor: Annotated[float, msgspec.Meta(ge=1, le=1e6)] = 1.5
-    smoothing: Span = 10
-    warm_up: Span = 100
-    memory: Span = 10_000
-    patience: Span = 1_000
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,10 +18,10 @@ from headwater_agent.pipeline_settings import (
     PipelineSettings,
     RefineSettings,
     ServeSettings,
-    ThresholdSettings,
 )
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings_rules import PORTS, find_complaints
+from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_agent.topics import Pattern
 from headwater_models.manifest import Manifest
 

@@ -118,8 +118,8 @@ _DRIFT = """\
 # A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
 # When an anomaly model calls a window one; set from its own scores, without labels.
 [anomaly]
-# quantile = 0.99    # of the scores of normal windows
-# factor = 1.5    # the limit is this many times that quantile
+# risk = 0.001    # share of normal windows that may be called anomalies
+# tail = 0.1    # share of the highest scores from which that is judged
 # smoothing = 10    # windows that the score is a mean over
 # warm_up = 100    # scores that are only learned from
 # memory = 10000    # scores after which an old one counts for 1/e

@@ -9,9 +9,9 @@ import msgspec
 from headwater.errors import StorageError
 from headwater_agent.baseline import Baseline
 from headwater_agent.events import Floats
-from headwater_agent.pipeline_settings import ThresholdSettings
 from headwater_agent.rows import StreamRows
 from headwater_agent.threshold import SavedThreshold, Threshold
+from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_agent.windows import StreamWindow
 from headwater_models.manifest import Manifest
 

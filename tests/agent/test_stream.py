@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from headwater.errors import StorageError
-from headwater_agent.pipeline_settings import ThresholdSettings
 from headwater_agent.stream import Stream
+from headwater_agent.threshold_settings import ThresholdSettings
 from tests.agent.model import manifest, record, regression
 
 
