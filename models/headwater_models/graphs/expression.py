@@ -167,6 +167,8 @@ class Graph:
     inputs, constants, defaults, outputs
         By name: declared inputs, arrays frozen in the graph, the values that inputs have when
         they are not fed (parameters), and what the graph computes.
+    declared
+        Values whose shape is written into the file, for it does not follow from the operators.
     nodes
         In the order of their application, which is a valid order of execution.
     """
@@ -177,6 +179,7 @@ class Graph:
         self.constants: dict[str, Array] = {}
         self.defaults: dict[str, Array] = {}
         self.outputs: dict[str, Value] = {}
+        self.declared: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self._values: dict[str, Value] = {}
         self._known: dict[object, tuple[Value, ...]] = {}
@@ -204,6 +207,11 @@ class Graph:
     def output(self, value: Value) -> None:
         """Publish a value under its own name."""
         self.outputs[value.name] = value
+
+    def declare(self, value: Value) -> Value:
+        """Write a value's shape into the file."""
+        self.declared[value.name] = value
+        return value
 
     def op(
         self,

@@ -61,6 +61,7 @@ def _graph_proto(graph: Graph, *, defaults: bool) -> onnx.GraphProto:
         [_declaration(value) for value in graph.inputs.values()],
         [_declaration(value) for value in graph.outputs.values()],
         [numpy_helper.from_array(np.asarray(a, order="C"), name) for name, a in arrays.items()],
+        value_info=[_declaration(v) for name, v in graph.declared.items() if name in used],
     )
 
 
@@ -102,6 +103,8 @@ def _from_proto(proto: onnx.GraphProto) -> Graph:
     known = {v.name: shape_of(v.name, v.type) for v in (*proto.value_info, *proto.output)}
     for node in proto.node:
         _replay(graph, node, known)
+    for v in proto.value_info:
+        graph.declare(graph.value(v.name))
     for o in proto.output:
         graph.output(graph.value(o.name))
     return graph
