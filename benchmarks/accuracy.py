@@ -11,19 +11,19 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 
-from benchmarks import beijing, phones, wisdm
+from benchmarks import beijing, occupancy, phones, wisdm
 from benchmarks.report import Report
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_simulator.streams import read_folder
 
-Loaded = TypeVar("Loaded")
-Chosen = TypeVar("Chosen")
+Case = TypeVar("Case")
 Outcome = TypeVar("Outcome")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -64,7 +64,9 @@ def measure_beijing(
     case = beijing.VALIDATION if validate else beijing.TEST
     if quick:
         stations, case = beijing.shorten(stations), beijing.QUICK
-    show(beijing.summary(run_all(beijing.run, stations, case, seeds, jobs)), as_json=as_json)
+    show(
+        beijing.summary(run_all(partial(beijing.run, stations), case, seeds, jobs)), as_json=as_json
+    )
 
 
 @app.command("wisdm")
@@ -82,20 +84,34 @@ def measure_wisdm(
     case = wisdm.Case(validate=validate)
     if quick:
         users, case = users[: wisdm.QUICK_USERS], wisdm.QUICK
-    show(wisdm.summary(run_all(wisdm.run, users, case, seeds, jobs)), as_json=as_json)
+    show(wisdm.summary(run_all(partial(wisdm.run, users), case, seeds, jobs)), as_json=as_json)
+
+
+@app.command("occupancy")
+def measure_occupancy(
+    data: Data = DATA,
+    seeds: Seeds = 5,
+    jobs: Jobs = PROCESSORS,
+    *,
+    validate: Validate = False,
+    quick: Quick = False,
+    as_json: AsJson = False,
+) -> None:
+    """Is someone in the office, from its air without its light, frozen against online."""
+    periods = occupancy.read_periods(data / "occupancy")
+    case = occupancy.validation_case(periods) if validate else occupancy.test_case(periods)
+    if quick:
+        case = occupancy.shorten(case)
+    show(occupancy.summary(run_all(occupancy.run, case, seeds, jobs)), as_json=as_json)
 
 
 def run_all(
-    run: Callable[[Loaded, Chosen, int], Outcome],
-    data: Loaded,
-    case: Chosen,
-    seeds: int,
-    jobs: int,
+    run: Callable[[Case, int], Outcome], case: Case, seeds: int, jobs: int
 ) -> list[Outcome]:
-    """Run seeds 0 to *seeds* - 1, in processes of their own."""
+    """Run a case with seeds 0 to *seeds* - 1, in processes of their own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, seeds), context, _quieten) as pool:
-        futures = [pool.submit(run, data, case, seed) for seed in range(seeds)]
+        futures = [pool.submit(run, case, seed) for seed in range(seeds)]
         return [future.result() for future in futures]
 
 

@@ -57,14 +57,17 @@ class VirtualDevice:
         self._predictor = Predictor(bundle.infer)
         self._learned: deque[events.Example] = deque(maxlen=buffer)
         self._reserved: deque[events.Example] = deque(maxlen=buffer)
+        self._published: list[events.Prediction] = []
         self._checkpoint: events.Checkpoint | None = None
         self._updates = 0
 
     def arrived(
         self, records: Sequence[events.Record], labels: Sequence[events.Label] = ()
-    ) -> None:
-        """Take records and labels as one batch; what follows from them is done on return."""
+    ) -> list[events.Prediction]:
+        """Take records and labels as one batch, do what follows, and return what is predicted."""
+        self._published = []
         self._feed(events.Arrived(tuple(records), tuple(labels)))
+        return self._published
 
     def restart(self, settings: PipelineSettings) -> None:
         """Start again with these settings, from the last checkpoint and the examples after it.
@@ -125,6 +128,8 @@ class VirtualDevice:
                 return self._compute.train(effect)
             case events.Refine():
                 return self._refine(effect)
+            case events.Publish(predictions):
+                self._published.extend(predictions)
             case events.Store(examples=examples):
                 for example in examples:
                     (self._reserved if example.reserved else self._learned).append(example)

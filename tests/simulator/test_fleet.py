@@ -340,6 +340,15 @@ def test_settings_changed_at_a_start_count_from_then_on(tmp_path: Path) -> None:
     assert any((personal[name] != array).any() for name, array in bundle.weights.items())
 
 
+def test_what_arrives_leads_to_a_prediction_for_each_whole_window(tmp_path: Path) -> None:
+    one = device(model(tmp_path))
+
+    published = one.arrived(wave("one", 0, 10))
+
+    assert [prediction.time for prediction in published] == [t * MINUTE for t in range(3, 10)]
+    assert one.arrived([]) == []
+
+
 def test_a_label_from_outside_makes_an_example_of_the_window_it_names(tmp_path: Path) -> None:
     bundle = model(tmp_path)
     outside = PipelineSettings(labels=LabelRules(outside=True, late=60 * MINUTE))
