@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import PeerError
-from headwater.wire import ARRAY, MAX_FIELDS_BYTES
+from headwater.wire import ARRAY, MAX_FIELDS_BYTES, STATISTICS
 
 RECORD = "headwater"
 """Name of the record whose one entry, ``fields``, is the encoded message."""
@@ -27,8 +28,16 @@ FIELDS = "fields"
 MAX_ARRAY_BYTES = 128 * 2**20
 """Longest array that is put together where the caller knows no tighter bound."""
 
-_NPY_DTYPE = np.dtype("<f4")
+Vector = NDArray[Any]
+"""What a message may carry, by its name: ``arrays`` are float32, ``statistics`` float64."""
+
+_DTYPES = {ARRAY: "float32", STATISTICS: "float64"}
 _Config = Callable[[bytes], Mapping[str, object]]
+
+
+def name_of(vector: Vector) -> str:
+    """Return the name under which a vector is sent."""
+    return STATISTICS if vector.dtype == np.float64 else ARRAY
 
 
 def read_message(
@@ -38,8 +47,9 @@ def read_message(
     *,
     sender: str,
     limit: int = MAX_ARRAY_BYTES,
-) -> tuple[bytes, NDArray[np.float32] | None]:
-    """Read the encoded fields and the packed array out of a message's objects.
+    vectors: Collection[str] = (ARRAY,),
+) -> tuple[bytes, Vector | None]:
+    """Read the encoded fields and the packed vector out of a message's objects.
 
     Parameters
     ----------
@@ -52,12 +62,14 @@ def read_message(
     sender
         Who sent it, for the sentence: ``coordinator`` or ``device``.
     limit
-        Bytes that the array may have once it is put together: parts may be named repeatedly.
+        Bytes that the vector may have once it is put together: parts may be named repeatedly.
+    vectors
+        Names of those that may come, one at most.
 
     Returns
     -------
     tuple
-        The fields, and a float32 vector or None.
+        The fields, and a vector of the dtype of its name, or None.
 
     Raises
     ------
@@ -67,15 +79,16 @@ def read_message(
     try:
         _, (top,) = _open(contents, root, "Message")
         records = _names(contents, top, "RecordDict")
-        _demand(set(records) in ({RECORD}, {RECORD, ARRAY}), "its records are others than ours")
-        fields = _fields(contents, records[RECORD], read_config)
-        array = _array(contents, records[ARRAY], limit) if ARRAY in records else None
+        allowed = ({RECORD}, *({RECORD, name} for name in vectors))
+        _demand(set(records) in allowed, "its records are others than ours")
+        fields = _fields(contents, records.pop(RECORD), read_config)
+        found = [_vector(contents, name, record, limit) for name, record in records.items()]
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise PeerError(
             f"The {sender} sent a message that is not one of this protocol "
             f"({str(error) or type(error).__name__}); it was dropped."
         ) from error
-    return fields, array
+    return fields, found[0] if found else None
 
 
 def _demand(holds: bool, complaint: str) -> None:
@@ -113,27 +126,28 @@ def _fields(contents: Mapping[str, bytes], name: str, read_config: _Config) -> b
     return fields
 
 
-def _array(contents: Mapping[str, bytes], name: str, limit: int) -> NDArray[np.float32]:
-    arrays = _names(contents, name, "ArrayRecord")
-    _demand(set(arrays) == {ARRAY}, "its arrays are others than ours")
-    body, children = _open(contents, arrays[ARRAY], "Array")
+def _vector(contents: Mapping[str, bytes], name: str, record: str, limit: int) -> Vector:
+    arrays = _names(contents, record, "ArrayRecord")
+    _demand(set(arrays) == {name}, "its arrays are others than ours")
+    body, children = _open(contents, arrays[name], "Array")
     described = json.loads(body)
-    shape, order = described["shape"], described["arraychunk_ids"]
+    shape, order, dtype = described["shape"], described["arraychunk_ids"], _DTYPES[name]
     _demand(
-        described["dtype"] == "float32" and described["stype"] == "numpy.ndarray",
-        "its array is not float32",
+        described["dtype"] == dtype and described["stype"] == "numpy.ndarray",
+        f"its {name} are not {dtype}",
     )
     _demand(len(shape) == 1 and isinstance(shape[0], int), "its array is not a vector")
     chunks = [_open(contents, child, "ArrayChunk")[0] for child in children]
     _demand(sum(len(chunks[i]) for i in order) <= limit, "its array is too long")
-    return _vector(b"".join(chunks[i] for i in order), shape[0])
+    return _read_npy(b"".join(chunks[i] for i in order), shape[0], np.dtype(dtype))
 
 
-def _vector(data: bytes, length: int) -> NDArray[np.float32]:
+def _read_npy(data: bytes, length: int, wanted: np.dtype[Any]) -> Vector:
     """Read NumPy's file format without believing the shape in it."""
     file = io.BytesIO(data)
     _demand(np.lib.format.read_magic(file) == (1, 0), "its array has an unknown format")
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    _demand(dtype == _NPY_DTYPE and shape == (length,), "its array is not what it says")
-    _demand(len(data) - file.tell() == 4 * length, "its array has a wrong length")
-    return np.frombuffer(data, _NPY_DTYPE, offset=file.tell()).astype(np.float32)
+    little = wanted.newbyteorder("<")
+    _demand(dtype == little and shape == (length,), "its array is not what it says")
+    _demand(len(data) - file.tell() == wanted.itemsize * length, "its array has a wrong length")
+    return np.frombuffer(data, little, offset=file.tell()).astype(wanted)

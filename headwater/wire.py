@@ -1,6 +1,6 @@
 """What device and coordinator say to each other: task kinds, their fields, and what may leave.
 
-A device sends a :class:`Reply` and at most one packed array; nothing else can be expressed.
+A device sends a :class:`Reply` and at most one packed vector; nothing else can be expressed.
 Strings in a reply are names, hashes or words of a fixed list, so that no sensor value and no
 free text can travel in one. Both sides encode with :func:`encode` and read with :func:`decode`.
 """
@@ -21,7 +21,11 @@ MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
 
 ARRAY = "arrays"
-"""Name of the one packed float32 vector that a message may carry."""
+"""Name of the packed float32 vector that a message may carry: weights, or differences of them."""
+
+STATISTICS = "statistics"
+"""Name of the packed float64 vector that an update carries instead, of a model that is solved
+from statistics."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -109,7 +113,11 @@ class CheckedIn(
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="update"):
-    """An update: the array is the difference to *base*, packed in the manifest's order."""
+    """An update: the array is the difference to *base*, packed in the manifest's order.
+
+    Of a model that is solved from statistics it is all that the device has gathered so far on the
+    backbone of *base*. It replaces what the device sent before.
+    """
 
     task: Hash
     device: Name
@@ -179,7 +187,7 @@ class Declined(
 Reply = CheckedIn | Update | Evaluated | Received | Declined
 
 CARRIES_ARRAY = (Evaluate, Release, Update)
-"""The messages that have the packed array; every other one must come without."""
+"""The messages that have a packed vector; every other one must come without."""
 
 M = TypeVar("M", Task, Reply)
 

@@ -8,9 +8,11 @@ from typing import Literal
 import numpy as np
 
 from headwater import wire
+from headwater.objects import Vector
 from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.evaluation import evaluate
 from headwater_agent.events import Batch, Floats, Version
+from headwater_agent.gathering import Offer, offer
 from headwater_agent.learner import Learner
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.replay import LOSS_ROWS, Replayed, Step, mean_loss, replay, usable_rows
@@ -67,12 +69,13 @@ def make_update(
     learner: Learner,
     base: Arrays,
     examples: Batch,
-) -> tuple[wire.Update, Floats]:
+) -> tuple[wire.Update, Vector]:
     """Say what this device has learned on top of the released version *base*.
 
     In ``replay`` training the examples are replayed from the base, with the arrays that stay on
     the device as the personal model has them; the same task over the same examples gives the
-    same. In ``stream`` training it is the contribution as it was when it was taken.
+    same. In ``stream`` training it is the contribution as it was when it was taken. Of a model
+    that is solved from statistics it is all that was gathered, in either.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def make_update(
     Returns
     -------
     tuple
-        The update, and the packed difference to the base.
+        The update, and the packed difference to the base, or the packed statistics.
 
     Raises
     ------
@@ -94,6 +97,50 @@ def make_update(
         When there are too few examples, or what comes out is not finite.
     """
     examples = worth_learning(manifest, examples)
+    if manifest.statistics:
+        made = _gathered(manifest, learner, base)
+    else:
+        made = _trained(
+            task, sequence, manifest, trainer=trainer, learner=learner, base=base, examples=examples
+        )
+    if not len(examples.time):
+        raise DeclinedError("too-few-examples")
+    figures = [made.loss_before, made.loss_after]
+    if not (np.isfinite(made.vector).all() and np.isfinite(figures).all()):
+        raise DeclinedError("failed")
+    update = wire.Update(
+        task=task.task,
+        device=device,
+        model=task.model,
+        base=task.base,
+        sequence=sequence,
+        examples=made.examples,
+        loss_before=made.loss_before,
+        loss_after=made.loss_after,
+        data_until_ms=ReservedBlocks(manifest).block_end(int(examples.time.max())),
+    )
+    return update, made.vector
+
+
+def _gathered(manifest: Manifest, learner: Learner, base: Arrays) -> Offer:
+    made = offer(manifest, learner.personal.parameters, learner.personal.state, base)
+    if isinstance(made, str):
+        raise DeclinedError(made)
+    if made.examples < MIN_EXAMPLES:
+        raise DeclinedError("too-few-examples")
+    return made
+
+
+def _trained(
+    task: wire.Train,
+    sequence: int,
+    manifest: Manifest,
+    *,
+    trainer: Step,
+    learner: Learner,
+    base: Arrays,
+    examples: Batch,
+) -> Offer:
     if learner.contribution is None:
         made = _replayed(
             task, manifest, trainer=trainer, learner=learner, base=base, examples=examples
@@ -111,20 +158,7 @@ def make_update(
         )
     with np.errstate(invalid="ignore", over="ignore"):
         change = pack(manifest, made.weights) - pack(manifest, base)
-    if not (np.isfinite(change).all() and np.isfinite([made.loss_before, made.loss_after]).all()):
-        raise DeclinedError("failed")
-    update = wire.Update(
-        task=task.task,
-        device=device,
-        model=task.model,
-        base=task.base,
-        sequence=sequence,
-        examples=made.examples,
-        loss_before=made.loss_before,
-        loss_after=made.loss_after,
-        data_until_ms=ReservedBlocks(manifest).block_end(int(examples.time.max())),
-    )
-    return update, change
+    return Offer(change, made.examples, made.loss_before, made.loss_after)
 
 
 def _replayed(

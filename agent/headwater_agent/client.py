@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, assert_never
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headwater import wire
 from headwater.errors import PeerError
+from headwater.objects import Vector
 from headwater.wire import ARRAY, Kind
 from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.outcome import Outcome
@@ -36,20 +34,18 @@ _KINDS: dict[type[wire.Task], Kind] = {
     wire.Release: Kind.RELEASE,
 }
 
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivered:
     """The connection brought a message.
 
-    ``fields`` are still encoded; ``array`` is float32 ``[n]`` or None. ``flower`` is what the
+    ``fields`` are still encoded; ``array`` is ``[n]`` or None. ``flower`` is what the
     connection needs to answer, also from a later process.
     """
 
     kind: Kind
     fields: bytes
-    array: Floats | None
+    array: Vector | None
     flower: bytes
 
 
@@ -98,7 +94,7 @@ class Send:
 
     task: StoredTask
     fields: bytes
-    array: Floats | None = None
+    array: Vector | None = None
     outcome: str | None = None
 
 
@@ -265,7 +261,7 @@ class Client:
         return (status.device, status.model) == (self._device.name, self._device.trusted.model)
 
     def _fixed(
-        self, task: StoredTask, fields: bytes, array: Floats | None, outcome: str | None
+        self, task: StoredTask, fields: bytes, array: Vector | None, outcome: str | None
     ) -> Send:
         self._open[task.task] = fixed = replace(task, reply=fields, outcome=outcome)
         return Send(fixed, fields, array, outcome)

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, Protocol, assert_never
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headwater import wire
 from headwater.clock import now_ms
 from headwater.errors import HeadwaterError, PeerError
+from headwater.objects import Vector, name_of
 from headwater_agent.client import (
     Answered,
     Client,
@@ -31,7 +29,7 @@ from headwater_agent.exchange import Exchange
 from headwater_agent.outcome import Outcome, find_outcomes
 from headwater_agent.settings import AgentSettings
 from headwater_agent.verdict import Device, holds
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import packed_bytes
 from headwater_models.files import read_bounded, storage_errors
 from headwater_models.weights import save_weights
 
@@ -57,7 +55,7 @@ class Connection(Protocol):
         """Let go of the message pulled last."""
 
     def reply(
-        self, flower: bytes, fields: bytes, array: NDArray[np.float32] | None
+        self, flower: bytes, fields: bytes, array: Vector | None
     ) -> Literal["sent", "unwanted"]:
         """Answer a message; the same answer given twice is one answer."""
 
@@ -93,7 +91,7 @@ class Courier:
         self._peer = settings.federation.coordinator
         self._share = settings.share
         self._folder = settings.exchange / "versions"
-        self._elements = packed_size(device.manifest)
+        self._longest = packed_bytes(device.manifest)
         self._exchange = exchange
         self._connection = connection
         self._clock = clock
@@ -131,7 +129,7 @@ class Courier:
             _log.info("connected to %s", self._peer)
         came = self._take_messages()
         self._perform(self._client.feed(Reported(self._status()), self._clock()))
-        for outcome in find_outcomes(self._share, self._elements):
+        for outcome in find_outcomes(self._share, self._longest):
             if isinstance(outcome, Outcome):
                 self._perform(self._client.feed(Found(outcome), self._clock()))
             else:
@@ -189,7 +187,7 @@ class Courier:
             time_ms=self._clock(),
             task=task.task,
             kind=str(kind),
-            arrays=() if effect.array is None else (wire.ARRAY,),
+            arrays=() if effect.array is None else (name_of(effect.array),),
             bytes=len(effect.fields) + size,
             peer=self._peer,
         )

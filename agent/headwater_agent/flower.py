@@ -37,11 +37,10 @@ from flwr.supercore.inflatable.inflatable_object import (
     iterate_object_tree,
 )
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
 from headwater.errors import PeerError, UnreachableError
-from headwater.objects import FIELDS, RECORD, read_message
-from headwater.wire import ARRAY, MAX_FIELDS_BYTES, Kind
+from headwater.objects import FIELDS, RECORD, Vector, name_of, read_message
+from headwater.wire import MAX_FIELDS_BYTES, Kind
 from headwater_agent.bounded_http import bounded_client, too_long
 from headwater_agent.client import Delivered
 from headwater_agent.fleet import FleetNode, RunEndedError
@@ -157,7 +156,7 @@ class FleetConnection:
         self._pulled = None
 
     def reply(
-        self, flower: bytes, fields: bytes, array: NDArray[np.float32] | None
+        self, flower: bytes, fields: bytes, array: Vector | None
     ) -> Literal["sent", "unwanted"]:
         """Answer a message; the same answer given twice is one answer.
 
@@ -168,7 +167,7 @@ class FleetConnection:
         fields
             The encoded reply.
         array
-            float32 ``[n]``, or None.
+            float32 or float64 ``[n]``, or None.
 
         Returns
         -------
@@ -183,8 +182,8 @@ class FleetConnection:
         """
         content = RecordDict({RECORD: ConfigRecord({FIELDS: fields})})
         if array is not None:
-            vector = np.ascontiguousarray(array, np.float32)
-            content[ARRAY] = ArrayRecord({ARRAY: Array(vector)})
+            name = name_of(array)
+            content[name] = ArrayRecord({name: Array(np.ascontiguousarray(array))})
         metadata = metadata_from_proto(Metadata.FromString(flower))
         message = make_message(metadata, content)
         metadata.__dict__["_message_id"] = message.object_id

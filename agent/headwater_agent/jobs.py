@@ -15,7 +15,7 @@ from headwater_agent.events import Refine, Refined
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes, write_outcome
 from headwater_agent.settings import AgentSettings
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import packed_bytes
 from headwater_models.manifest import Manifest
 from headwater_models.weights import load_weights
 
@@ -53,7 +53,7 @@ class Jobs:
         self._settings = settings
         self._settings_file = settings_file
         self._manifest = manifest
-        self._elements = packed_size(manifest)
+        self._longest = packed_bytes(manifest)
         self._begin = begin
         self._refined = refined
         self._due: Refine | None = None
@@ -99,7 +99,7 @@ class Jobs:
     def _clear(self) -> set[str]:
         """Delete outcomes that were answered; return the tasks whose outcome waits to be sent."""
         done = set()
-        for found in find_outcomes(self._settings.share, self._elements):
+        for found in find_outcomes(self._settings.share, self._longest):
             if not isinstance(found, Outcome):
                 continue
             task = getattr(found.reply, "task", "")

@@ -1,8 +1,9 @@
 """Outcomes: finished replies that the agent's side hands to the federation client, as files.
 
-An outcome is a safetensors file with at most the tensor ``arrays`` and one entry of metadata,
-``reply``, the encoded message. It lies under the SHA-256 of its bytes and appears whole or not
-at all. Its layout follows from what it says, so reading is comparing and no byte can hide in it.
+An outcome is a safetensors file with at most one tensor, ``arrays`` or ``statistics``, and one
+entry of metadata, ``reply``, the encoded message. It lies under the SHA-256 of its bytes and
+appears whole or not at all. Its layout follows from what it says, so reading is comparing and no
+byte can hide in it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater.errors import HeadwaterError, PeerError
+from headwater.objects import Vector, name_of
 from headwater.wire import MAX_FIELDS_BYTES, Reply, decode_reply, encode
 from headwater_models.files import read_bounded, write_file
 
@@ -32,11 +33,11 @@ _ALIGN = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """A reply and its packed array, float32 ``[n]`` or None; ``name`` is the hash of its file."""
+    """A reply and its packed vector ``[n]`` or None; ``name`` is the hash of its file."""
 
     name: str
     reply: Reply
-    array: NDArray[np.float32] | None
+    array: Vector | None
 
 
 class _Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,21 +53,24 @@ class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     metadata: _Metadata = msgspec.field(name="__metadata__")
     arrays: _Tensor | None = None
+    statistics: _Tensor | None = None
 
 
-def encode_outcome(reply: Reply, array: NDArray[np.float32] | None) -> bytes:
-    """Return the bytes of an outcome file: the same reply and array give the same bytes."""
-    tensor = None
+def encode_outcome(reply: Reply, array: Vector | None) -> bytes:
+    """Return the bytes of an outcome file: the same reply and vector give the same bytes."""
+    fields = _Header(_Metadata(encode(reply).decode()))
     data = b""
     if array is not None:
-        data = np.ascontiguousarray(array, "<f4").tobytes()
-        tensor = _Tensor("F32", array.shape, (0, len(data)))
-    header = msgspec.json.encode(_Header(_Metadata(encode(reply).decode()), tensor))
+        little = array.dtype.newbyteorder("<")
+        data = np.ascontiguousarray(array, little).tobytes()
+        tensor = _Tensor(f"F{8 * little.itemsize}", array.shape, (0, len(data)))
+        fields = msgspec.structs.replace(fields, **{name_of(array): tensor})
+    header = msgspec.json.encode(fields)
     header += b" " * (-len(header) % _ALIGN)
     return len(header).to_bytes(8, "little") + header + data
 
 
-def write_outcome(share: Path, reply: Reply, array: NDArray[np.float32] | None = None) -> str:
+def write_outcome(share: Path, reply: Reply, array: Vector | None = None) -> str:
     """Write an outcome into the shared folder and return its name.
 
     Raises
@@ -80,15 +84,15 @@ def write_outcome(share: Path, reply: Reply, array: NDArray[np.float32] | None =
     return name
 
 
-def read_outcome(path: Path, elements: int) -> Outcome:
+def read_outcome(path: Path, longest: int) -> Outcome:
     """Read an outcome file.
 
     Parameters
     ----------
     path
         Its name must be the hash of its content.
-    elements
-        The longest array that can be meant; a larger file is not read.
+    longest
+        Bytes of the longest vector that can be meant; a larger file is not read.
 
     Raises
     ------
@@ -97,24 +101,30 @@ def read_outcome(path: Path, elements: int) -> Outcome:
     BundleError, StorageError
         When it is no plain file, too large, or cannot be opened.
     """
-    data = read_bounded(path, 4 * elements + _HEADER_BYTES)
+    data = read_bounded(path, longest + _HEADER_BYTES)
     name = sha256(data).hexdigest()
     if path.name != f"{name}{SUFFIX}":
         raise PeerError(f"{path} is not named after its content; it was changed or cut off.")
     start = 8 + int.from_bytes(data[:8], "little")
     try:
         header = msgspec.json.decode(data[8:start], type=_Header)
-        array = None if header.arrays is None else np.frombuffer(data[start:], "<f4")
+        array = _vector(header, data[start:])
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise PeerError(f"{path} is not an outcome: {error}.") from error
     reply = decode_reply(header.metadata.reply.encode())
-    outcome = Outcome(name, reply, None if array is None else array.astype(np.float32))
+    outcome = Outcome(name, reply, array)
     if encode_outcome(outcome.reply, outcome.array) != data:
         raise PeerError(f"{path} holds more than a reply and its array.")
     return outcome
 
 
-def find_outcomes(share: Path, elements: int) -> Iterator[Outcome | HeadwaterError]:
+def _vector(header: _Header, data: bytes) -> Vector | None:
+    if header.statistics is not None:
+        return np.frombuffer(data, "<f8").astype(np.float64)
+    return None if header.arrays is None else np.frombuffer(data, "<f4").astype(np.float32)
+
+
+def find_outcomes(share: Path, longest: int) -> Iterator[Outcome | HeadwaterError]:
     """Read the outcomes in a folder, oldest names first; one that cannot be read is an error."""
     try:
         paths = sorted(share.glob(f"*{SUFFIX}"))[:MAX_OUTCOMES]
@@ -124,6 +134,6 @@ def find_outcomes(share: Path, elements: int) -> Iterator[Outcome | HeadwaterErr
         if path.name.startswith("."):
             continue
         try:
-            yield read_outcome(path, elements)
+            yield read_outcome(path, longest)
         except HeadwaterError as error:
             yield error

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.errors import PeerError
+from headwater.objects import Vector
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.verdict import Device
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import unpack, unpack_statistics
+from headwater_models.manifest import Manifest
+from headwater_models.statistics import says_too_much
 
 
 def check_outgoing(
-    device: Device, task: StoredTask, reply: wire.Reply, array: NDArray[np.float32] | None
+    device: Device, task: StoredTask, reply: wire.Reply, array: Vector | None
 ) -> None:
     """Refuse an answer that says anything but what was asked.
 
-    Only the arrays of the manifest, packed and finite, and the listed figures of the wire types
-    can pass; names and hashes must be those of the device and of the task.
+    Only the arrays or the statistics of the manifest, packed and finite, and the listed figures
+    of the wire types can pass; names and hashes must be those of the device and of the task.
+    Statistics of too few examples stay here.
 
     Raises
     ------
@@ -26,26 +29,29 @@ def check_outgoing(
         Saying what does not fit.
     """
     asked = wire.decode_task(task.fields)
-    size = packed_size(device.manifest) if isinstance(reply, wire.CARRIES_ARRAY) else None
     values = (getattr(reply, name) for name in reply.__struct_fields__)
     figures = [value for value in values if isinstance(value, float)]
+    expects = isinstance(reply, wire.CARRIES_ARRAY)
     checks = {
         "it is of another device": reply.device != device.name,
-        "it has an array where none belongs, or none where one does": (
-            (array is None) != (size is None)
-        ),
-        f"its array is not float32 [{size}]": (
-            array is not None and (array.dtype != np.float32 or array.shape != (size,))
-        ),
-        "its array holds a value that is not finite": (
-            array is not None and not np.isfinite(array).all()
-        ),
+        "it has an array where none belongs, or none where one does": (array is None) == expects,
         "it holds a figure that is not finite": not np.isfinite(figures).all(),
         "it is not an answer to its task": not _answers(asked, reply),
     }
     for complaint, wrong in checks.items():
         if wrong:
             raise PeerError(f"{complaint}.")
+    if array is not None:
+        _check_vector(device.manifest, array)
+
+
+def _check_vector(manifest: Manifest, array: Vector) -> None:
+    if not manifest.statistics:
+        unpack(manifest, array)
+        return
+    few = says_too_much(manifest, unpack_statistics(manifest, array))
+    if few is not None:
+        raise PeerError(few)
 
 
 def _answers(asked: wire.Task, reply: wire.Reply) -> bool:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.errors import BundleError, PeerError
+from headwater.objects import Vector
 from headwater_agent.correspondence import StoredVersion
 from headwater_models.arrays import Arrays, unpack
 from headwater_models.identity import version_id
@@ -22,7 +22,6 @@ from headwater_models.signing import (
     verify_version,
 )
 
-Floats = NDArray[np.float32]
 Reason = Literal["unknown-base", "wrong-model", "bad-signature", "older-sequence"]
 
 
@@ -72,7 +71,7 @@ def judge(
     versions: Mapping[str, StoredVersion],
     task: str,
     message: wire.Task,
-    array: Floats | None,
+    array: Vector | None,
     *,
     now: int,
 ) -> Verdict:
@@ -130,7 +129,7 @@ def _candidate(
     device: Device,
     versions: Mapping[str, StoredVersion],
     message: wire.Evaluate,
-    array: Floats | None,
+    array: Vector | None,
     now: int,
 ) -> Verdict:
     statement, weights = _verified(device, message.statement, message.candidate, array)
@@ -145,7 +144,7 @@ def _release(
     device: Device,
     versions: Mapping[str, StoredVersion],
     message: wire.Release,
-    array: Floats | None,
+    array: Vector | None,
     now: int,
 ) -> Verdict:
     statement, weights = _verified(device, message.statement, message.version, array)
@@ -168,7 +167,7 @@ def _release(
 
 
 def _verified(
-    device: Device, text: str, version: str, array: Floats | None
+    device: Device, text: str, version: str, array: Vector | None
 ) -> tuple[VersionStatement, Arrays]:
     """Return a statement that holds and the weights that it is about."""
     try:

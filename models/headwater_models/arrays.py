@@ -13,6 +13,8 @@ from headwater_models.manifest import Array, Manifest
 
 Arrays = dict[str, NDArray[np.float32]]
 Statistics = dict[str, NDArray[np.float64]]
+State = dict[str, NDArray[Any]]
+"""What a training graph carries from step to step: the optimiser's arrays, or statistics."""
 
 
 def packed_size(manifest: Manifest) -> int:
@@ -43,7 +45,7 @@ def pack_statistics(
     return np.concatenate([np.zeros(0, np.float64), *_parts(manifest.statistics, statistics)])
 
 
-def unpack(manifest: Manifest, vector: NDArray[np.float32]) -> Arrays:
+def unpack(manifest: Manifest, vector: NDArray[np.floating]) -> Arrays:
     """Cut a packed vector into named arrays.
 
     Raises
@@ -54,7 +56,7 @@ def unpack(manifest: Manifest, vector: NDArray[np.float32]) -> Arrays:
     return _cut(manifest, manifest.shared, vector, "float32")
 
 
-def unpack_statistics(manifest: Manifest, vector: NDArray[np.float64]) -> Statistics:
+def unpack_statistics(manifest: Manifest, vector: NDArray[np.floating]) -> Statistics:
     """Cut packed statistics into named arrays; raises as :func:`unpack`."""
     return _cut(manifest, manifest.statistics, vector, "float64")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from headwater.errors import BundleError
-from headwater_models.arrays import Arrays
+from headwater_models.arrays import Arrays, State
 from headwater_models.graphscan import refuse_external_data
 from headwater_models.manifest import Manifest
 from headwater_models.statistics.solving import check_layout
@@ -23,7 +23,6 @@ MAX_GRAPH_BYTES = 64 * 2**20
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.int64]
-State = dict[str, NDArray[Any]]
 Bound = Callable[[Floats, Times], Floats]
 """``bound(window, time) -> prediction`` with parameters fixed."""
 

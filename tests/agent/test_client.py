@@ -155,7 +155,7 @@ def test_an_outcome_that_may_not_leave_is_answered_with_failed() -> None:
     assert shell.answer(task_name(1)) == wire.Declined(
         device=NAME, task=task_name(1), reason="failed"
     )
-    assert "its array is not float32" in shell.dropped[0]
+    assert "The packed arrays are float32 [14]" in shell.dropped[0]
 
 
 def test_a_task_for_another_model_or_base_is_declined_at_once() -> None:

@@ -15,11 +15,11 @@ from headwater_agent.exchange import Exchange
 from headwater_agent.jobs import ATTEMPTS, Jobs
 from headwater_agent.outcome import Outcome, find_outcomes
 from headwater_agent.settings import AgentSettings
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import packed_bytes
 from tests.agent.federating import PUBLIC_SETTINGS, device, settings, task_name, train
 from tests.agent.test_training import ask, fill
 
-ELEMENTS = packed_size(device().manifest)
+LONGEST = packed_bytes(device().manifest)
 
 
 class Owner:
@@ -39,7 +39,7 @@ class Owner:
         )
 
     def outcomes(self) -> list[Outcome]:
-        found = find_outcomes(self.settings.share, ELEMENTS)
+        found = find_outcomes(self.settings.share, LONGEST)
         return [outcome for outcome in found if isinstance(outcome, Outcome)]
 
     def poll_until(self, done: Callable[[], bool]) -> None:

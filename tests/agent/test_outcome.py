@@ -40,16 +40,30 @@ def test_an_outcome_comes_back_bit_for_bit(
     folder = tmp_path_factory.mktemp("share")
     reply, _ = update()
     name = write_outcome(folder, reply, array)
-    outcome = read_outcome(folder / f"{name}{SUFFIX}", elements=20)
+    outcome = read_outcome(folder / f"{name}{SUFFIX}", longest=80)
     assert (outcome.name, outcome.reply) == (name, reply)
     assert outcome.array is not None
     assert outcome.array.tobytes() == array.tobytes()
+
+
+@given(npst.arrays(np.float64, st.integers(0, 20), elements=st.floats()))
+def test_statistics_come_back_in_float64_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory, vector: NDArray[np.float64]
+) -> None:
+    folder = tmp_path_factory.mktemp("share")
+    name = write_outcome(folder, update()[0], vector)
+    outcome = read_outcome(folder / f"{name}{SUFFIX}", longest=160)
+    assert outcome.array is not None
+    assert outcome.array.dtype == np.float64
+    assert outcome.array.tobytes() == vector.tobytes()
 
 
 def test_an_outcome_is_a_safetensors_file(tmp_path: Path) -> None:
     reply, array = update()
     data = encode_outcome(reply, array)
     assert load(data)["arrays"].tobytes() == array.tobytes()
+    statistics = array.astype(np.float64)
+    assert load(encode_outcome(reply, statistics))["statistics"].tobytes() == statistics.tobytes()
     assert load(encode_outcome(DECLINED, None)) == {}
 
 
@@ -57,13 +71,13 @@ def test_a_file_under_another_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / f"{'0' * 64}{SUFFIX}"
     path.write_bytes(encode_outcome(DECLINED, None))
     with pytest.raises(PeerError, match="not named after its content"):
-        read_outcome(path, elements=1)
+        read_outcome(path, longest=4)
 
 
 def test_a_file_larger_than_the_model_is_not_read(tmp_path: Path) -> None:
     path = put(tmp_path, encode_outcome(update()[0], np.zeros(100_000, np.float32)))
     with pytest.raises(BundleError, match="larger than"):
-        read_outcome(path, elements=10)
+        read_outcome(path, longest=40)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -72,7 +86,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     link.parent.mkdir()
     link.symlink_to(secret)
     with pytest.raises(BundleError, match="symbolic link"):
-        read_outcome(link, elements=1)
+        read_outcome(link, longest=4)
 
 
 def test_a_file_with_another_tensor_or_key_is_refused(tmp_path: Path) -> None:
@@ -86,7 +100,7 @@ def test_a_file_with_another_tensor_or_key_is_refused(tmp_path: Path) -> None:
         save_file(tensors, tmp_path / "made", metadata)
         path = put(tmp_path, (tmp_path / "made").read_bytes())
         with pytest.raises(PeerError):
-            read_outcome(path, elements=10)
+            read_outcome(path, longest=40)
 
 
 @given(st.data())
@@ -100,7 +114,7 @@ def test_no_byte_can_be_added_or_changed(
     changed = good[:at] + data.draw(st.binary(max_size=3)) + good[at + length :]
     path = put(folder, changed)
     try:
-        outcome = read_outcome(path, elements=10)
+        outcome = read_outcome(path, longest=40)
     except HeadwaterError:
         return
     assert encode_outcome(outcome.reply, outcome.array) == changed
@@ -111,7 +125,7 @@ def test_half_written_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / f".{name}{SUFFIX}").write_bytes(b"half")
     (tmp_path / "status.json").write_bytes(b"{}")
     bad = put(tmp_path, b"no outcome")
-    found = list(find_outcomes(tmp_path, elements=1))
+    found = list(find_outcomes(tmp_path, longest=4))
     assert [o.name for o in found if isinstance(o, Outcome)] == [name]
     assert [bad.name in str(e) for e in found if isinstance(e, HeadwaterError)] == [True]
-    assert list(find_outcomes(tmp_path / "missing", elements=1)) == []
+    assert list(find_outcomes(tmp_path / "missing", longest=4)) == []

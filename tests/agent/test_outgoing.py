@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -8,9 +9,12 @@ import pytest
 
 from headwater import wire
 from headwater.errors import PeerError
+from headwater.objects import Vector
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.outgoing import check_outgoing
+from headwater_agent.verdict import Device
+from headwater_models.arrays import pack_statistics
 from tests.agent.federating import (
     NAME,
     Floats,
@@ -22,6 +26,8 @@ from tests.agent.federating import (
     update,
     weights,
 )
+from tests.models.statistics.gathered import gather, some_data
+from tests.models.statistics.gathered import manifest as statistics_model
 
 
 def stored(message: Delivered) -> StoredTask:
@@ -60,12 +66,12 @@ GOOD = update()[1]
 @pytest.mark.parametrize(
     ("changes", "array", "complaint"),
     [
-        ({}, np.append(GOOD, np.float32(0)), "not float32"),
-        ({}, GOOD[:-1], "not float32"),
-        ({}, GOOD.astype(np.float64), "not float32"),
-        ({}, GOOD.reshape(1, -1), "not float32"),
-        ({}, np.full_like(GOOD, np.nan), "array holds a value that is not finite"),
-        ({}, np.full_like(GOOD, np.inf), "array holds a value that is not finite"),
+        ({}, np.append(GOOD, np.float32(0)), "model river has float32"),
+        ({}, GOOD[:-1], "model river has float32"),
+        ({}, GOOD.astype(np.float64), "model river has float32"),
+        ({}, GOOD.reshape(1, -1), "model river has float32"),
+        ({}, np.full_like(GOOD, np.nan), "hold a value that is not finite"),
+        ({}, np.full_like(GOOD, np.inf), "hold a value that is not finite"),
         ({}, None, "array where none belongs, or none where one does"),
         ({"loss_before": float("nan")}, GOOD, "a figure that is not finite"),
         ({"device": "pi-2"}, GOOD, "of another device"),
@@ -99,3 +105,33 @@ def test_an_answer_of_another_kind_stays() -> None:
     received = wire.Received(device=NAME, version="a" * 64, accepted=True)
     with pytest.raises(PeerError, match="not an answer"):
         check_outgoing(device(), stored(train()), received, None)
+
+
+SOLVED = statistics_model(min_count=60)
+GATHERED = gather(SOLVED, some_data(SOLVED, 60))
+
+
+def solved_device() -> Device:
+    return replace(device(), manifest=SOLVED)
+
+
+def test_the_statistics_of_a_model_that_is_solved_from_them_may_leave() -> None:
+    vector = pack_statistics(SOLVED, GATHERED)
+    check_outgoing(solved_device(), stored(train()), update()[0], vector)
+
+
+@pytest.mark.parametrize(
+    ("vector", "complaint"),
+    [
+        (GOOD, "has float64"),
+        (pack_statistics(SOLVED, GATHERED)[:-1], "has float64"),
+        (pack_statistics(SOLVED, GATHERED).astype(np.float32), "has float64"),
+        (pack_statistics(SOLVED, GATHERED) * np.nan, "not finite"),
+        (pack_statistics(SOLVED, gather(SOLVED, some_data(SOLVED, 59))), "59 examples"),
+    ],
+)
+def test_other_vectors_and_statistics_of_too_few_examples_stay(
+    vector: Vector, complaint: str
+) -> None:
+    with pytest.raises(PeerError, match=complaint):
+        check_outgoing(solved_device(), stored(train()), update()[0], vector)

@@ -10,7 +10,7 @@ import pytest
 
 from headwater import wire
 from headwater_agent.outcome import Outcome, find_outcomes
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import packed_bytes
 from tests.agent.federating import PUBLIC_SETTINGS, device, settings, task_name, train
 from tests.agent.test_training import ask, fill
 
@@ -49,7 +49,7 @@ def test_the_process_does_its_task_and_leaves_an_outcome(tmp_path: Path) -> None
     done = run("-m", "headwater_agent.trainer", *arguments, "--sequence", "7")
     assert done.returncode == 0, done.stderr
     assert "network" in done.stderr
-    (found,) = find_outcomes(made.share, packed_size(device().manifest))
+    (found,) = find_outcomes(made.share, packed_bytes(device().manifest))
     assert isinstance(found, Outcome)
     assert isinstance(found.reply, wire.Update)
     assert found.reply.sequence == 7

@@ -21,7 +21,7 @@ from headwater_agent.settings import AgentSettings, Learn, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Update
 from headwater_agent.training import Work
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import packed_bytes
 from headwater_models.weights import save_weights
 from tests.agent.federating import (
     NAME,
@@ -77,7 +77,7 @@ def receive(made: AgentSettings, seed: int) -> None:
 
 def outcome(made: AgentSettings) -> tuple[wire.Reply, Floats | None]:
     """The one outcome in the shared folder."""
-    (found,) = find_outcomes(made.share, packed_size(MANIFEST))
+    (found,) = find_outcomes(made.share, packed_bytes(MANIFEST))
     assert isinstance(found, Outcome)
     return found.reply, found.array
 

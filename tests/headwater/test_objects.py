@@ -16,25 +16,34 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from headwater.errors import PeerError
-from headwater.objects import read_message
+from headwater.objects import Vector, name_of, read_message
+from headwater.wire import ARRAY, STATISTICS
 
 VECTOR = np.linspace(-1, 1, 300, dtype=np.float32)
 
 Objects = tuple[str, dict[str, bytes]]
 
 
-def objects(fields: bytes = b"fields", array: NDArray[np.float32] | None = VECTOR) -> Objects:
+def objects(
+    fields: bytes = b"fields", array: Vector | None = VECTOR, name: str = "arrays"
+) -> Objects:
     """Take a message apart as Flower does."""
     content = RecordDict({"headwater": ConfigRecord({"fields": fields})})
     if array is not None:
-        content["arrays"] = ArrayRecord({"arrays": Array(array)})
+        content[name] = ArrayRecord({name: Array(array)})
     message = make_message(Metadata(1, "", 1, 2, "", "", 1e9, 10.0, "train"), content)
     parts = {name: part.deflate() for name, part in get_all_nested_objects(message).items()}
     return message.object_id, parts
 
 
-def read(made: Objects) -> tuple[bytes, NDArray[np.float32] | None]:
+def read(made: Objects) -> tuple[bytes, Vector | None]:
     return read_message(*made, ConfigRecord.inflate, sender="coordinator")
+
+
+def read_update(made: Objects) -> tuple[bytes, Vector | None]:
+    """Read a message of a kind that may carry statistics."""
+    vectors = (ARRAY, STATISTICS)
+    return read_message(*made, ConfigRecord.inflate, sender="device", vectors=vectors)
 
 
 def forged(made: Objects, kind: str, change: Callable[[bytes], bytes]) -> Objects:
@@ -71,6 +80,39 @@ def test_what_flower_takes_apart_comes_back_bit_for_bit(
     assert found == fields
     assert vector is not None
     assert vector.tobytes() == array.tobytes()
+
+
+@given(npst.arrays(np.float64, st.integers(0, 50)))
+def test_statistics_come_back_in_float64_bit_for_bit(array: NDArray[np.float64]) -> None:
+    _, vector = read_update(objects(array=array, name=STATISTICS))
+    assert vector is not None
+    assert vector.dtype == np.float64
+    assert vector.tobytes() == array.tobytes()
+
+
+def test_statistics_are_refused_where_none_belong_and_beside_an_array() -> None:
+    statistics = VECTOR.astype(np.float64)
+    with pytest.raises(PeerError, match="its records are others than ours"):
+        read(objects(array=statistics, name=STATISTICS))
+    content = RecordDict({"headwater": ConfigRecord({"fields": b""})})
+    content[ARRAY] = ArrayRecord({ARRAY: Array(VECTOR)})
+    content[STATISTICS] = ArrayRecord({STATISTICS: Array(statistics)})
+    message = make_message(Metadata(1, "", 1, 2, "", "", 1e9, 10.0, "train"), content)
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(message).items()}
+    with pytest.raises(PeerError, match="its records are others than ours"):
+        read_update((message.object_id, parts))
+
+
+@pytest.mark.parametrize("name", [ARRAY, STATISTICS])
+def test_a_vector_of_the_other_dtype_is_refused(name: str) -> None:
+    other: Vector = VECTOR.astype(np.float64) if name == ARRAY else VECTOR
+    with pytest.raises(PeerError, match=f"its {name} are not float"):
+        read_update(objects(array=other, name=name))
+
+
+def test_the_dtype_of_a_vector_says_under_which_name_it_is_sent() -> None:
+    assert name_of(VECTOR) == ARRAY
+    assert name_of(VECTOR.astype(np.float64)) == STATISTICS
 
 
 def test_a_message_may_come_without_an_array() -> None:
