@@ -118,7 +118,9 @@ def _scaled(cells: Value, names: Sequence[str], scaling: Scaling, at: Sequence[i
     logarithmic = np.array([name in scaling.log for name in names])
     natural = [(scaling.mean[column], scaling.scale[column]) for column in at]
     pairs = [scaling.log.get(name, pair) for name, pair in zip(names, natural, strict=True)]
-    mean, scale = np.array(pairs, graph.dtype).T
+    steps = int(cells.shape[1])
+    # A row for each time step: the runtime takes whole windows at once instead of row by row.
+    mean, scale = np.repeat(np.array(pairs, graph.dtype).T[:, np.newaxis], steps, axis=1)
     values = cells
     if logarithmic.any():
         logarithm = graph.op("Log", 1.0 + graph.op("Relu", cells))
@@ -151,8 +153,8 @@ def _columns(window: Value, at: Sequence[int]) -> Value:
 
 def _changes(scaled: Value) -> Value:
     """Return ``[N, T, M]``: the last row first, then what the earlier rows were above it."""
-    last = last_row(scaled)
-    return scaled.graph.op("Concat", last, _rows(scaled, 0, -1) - last, axis=1)
+    last, earlier = last_row(scaled), _rows(scaled, 0, -1)
+    return scaled.graph.op("Concat", last, earlier - last.expand_like(earlier), axis=1)
 
 
 def _rows(value: Value, start: int, end: int) -> Value:

@@ -10,7 +10,7 @@ import numpy as np
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.differentiate import differentiate
-from headwater_models.graphs.expression import Graph, Shape, Value
+from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.losses import (
     PREDICTION,
     RELEASED,
@@ -18,7 +18,7 @@ from headwater_models.graphs.losses import (
     losses,
     reconstruction,
 )
-from headwater_models.graphs.optimisers import clipped, optimisers
+from headwater_models.graphs.optimisers import WEIGHTS, clipped, optimisers
 from headwater_models.graphs.serialisation import decode, encode
 from headwater_models.manifest import Array, Loss, Optimiser, Task
 
@@ -49,10 +49,10 @@ def state_arrays(optimiser: Optimiser, arrays: Sequence[Array]) -> tuple[Array, 
 
     The arrays start at zero and never leave the device; what is not trained has none.
     """
-    shapes: dict[str, Shape] = {array.name: array.shape for array in arrays if array.trained}
-    state = optimisers()[optimiser.name].state(shapes)
+    size = sum(array.size for array in arrays if array.trained)
+    state = optimisers()[optimiser.name].state(size) if size else {}
     return tuple(
-        Array(name=name, shape=tuple(int(size) for size in shape), merge="local")
+        Array(name=name, shape=tuple(int(length) for length in shape), merge="local")
         for name, shape in state.items()
     )
 
@@ -115,12 +115,44 @@ def derive_training(
     if alone:
         more, finite = _descent(measure(graph.value(RELEASED), label), weight, alone)
         gradients, active = gradients | more, graph.op("And", active, finite)
-    step = optimisers()[optimiser.name].step
-    new = step(graph, clipped(gradients, optimiser.clip), rate, optimiser)
+    new: dict[str, Value] = {}
+    idle = graph.op("Not", active)
+    if trained:
+        weights = _joined([graph.value(array.name) for array in trained])
+        gradient = clipped(_joined([gradients[array.name] for array in trained]), optimiser.clip)
+        new = optimisers()[optimiser.name].step(weights, gradient, rate, optimiser)
+        old = {WEIGHTS: weights, **{array.name: graph.value(array.name) for array in state}}
+        new = {name: _unless(idle, value, old[name]) for name, value in new.items()}
+        new |= _parted(new.pop(WEIGHTS), trained)
     for array in (*arrays, *state):
-        _publish(graph.value(array.name), new.get(array.name), active)
+        value = new.get(array.name, graph.value(array.name))
+        graph.output(graph.op("Identity", value, name=f"new.{array.name}"))
     graph.output(graph.op("Identity", row.loss, name="loss"))
     return encode(graph, defaults=False)
+
+
+def _joined(values: Sequence[Value]) -> Value:
+    """Lay values out in one row."""
+    graph, row = values[0].graph, np.array([1, -1])
+    return graph.op("Concat", *(graph.op("Reshape", value, row) for value in values), axis=1)
+
+
+def _parted(row: Value, arrays: Sequence[Array]) -> dict[str, Value]:
+    """Undo :func:`_joined`."""
+    graph, sizes = row.graph, np.array([array.size for array in arrays])
+    parts = graph.apply("Split", (row, sizes), {"axis": 1}, count=len(arrays))
+    return {
+        array.name: graph.op("Reshape", part, np.array(array.shape, np.int64))
+        for array, part in zip(arrays, parts, strict=True)
+    }
+
+
+def _unless(idle: Value, new: Value, old: Value) -> Value:
+    """Put the old row back where *idle*: that costs nothing otherwise, and Where three passes."""
+    graph = new.graph
+    at = graph.op("Compress", np.array([[0]]), idle, axis=0)
+    kept = graph.op("Compress", old, idle, axis=0)
+    return graph.op("ScatterND", new, at, kept)
 
 
 def _refuse_missing(graph: Graph, array: Array) -> None:
@@ -144,12 +176,4 @@ def _descent(
     share = weight / graph.op("Where", filled, total, 1.0)
     parameters = [graph.value(array.name) for array in arrays]
     gradients = differentiate(graph, row.loss, parameters, share)
-    return gradients, graph.op("And", filled, finite)
-
-
-def _publish(old: Value, new: Value | None, active: Value) -> None:
-    graph, name = old.graph, f"new.{old.name}"
-    if new is None:
-        graph.output(graph.op("Identity", old, name=name))
-    else:
-        graph.output(graph.op("Where", active, new, old, name=name))
+    return gradients, graph.op("And", filled, finite).unsqueeze([0])

@@ -33,9 +33,9 @@ def power(node: Node, g: Value) -> Gradients:
 def extreme(node: Node, g: Value) -> Gradients:
     """Max and Min: what ties shares the gradient."""
     graph, y = g.graph, node.outputs[0]
-    hits = [graph.op("Equal", x, y) for x in node.inputs]
-    share = g / graph.op("Sum", *(hit.cast(g.dtype) for hit in hits))
-    return [graph.op("Where", hit, share, 0.0) for hit in hits]
+    hits = [graph.op("Equal", x, y).cast(g.dtype) for x in node.inputs]
+    share = g / graph.op("Max", graph.op("Sum", *hits), 1.0)
+    return [hit * share for hit in hits]
 
 
 def clip(node: Node, g: Value) -> Gradients:

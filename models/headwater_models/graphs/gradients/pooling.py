@@ -48,6 +48,6 @@ def global_average(node: Node, g: Value) -> Gradients:
 def global_maximum(node: Node, g: Value) -> Gradients:
     """GlobalMaxPool: what ties shares the gradient."""
     x = node.inputs[0]
-    hits = g.graph.op("Equal", x, node.outputs[0])
-    count = hits.cast(g.dtype).sum(range(2, len(x.shape)), keepdims=True)
-    return (g.graph.op("Where", hits, g / count, 0.0),)
+    hits = g.graph.op("Equal", x, node.outputs[0]).cast(g.dtype)
+    count = g.graph.op("Max", hits.sum(range(2, len(x.shape)), keepdims=True), 1.0)
+    return (hits * (g / count),)

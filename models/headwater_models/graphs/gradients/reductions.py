@@ -21,9 +21,9 @@ def mean(node: Node, g: Value) -> Gradients:
 def extreme(node: Node, g: Value) -> Gradients:
     """Maximum and minimum: what ties shares the gradient."""
     graph, x = g.graph, node.inputs[0]
-    hits = graph.op("Equal", x, _kept(node, node.outputs[0]))
-    count = _again(node, "ReduceSum", hits.cast(g.dtype))
-    return (graph.op("Where", hits, _kept(node, g / count), 0.0),)
+    hits = graph.op("Equal", x, _kept(node, node.outputs[0])).cast(g.dtype)
+    count = graph.op("Max", _again(node, "ReduceSum", hits), 1.0)
+    return (hits * _kept(node, g / count),)
 
 
 def norm_1(node: Node, g: Value) -> Gradients:
