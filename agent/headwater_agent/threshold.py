@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 import msgspec
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from headwater.errors import StorageError
 from headwater_agent.threshold_settings import ThresholdSettings
 
-RATIO = 1.05
+RATIO = 1.1
 """Between the bounds of neighbouring bins: how exactly a quantile is known."""
 
-LOWEST, HIGHEST = 1e-8, 1e8
+LOWEST, HIGHEST = 1e-12, 1e12
 """Scores below and above fall into the first and the last bin; a score counts squared scales."""
 
 BINS = math.ceil(math.log(HIGHEST / LOWEST) / math.log(RATIO)) + 1
@@ -45,6 +46,7 @@ class SavedThreshold(msgspec.Struct):
     seen: int = 0
     flagged: int = 0
     bins: dict[int, float] = {}
+    waiting: list[float] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,12 @@ class Threshold:
     Scores, smoothed, are kept as a histogram with geometric bins (as in Masson et al. 2019,
     "DDSketch") whose weights decay. Beyond the tail's start the limit is extrapolated: with
     the tail's mean logarithm (Hill 1975) as Weissman (1978) estimates extreme quantiles, as
-    Siffer et al. (2017) do for streams. Of an anomaly only the first window is taken in, at the
-    limit, so that the odd false alarm counts and what lasts a while does not become normal;
-    after ``patience`` windows it does.
+    Siffer et al. (2017) do for streams.
+
+    A score waits for as long as the smoothing reaches before it is taken in, and is dropped when
+    an anomaly begins meanwhile, for it may have led up to it. Of an anomaly only the first window
+    is taken in, at the limit, so that the odd false alarm counts and what lasts a while does not
+    become normal; after ``patience`` windows it does.
     """
 
     def __init__(self, settings: ThresholdSettings) -> None:
@@ -89,6 +94,7 @@ class Threshold:
         self._seen = 0
         self._flagged = 0
         self._weights = np.zeros(BINS)
+        self._waiting: deque[float] = deque()
 
     def update(self, score: float) -> Judgement:
         """Judge a score (not negative) by those before it, then take it in.
@@ -107,10 +113,7 @@ class Threshold:
         self._level = before + share * score
         self._seen += 1
         self._flagged = self._flagged + 1 if flagged else 0
-        if not flagged or self._flagged > settings.patience:
-            self._take(self._level)
-        elif self._flagged == 1:
-            self._take(limit)
+        self._learn(limit)
         return Judgement(threshold, flagged, tail.rarity(self._level) if tail else 0.0)
 
     def save(self) -> SavedThreshold:
@@ -118,7 +121,7 @@ class Threshold:
         bins = np.flatnonzero(self._weights)
         weights = self._weights[bins].tolist()
         held = dict(zip(bins.tolist(), weights, strict=True))
-        return SavedThreshold(self._level, self._seen, self._flagged, held)
+        return SavedThreshold(self._level, self._seen, self._flagged, held, list(self._waiting))
 
     def restore(self, saved: SavedThreshold) -> None:
         """Go on from a state; the settings of today count.
@@ -129,7 +132,7 @@ class Threshold:
             When the state is damaged.
         """
         bins, weights = list(saved.bins), list(saved.bins.values())
-        numbers = (saved.level, saved.seen, saved.flagged, *weights)
+        numbers = (saved.level, saved.seen, saved.flagged, *weights, *saved.waiting)
         sound = all(math.isfinite(number) and number >= 0 for number in numbers)
         if not sound or not all(0 <= at < BINS for at in bins) or (saved.seen > 0 and not bins):
             raise StorageError(
@@ -138,6 +141,20 @@ class Threshold:
         self._level, self._seen, self._flagged = saved.level, saved.seen, saved.flagged
         self._weights = np.zeros(BINS)
         self._weights[bins] = weights
+        self._waiting = deque(saved.waiting)
+
+    def _learn(self, limit: float) -> None:
+        """Take in what is known to be normal by now."""
+        settings = self._settings
+        if self._seen <= settings.warm_up or self._flagged > settings.patience:
+            self._take(self._level)
+        elif self._flagged == 0:
+            self._waiting.append(self._level)
+            while len(self._waiting) > settings.smoothing:
+                self._take(self._waiting.popleft())
+        elif self._flagged == 1:
+            self._waiting.clear()
+            self._take(limit)
 
     def _take(self, level: float) -> None:
         self._weights *= 1 - 1 / self._settings.memory
