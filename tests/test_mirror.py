@@ -16,6 +16,7 @@ PACKAGES = {
 }
 ELSEWHERE = {
     "models/headwater_models/graphs/builders/specification.py": "data only",
+    "models/headwater_models/graphs/importing/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
     "models/headwater_models/report.py": "models/test_cli.py",
     "models/headwater_models/statistics/learner.py": "models/statistics/test_solving.py",

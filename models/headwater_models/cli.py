@@ -1,4 +1,4 @@
-"""``headwater model``: build, inspect, check and sign bundles.
+"""``headwater model``: build, import, inspect, check and sign bundles.
 
 Exit codes are those of the front door: 3 a wrong specification or key, 4 a bundle that is
 damaged, unsigned or broken, 5 what no model can do, 8 the disk.
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from headwater_models.bundle import Bundle
 from headwater_models.checks import check_bundle
+from headwater_models.importer import import_
 from headwater_models.keys import SigningKey, public_path, read_public
 from headwater_models.new import AsJson, Delegates, new, sign_bundle
 from headwater_models.report import describe, names, show, tell
@@ -29,10 +30,11 @@ BundlePath = Annotated[Path, typer.Argument(help="A bundle: a folder or a .zip."
 
 @app.callback()
 def model() -> None:
-    """Build, inspect, check and sign model bundles."""
+    """Build, import, inspect, check and sign model bundles."""
 
 
 app.command("new")(new)
+app.command("import")(import_)
 
 
 @app.command()

@@ -285,13 +285,14 @@ def _build(
         infer=built.infer,
         train=built.train,
         weights=built.weights,
-        facts=_facts(table, seed),
+        facts=facts(table) | {"seed": seed},
     )
 
 
-def _facts(table: Table | None, seed: int) -> dict[str, Any]:
+def facts(table: Table | None) -> dict[str, Any]:
+    """Return how a model came to be: when, by which version, and from which data."""
     created = datetime.fromtimestamp(now_ms() / 1000, UTC).isoformat(timespec="seconds")
-    facts: dict[str, Any] = {"created": created, "headwater": __version__, "seed": seed}
+    told: dict[str, Any] = {"created": created, "headwater": __version__}
     if table is not None:
-        facts["data"] = {"rows": table.rows, "sha256": table.digest}
-    return facts
+        told["data"] = {"rows": table.rows, "sha256": table.digest}
+    return told

@@ -11,7 +11,6 @@ import numpy as np
 from headwater_models.graphs.builders.assembly import Built
 from headwater_models.graphs.expression import Graph
 from headwater_models.graphs.importing.interface import (
-    check_channels,
     enter,
     fills,
     last_layer_input,
@@ -52,15 +51,13 @@ def import_model(
     BundleError
         Naming the fact of the manifest that is wrong.
     SettingsError
-        When a fill is wrong.
+        When a fill or a scale is wrong.
     UnsupportedError
         Naming the node that cannot be imported or learned through, or what does not fit.
     """
     scaling = spec.scaling or scaling_from_ranges(spec.channels)
     scaling.check(spec.channels)
-    check_channels(spec.channels, scaling)
-    if spec.task == "classification" and not spec.classes:
-        spec = msgspec.structs.replace(spec, classes=source.classes)
+    spec = _with_classes(spec, source)
     spec.manifest(()).check()
     names = learned(source, spec.train)
     graph = Graph(np.dtype(dtype))
@@ -93,3 +90,10 @@ def import_model(
         weights={name: np.asarray(a, np.float32) for name, a in graph.defaults.items()},
     )
     return Imported(built, {name: key for key, name in names.items()})
+
+
+def _with_classes(spec: ImportSpec, source: Source) -> ImportSpec:
+    """Name the classes in the order of the file's columns, unless they are given other names."""
+    if spec.task != "classification" or {*spec.classes} - {*source.classes}:
+        return spec
+    return msgspec.structs.replace(spec, classes=source.classes)

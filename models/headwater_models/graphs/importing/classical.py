@@ -1,4 +1,4 @@
-"""The operators of classical models (``ai.onnx.ml``, which scikit-learn's exporter writes), lowered.
+"""The operators of classical models (``ai.onnx.ml``), which scikit-learn's exporter writes.
 
 Each becomes standard operators, with what it has learned as arrays named after its node.
 """
@@ -77,7 +77,7 @@ def lowerings() -> dict[str, Lowering]:
         "LinearRegressor": _linear_regressor,
         "Normalizer": _normalised,
         "Scaler": _scaled,
-        "ZipMap": lambda to: to.op("Identity", to.node.input[0], output=to.node.output[0]) and None,
+        "ZipMap": _passed,
     }
 
 
@@ -126,6 +126,10 @@ def _constant(node: onnx.NodeProto) -> onnx.TensorProto:
     kind = np.float32 if "float" in attribute.name else np.int64
     array = np.asarray(value, None if "string" in attribute.name else kind)
     return numpy_helper.from_array(array, node.output[0])
+
+
+def _passed(to: Lowered) -> None:
+    to.op("Identity", to.node.input[0], output=to.node.output[0])
 
 
 def _scaled(to: Lowered) -> None:

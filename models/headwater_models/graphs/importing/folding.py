@@ -6,8 +6,7 @@ the number of rows, which has a name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,7 @@ def sizes_of(values: Sequence[Size]) -> Sizes:
     return array
 
 
-def fold(
-    operator: str, attributes: Mapping[str, Any], inputs: Sequence[Sizes | None]
-) -> Sizes | None:
+def fold(operator: str, inputs: Sequence[Sizes | None]) -> Sizes | None:
     """Return what an operator makes of sizes, or None where that is not known.
 
     Parameters
@@ -36,27 +33,32 @@ def fold(
         None where one is left out or not known.
     """
     known = [value for value in inputs if value is not None]
-    if not known or inputs[0] is None or len(known) < len(inputs):
+    if not known or len(known) < len(inputs):
         return None
     x, *others = known
     integers = [[int(i) for i in np.ravel(other) if not isinstance(i, str)] for other in others]
+    found: Sizes | None = None
     match operator:
         case "Cast":
-            return x
+            found = x
         case "Concat":
-            return np.concatenate([np.atleast_1d(value) for value in known])
+            found = np.concatenate([np.atleast_1d(value) for value in known])
         case "Gather":
-            return np.asarray(np.take(x, np.array(others[0], int), axis=0), object)
+            found = np.asarray(np.take(x, np.array(others[0], int), axis=0), object)
         case "Unsqueeze" | "Squeeze" | "Reshape":
-            return _laid_out(operator, x, integers)
+            found = _laid_out(operator, x, integers)
         case "Slice":
-            starts, stops, *more = integers
-            step = more[1][0] if len(more) > 1 else 1
-            stop = stops[0] if stops[0] < TO_THE_END else None
-            return x[starts[0] : stop : step]
+            found = _sliced(x, *integers)
         case "Mul" | "Div" | "Add" | "Sub":
-            return _elementwise(operator, x, others[0])
-    return None
+            found = _elementwise(operator, x, others[0])
+    return found
+
+
+def _sliced(x: Sizes, starts: list[int], stops: list[int], *more: list[int]) -> Sizes:
+    """Cut a vector; *more* are its one axis and the steps."""
+    step = more[1][0] if len(more) > 1 else 1
+    stop = stops[0] if stops[0] < TO_THE_END else None
+    return x[starts[0] : stop : step]
 
 
 def solved(shape: Sequence[Size], target: Sequence[Size]) -> list[Size]:

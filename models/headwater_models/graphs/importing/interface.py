@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from headwater.errors import SettingsError, UnsupportedError
-from headwater_models.graphs.expression import Graph, Node, Shape, Value
+from headwater_models.graphs.expression import Node, Shape, Value
 from headwater_models.graphs.features import last_observed
 from headwater_models.graphs.importing.specification import ImportSpec, Layout
 from headwater_models.graphs.losses import PREDICTION, SCALE, START
 from headwater_models.graphs.scaling import Scaling
-from headwater_models.manifest import Channel
 
 SMALLEST = 1e-7
 """The least probability that a graph takes the logarithm of."""
@@ -26,8 +23,13 @@ def fills(spec: ImportSpec, scaling: Scaling) -> list[float] | None:
     Raises
     ------
     SettingsError
-        When a fill is none of those that :class:`ImportSpec` lists.
+        When a fill is none of those that :class:`ImportSpec` lists, or a channel is to be read by
+        its logarithm, as only Headwater's own networks do.
     """
+    if scaling.log:
+        raise SettingsError(
+            f"log: an imported model takes {', '.join(scaling.log)} as it is; leave log out."
+        )
     values = list(scaling.mean)
     names = [channel.name for channel in spec.channels]
     for said in spec.fill:
@@ -233,20 +235,6 @@ def last_layer_input(raw: Value) -> Value | None:
         return None
     x = node.inputs[0]
     return x if len(x.shape) == 2 and x.shape[0] == "N" and isinstance(x.shape[1], int) else None
-
-
-def check_channels(channels: Sequence[Channel], scaling: Scaling) -> None:
-    """Refuse what only Headwater's own networks read.
-
-    Raises
-    ------
-    SettingsError
-        When a channel is to be read by its logarithm.
-    """
-    if scaling.log:
-        raise SettingsError(
-            f"log: an imported model takes {', '.join(scaling.log)} as it is; leave log out."
-        )
 
 
 def _maker(value: Value) -> Node | None:

@@ -90,7 +90,7 @@ def _unrolled(step: Step, cell: Cell, *, gates: int, states: int) -> Sequence[Va
 def _gru_after(
     given: Value, states: tuple[Value, ...], weight: Value, bias: Value | None
 ) -> tuple[Value, ...]:
-    """The reset gate acts after the recurrent product, as in cuDNN and PyTorch."""
+    """Reset after the recurrent product, as cuDNN and PyTorch do."""
     (state,) = states
     rest = _moved(state @ weight, bias)
     width = int(state.shape[-1])

@@ -148,7 +148,7 @@ class Replay:
             graph=self._graph,
             operator=node.op_type,
             name=node.name or node.output[0],
-            inputs=tuple(self.values[n] if n in self.values else None for n in node.input),
+            inputs=tuple(self.values.get(name) for name in node.input),
             outputs=tuple(node.output),
             attributes=plain,
             sizes=self._sizes,
@@ -182,7 +182,7 @@ class Replay:
             )
         if all(v is None or v.dtype.kind == "i" for v in step.inputs):
             known = [step.known(position) for position in range(len(step.inputs))]
-            found = fold(step.operator, step.attributes, known)
+            found = fold(step.operator, known)
             return None if found is None else self._noted(step, found)
         return None
 
@@ -219,7 +219,7 @@ class Replay:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
         try:
             found = ReferenceEvaluator(model).run(None, dict(arrays))
-        except Exception as error:  # noqa: BLE001 - the evaluator raises whatever NumPy does
+        except Exception as error:
             raise step.refusal(f"its constants do not fit ({error})", "export again") from error
         if sum(np.size(array) for array in found) > LARGEST_FOLD:
             return None

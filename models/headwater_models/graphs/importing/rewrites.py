@@ -36,14 +36,14 @@ def rewrites() -> dict[str, Rewrite]:
 
 
 def cast(step: Step) -> Sequence[Value]:
-    """All floating numbers are of one kind."""
+    """Make floating numbers of one kind."""
     kind = step.attributes["to"]
     x = step.needed(0)
     return [x.cast(step.graph.dtype) if kind in _FLOATS else step.graph.op("Cast", x, to=kind)]
 
 
 def reshape(step: Step) -> Sequence[Value]:
-    """A size that follows from the number of rows is left open, whatever it was when exported."""
+    """Leave a size open that follows from the rows, whatever it was when exported."""
     x, target = step.needed(0), step.known(1)
     if target is None:
         raise step.refusal("its target depends on data", "export it with fixed sizes")

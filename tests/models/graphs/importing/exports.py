@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headwater.settings import Duration
 from headwater_models.bundle import Bundle
-from headwater_models.graphs.importing import ImportSpec, Imported, import_model, read_source
+from headwater_models.graphs.importing import Imported, ImportSpec, import_model, read_source
 from headwater_models.manifest import Channel, Grid, Optimiser, Reserve, Task
 
 FOLDER = Path(__file__).parent / "exports"
@@ -42,10 +42,6 @@ def spec(task: Task, window: int = WINDOW, **more: Any) -> ImportSpec:
     )
 
 
-def logistic(**more: Any) -> ImportSpec:
-    return spec("classification", classes=tuple("xyz"), **more)
-
-
 TWO, THREE = ("high", "low"), ("0", "1", "2")
 SPECS = {
     "perceptron": spec("regression", 1),
@@ -71,7 +67,7 @@ FILES = sorted(path.name for path in FOLDER.glob("*.onnx") if path.name != "fore
 
 
 def spec_of(file: str) -> ImportSpec:
-    return SPECS[file.split(".")[0]]
+    return SPECS[file.partition(".")[0]]
 
 
 def imported(file: str, **changes: Any) -> Imported:
@@ -109,14 +105,14 @@ def original(file: str, window: NDArray[np.float32]) -> NDArray[np.float32]:
     ]
     if isinstance(found[0], list):
         return np.array([list(row[0].values()) for row in found], np.float32)
-    said = np.concatenate(found)
-    match file.split(".")[0]:
+    said: NDArray[np.float32] = np.concatenate(found)
+    match file.partition(".")[0]:
         case "sigmoid":
-            return np.concatenate([1 - said, said], axis=1)
+            said = np.concatenate([1 - said, said], axis=1)
         case "convolution":
-            raised = np.exp(said - said.max(1, keepdims=True))
-            return raised / raised.sum(1, keepdims=True)
+            raised: NDArray[np.float32] = np.exp(said - said.max(1, keepdims=True))
+            said = raised / raised.sum(1, keepdims=True)
         case "autoencoder" | "autoencoder_one_row":
             scale = 12 / np.sqrt(12)
-            return (((said - window) / scale) ** 2).mean((1, 2))[:, np.newaxis]
+            said = (((said - window) / scale) ** 2).mean((1, 2))[:, np.newaxis]
     return said.reshape(len(said), -1)

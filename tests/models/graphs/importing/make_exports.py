@@ -31,7 +31,7 @@ OUT = Path(__file__).parent / "exports"
 ROWS, STEPS, CHANNELS = 4, 6, 3
 
 
-class Convolution(nn.Module):
+class Convolution(nn.Module):  # type: ignore[misc]
     """Convolutions along the window, batch normalisation with statistics, pooling."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Convolution(nn.Module):
         return self.head(self.body(x).flatten(1))
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module):  # type: ignore[misc]
     """A recurrent network and a head on its last step."""
 
     def __init__(self, kind: type[nn.RNNBase], *, both: bool) -> None:
@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
         return self.head(self.rnn(x)[0][:, -1])
 
 
-class Residual(nn.Module):
+class Residual(nn.Module):  # type: ignore[misc]
     """Residual blocks with layer normalisation over the rows of the window, then their mean."""
 
     def __init__(self) -> None:
