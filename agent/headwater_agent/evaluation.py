@@ -19,7 +19,6 @@ from headwater_models.manifest import Manifest
 ROWS_AT_ONCE = 1_024
 
 
-
 class Predict(Protocol):
     """A model; see :meth:`headwater_models.session.Predictor.run`."""
 
