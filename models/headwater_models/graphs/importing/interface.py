@@ -125,6 +125,8 @@ def leave(raw: Value, window: Value, filled: Value, spec: ImportSpec, scaling: S
         When the output does not fit the task.
     """
     graph = raw.graph
+    if spec.quantiles:
+        raise UnsupportedError("quantiles: an imported model predicts one value; leave them out.")
     match spec.task:
         case "classification":
             logits = _logits(raw, spec)

@@ -155,16 +155,6 @@ class Replay:
             uniform=self._uniform,
             rows=first if isinstance(first, int) else 0,
         )
-        if node.domain not in ("", "ai.onnx"):
-            raise step.refusal(
-                f"{node.domain}:{node.op_type} cannot learn by gradients",
-                "train a linear model or a network instead (a forest or a support vector machine "
-                "has no weights to average)",
-            )
-        if any(isinstance(value, onnx.GraphProto) for value in plain.values()):
-            raise step.refusal(
-                "it has a graph inside", "export without branches and loops that depend on data"
-            )
         if missing:
             raise step.refusal(f"its input {missing[0]!r} is no tensor of numbers", "leave it out")
         return step

@@ -57,7 +57,8 @@ def read_source(file: Path, output: str = "") -> Source:
     StorageError
         When it cannot be read.
     UnsupportedError
-        When it cannot be brought to the operator set, or has not one input and one such output.
+        When it cannot be brought to the operator set, has not one input and one such output, or
+        needs another operator, which is named with its node.
     """
     try:
         with storage_errors(file, "read"):
@@ -81,6 +82,8 @@ def standard_source(model: onnx.ModelProto, name: str, output: str = "") -> Sour
         )
     chosen = _chosen(graph, name, output)
     nodes = _needed(graph.node, chosen)
+    for node in nodes:
+        _refuse_other(node)
     used = {value for node in nodes for value in node.input}
     return Source(
         input=taken[0].name,
@@ -137,6 +140,21 @@ def _needed(nodes: Iterable[onnx.NodeProto], output: str) -> tuple[onnx.NodeProt
             wanted.update(node.input)
             kept.append(node)
     return tuple(kept[::-1])
+
+
+def _refuse_other(node: onnx.NodeProto) -> None:
+    """Refuse what is no standard operator on tensors."""
+    named = f"{node.op_type} (node {node.name!r}) cannot be imported"
+    if node.domain not in ("", "ai.onnx"):
+        raise UnsupportedError(
+            f"{named}: an operator of {node.domain} cannot learn by gradients; train a linear model "
+            "or a network instead (a forest or a support vector machine has no weights to average)."
+        )
+    if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        raise UnsupportedError(
+            f"{named}: it has a graph inside; export the model without branches and loops that "
+            "depend on data."
+        )
 
 
 def _told(values: Iterable[onnx.ValueInfoProto]) -> str:
