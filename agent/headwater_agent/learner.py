@@ -22,6 +22,7 @@ from headwater_agent.events import (
     Trained,
     Version,
 )
+from headwater_agent.gathering import Gathering
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
@@ -311,14 +312,19 @@ def new_learner(
     """Return the learner of a device that knows nothing but a release yet."""
     state: Arrays = {a.name: np.zeros(a.shape, np.float32) for a in manifest.state}
     local = frozenset(a.name for a in manifest.arrays if a.merge == "local")
+    personal: Personal
     contribution = None
-    if settings.training == "stream":
-        contribution = Branch(version, state, local=local, keeps_state=False)
+    if manifest.statistics:
+        personal = Gathering(manifest, version)
+    else:
+        personal = Branch(version, state, local=local)
+        if settings.training == "stream":
+            contribution = Branch(version, state, local=local, keeps_state=False)
     return Learner(
         version,
         settings,
         served=served(serve, clip_for(serve, manifest)),
-        personal=Branch(version, state, local=local),
+        personal=personal,
         contribution=contribution,
         normal_alone=manifest.task == "anomaly",
     )

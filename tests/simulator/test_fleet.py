@@ -160,6 +160,14 @@ def test_a_fleet_whose_last_layers_are_personal_judges_candidates_with_them(
         assert score.recent_personal < score.recent_baseline
 
 
+def test_a_device_whose_model_is_solved_learns_from_what_it_gathers(tmp_path: Path) -> None:
+    one = device(model(tmp_path, learner="ridge", min_count=50))
+    for start in range(0, 800, 10):
+        one.arrived(wave("one", start, 10))
+    score = one.pipeline.learner.score
+    assert score.recent_personal < score.recent_baseline / 4
+
+
 def test_a_personal_model_refined_from_each_release_is_better_than_one_pass(
     tmp_path: Path,
 ) -> None:
