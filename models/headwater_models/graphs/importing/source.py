@@ -147,8 +147,8 @@ def _refuse_other(node: onnx.NodeProto) -> None:
     named = f"{node.op_type} (node {node.name!r}) cannot be imported"
     if node.domain not in ("", "ai.onnx"):
         raise UnsupportedError(
-            f"{named}: an operator of {node.domain} cannot learn by gradients; train a linear model "
-            "or a network instead (a forest or a support vector machine has no weights to average)."
+            f"{named}: an operator of {node.domain} cannot learn by gradients; train a linear "
+            "model or a network instead (a forest or a support vector machine has no weights to average)."
         )
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise UnsupportedError(

@@ -14,8 +14,11 @@ from headwater.errors import UnsupportedError
 from headwater_models.graphs.importing.classical import class_names, lower
 
 ML = "ai.onnx.ml"
-LABELS = {"classlabels_strings": ["a", "b", "c"]}
-LINEAR = {"coefficients": [float(i % 5 - 2) for i in range(9)], "intercepts": [0.5, -1.0, 2.0]}
+LABELS: dict[str, Any] = {"classlabels_strings": ["a", "b", "c"]}
+LINEAR: dict[str, Any] = {
+    "coefficients": [float(i % 5 - 2) for i in range(9)],
+    "intercepts": [0.5, -1.0, 2.0],
+}
 X = np.array([[1.0, -2.0, 3.0], [0.0, 0.0, 0.0], [4.0, 0.5, -1.0]], np.float32)
 
 
