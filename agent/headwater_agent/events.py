@@ -140,8 +140,8 @@ class Example:
     """A window with its label. ``sequence`` counts the examples of a device from 1.
 
     ``time`` is that of the window's last row. ``label`` is float32 ``[1]`` (a class is its
-    index; 0 where an anomaly model takes the window for normal). A reserved example lies in a block that is
-    never learned from; an embargoed one (neither learned nor judged on) is no example.
+    index; 0 where an anomaly model takes the window for normal). A reserved example lies in a
+    block that is never learned from; an embargoed one (neither learned nor judged on) is none.
     """
 
     sequence: int
