@@ -47,8 +47,11 @@ def differentiate(
         seed = graph.constant(np.asarray(seed, output.dtype)).expand_like(output)
     gradients = {output.name: seed}
     for node in reversed(graph.nodes.copy()):
-        if any(value.name in gradients for value in node.outputs):
-            _step_back(node, table, between, gradients)
+        passes = any(value.name in between for value in node.inputs)
+        if passes and any(value.name in gradients for value in node.outputs):
+            if node.operator not in table:
+                raise _unknown(node, _origins(graph, node, parameters), table)
+            _step_back(node, table[node.operator], between, gradients)
     return {p.name: gradients.get(p.name) or p.zeros_like() for p in parameters}
 
 
@@ -65,24 +68,31 @@ def _between(graph: Graph, output: Value, parameters: Sequence[Value]) -> set[st
     return reached & wanted
 
 
-def _step_back(
-    node: Node, table: Mapping[str, Rule], between: set[str], gradients: dict[str, Value]
-) -> None:
+def _step_back(node: Node, rule: Rule, between: set[str], gradients: dict[str, Value]) -> None:
     """Add to the gradients of a node's inputs what its outputs' gradients give them."""
-    if not any(value.name in between for value in node.inputs):
-        return
-    if node.operator not in table:
-        raise UnsupportedError(
-            f"Operator {node.operator} (node {node.name!r}) lies between the parameters and the "
-            "loss and cannot be differentiated. Replace it by operators that can "
-            f"({', '.join(sorted(table))}), or make the parameters before it constants."
-        )
     incoming = [gradients.get(value.name) for value in node.outputs]
-    for value, gradient in zip(node.inputs, table[node.operator](node, *incoming), strict=False):
+    for value, gradient in zip(node.inputs, rule(node, *incoming), strict=False):
         if gradient is not None and value.name in between:
             summed = sum_to(gradient, value.shape)
             known = gradients.get(value.name)
             gradients[value.name] = summed if known is None else known + summed
+
+
+def _unknown(node: Node, origins: Sequence[str], table: Mapping[str, Rule]) -> UnsupportedError:
+    return UnsupportedError(
+        f"Operator {node.operator} (node {node.name!r}) lies between the parameters "
+        f"{', '.join(map(repr, origins))} and the loss and cannot be differentiated. Replace it "
+        f"by operators that can ({', '.join(sorted(table))}), or freeze these parameters."
+    )
+
+
+def _origins(graph: Graph, node: Node, parameters: Sequence[Value]) -> list[str]:
+    """Return the parameters that a node depends on."""
+    needed = {value.name for value in node.inputs}
+    for before in reversed(graph.nodes[: graph.nodes.index(node)]):
+        if any(value.name in needed for value in before.outputs):
+            needed.update(value.name for value in before.inputs)
+    return [parameter.name for parameter in parameters if parameter.name in needed]
 
 
 def sum_to(gradient: Value, shape: Shape) -> Value:

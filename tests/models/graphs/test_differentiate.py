@@ -9,12 +9,16 @@ from headwater_models.graphs.expression import Graph
 from tests.models.graphs.harness import evaluate
 
 
-def test_an_operator_without_a_rule_is_refused_by_name_with_its_node() -> None:
+def test_an_operator_without_a_rule_is_refused_by_name_with_its_node_and_parameters() -> None:
     graph = Graph()
-    x = graph.parameter("x", np.ones(3))
-    y = graph.op("Hardmax", x, name="bump")
-    with pytest.raises(UnsupportedError, match=r"Operator Hardmax \(node 'bump'\).*Replace it"):
-        differentiate(graph, y, [x])
+    x, other, unused = (graph.parameter(name, np.ones(3)) for name in ("x", "other", "unused"))
+    y = graph.op("Hardmax", x * other, name="bump") + unused
+    refusal = (
+        r"Operator Hardmax \(node 'bump'\) lies between the parameters 'x', 'other' and the loss"
+        r".*Replace it by operators that can \(Abs, .*\), or freeze these parameters"
+    )
+    with pytest.raises(UnsupportedError, match=refusal):
+        differentiate(graph, y, [x, other, unused])
 
 
 def test_an_operator_before_the_parameters_needs_no_rule() -> None:

@@ -27,6 +27,7 @@ def windows(draw: Draw, axes: int, *, auto: bool = True) -> tuple[list[int], dic
     mode = draw(st.sampled_from(["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]))
     if auto and mode != "NOTSET":
         attributes["auto_pad"] = mode
+        attributes["dilations"] = [1] * axes  # the runtime takes no others
     else:
         attributes["pads"] = [p for _ in range(2) for p in per_axis(0, 2)]
     return kernel, attributes

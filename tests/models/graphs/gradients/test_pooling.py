@@ -23,7 +23,6 @@ def pool(draw: Draw, operator: str) -> Case:
         ]
         attributes["ceil_mode"] = draw(st.integers(0, 1))
     else:  # the runtime has wrong sizes for others
-        attributes["dilations"] = [1] * axes
         attributes["strides"] = [
             min(s, k) for s, k in zip(attributes["strides"], kernel, strict=True)
         ]
