@@ -1,4 +1,4 @@
-"""``headwater model import``: a file from elsewhere becomes a bundle, or a sentence says why not."""
+"""``headwater model import``: a file becomes a bundle, or a sentence says why not."""
 
 from __future__ import annotations
 

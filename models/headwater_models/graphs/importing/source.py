@@ -148,7 +148,8 @@ def _refuse_other(node: onnx.NodeProto) -> None:
     if node.domain not in ("", "ai.onnx"):
         raise UnsupportedError(
             f"{named}: an operator of {node.domain} cannot learn by gradients; train a linear "
-            "model or a network instead (a forest or a support vector machine has no weights to average)."
+            "model or a network instead (a forest or a support vector machine has no weights to "
+            "average)."
         )
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise UnsupportedError(

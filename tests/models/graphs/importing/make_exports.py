@@ -45,11 +45,13 @@ class Convolution(nn.Module):  # type: ignore[misc]
             nn.ELU(),
         )
         self.head = nn.Linear(4, 3)
-        self.body[1].running_mean.normal_()
-        self.body[1].running_var.uniform_(0.5, 2.0)
+        self.entry = nn.BatchNorm1d(CHANNELS)
+        for norm in (self.entry, self.body[1]):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.body(x).flatten(1))
+        return self.head(self.body(self.entry(x)).flatten(1))
 
 
 class Recurrent(nn.Module):  # type: ignore[misc]

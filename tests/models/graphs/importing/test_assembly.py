@@ -98,7 +98,7 @@ def test_frozen_arrays_are_in_the_bundle_and_local_ones_stay() -> None:
 
 def test_the_names_in_the_file_are_kept() -> None:
     names = imported("convolution.script.onnx").names
-    assert names["onnx.Conv_21"] == "onnx::Conv_21"
+    assert names["onnx.Conv_27"] == "onnx::Conv_27"
 
 
 def test_classes_are_in_the_order_of_the_files_columns() -> None:

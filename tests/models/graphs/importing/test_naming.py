@@ -50,6 +50,12 @@ def test_weights_and_biases_learn_and_scalers_do_not(file: str, expected: list[s
     assert names(file) == expected
 
 
+def test_what_batch_normalisation_has_measured_never_learns() -> None:
+    for file in ("convolution.dynamo.onnx", "convolution.script.onnx"):
+        assert {"entry.weight", "entry.bias"} <= set(names(file))
+        assert not [name for name in names(file, "*") if "running" in name]
+
+
 def test_patterns_choose_by_either_name() -> None:
     assert names("residual.script.onnx", "onnx::MatMul_2?") == ["onnx.MatMul_28", "onnx.MatMul_29"]
     assert names("residual.script.onnx", "head.*") == ["head.bias", "head.weight"]
