@@ -17,7 +17,7 @@ from headwater_coordinator.flower import Connect, RunEnded, server_app
 from headwater_coordinator.home import Home
 from headwater_coordinator.lock import held
 from headwater_coordinator.settings import read_settings
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import packed_bytes
 from headwater_models.bundle import Bundle
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def _run(connect: Connect, home: Home) -> None:
     with held(home.lock), Database(home.database) as database:
         database.interrupt(now_ms())
         bundle = Bundle.load(home.bundle)
-        link = connect(packed_size(bundle.manifest))
+        link = connect(packed_bytes(bundle.manifest))
         coordinator = Coordinator(
             home=home,
             settings=settings,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -19,9 +19,11 @@ from headwater_coordinator.enrolment import fingerprint, read_public_key, rememb
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.report import show
+from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
 from headwater_coordinator.status import read_status
 from headwater_coordinator.superlink import FLOWER_SWITCHES
+from headwater_models.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -122,6 +124,46 @@ def status(
         typer.echo(msgspec.json.encode(found).decode())
     else:
         show(found, Console(), now_ms())
+
+
+@app.command()
+def forget(
+    device: Annotated[str, typer.Argument(help="The device's name, as `status` shows it.")],
+    home: HomeFolder = Path(),
+) -> None:
+    """Erase what a device contributed, and ask it for nothing more."""
+    place = _existing(home)
+    _ask(place, "forget", device)
+    if Bundle.load(place.bundle).manifest.statistics:
+        typer.echo(
+            f"The statistics of {device} are removed within seconds, or when the coordinator is "
+            "started next, and a candidate is solved from those of the others. Until that is "
+            "released, the release before it serves."
+        )
+    else:
+        typer.echo(
+            f"The pending update of {device} is dropped. This model's weights are averages, which "
+            "cannot be taken apart again: what was merged from it before stays in them."
+        )
+
+
+@app.command()
+def readmit(
+    device: Annotated[str, typer.Argument(help="The device's name, as `status` shows it.")],
+    home: HomeFolder = Path(),
+) -> None:
+    """Ask a forgotten device again; what was erased stays so until it contributes anew."""
+    _ask(_existing(home), "readmit", device)
+    typer.echo(f"{device} is asked again from the next round on.")
+
+
+def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:
+    """Leave a request for the ServerApp, about a device that is known."""
+    if device not in {row.device for row in read_status(home.database).devices}:
+        raise StorageError(
+            f"{home.database} knows no device {device}; `headwater coordinator status` lists them."
+        )
+    write_request(home.requests, Request(kind, device))
 
 
 def _existing(folder: Path) -> Home:

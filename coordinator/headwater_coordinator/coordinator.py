@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import assert_never
+from dataclasses import replace
+from typing import Literal, assert_never
 
 import numpy as np
 
 from headwater import wire
-from headwater.errors import PeerError
+from headwater.errors import HeadwaterError, PeerError, UnsupportedError
 from headwater_coordinator import events as e
 from headwater_coordinator.core import Federation
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Arrival, Link, Outgoing
-from headwater_coordinator.merging import merge
+from headwater_coordinator.merging import merge, merge_statistics
 from headwater_coordinator.registry import KEPT, Registry
+from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.rounds import Training
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
-from headwater_models.arrays import packed_size
+from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
 from headwater_models.signing import sign_version
+from headwater_models.statistics import dependence
 
 _KINDS: dict[type[wire.Task], wire.Kind] = {
     wire.CheckIn: wire.Kind.CHECK_IN,
@@ -67,11 +70,13 @@ class Coordinator:
         self._model = bundle.model_id
         self._database = database
         self._link = link
+        self._untaught = bundle.weights
         self._registry = Registry(home.versions, bundle.manifest)
+        self._requests = home.requests
         self._key = SigningKey.load(home.release_key)
         self._outbox: list[Outgoing] = []
         self._federation = Federation(
-            database.load(), training(bundle, settings), packed_size(bundle.manifest), settings, rng
+            database.load(), training(bundle, settings), bundle.manifest, settings, rng
         )
 
     def turn(self, now: int) -> None:
@@ -79,8 +84,21 @@ class Coordinator:
         for arrival in self._link.pull():
             self._handle(_event(arrival), now)
         self._handle(e.Seen(self._link.nodes()), now)
+        self._hear_requests(now)
         self._handle(e.Ticked(), now)
         self._send(now)
+
+    def _hear_requests(self, now: int) -> None:
+        """Do what commands asked for; a request stays until its effect is durable."""
+        for path in find_requests(self._requests):
+            try:
+                request = read_request(path)
+            except HeadwaterError as error:
+                _log.warning("%s", error)
+            else:
+                asked = e.ErasureAsked if request.kind == "forget" else e.ReadmissionAsked
+                self._handle(asked(request.device), now)
+            path.unlink(missing_ok=True)
 
     def _send(self, now: int) -> None:
         batch, self._outbox = self._outbox, []
@@ -102,7 +120,7 @@ class Coordinator:
             case e.Ask():
                 self._ask(effect)
             case e.Merge():
-                return self._merge(effect, now)
+                return self._merged(effect, now)
             case e.Release():
                 return self._release(effect, now)
             case e.Reject():
@@ -113,12 +131,17 @@ class Coordinator:
                 self._write(effect, now)
         return None
 
-    def _write(self, effect: e.Note | e.Accept | e.Refuse | e.Open | e.Close, now: int) -> None:
+    def _write(self, effect: e.Booked, now: int) -> None:
         match effect:
             case e.Note(device):
                 self._database.note(device)
             case e.Accept():
-                self._database.accept(effect, now)
+                self._database.accept(effect, now, self._holds_for(effect.update.base))
+            case e.Erase(node):
+                _log.info("erased what %s contributed", node)
+                self._database.erase(node)
+            case e.Readmit(node):
+                self._database.contributions.readmit(node)
             case e.Refuse():
                 _log.warning("refused from %s: %s", effect.device or effect.node, effect.reason)
                 self._database.refuse(effect, now)
@@ -144,38 +167,60 @@ class Coordinator:
             )
         )
 
-    def _merge(self, effect: e.Merge, now: int) -> e.Merged:
+    def _merged(self, effect: e.Merge, now: int) -> e.Merged | e.Released:
         """Make the candidate: weights on disk first, then the books."""
         base = effect.base
         release = self._registry.load(base.name)
-        arrays = merge(self._manifest, release, self._database.vectors(effect.updates))
+        try:
+            arrays, shares = self._merge(effect, release)
+        except UnsupportedError as error:
+            _log.warning("round %d: %s", effect.round, error)
+            self._database.drop(effect)
+            return e.Merged(None)
         name = version_id(self._manifest, self._model, arrays)
-        new = not self._database.is_release(name)
+        self._registry.save(name, arrays)
+        made = Version(name, base.sequence + 1, base.name, "")
+        if name != base.name and self._database.is_release(name):
+            version = self._signed("rollback", made)
+            _log.info("round %d: back to version %s", effect.round, name[:12])
+            return e.Released(version, self._database.returned(effect, version, now))
+        candidate = self._signed("candidate", made)
+        self._database.merged(effect, candidate, shares, new=name != base.name, now=now)
+        return e.Merged(candidate if name != base.name else None)
+
+    def _merge(self, effect: e.Merge, release: Arrays) -> tuple[Arrays, list[int]]:
+        """Return the merged arrays, and of how many examples each contributor's share is."""
+        holds_for = self._holds_for(effect.base.name)
+        if holds_for is None:
+            updates = self._database.vectors(effect.updates)
+            return merge(self._manifest, release, updates), [weight for _, weight in updates]
+        given = self._database.contributions.holding_for(holds_for)
+        vectors = {one.node: one.vector for one in given}
+        arrays = merge_statistics(self._manifest, release, vectors, self._untaught)
+        return arrays, [one.examples for one in given]
+
+    def _holds_for(self, version: str) -> str | None:
+        """Name the backbone that statistics of a version hold for; None where there are none."""
+        if not self._manifest.statistics:
+            return None
+        return dependence(self._manifest, self._registry.load(version))
+
+    def _signed(
+        self, kind: Literal["candidate", "release", "rollback"], version: Version
+    ) -> Version:
         statement = sign_version(
             self._key,
-            kind="candidate",
+            kind=kind,
             model=self._model,
-            version=name,
-            sequence=base.sequence + 1,
-            parent=base.name,
+            version=version.name,
+            sequence=version.sequence,
+            parent=version.parent,
         )
-        candidate = Version(name, base.sequence + 1, base.name, statement)
-        if new:
-            self._registry.save(name, arrays)
-        self._database.merged(effect, candidate, new=new, now=now)
-        return e.Merged(candidate if new else None)
+        return replace(version, statement=statement)
 
     def _release(self, effect: e.Release, now: int) -> e.Released:
         candidate = effect.candidate
-        statement = sign_version(
-            self._key,
-            kind="release",
-            model=self._model,
-            version=candidate.name,
-            sequence=candidate.sequence,
-            parent=candidate.parent,
-        )
-        version = Version(candidate.name, candidate.sequence, candidate.parent, statement)
+        version = self._signed("release", candidate)
         merged = self._database.release(version, effect.decision, now)
         self._registry.prune(self._database.recent(KEPT))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)

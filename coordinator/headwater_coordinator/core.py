@@ -17,12 +17,14 @@ from typing import assert_never
 import numpy as np
 
 from headwater import wire
+from headwater.objects import Vector
 from headwater_coordinator import events as e
 from headwater_coordinator.firewall import Expected, complaint
 from headwater_coordinator.fleet import Asked, Fleet
 from headwater_coordinator.rounds import SynchronousRounds, Training
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Device, Pending, State, Version
+from headwater_models.manifest import Manifest
 
 
 class Federation:
@@ -34,8 +36,8 @@ class Federation:
         As restored from the database; the core changes it.
     training
         The model's id, and what devices are asked to do.
-    size
-        Length of the model's packed vector.
+    manifest
+        Of the model.
     settings
         Of the coordinator.
     rng
@@ -46,13 +48,13 @@ class Federation:
         self,
         state: State,
         training: Training,
-        size: int,
+        manifest: Manifest,
         settings: Settings,
         rng: np.random.Generator,
     ) -> None:
         self.state = state
         self._model = training.model
-        self._size = size
+        self._manifest = manifest
         self._settings = settings.federation
         self._fleet = Fleet(state, training.model, settings.federation, rng)
         self.rounds = SynchronousRounds(
@@ -82,13 +84,17 @@ class Federation:
             case e.Released(version, merged):
                 self._released(version, merged, now)
                 yield from self._fleet.due(now)
+            case e.ErasureAsked(name):
+                yield from self._erased(name)
+            case e.ReadmissionAsked(name):
+                yield from self._readmitted(name)
             case e.Ticked():
                 yield from self._fleet.due(now)
                 yield from self.rounds.advance(now)
             case _:
                 assert_never(event)
 
-    def _replied(self, ask: str, reply: wire.Reply, vector: e.Floats | None) -> Iterator[e.Effect]:
+    def _replied(self, ask: str, reply: wire.Reply, vector: Vector | None) -> Iterator[e.Effect]:
         asked = self._fleet.answered(ask)
         if asked is None:
             return
@@ -102,7 +108,7 @@ class Federation:
         self.rounds.settled(asked, reply)
 
     def _accepted(
-        self, asked: Asked, device: Device, reply: wire.Reply, vector: e.Floats | None
+        self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None
     ) -> Iterator[e.Effect]:
         match reply:
             case wire.CheckedIn():
@@ -133,12 +139,32 @@ class Federation:
         words = f"The device would not take the release ({reason})."
         return e.Refuse(asked.node, device.name, asked.ask, "Release", words)
 
-    def _book(self, asked: Asked, device: Device, reply: wire.Update, vector: e.Floats) -> e.Accept:
-        weight = min(reply.examples, self._settings.weight_cap)
+    def _book(self, asked: Asked, device: Device, reply: wire.Update, vector: Vector) -> e.Accept:
+        weight = reply.examples
+        if not self._manifest.statistics:
+            weight = min(weight, self._settings.weight_cap)
         pending = Pending(device.node, reply.base, reply.sequence, weight)
         self.state.pending[device.node] = pending
         device.taken = reply.sequence
         return e.Accept(reply, pending, vector, asked.round)
+
+    def _erased(self, name: str) -> Iterator[e.Effect]:
+        device = self._named(name)
+        if device is None or device.forgotten:
+            return
+        device.forgotten = True
+        self.state.pending.pop(device.node, None)
+        self.state.erased = bool(self._manifest.statistics)
+        yield e.Erase(device.node)
+
+    def _readmitted(self, name: str) -> Iterator[e.Effect]:
+        device = self._named(name)
+        if device is not None and device.forgotten:
+            device.forgotten = False
+            yield e.Readmit(device.node)
+
+    def _named(self, name: str) -> Device | None:
+        return self.state.devices.get(self.state.named(name) or "")
 
     def _failed(self, ask: str, reason: str, *, unreadable: bool) -> Iterator[e.Effect]:
         asked = self._fleet.answered(ask)
@@ -167,7 +193,8 @@ class Federation:
             device=device.name,
             taken=device.taken,
             model=self._model,
-            size=self._size,
+            manifest=self._manifest,
             owner=self.state.named,
             base_known=known,
+            forgotten=device.forgotten,
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
+from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.state import Device, Pending, State, Version
@@ -46,10 +47,12 @@ class Database:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA secure_delete = ON")
             migrate(self._connection)
         except sqlite3.Error as error:
             raise StorageError(f"{path} cannot be used: {error}.") from error
         self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
+        self.contributions = Contributions(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +93,7 @@ class Database:
             pending={update.node: update for update in self._pending()},
             sequences={version.name: version.sequence for version in released},
             round=last or 0,
+            erased=self.contributions.erased(),
         )
 
     def vectors(self, updates: Sequence[Pending]) -> list[tuple[NDArray[np.float32], int]]:
@@ -149,15 +153,18 @@ class Database:
                 pk="node",
             )
 
-    def accept(self, effect: e.Accept, now: int) -> None:
-        """Keep an update; the device's pending one is superseded."""
+    def accept(self, effect: e.Accept, now: int, holds_for: str | None = None) -> None:
+        """Keep an update; the device's pending one is superseded.
+
+        Statistics, with the backbone that they hold for, replace the device's contribution; there
+        is nothing else of such an update to be merged.
+        """
         update, pending = effect.update, effect.pending
+        vector = b"" if holds_for else effect.vector.astype("<f4").tobytes()
         with self._db.atomic():
-            self._connection.execute(
-                "UPDATE updates SET state = 'superseded', vector = NULL "
-                "WHERE node = ? AND state = 'accepted'",
-                (pending.node,),
-            )
+            self._supersede(pending.node)
+            if holds_for:
+                self.contributions.keep(effect, holds_for, now)
             self._db.table("updates").insert(
                 {
                     "node": pending.node,
@@ -172,9 +179,16 @@ class Database:
                     "data_until_ms": update.data_until_ms,
                     "received_ms": now,
                     "state": "accepted",
-                    "vector": effect.vector.astype("<f4").tobytes(),
+                    "vector": vector,
                 }
             )
+
+    def erase(self, node: str) -> None:
+        """Remove a device's contribution and pending update, from the disk too."""
+        with self._db.atomic():
+            self._supersede(node)
+            self.contributions.erase(node)
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def refuse(self, effect: e.Refuse, now: int) -> None:
         """Record a refusal."""
@@ -211,27 +225,51 @@ class Database:
                 },
             )
 
-    def merged(self, effect: e.Merge, candidate: Version, *, new: bool, now: int) -> None:
+    def merged(
+        self, effect: e.Merge, candidate: Version, shares: Sequence[int], *, new: bool, now: int
+    ) -> None:
         """Enter a candidate and settle the updates in it, in one transaction.
 
-        When the merge gave a release that exists already (not ``new``) the updates are in that.
+        When the merge gave the release itself (not ``new``) the updates are in that.
+
+        Parameters
+        ----------
+        shares
+            Of how many examples each contributor's share is.
         """
         with self._db.atomic():
             if new:
-                self._insert_version(candidate, "candidate", effect.round, effect.updates, now)
-            self._connection.executemany(
-                "UPDATE updates SET state = 'merged', merged_in = ?, vector = NULL "
-                "WHERE node = ? AND sequence = ? AND state = 'accepted'",
-                [(candidate.name, update.node, update.sequence) for update in effect.updates],
+                self._insert_version(candidate, "candidate", effect.round, shares, now)
+            self._settle(effect, candidate.name)
+
+    def returned(self, effect: e.Merge, version: Version, now: int) -> dict[str, int]:
+        """Make an older release the newest, as a merge gave it again; return whose it contains."""
+        with self._db.atomic():
+            self._db.table("versions").update(
+                version.name,
+                {
+                    "sequence": version.sequence,
+                    "parent": version.parent,
+                    "statement": version.statement,
+                    "decided_ms": now,
+                    "words": f"rolled back to: what is left of round {effect.round} gives it again",
+                },
             )
-            self._db.table("rounds").update(effect.round, {"candidate": candidate.name})
+            self._settle(effect, version.name)
+        return self._contained(version.name)
+
+    def drop(self, effect: e.Merge) -> None:
+        """Settle updates from which no candidate follows."""
+        with self._db.atomic():
+            for update in effect.updates:
+                self._supersede(update.node)
+            self.contributions.merged()
 
     def release(self, version: Version, decision: Decision, now: int) -> dict[str, int]:
         """Turn the candidate into the release; return whose updates it contains."""
         with self._db.atomic():
             self._decide(version, "release", decision, now)
-        query = "SELECT node, max(sequence) FROM updates WHERE merged_in = ? GROUP BY node"
-        return dict(self._connection.execute(query, (version.name,)).fetchall())
+        return self._contained(version.name)
 
     def reject(self, version: Version, decision: Decision, now: int) -> None:
         """Keep the candidate as refused."""
@@ -254,12 +292,12 @@ class Database:
                 (SELECT coalesce(max(updates.sequence), 0) FROM updates
                     JOIN versions ON versions.version = updates.merged_in
                     WHERE node = devices.node AND kind = 'release'),
-                records, examples, alarms, retrain
+                records, examples, alarms, retrain, forgotten
             FROM devices
         """
         devices = [Device(*row) for row in self._connection.execute(query)]
         for device in devices:
-            device.retrain = bool(device.retrain)
+            device.retrain, device.forgotten = bool(device.retrain), bool(device.forgotten)
         return devices
 
     def _pending(self) -> list[Pending]:
@@ -267,7 +305,7 @@ class Database:
         return [Pending(*row) for row in self._connection.execute(query)]
 
     def _insert_version(
-        self, version: Version, kind: str, number: int, updates: Sequence[Pending], now: int
+        self, version: Version, kind: str, number: int, shares: Sequence[int], now: int
     ) -> None:
         with self._db.atomic():
             self._db.table("versions").upsert(
@@ -278,12 +316,33 @@ class Database:
                     "parent": version.parent,
                     "round": number,
                     "statement": version.statement,
-                    "contributors": len(updates),
-                    "examples": sum(update.weight for update in updates),
+                    "contributors": len(shares),
+                    "examples": sum(shares),
                     "created_ms": now,
                 },
                 pk="version",
             )
+
+    def _supersede(self, node: str) -> None:
+        self._connection.execute(
+            "UPDATE updates SET state = 'superseded', vector = NULL "
+            "WHERE node = ? AND state = 'accepted'",
+            (node,),
+        )
+
+    def _settle(self, effect: e.Merge, version: str) -> None:
+        self._connection.executemany(
+            "UPDATE updates SET state = 'merged', merged_in = ?, vector = NULL "
+            "WHERE node = ? AND sequence = ? AND state = 'accepted'",
+            [(version, update.node, update.sequence) for update in effect.updates],
+        )
+        self._db.table("rounds").update(effect.round, {"candidate": version})
+        self.contributions.merged()
+
+    def _contained(self, version: str) -> dict[str, int]:
+        """Return the highest sequence of each device's updates that are in a version."""
+        query = "SELECT node, max(sequence) FROM updates WHERE merged_in = ? GROUP BY node"
+        return dict(self._connection.execute(query, (version,)).fetchall())
 
     def _decide(self, version: Version, kind: str, decision: Decision, now: int) -> None:
         paired = decision.paired

@@ -10,14 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headwater import wire
+from headwater.objects import Vector
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.state import Device, Pending, Version
-
-Floats = NDArray[np.float32]
 
 # Events
 
@@ -35,7 +31,7 @@ class Replied:
 
     ask: str
     reply: wire.Reply
-    vector: Floats | None = None
+    vector: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,21 @@ class Ticked:
     """All that came by now was fed; what is due is done."""
 
 
-Event = Seen | Replied | Failed | Merged | Released | Ticked
+@dataclass(frozen=True, slots=True)
+class ErasureAsked:
+    """What the device of this name contributed shall be erased, and it be asked for no more."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadmissionAsked:
+    """The device of this name shall be asked again; what was erased stays so."""
+
+    device: str
+
+
+Event = Seen | Replied | Failed | Merged | Released | Ticked | ErasureAsked | ReadmissionAsked
 
 # Effects
 
@@ -105,12 +115,29 @@ class Note:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accept:
-    """Make an update durable; it supersedes the device's pending one."""
+    """Make an update durable; it supersedes the device's pending one.
+
+    Statistics replace the device's earlier contribution.
+    """
 
     update: wire.Update
     pending: Pending
-    vector: Floats
+    vector: Vector
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Remove a device's contribution and pending update, durably; it gives nothing any more."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readmit:
+    """Let a device contribute again."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +174,12 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge these updates onto the release, as the candidate of a round; answer `Merged`."""
+    """Merge these updates onto the release, as the candidate of a round; answer :class:`Merged`.
+
+    A model that is solved from statistics is solved from the latest contribution of each device,
+    those with these updates and those without. Where that gives an older release again, go back
+    to it and answer :class:`Released`.
+    """
 
     round: int
     base: Version
@@ -170,4 +202,7 @@ class Reject:
     decision: Decision
 
 
-Effect = Ask | Forget | Note | Accept | Refuse | Open | Close | Merge | Release | Reject
+Booked = Note | Accept | Erase | Readmit | Refuse | Open | Close
+"""Effects that are written down, and no more."""
+
+Effect = Booked | Ask | Forget | Merge | Release | Reject

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater import wire
+from headwater.objects import Vector
+from headwater_models.arrays import packed_size, unpack_statistics
+from headwater_models.manifest import Manifest
+from headwater_models.statistics import complaints
 
 LARGEST_CHANGE = 1e6
 """No weight of a model with scaled inputs moves this far in one round; a larger change is refused
@@ -36,20 +39,22 @@ class Expected:
 
     ``device`` is the name bound to the key that signed the reply, empty before the first
     check-in; ``owner`` returns the key to which a name belongs. ``taken`` is the highest
-    sequence accepted from it; ``base_known`` says whether an update's base may still be merged.
+    sequence accepted from it; ``base_known`` says whether an update's base may still be merged;
+    ``forgotten`` that its contribution was erased.
     """
 
     node: str
     device: str
     taken: int
     model: str
-    size: int
+    manifest: Manifest
     owner: Callable[[str], str | None]
     base_known: bool = True
+    forgotten: bool = False
 
 
 def complaint(
-    task: wire.Task, reply: wire.Reply, vector: NDArray[np.float32] | None, expected: Expected
+    task: wire.Task, reply: wire.Reply, vector: Vector | None, expected: Expected
 ) -> str | None:
     """Return why a reply must be refused, as a sentence, or None when it may pass."""
     if not isinstance(reply, _ANSWERS[type(task)]):
@@ -61,7 +66,7 @@ def complaint(
 
 
 def _complaints(
-    task: wire.Task, reply: wire.Reply, vector: NDArray[np.float32] | None, expected: Expected
+    task: wire.Task, reply: wire.Reply, vector: Vector | None, expected: Expected
 ) -> Iterator[str]:
     yield from _identity(reply, expected)
     if (vector is not None) != isinstance(reply, wire.CARRIES_ARRAY):
@@ -107,9 +112,11 @@ def _identity(reply: wire.Reply, expected: Expected) -> Iterator[str]:
 def _update(
     task: wire.Train,
     reply: wire.Update,
-    vector: NDArray[np.float32] | None,
+    vector: Vector | None,
     expected: Expected,
 ) -> Iterator[str]:
+    if expected.forgotten:
+        yield "What this device contributed was erased; it contributes no more."
     if reply.task != task.task:
         yield "It answers another task than the one it was given."
     if reply.model != expected.model:
@@ -124,17 +131,22 @@ def _update(
         yield "The update says that it learned from no example."
     yield from _finite(reply, "loss_before", "loss_after")
     if vector is not None:
-        yield from _vector(vector, expected.size)
+        yield from _vector(vector, expected.manifest, reply.examples)
 
 
-def _vector(vector: NDArray[np.float32], size: int) -> Iterator[str]:
-    if vector.dtype != np.float32 or vector.shape != (size,):
-        yield f"The array is {vector.dtype} {list(vector.shape)}; float32 [{size}] is expected."
+def _vector(vector: Vector, manifest: Manifest, examples: int) -> Iterator[str]:
+    size, dtype = packed_size(manifest), "float32"
+    if manifest.statistics:
+        size, dtype = sum(array.size for array in manifest.statistics), "float64"
+    if vector.dtype != dtype or vector.shape != (size,):
+        yield f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
     elif not np.isfinite(vector).all():
         yield (
             f"{int((~np.isfinite(vector)).sum())} of {size} values of the array are not finite "
             "(NaN or infinity)."
         )
+    elif manifest.statistics:
+        yield from complaints(manifest, unpack_statistics(manifest, vector), examples)
     elif size and float(np.abs(vector).max()) > LARGEST_CHANGE:
         yield (
             f"The update moves a weight by {float(np.abs(vector).max()):.3g}; "

@@ -110,11 +110,14 @@ class Fleet:
         return self._asked.pop(ask, None)
 
     def ready(self) -> list[Device]:
-        """Return the devices that could take part in a round now: online, on the release."""
+        """Return the devices that could take part in a round: online, on the release, wanted."""
         return [
             device
             for device in self._state.devices.values()
-            if device.online and device.name and device.version == self._state.release.name
+            if device.online
+            and device.name
+            and not device.forgotten
+            and device.version == self._state.release.name
         ]
 
     def choose(self, fraction: float, least: int, most: int) -> list[Device]:

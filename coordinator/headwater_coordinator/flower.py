@@ -54,7 +54,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from headwater.errors import PeerError, UnreachableError
 from headwater.objects import FIELDS, RECORD, read_message
-from headwater.wire import ARRAY, MAX_FIELDS_BYTES
+from headwater.wire import ARRAY, MAX_FIELDS_BYTES, STATISTICS
 from headwater_coordinator.enrolment import fingerprint
 from headwater_coordinator.link import Arrival, Outgoing
 
@@ -203,15 +203,15 @@ class GridLink:
     ----------
     grid
         What Flower hands to the ServerApp.
-    elements
-        Length of the longest packed array that a reply may carry.
+    longest
+        Bytes of the longest vector that a reply may carry.
     """
 
-    def __init__(self, grid: Grid, elements: int) -> None:
+    def __init__(self, grid: Grid, longest: int) -> None:
         if not isinstance(grid, HttpGrid):
             raise TypeError(f"expected Flower's HttpGrid, got {type(grid).__name__}")
         self._grid = grid
-        self._limit = 4 * elements + MAX_FIELDS_BYTES + _OVERHEAD_BYTES
+        self._limit = longest + MAX_FIELDS_BYTES + _OVERHEAD_BYTES
         self._numbers: dict[str, int] = {}
         self._waiting: dict[str, str] = {}
         self._uploads: dict[str, _Upload] = {}
@@ -284,7 +284,12 @@ class GridLink:
             error = error_from_proto(upload.message.error)
             return Arrival(upload.ask, failure=f"Flower: {error.reason or error.code}", lost=True)
         fields, vector = read_message(
-            upload.message.metadata.message_id, upload.contents, _config, sender="device"
+            upload.message.metadata.message_id,
+            upload.contents,
+            _config,
+            sender="device",
+            limit=self._limit,
+            vectors=(ARRAY, STATISTICS),
         )
         return Arrival(upload.ask, fields, vector)
 
@@ -339,7 +344,7 @@ def _config(content: bytes) -> Mapping[str, object]:
 
 
 Connect = Callable[[int], GridLink]
-"""Opens the link, given the length of the model's packed vector."""
+"""Opens the link, given the bytes of the longest vector of the model."""
 
 
 def server_app(main: Callable[[Connect, Path], None]) -> ServerApp:
@@ -348,6 +353,6 @@ def server_app(main: Callable[[Connect, Path], None]) -> ServerApp:
 
     @app.main()
     def run(grid: Grid, context: Context) -> None:
-        main(lambda elements: GridLink(grid, elements), Path(str(context.run_config["home"])))
+        main(lambda longest: GridLink(grid, longest), Path(str(context.run_config["home"])))
 
     return app

@@ -87,6 +87,11 @@ class Home:
         return self.root / "coordinator.db"
 
     @property
+    def requests(self) -> Path:
+        """What commands ask of the ServerApp (see :mod:`.requests`)."""
+        return self.root / "requests"
+
+    @property
     def lock(self) -> Path:
         """Held by the ServerApp while it lives."""
         return self.root / "serverapp.lock"

@@ -6,12 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from headwater.objects import Vector
 from headwater.wire import Kind
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +22,7 @@ class Outgoing:
     node: str
     kind: Kind
     fields: bytes
-    vector: Floats | None
+    vector: Vector | None
     ttl_s: float
 
 
@@ -40,7 +36,7 @@ class Arrival:
 
     ask: str
     fields: bytes = b""
-    vector: Floats | None = None
+    vector: Vector | None = None
     failure: str = ""
     lost: bool = False
 

@@ -1,4 +1,4 @@
-"""Merging accepted updates into a candidate with Flower's own strategy.
+"""Merging accepted updates into a candidate: averages by Flower's own strategy, statistics exactly.
 
 Updates are differences to the version that each device started from. The weights that Flower
 averages are the release plus that difference, so an update that started at an earlier release
@@ -7,7 +7,7 @@ moves the candidate by what it learned and does not pull it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
@@ -16,8 +16,11 @@ from flwr.app.metadata import Metadata
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
-from headwater_models.arrays import Arrays, pack, unpack
+from headwater.objects import Vector
+from headwater_models.arrays import Arrays, pack, unpack, unpack_statistics
 from headwater_models.manifest import Manifest
+from headwater_models.statistics import head_of, solve
+from headwater_models.statistics import merge as sum_up
 
 Floats = NDArray[np.float32]
 
@@ -56,6 +59,34 @@ def merge(manifest: Manifest, release: Arrays, updates: Sequence[tuple[Floats, i
     """Return the candidate's arrays: the shared ones merged, the ``local`` ones untouched."""
     merged = federated_average(pack(manifest, release), updates)
     return {**release, **unpack(manifest, merged)}
+
+
+def merge_statistics(
+    manifest: Manifest,
+    release: Arrays,
+    contributions: Mapping[str, Vector],
+    untaught: Arrays,
+) -> Arrays:
+    """Return the candidate's arrays: its head solved from all contributions together.
+
+    Parameters
+    ----------
+    release
+        The arrays of the release, whose backbone the contributions were gathered on.
+    contributions
+        Packed statistics, float64 ``[n]``, by device.
+    untaught
+        The arrays of the model as its publisher made it; its head stands where nobody contributes.
+
+    Raises
+    ------
+    UnsupportedError
+        When no finite head follows from the statistics.
+    """
+    if not contributions:
+        return release | head_of(manifest, untaught)
+    named = {name: unpack_statistics(manifest, vector) for name, vector in contributions.items()}
+    return release | solve(manifest, sum_up(manifest, named))
 
 
 def _reply(weights: Floats, examples: int) -> Message:

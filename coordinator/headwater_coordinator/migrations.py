@@ -93,6 +93,19 @@ MIGRATIONS = (
     ALTER TABLE devices ADD COLUMN alarms INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN retrain INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE contributions (
+        node TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        holds_for TEXT NOT NULL,
+        examples INTEGER NOT NULL,
+        received_ms INTEGER NOT NULL,
+        statistics BLOB NOT NULL
+    ) STRICT;
+    ALTER TABLE devices ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN erased INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

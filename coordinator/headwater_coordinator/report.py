@@ -28,6 +28,11 @@ def show(status: Status, console: Console, now: int) -> None:
         f"Updates: {updates['merged']} merged, {updates['accepted']} pending, "
         f"{updates['superseded']} superseded by later ones."
     )
+    if status.contributions:
+        console.print(
+            f"Statistics of {status.contributed_examples:,} examples from "
+            f"{status.contributions} devices."
+        )
     console.print(_devices(status, now))
     console.print(_versions(status))
     if status.refusals:
@@ -40,6 +45,8 @@ def _devices(status: Status, now: int) -> Table:
     )
     for device in status.devices:
         state = "online" if device.online else f"seen {_age(now - device.seen_ms)} ago"
+        if device.forgotten:
+            state = "forgotten"
         table.add_row(
             device.device or device.node,
             state,

@@ -12,6 +12,9 @@
 
 Nothing here is lost by a restart: it begins in EVALUATING when a candidate is open, otherwise in
 WAITING; updates accepted earlier stay pending and are merged with the next round's.
+
+When a contribution of statistics is erased, a candidate with it is refused and WAITING goes to
+MERGING at once. A merge that gives an older release again is answered by that one, released.
 """
 
 from __future__ import annotations
@@ -19,13 +22,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from headwater import wire
 from headwater_coordinator.events import Close, Effect, Merge, Open, Reject, Release
 from headwater_coordinator.fleet import Asked, Fleet
-from headwater_coordinator.gate import judge
+from headwater_coordinator.gate import Decision, Paired, judge
 from headwater_coordinator.settings import Gate, Rounds
 from headwater_coordinator.state import Pending, State, Version
+
+_ERASED = "refused: a contribution that it was solved with was erased"
 
 
 class Phase(StrEnum):
@@ -127,10 +133,7 @@ class SynchronousRounds:
 
     def merged(self, candidate: Version | None, now: int) -> None:
         """Go on with the candidate that a merge made; its updates are pending no more."""
-        for update in self._merging:
-            if self._state.pending.get(update.node) == update:
-                del self._state.pending[update.node]
-        self._merging = ()
+        self._settle()
         self._state.candidate = candidate
         if candidate is None:
             self._rest(now)
@@ -142,17 +145,26 @@ class SynchronousRounds:
         self._opens_ms = 0
 
     def released(self, now: int) -> None:
-        """Go on after a release."""
+        """Go on after a release, or after a merge that led back to an older one."""
+        self._settle()
         self._state.candidate = None
         self._rest(now)
 
     # Phases
 
     def _waiting(self, now: int) -> Iterator[Effect]:
-        """Open a round where it is time; a candidate left by an earlier process comes first."""
+        """Open a round where it is time; a candidate left by an earlier process comes first.
+
+        After an erasure the next candidate is made at once, from what the others have given.
+        """
         if self._state.candidate is not None:
             self.phase, self._judging = Phase.EVALUATING, False
             yield from self._evaluating(now)
+        elif self._state.erased:
+            self._state.round += 1
+            self._tally = Tally()
+            yield Open(self._state.round, self._state.release.name, 0)
+            yield from self._close("merged")
         elif now >= self._opens_ms and len(self._fleet.ready()) >= self._settings.min_devices:
             yield from self._open(now)
 
@@ -179,25 +191,38 @@ class SynchronousRounds:
         if not self._tally.due(now):
             return
         enough = len(self._state.pending) >= self._settings.min_devices
-        yield Close(
-            self._state.round,
-            self._tally.accepted,
-            self._tally.refused,
-            self._tally.declined,
-            self._tally.failed + len(self._tally.open),
-            "merged" if enough and self._tally.accepted else "void",
-        )
         if enough and self._tally.accepted:
+            yield from self._close("merged")
+        else:
+            yield from self._close("void")
+            self._rest(now)
+
+    def _close(self, outcome: Literal["merged", "void"]) -> Iterator[Effect]:
+        """Book a round, and merge all that is pending unless it is void."""
+        tally = self._tally
+        lost = tally.failed + len(tally.open)
+        yield Close(self._state.round, tally.accepted, tally.refused, tally.declined, lost, outcome)
+        if outcome == "merged":
             self.phase = Phase.MERGING
+            self._state.erased = False
             self._merging = tuple(self._state.pending[node] for node in sorted(self._state.pending))
             yield Merge(self._state.round, self._state.release, self._merging)
-        else:
-            self._rest(now)
+
+    def _settle(self) -> None:
+        """Forget that the updates of the last merge were pending."""
+        for update in self._merging:
+            if self._state.pending.get(update.node) == update:
+                del self._state.pending[update.node]
+        self._merging = ()
 
     def _evaluating(self, now: int) -> Iterator[Effect]:
         candidate = self._state.candidate
         if candidate is None:
             self._rest(now)
+        elif self._state.erased:
+            self._state.candidate = None
+            self._rest(now)
+            yield Reject(candidate, Decision(False, _ERASED, Paired()))
         elif not self._judging:
             yield from self._ask_judges(candidate, now)
         elif self._tally.due(now):

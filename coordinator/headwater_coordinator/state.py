@@ -39,6 +39,8 @@ class Device:
     """Raised by its drift detectors on the version it runs."""
     retrain: bool = False
     """Whether it asks for a round on account of one."""
+    forgotten: bool = False
+    """Whether what it contributed was erased; then it is asked for nothing more."""
     online: bool = False
     seen_ms: int = 0
     check_in_ms: int = 0
@@ -51,7 +53,8 @@ class Device:
 class Pending:
     """An accepted update that no candidate contains yet; at most one for each device.
 
-    ``weight`` is the number of examples that counts, after the cap.
+    ``weight`` is the number of examples that counts, after the cap. Statistics have no cap: to
+    merge them is exact because each example counts once.
     """
 
     node: str
@@ -74,6 +77,8 @@ class State:
     pending: dict[str, Pending] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     round: int = 0
+    erased: bool = False
+    """Whether a contribution was erased that the release, or the candidate, was solved with."""
 
     def staleness(self, base: str) -> int | None:
         """Return how many releases ago *base* was the release; None when it never was."""

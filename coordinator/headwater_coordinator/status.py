@@ -42,6 +42,8 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     """Raised by its drift detectors since it took its version."""
     retrain: bool
     """Whether it asks for a round on account of one."""
+    forgotten: bool
+    """Whether what it contributed was erased; it is asked for nothing more."""
     online: bool
     seen_ms: int
     accepted: int
@@ -67,6 +69,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     refused_candidates: int
     updates: dict[str, int]
     """Number of updates by state: accepted (pending), superseded, merged."""
+    contributions: int
+    """Devices whose statistics are merged from now on, and of how many examples they are."""
+    contributed_examples: int
     release: str
     sequence: int
     versions: list[VersionRow]
@@ -122,6 +127,8 @@ def _read(connection: sqlite3.Connection, limit: int) -> Status:
             "releases": number("SELECT count(*) - 1 FROM versions WHERE kind = 'release'"),
             "refused_candidates": number("SELECT count(*) FROM versions WHERE kind = 'refused'"),
             "updates": {"accepted": 0, "superseded": 0, "merged": 0} | dict(map(tuple, states)),
+            "contributions": number("SELECT count(*) FROM contributions"),
+            "contributed_examples": number("SELECT coalesce(sum(examples), 0) FROM contributions"),
             "release": release["version"],
             "sequence": release["sequence"],
             "versions": rows(VersionRow, "SELECT * FROM versions ORDER BY rowid DESC LIMIT :limit"),

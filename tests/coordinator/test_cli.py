@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from headwater.errors import HeadwaterError, SettingsError, StorageError
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
+from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.status import Status
 from tests.conftest import free_port
-from tests.coordinator.world import World
+from tests.coordinator.test_contributions import solved
+from tests.coordinator.world import World, save_bundle
 from tests.models.bundles import tiny
 
 RUNNER = CliRunner()
@@ -42,7 +44,8 @@ def home(tmp_path: Path) -> Path:
 
 def test_every_command_has_help() -> None:
     command = typer.main.get_command(app)
-    assert set(command.commands) == {"init", "serve", "enrol", "status"}  # type: ignore[attr-defined]
+    wanted = {"init", "serve", "enrol", "status", "forget", "readmit"}
+    assert set(command.commands) == wanted  # type: ignore[attr-defined]
     for name in command.commands:  # type: ignore[attr-defined]
         assert run(name, "--help").count("\n") > 5
 
@@ -83,6 +86,36 @@ def test_the_status_shows_rounds_devices_and_refusals(world: World) -> None:
     assert "Release 2" in said
     assert "1 rounds and 1 releases" in said.replace("\n", " ")
     assert "2 merged, 0 pending" in said
+
+
+def test_to_forget_a_device_leaves_a_request_and_says_what_it_cannot_undo(world: World) -> None:
+    world.join("a", "b")
+    said = run("forget", "a", "--home", str(world.home.root)).replace("\n", " ")
+    assert "cannot be taken apart" in said
+    assert [read_request(path).kind for path in find_requests(world.home.requests)] == ["forget"]
+
+    said = run("readmit", "a", "--home", str(world.home.root))
+    assert "asked again" in said
+    assert [read_request(path).kind for path in find_requests(world.home.requests)] == ["readmit"]
+
+
+def test_to_forget_a_device_of_a_model_of_statistics_promises_a_candidate_without_it(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, save_bundle(tmp_path, solved()))
+    world.join("a", "b")
+    said = run("forget", "a", "--home", str(world.home.root)).replace("\n", " ")
+    assert "solved from those of the others" in said
+    world.turn()
+    shown = run("status", "--home", str(world.home.root), "--json")
+    devices = msgspec.json.decode(shown, type=Status).devices
+    assert {row.device: row.forgotten for row in devices} == {"a": True, "b": False}
+    world.close()
+
+
+def test_a_device_that_is_not_known_cannot_be_forgotten(world: World) -> None:
+    with pytest.raises(StorageError, match="knows no device a"):
+        run("forget", "a", "--home", str(world.home.root))
 
 
 def test_a_folder_that_is_no_coordinator_is_refused(tmp_path: Path) -> None:

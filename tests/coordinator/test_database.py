@@ -50,7 +50,9 @@ def accept(books: Database, sequence: int, node: str = "SHA256:a") -> Pending:
 
 
 def merge(books: Database, *updates: Pending) -> None:
-    books.merged(e.Merge(1, FIRST, updates), CANDIDATE, new=True, now=6)
+    books.merged(
+        e.Merge(1, FIRST, updates), CANDIDATE, [u.weight for u in updates], new=True, now=6
+    )
 
 
 def test_a_new_folder_has_no_release(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_a_merge_that_fails_half_way_settles_nothing(books: Database) -> None:
     pending = accept(books, 1)
     missing = e.Merge(99, FIRST, (pending,))
     with pytest.raises(NotFoundError):
-        books.merged(missing, CANDIDATE, new=True, now=6)
+        books.merged(missing, CANDIDATE, [10], new=True, now=6)
     state = books.load()
     assert (state.candidate, state.pending) == (None, {"SHA256:a": pending})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,6 +16,11 @@ from numpy.typing import NDArray
 from headwater import wire
 from headwater_coordinator.firewall import LARGEST_CHANGE, Expected, complaint
 from headwater_coordinator.merging import federated_average
+from headwater_models.arrays import pack_statistics
+from headwater_models.manifest import Array
+from tests.models.bundles import manifest_with
+from tests.models.statistics.gathered import gather, some_data
+from tests.models.statistics.gathered import manifest as statistics_model
 
 SIZE = 4
 TASK, MODEL, BASE, OTHER = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -49,6 +55,8 @@ CHECKED_IN = wire.CheckedIn(device="well", model=MODEL, version=BASE, sequence=1
 RELEASE = wire.Release(model=MODEL, version=BASE, statement="{}")
 RECEIVED = wire.Received(device="well", version=BASE, accepted=True)
 GOOD = np.full(SIZE, 0.5, np.float32)
+AVERAGED = manifest_with(Array(name="w", shape=(SIZE,)))
+SOLVED = statistics_model(min_count=60)
 
 
 def expected(**changes: Any) -> Expected:
@@ -57,7 +65,7 @@ def expected(**changes: Any) -> Expected:
         "device": "well",
         "taken": 4,
         "model": MODEL,
-        "size": SIZE,
+        "manifest": AVERAGED,
         "owner": {"well": "SHA256:well", "spring": "SHA256:spring"}.get,
     }
     return Expected(**(fields | changes))
@@ -184,3 +192,43 @@ def test_what_passes_can_be_merged_into_finite_weights(
         merged = federated_average(np.zeros(SIZE, "f4"), [(one, 1) for one in passed])
         assert np.isfinite(merged).all()
         assert np.abs(merged).max() <= LARGEST_CHANGE * 1.001
+
+
+def contribution(count: int = 60, **changes: Any) -> tuple[wire.Update, NDArray[np.float64]]:
+    vector = pack_statistics(SOLVED, gather(SOLVED, some_data(SOLVED, count)))
+    return changed(UPDATE, examples=count, **changes), vector
+
+
+def test_statistics_that_data_can_lead_to_pass() -> None:
+    assert complaint(TRAIN, *contribution(), expected(manifest=SOLVED)) is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda vector: vector.astype(np.float32), "float64 [21] is expected"),
+        (lambda vector: vector[:-1], "float64 [21] is expected"),
+        (lambda vector: vector * np.nan, "not finite"),
+        (lambda vector: -vector, "not above zero"),
+        (lambda vector: vector + np.arange(21.0), "positive semidefinite"),
+        (lambda vector: 2 * vector, "says that it is of 60 examples"),
+        (lambda vector: vector / 2, "statistics are of 30 examples; at least 60"),
+    ],
+)
+def test_statistics_that_cannot_be_are_refused(
+    spoil: Callable[[NDArray[Any]], NDArray[Any]], words: str
+) -> None:
+    update, vector = contribution()
+
+    assert words in str(complaint(TRAIN, update, spoil(vector), expected(manifest=SOLVED)))
+
+
+def test_weights_are_no_answer_of_a_model_that_is_solved_nor_statistics_of_another() -> None:
+    assert "float64" in str(complaint(TRAIN, UPDATE, GOOD, expected(manifest=SOLVED)))
+    assert "float32" in str(complaint(TRAIN, *contribution(), expected()))
+
+
+def test_a_device_whose_contribution_was_erased_contributes_no_more() -> None:
+    words = complaint(TRAIN, *contribution(), expected(manifest=SOLVED, forgotten=True))
+
+    assert "erased" in str(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,12 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from headwater.errors import UnsupportedError
+from headwater.errors import BundleError, UnsupportedError
 from headwater_coordinator.mergeable import refuse_unmergeable
-from headwater_coordinator.merging import federated_average, merge
-from headwater_models.arrays import pack, packed_size
+from headwater_coordinator.merging import federated_average, merge, merge_statistics
+from headwater_models.arrays import pack, pack_statistics, packed_size
 from headwater_models.manifest import Array, Manifest
+from headwater_models.statistics import solve
 from tests.models.bundles import tiny
+from tests.models.statistics.gathered import Data, gather, some_data
+from tests.models.statistics.gathered import manifest as statistics_model
 
 SIZE = 6
 SMALL = st.floats(-1, 1, width=32)
@@ -66,6 +70,47 @@ def test_a_model_with_a_rule_that_is_not_known_here_is_refused_by_name() -> None
     model = manifest(Array(name="head", shape=(2,)), Array(name="gram", shape=(2,), merge="sum"))
     with pytest.raises(UnsupportedError, match=r"gram \(sum\)"):
         refuse_unmergeable(model)
+
+
+def test_a_solved_array_needs_statistics_that_it_follows_from() -> None:
+    model = manifest(Array(name="head", shape=(2,), merge="solved"))
+    with pytest.raises(UnsupportedError, match=r"head \(solved\)"):
+        refuse_unmergeable(model)
+    refuse_unmergeable(statistics_model())
+
+
+def test_statistics_that_are_not_those_of_the_learner_are_refused() -> None:
+    model = statistics_model()
+    with pytest.raises(BundleError, match="statistics of learner ridge"):
+        refuse_unmergeable(msgspec.structs.replace(model, statistics=model.statistics[:-1]))
+
+
+def test_the_head_is_solved_from_all_contributions_and_the_backbone_stays() -> None:
+    model = statistics_model()
+    release = {a.name: np.ones(a.shape, np.float32) for a in model.arrays}
+    parts = {name: some_data(model, 80, seed) for seed, name in enumerate("cab")}
+    given_ = {name: pack_statistics(model, gather(model, part)) for name, part in parts.items()}
+    pooled = Data(
+        np.concatenate([part.features for part in parts.values()]),
+        np.concatenate([part.target for part in parts.values()]),
+    )
+
+    merged = merge_statistics(model, release, given_, release)
+
+    for name, value in solve(model, gather(model, pooled)).items():
+        np.testing.assert_allclose(merged[name], value, rtol=1e-6)
+    assert merged["hidden"].tobytes() == release["hidden"].tobytes()
+
+
+def test_where_nobody_contributes_the_head_is_the_untaught_one() -> None:
+    model = statistics_model()
+    release = {a.name: np.ones(a.shape, np.float32) for a in model.arrays}
+    untaught = {a.name: np.zeros(a.shape, np.float32) for a in model.arrays}
+
+    merged = merge_statistics(model, release, {}, untaught)
+
+    assert (merged["hidden"] == 1).all()
+    assert all((merged[name] == 0).all() for name in ("head.weight", "head.bias"))
 
 
 def test_a_model_with_nothing_to_share_is_refused() -> None:

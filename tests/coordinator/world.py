@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import wire
+from headwater.objects import Vector
 from headwater.settings import Duration
 from headwater_coordinator.coordinator import Coordinator
 from headwater_coordinator.database import Database
@@ -149,7 +150,7 @@ class World:
             self.answer(task, self.checked_in(task))
         self.turn()
 
-    def answer(self, task: Outgoing, reply: wire.Reply, vector: Floats | None = None) -> None:
+    def answer(self, task: Outgoing, reply: wire.Reply, vector: Vector | None = None) -> None:
         """A device answers a task."""
         if task in self.mail.sent:
             self.mail.sent.remove(task)

@@ -1,0 +1,85 @@
+"""The latest contribution of statistics from each device: kept, replaced, read back, erased."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_coordinator import events as e
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contribution:
+    """What one device has given: packed statistics, float64 ``[n]``, of so many examples."""
+
+    node: str
+    examples: int
+    vector: NDArray[np.float64]
+
+
+class Contributions:
+    """A table of ``coordinator.db``; whoever calls holds the transaction.
+
+    Parameters
+    ----------
+    connection
+        To the database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def keep(self, effect: e.Accept, holds_for: str, now: int) -> None:
+        """Keep a contribution in the place of the device's earlier one.
+
+        Parameters
+        ----------
+        holds_for
+            The backbone that it was gathered on (see :func:`.statistics.dependence`).
+        """
+        update = effect.update
+        self._connection.execute(
+            "INSERT OR REPLACE INTO contributions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                effect.pending.node,
+                update.device,
+                update.sequence,
+                holds_for,
+                update.examples,
+                now,
+                effect.vector.astype("<f8").tobytes(),
+            ),
+        )
+
+    def holding_for(self, holds_for: str) -> list[Contribution]:
+        """Return the contributions gathered on a backbone, in the order of the devices' keys."""
+        query = (
+            "SELECT node, examples, statistics FROM contributions WHERE holds_for = ? ORDER BY node"
+        )
+        return [
+            Contribution(node, examples, np.frombuffer(blob, "<f8").astype(np.float64))
+            for node, examples, blob in self._connection.execute(query, (holds_for,))
+        ]
+
+    def erase(self, node: str) -> None:
+        """Remove what a device has given, and ask it for nothing more."""
+        found = self._connection.execute("DELETE FROM contributions WHERE node = ?", (node,))
+        self._connection.execute(
+            "UPDATE devices SET forgotten = 1, erased = ? WHERE node = ?", (found.rowcount, node)
+        )
+
+    def readmit(self, node: str) -> None:
+        """Let a device contribute again."""
+        self._connection.execute("UPDATE devices SET forgotten = 0 WHERE node = ?", (node,))
+
+    def merged(self) -> None:
+        """Note that what was erased is in no candidate that is made from now on."""
+        self._connection.execute("UPDATE devices SET erased = 0")
+
+    def erased(self) -> bool:
+        """Say whether something was erased and nothing was merged since."""
+        (count,) = self._connection.execute("SELECT sum(erased) FROM devices").fetchone()
+        return bool(count)
