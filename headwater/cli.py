@@ -20,6 +20,7 @@ from headwater.logs import configure_logging
 
 EXTRAS = {
     "onnx": "build",
+    "pyarrow": "parquet",
     "starlette": "coordinator",
     "uvicorn": "coordinator",
     "iotcore": "simulator",
@@ -45,6 +46,12 @@ class Part:
 
 PARTS = {
     "model": Part("headwater_models.cli", "app", "Build, inspect, check and sign model bundles."),
+    "train": Part(
+        "headwater_models.offline.commands", "train_app", "Learn a first model from your own data."
+    ),
+    "predict": Part(
+        "headwater_models.offline.commands", "predict_app", "Predict a table with a bundle."
+    ),
     "agent": Part("headwater_agent.cli", "app", "Predict and learn on this device's streams."),
     "coordinator": Part(
         "headwater_coordinator.cli", "app", "Merge what the fleet learned, judge it, release it."

@@ -19,6 +19,8 @@ ELSEWHERE = {
     "models/headwater_models/graphs/importing/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
     "models/headwater_models/report.py": "models/test_cli.py",
+    "models/headwater_models/offline/card.py": "models/offline/test_commands.py",
+    "models/headwater_models/offline/screen.py": "models/offline/test_commands.py",
     "models/headwater_models/statistics/learner.py": "models/statistics/test_solving.py",
     "agent/headwater_agent/answers.py": "agent/test_training.py, simulator/test_fleet.py",
     "agent/headwater_agent/correspondence.py": "data only",

@@ -2,7 +2,8 @@
 
 ``manifest.json``, ``infer.onnx``, ``train.onnx`` and ``weights.safetensors``, with the publisher's
 statement about the model (``model.sig.json``), a release key's statement about the version
-(``version.json``), and facts about how it came to be (``facts.json``), which no name covers.
+(``version.json``), and what no name covers: facts about how it came to be (``facts.json``) and a
+page about it for people (``card.md``).
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Bundle:
         The signed statements as JSON, None where the bundle is not signed.
     facts
         Where it came from and how it did; outside every hash and signature.
+    card
+        The same for people, in Markdown; empty where there is none.
     manifest_json
         The manifest's bytes as they were read, so that a later program keeps the model's name;
         by default its canonical JSON.
@@ -67,6 +70,7 @@ class Bundle:
     model_statement: str | None = None
     version_statement: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
     manifest_json: bytes = b""
 
     def __post_init__(self) -> None:
@@ -113,6 +117,7 @@ class Bundle:
             model_statement=_text(files, "model.sig.json"),
             version_statement=_text(files, "version.json"),
             facts=_facts(files.get("facts.json")),
+            card=_text(files, "card.md") or "",
         )
         bundle.check(publisher=publisher)
         return bundle
@@ -229,6 +234,8 @@ class Bundle:
             files["version.json"] = self.version_statement.encode()
         if self.facts:
             files["facts.json"] = msgspec.json.encode(self.facts, order="deterministic")
+        if self.card:
+            files["card.md"] = self.card.encode()
         return files
 
 

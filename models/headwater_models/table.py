@@ -1,4 +1,4 @@
-"""Columns of a CSV file as numbers: what a new model's channels, ranges and scales come from."""
+"""Columns of a CSV or Parquet file: what a new model's channels, ranges and scales come from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import io
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ MARGIN = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A CSV file with a header: the cells of each column, as text."""
+    """A file of rows under named columns: the cells of each column, as text."""
 
     source: str
     digest: str
@@ -35,28 +35,23 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> Table:
-        """Read a CSV file, gzipped where its name ends in ``.gz``.
+        """Read a CSV file with a header, gzipped where its name ends in ``.gz``, or Parquet.
 
         Raises
         ------
         SettingsError
-            When it is no CSV file with a header and rows of equal length.
+            When it is no such file, or its rows are not of equal length.
         StorageError
             When it cannot be read.
         """
         with storage_errors(path, "read"):
             data = path.read_bytes()
-        try:
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-            header, *rows = csv.reader(io.StringIO(text), strict=True)
-            cells = [[row[at] for row in rows] for at in range(len(header))]
-        except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
-            raise SettingsError(f"{path} is no CSV file: {error}.") from error
-        except (ValueError, IndexError) as error:
-            raise SettingsError(
-                f"{path} needs a header line and as many cells in each row as there are names."
-            ) from error
-        columns = {name.strip(): column for name, column in zip(header, cells, strict=True)}
+        if path.suffix in (".parquet", ".pq"):
+            from headwater_models.parquet import read_columns  # noqa: PLC0415 - an extra
+
+            columns = read_columns(data, str(path))
+        else:
+            columns = _csv_columns(path, data)
         return cls(str(path), hashlib.sha256(data).hexdigest(), columns)
 
     @property
@@ -134,6 +129,58 @@ class Table:
             return False
         there = values[~np.isnan(values)]
         return there.size > 0 and bool(there.min() < there.max())
+
+
+def read_all(paths: Sequence[Path]) -> tuple[Table, list[str]]:
+    """Read files with the same columns below each other.
+
+    Returns
+    -------
+    tuple
+        All rows, and for each the name of its file without what follows the first dot.
+
+    Raises
+    ------
+    SettingsError
+        When a file is of no known kind or has no rows, or the columns differ.
+    StorageError
+        When one cannot be read.
+    """
+    first, *others = tables = [Table.read(path) for path in paths]
+    for empty in (table for table in tables if not table.rows):
+        raise SettingsError(f"{empty.source} has no rows below its header.")
+    for other in others:
+        if differing := first.columns.keys() ^ other.columns.keys():
+            raise SettingsError(
+                f"{other.source} and {first.source} have different columns: "
+                f"{', '.join(sorted(differing))}. Give files of one kind."
+            )
+    names = [path.name.partition(".")[0] for path in paths]
+    rows = [name for name, table in zip(names, tables, strict=True) for _ in range(table.rows)]
+    if not others:
+        return first, rows
+    return Table(
+        source=", ".join(table.source for table in tables),
+        digest=hashlib.sha256("".join(table.digest for table in tables).encode()).hexdigest(),
+        columns={
+            name: [cell for table in tables for cell in table.columns[name]]
+            for name in first.columns
+        },
+    ), rows
+
+
+def _csv_columns(path: Path, data: bytes) -> dict[str, list[str]]:
+    try:
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        header, *rows = csv.reader(io.StringIO(text), strict=True)
+        cells = [[row[at] for row in rows] for at in range(len(header))]
+    except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        raise SettingsError(f"{path} is no CSV file: {error}.") from error
+    except (ValueError, IndexError) as error:
+        raise SettingsError(
+            f"{path} needs a header line and as many cells in each row as there are names."
+        ) from error
+    return {name.strip(): column for name, column in zip(header, cells, strict=True)}
 
 
 def _number(cell: str) -> float:

@@ -36,6 +36,8 @@ def test_the_parts_have_the_commands_that_the_guides_name() -> None:
         "coordinator serve",
         "coordinator enrol",
         "coordinator status",
+        "train",
+        "predict",
         "demo",
     }
 

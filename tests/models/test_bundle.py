@@ -76,6 +76,13 @@ def test_a_bundle_has_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     assert digests == {hashlib.sha256(zipped()).hexdigest()}
 
 
+def test_a_card_for_people_is_outside_of_names_and_signatures(tmp_path: Path) -> None:
+    bundle = dataclasses.replace(signed(), card="# River\n")
+    bundle.save(tmp_path / "b.zip")
+    loaded = Bundle.load(tmp_path / "b.zip", publisher=PUBLISHER.public)
+    assert (loaded.card, loaded.version_id) == ("# River\n", signed().version_id)
+
+
 def test_facts_are_outside_of_names_and_signatures(tmp_path: Path) -> None:
     bundle = dataclasses.replace(signed(), facts={"created": "2026-01-01", "host": "mill"})
     bundle.save(tmp_path / "b")

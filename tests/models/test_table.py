@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from headwater.errors import SettingsError, StorageError
-from headwater_models.table import Table
+from headwater_models.parquet import encode_columns
+from headwater_models.table import Table, read_all
 
 TEXT = """\
 time,level,rain,state,pump
@@ -107,3 +108,31 @@ def test_a_damaged_gzip_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be read: No such file"):
         Table.read(tmp_path / "x.csv")
+
+
+def test_a_parquet_file_is_a_table_like_any(tmp_path: Path) -> None:
+    path = tmp_path / "river.parquet"
+    path.write_bytes(encode_columns({"level": [2.5, None], "state": ["dry", "wet"]}))
+    table = Table.read(path)
+    np.testing.assert_array_equal(table.numbers("level"), [2.5, np.nan])
+    assert table.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_files_of_one_kind_are_read_below_each_other(tmp_path: Path) -> None:
+    for name, rows in (("north.2026.csv", "1,a\n2,b\n"), ("south.csv", "3,c\n")):
+        (tmp_path / name).write_text("x,y\n" + rows)
+    table, names = read_all([tmp_path / "north.2026.csv", tmp_path / "south.csv"])
+    assert table.columns == {"x": ["1", "2", "3"], "y": ["a", "b", "c"]}
+    assert names == ["north", "north", "south"]
+    alone, _ = read_all([tmp_path / "south.csv"])
+    assert alone.digest == Table.read(tmp_path / "south.csv").digest != table.digest
+
+
+def test_files_of_two_kinds_and_empty_ones_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("x,z\n1,2\n")
+    (tmp_path / "c.csv").write_text("x,y\n")
+    with pytest.raises(SettingsError, match="different columns: y, z"):
+        read_all([tmp_path / "a.csv", tmp_path / "b.csv"])
+    with pytest.raises(SettingsError, match=r"c\.csv has no rows"):
+        read_all([tmp_path / "c.csv"])
