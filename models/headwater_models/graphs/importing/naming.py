@@ -146,7 +146,8 @@ def _candidates(source: Source) -> list[str]:
 
 def _weights(source: Source) -> set[str]:
     """Return what stands where weights do, itself or laid out otherwise."""
-    origins = {key: {key} for key in _candidates(source) if source.arrays[key].ndim}
+    candidates = [key for key in _candidates(source) if key not in source.constants]
+    origins = {key: {key} for key in candidates if source.arrays[key].ndim}
     weights: set[str] = set()
     learns: set[str] = set()
     for node in source.nodes:

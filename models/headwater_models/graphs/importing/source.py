@@ -31,7 +31,8 @@ class Source:
 
     ``input`` and ``shape`` are the name and the declared sizes of its one input (names or 0 where
     open), ``output`` is that of what predicts; ``arrays`` are all its frozen arrays by name, in
-    the order of the file; ``classes`` those that the file names.
+    the order of the file, those of ``constants`` written by the exporter, which learn only where
+    they are named; ``classes`` are those that the file names.
     """
 
     input: str
@@ -39,6 +40,7 @@ class Source:
     output: str
     nodes: tuple[onnx.NodeProto, ...]
     arrays: dict[str, Array]
+    constants: frozenset[str]
     classes: tuple[str, ...]
 
 
@@ -72,7 +74,8 @@ def read_source(file: Path, output: str = "") -> Source:
 
 def standard_source(model: onnx.ModelProto, name: str, output: str = "") -> Source:
     """Bring a model to the operator set; parameters and errors as of :func:`read_source`."""
-    graph = lower(_converted(model, name).graph)
+    converted = _converted(model, name).graph
+    graph = lower(converted)
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     taken = [i for i in graph.input if i.name not in arrays]
     if len(taken) != 1 or dtype_of(taken[0].type).kind != "f":
@@ -94,6 +97,7 @@ def standard_source(model: onnx.ModelProto, name: str, output: str = "") -> Sour
         output=chosen,
         nodes=nodes,
         arrays={key: array for key, array in arrays.items() if key in used},
+        constants=frozenset(n.output[0] for n in converted.node if n.op_type == "Constant"),
         classes=class_names(model.graph),
     )
 

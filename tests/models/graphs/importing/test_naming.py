@@ -7,12 +7,15 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.importing import read_source
 from headwater_models.graphs.importing.naming import RESERVED, learned, legal, local
+from headwater_models.graphs.importing.source import standard_source
 from headwater_models.manifest import Array
 from tests.models.graphs.importing.exports import FOLDER
+from tests.models.graphs.importing.test_source import model
 
 
 def names(file: str, *patterns: str) -> list[str]:
@@ -54,6 +57,15 @@ def test_what_batch_normalisation_has_measured_never_learns() -> None:
     for file in ("convolution.dynamo.onnx", "convolution.script.onnx"):
         assert {"entry.weight", "entry.bias"} <= set(names(file))
         assert not [name for name in names(file, "*") if "running" in name]
+
+
+def test_a_constant_of_the_exporter_learns_only_where_it_is_named() -> None:
+    constant = helper.make_node("Constant", [], ["c"], value_floats=[1.0, 2.0, 3.0])
+    product = helper.make_node("MatMul", ["x", "w"], ["p"])
+    moved = helper.make_node("Add", ["p", "c"], ["y"])
+    source = standard_source(model([constant, product, moved]), "m.onnx")
+    assert list(learned(source, ())) == ["w"]
+    assert list(learned(source, ("c",))) == ["c"]
 
 
 def test_patterns_choose_by_either_name() -> None:
