@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -17,11 +19,16 @@ from headwater_agent.events import Example, Row
 from headwater_agent.exchange import Exchange
 from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes
 from headwater_agent.outgoing import check_outgoing
+from headwater_agent.pipeline import Pipeline
+from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.releases import first_version
 from headwater_agent.settings import AgentSettings, Learn, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Update
 from headwater_agent.training import Work
-from headwater_models.arrays import packed_bytes
+from headwater_models.arrays import State, pack_statistics, packed_bytes
+from headwater_models.bundle import Bundle
+from headwater_models.graphs.builders import build
 from headwater_models.weights import save_weights
 from tests.agent.federating import (
     NAME,
@@ -34,6 +41,8 @@ from tests.agent.federating import (
     train,
     weights,
 )
+from tests.models.bundles import CREATED, PUBLISHER, RELEASE, spec
+from tests.models.statistics.gathered import gather, some_data
 
 MINUTE = 60_000
 MANIFEST = device().manifest
@@ -203,3 +212,58 @@ def test_a_task_that_is_not_there_is_explained(tmp_path: Path) -> None:
     made = settings(tmp_path)
     with pytest.raises(StorageError, match="holds no open task"):
         Work(made).do(task_name(1), sequence=1)
+
+
+@cache
+def solved() -> Bundle:
+    """The small model with a head that is solved from statistics, signed."""
+    built = build(msgspec.structs.replace(spec(), learner="ridge"), np.random.default_rng(0))
+    bundle = Bundle(
+        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
+    )
+    return bundle.sign(PUBLISHER, delegates=[RELEASE.public], created=CREATED)
+
+
+def gathered(made: AgentSettings, count: int) -> State:
+    """Let the agent's checkpoint hold what it gathered from so many examples."""
+    pipeline = Pipeline(solved().manifest, first_version(solved()), PipelineSettings())
+    state: State = gather(solved().manifest, some_data(solved().manifest, count))
+    pipeline.learner.personal.trained(solved().weights, state, count)
+    (checkpoint,) = pipeline.feed(events.Taken(4))
+    assert isinstance(checkpoint, events.Checkpoint)
+    with closing(SqliteStore(made.agent_db, MANIFEST, StoreSettings())) as store:
+        store.write([checkpoint])
+    return state
+
+
+def test_of_a_model_of_statistics_all_that_was_ever_gathered_is_sent(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    solved().save(made.bundle, replace=True)
+    fill(made, learned=60, reserved=0)
+    state = gathered(made, 5_000)
+    task = ask(made, train(base=solved().version_id, model=solved().model_id))
+
+    Work(made).do(task_name(1), sequence=4)
+
+    (found,) = find_outcomes(made.share, packed_bytes(solved().manifest))
+    assert isinstance(found, Outcome)
+    assert isinstance(found.reply, wire.Update)
+    assert found.array is not None
+    assert found.array.tobytes() == pack_statistics(solved().manifest, state).tobytes()
+    assert (found.reply.examples, found.reply.sequence) == (5_000, 4)
+    assert found.reply.loss_after < found.reply.loss_before
+    check_outgoing(replace(device(), manifest=solved().manifest), task, found.reply, found.array)
+
+
+def test_of_a_model_of_statistics_too_few_examples_are_declined(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    solved().save(made.bundle, replace=True)
+    fill(made, learned=60, reserved=0)
+    gathered(made, 49)
+    ask(made, train(base=solved().version_id, model=solved().model_id))
+
+    Work(made).do(task_name(1), sequence=4)
+
+    assert outcome(made)[0] == wire.Declined(
+        device=NAME, task=task_name(1), reason="too-few-examples"
+    )
