@@ -41,15 +41,16 @@ def facts_of(
             "sha256": table.digest,
             "streams": len(examples.names),
             "windows": len(examples),
-            "from": _when(int(examples.times.min())),
-            "to": _when(int(examples.times.max())),
+            "times": [_when(int(end)) for end in (examples.times.min(), examples.times.max())]
+            if roles.time
+            else [],
             "columns": {
                 role: getattr(roles, role)
                 for role in ("time", "stream", "group", "label")
                 if getattr(roles, role)
             },
         },
-        "split": _split(trained.split),
+        "split": _split(trained.split, timed=roles.time is not None),
         "training": {
             "epochs": trained.fitted.epochs[-1].number,
             "best_epoch": best.number,
@@ -102,8 +103,7 @@ def _lines(bundle: Bundle, facts: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"{', '.join(data['files'])}: {data['rows']:,} rows, {data['streams']:,} streams, "
-        f"{data['windows']:,} windows from {data['from']} to {data['to']} "
-        f"(SHA-256 {data['sha256']})."
+        f"{data['windows']:,} windows{_span(data['times'])} (SHA-256 {data['sha256']})."
     )
     yield ""
     yield _divided(split)
@@ -176,15 +176,18 @@ def _divided(split: Mapping[str, Any]) -> str:
     counts += f"to stop, {split['test']:,} to judge"
     if split["kind"] == "grouped":
         return f"{counts}; each group lies in one part whole."
-    first, second = split["cuts"]
-    return (
-        f"{counts}: before {first}, up to {second}, and after, with a window and a horizon between."
-    )
+    cuts = split.get("cuts")
+    order = f"before {cuts[0]}, up to {cuts[1]}, and after" if cuts else "in the order of the rows"
+    return f"{counts}: {order}, with a window and a horizon between."
 
 
-def _split(split: Split) -> dict[str, Any]:
+def _span(times: Sequence[str]) -> str:
+    return f" from {times[0]} to {times[1]}" if times else ""
+
+
+def _split(split: Split, *, timed: bool) -> dict[str, Any]:
     parts = {name: len(getattr(split, name)) for name in ("train", "validation", "test")}
-    cuts = {"cuts": [_when(cut) for cut in split.cuts]} if split.cuts else {}
+    cuts = {"cuts": [_when(cut) for cut in split.cuts]} if split.cuts and timed else {}
     return {"kind": split.kind, **parts, **cuts}
 
 

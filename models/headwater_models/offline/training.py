@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from headwater.errors import BundleError, SettingsError
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import ModelSpec, build
@@ -105,8 +106,8 @@ def train(
     ------
     SettingsError
         When the table, the wishes and the split do not fit together.
-    BundleError, UnsupportedError
-        When there is no such model.
+    UnsupportedError
+        When no such network can be built.
     """
     watcher = watcher or Watcher()
     rng = np.random.default_rng(plan.seed)
@@ -115,8 +116,7 @@ def train(
     spec = complete(
         ModelSpec, schema.fields, "headwater train", data=table, label=schema.roles.label
     )
-    manifest = spec.manifest(())
-    manifest.check()
+    manifest = _facts(spec)
     examples = cut_examples(read_recordings(table, schema.roles, manifest, names), manifest)
     split = _divide(examples, manifest, plan, rng)
     watcher.divided(split, examples)
@@ -142,6 +142,17 @@ def _given(plan: Plan) -> dict[str, Any]:
     if isinstance(given.get("categories"), list):
         given["categories"] = dict(map(parse_categories, map(str, given["categories"])))
     return given
+
+
+def _facts(spec: ModelSpec) -> Manifest:
+    """Return the manifest of the model to be, without its arrays, once it is possible."""
+    manifest = spec.manifest(())
+    try:
+        manifest.check()
+    except BundleError as error:
+        told = str(error).removeprefix("manifest.json: ")
+        raise SettingsError(f"headwater train: {told}") from error
+    return manifest
 
 
 def _divide(examples: Examples, manifest: Manifest, plan: Plan, rng: np.random.Generator) -> Split:
