@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.errors import HeadwaterError
+from headwater.objects import Vector
 from headwater_agent.client import Delivered
 from headwater_agent.flower import FleetConnection
 from headwater_agent.nodekey import make_key, read_key
@@ -20,7 +21,7 @@ from headwater_models.bundle import Bundle
 from headwater_models.signing import VersionStatement, check_follows, verify_version
 
 Floats = NDArray[np.float32]
-Answer = tuple[wire.Reply, Floats | None]
+Answer = tuple[wire.Reply, Vector | None]
 Sent = tuple[wire.Reply | bytes, Floats | None]
 Spoil = Callable[[wire.Reply, Floats | None], Sent]
 

@@ -64,11 +64,11 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = LIMIT_S) -
 class Served:
     """A coordinator in its folder, served by the real command."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bundle: Bundle | None = None) -> None:
         self.folder = folder
         self.home = Home(folder / "home")
         self.port, self.superlink_port = free_port(), free_port()
-        tiny().save(folder / "bundle")
+        (bundle or tiny()).save(folder / "bundle")
         self.run("init", str(self.home.root), "--bundle", str(folder / "bundle"))
         text = FAST.format(front=self.port, superlink=self.superlink_port)
         self.home.settings.write_text(text)
@@ -105,8 +105,11 @@ class Served:
     ) -> SimulatedDevice:
         wanted = np.full(packed_size(self.bundle.manifest), target, np.float32)
         device = SimulatedDevice(name, self.folder / name, self.bundle, wanted, spoil)
-        self.run("enrol", str(device.public_key), "--home", str(self.home.root))
+        self.enrol(device)
         return device
+
+    def enrol(self, device: SimulatedDevice) -> None:
+        self.run("enrol", str(device.public_key), "--home", str(self.home.root))
 
     def relatives(self) -> list[int]:
         """Processes that have this coordinator's folder or port in their command line."""
