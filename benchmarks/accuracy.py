@@ -18,7 +18,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from benchmarks import beijing, occupancy, phones, wisdm
+from benchmarks import beijing, elec2, occupancy, phones, wisdm
 from benchmarks.report import Report
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_simulator.streams import read_folder
@@ -103,6 +103,25 @@ def measure_occupancy(
     if quick:
         case = occupancy.shorten(case)
     show(occupancy.summary(run_all(occupancy.run, case, seeds, jobs)), as_json=as_json)
+
+
+@app.command("elec2")
+def measure_elec2(
+    data: Data = DATA,
+    seeds: Seeds = 5,
+    jobs: Jobs = PROCESSORS,
+    *,
+    validate: Validate = False,
+    quick: Quick = False,
+    as_json: AsJson = False,
+) -> None:
+    """Will electricity cost more than in the day before, beside river's adaptive random forest."""
+    stream = elec2.read_stream(data / "elec2")
+    if validate or quick:
+        stream = elec2.cut(stream, elec2.QUICK if quick else elec2.CHOSEN)
+    runs = run_all(elec2.run, stream, seeds, jobs)
+    raced = elec2.race(stream, elec2.model(stream, 0), elec2.forest(stream))
+    show(elec2.summary(stream, runs, raced), as_json=as_json)
 
 
 def run_all(

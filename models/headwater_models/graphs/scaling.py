@@ -137,6 +137,6 @@ def _spread(low: float, high: float) -> tuple[float, float]:
 
 def _moments(values: NDArray[np.floating]) -> tuple[float, float] | None:
     there = values[np.isfinite(values)].astype(np.float64)
-    if there.size < 2 or (scale := float(there.std())) <= 0:
+    if there.size < 2 or there.min() == there.max():
         return None
-    return float(there.mean()), scale
+    return float(there.mean()), float(there.std())

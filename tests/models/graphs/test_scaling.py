@@ -36,6 +36,12 @@ def test_a_channel_without_two_different_values_is_scaled_by_its_range(column: l
     assert scaling.scale[1] == pytest.approx(12 / np.sqrt(12))
 
 
+def test_what_rounding_makes_of_equal_values_is_no_spread() -> None:
+    rows = np.full((1_008, 2), 0.003467)
+    assert rows.std() > 0
+    assert scaling_from_rows(rows, CHANNELS, None).scale[1] == pytest.approx(12 / np.sqrt(12))
+
+
 def test_labels_of_a_regression_have_a_scale_of_their_own() -> None:
     scaling = scaling_from_rows(np.zeros((2, 2)), CHANNELS, np.array([10.0, 30.0]))
     assert (scaling.label_mean, scaling.label_scale) == (20, 10)
