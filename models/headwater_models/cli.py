@@ -16,6 +16,7 @@ from rich.console import Console
 
 from headwater_models.bundle import Bundle
 from headwater_models.checks import check_bundle
+from headwater_models.head import head
 from headwater_models.importer import import_
 from headwater_models.keys import SigningKey, public_path, read_public
 from headwater_models.new import AsJson, Delegates, new, sign_bundle
@@ -35,6 +36,7 @@ def model() -> None:
 
 app.command("new")(new)
 app.command("import")(import_)
+app.command("head")(head)
 
 
 @app.command()
