@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headwater.errors import UnsupportedError
-from headwater_models.graphs.expression import Graph, Node, Shape, Value
+from headwater_models.graphs.expression import Graph, Node, Value
 from headwater_models.graphs.gradients.rule import Rule
 from headwater_models.graphs.gradients.table import rules
+from headwater_models.graphs.tensor_types import Shape
 
 
 def differentiate(

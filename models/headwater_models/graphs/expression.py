@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,10 @@ from onnx import helper, numpy_helper, shape_inference
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.sizes import follow
+from headwater_models.graphs.tensor_types import Shape, dtype_of, shape_of, type_of
 
 OPSET = 21
 IR_VERSION = 10
-
-Shape = tuple[int | str, ...]
-"""Sizes by axis; a name stands for a size that is known only when the graph runs."""
 
 Array = NDArray[Any]
 
@@ -231,7 +229,7 @@ class Graph:
             Of the output, where ONNX's shape inference cannot see it.
         """
         names = (name,) if name else None
-        return self.apply(operator, inputs, attributes, names=names, shape=shape)[0]
+        return self.apply(operator, inputs, attributes, names=names, shapes=[shape])[0]
 
     def apply(
         self,
@@ -241,9 +239,14 @@ class Graph:
         *,
         count: int = 1,
         names: Sequence[str] | None = None,
-        shape: Shape | None = None,
+        shapes: Sequence[Shape | None] = (),
     ) -> tuple[Value, ...]:
         """Apply an operator with ``count`` outputs, or as many as there are *names*.
+
+        Parameters
+        ----------
+        shapes
+            Of the outputs, None where ONNX's shape inference sees it, as for those left out.
 
         Raises
         ------
@@ -258,7 +261,10 @@ class Graph:
         proto = helper.make_node(operator, [v.name for v in values], named, **attributes)
         types = self._infer(proto, values)
         sizes = self._followed(operator, values)
-        outputs = tuple(self._typed(n, types.get(n), proto, shape, sizes) for n in named)
+        outputs = tuple(
+            self._typed(n, types.get(n), proto, shape, sizes)
+            for n, shape in zip_longest(named, shapes[: len(named)])
+        )
         self.nodes.append(Node(operator, values, outputs, dict(attributes)))
         return self._known.setdefault(key, outputs) if names is None else outputs
 
@@ -298,7 +304,7 @@ class Graph:
             return shape_inference.infer_node_outputs(
                 onnx.defs.get_schema(proto.op_type, OPSET, ""),
                 proto,
-                {name: type_of(value) for name, value in present.items()},
+                {name: type_of(value.dtype, value.shape) for name, value in present.items()},
                 {
                     name: numpy_helper.from_array(self.constants[name], name)
                     for name in present
@@ -344,24 +350,3 @@ class Graph:
         while (name := f"{stem}.{number}") in self._values:
             number += 1
         return (name, *(f"{name}.{output}" for output in range(1, count)))
-
-
-def dtype_of(kind: onnx.TypeProto) -> np.dtype[Any]:
-    """Return the dtype of a tensor type."""
-    return np.dtype(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
-
-
-def shape_of(
-    name: str, kind: onnx.TypeProto, known: Mapping[int, int | str] = MappingProxyType({})
-) -> Shape:
-    """Return the sizes by axis; one that is open and not *known* gets a name of its own."""
-    return tuple(
-        d.dim_value if d.HasField("dim_value") else d.dim_param or known.get(axis, f"{name}:{axis}")
-        for axis, d in enumerate(kind.tensor_type.shape.dim)
-    )
-
-
-def type_of(value: Value) -> onnx.TypeProto:
-    """Return the tensor type of a value."""
-    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-    return helper.make_tensor_type_proto(kind, value.shape)

@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import shape_inference
 
 from headwater.errors import BundleError
-from headwater_models.graphs.expression import IR_VERSION, OPSET, dtype_of, shape_of
+from headwater_models.graphs.expression import IR_VERSION, OPSET
+from headwater_models.graphs.tensor_types import dtype_of, shape_of
 from headwater_models.graphscan import refuse_external_data
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headwater_models.graphs.expression import Graph, Shape, Value
+from headwater_models.graphs.expression import Graph, Value
+from headwater_models.graphs.tensor_types import Shape
 from headwater_models.manifest import Optimiser
 
 Values = dict[str, Value]

@@ -15,12 +15,9 @@ from headwater_models.graphs.expression import (
     IR_VERSION,
     OPSET,
     Graph,
-    Shape,
     Value,
-    dtype_of,
-    shape_of,
-    type_of,
 )
+from headwater_models.graphs.tensor_types import Shape, dtype_of, shape_of, type_of
 
 
 def encode(graph: Graph, *, defaults: bool = True) -> bytes:
@@ -120,8 +117,10 @@ def _replay(graph: Graph, node: onnx.NodeProto, known: Mapping[str, Shape]) -> N
         )
     omitted = Value(graph, "", graph.dtype, ())
     inputs = [graph.value(name) if name else omitted for name in node.input]
-    shape = known.get(node.output[0])
-    graph.apply(node.op_type, inputs, attributes, names=list(node.output), shape=shape)
+    names = list(node.output)
+    graph.apply(
+        node.op_type, inputs, attributes, names=names, shapes=[known.get(name) for name in names]
+    )
 
 
 def _plain(attribute: Any) -> Any:
@@ -130,4 +129,4 @@ def _plain(attribute: Any) -> Any:
 
 
 def _declaration(value: Value) -> onnx.ValueInfoProto:
-    return helper.make_value_info(value.name, type_of(value))
+    return helper.make_value_info(value.name, type_of(value.dtype, value.shape))

@@ -15,6 +15,7 @@ from onnx.reference.op_run import OpRun
 
 Array = NDArray[Any]
 Result = tuple[Array]
+ALL = slice(None)
 
 
 def reference(graph: bytes) -> Callable[..., dict[str, Array]]:
@@ -91,6 +92,10 @@ def _inside(place: tuple[int, ...], sizes: Any) -> bool:
     return all(0 <= at < size for at, size in zip(place, sizes, strict=True))
 
 
+def _index(*parts: Any) -> Any:
+    return parts
+
+
 class Conv(OpRun):
     """ONNX's own fails on groups."""
 
@@ -102,9 +107,9 @@ class Conv(OpRun):
             for offset in windows.offsets():
                 place = windows.at(window, offset)
                 for g in range(group) if _inside(place, x.shape[2:]) else ():
-                    taken = x[(slice(None), slice(g * into, (g + 1) * into), *place)]
+                    taken = x[_index(ALL, slice(g * into, (g + 1) * into), *place)]
                     to = slice(g * out, (g + 1) * out)
-                    y[(slice(None), to, *window)] += taken @ w[(to, slice(None), *offset)].T
+                    y[_index(ALL, to, *window)] += taken @ w[_index(to, ALL, *offset)].T
         return (y if b is None else y + b.reshape(-1, *[1] * (x.ndim - 2)),)
 
 
@@ -128,8 +133,8 @@ class ConvTranspose(OpRun):
                 place = windows.at(window, offset)
                 for g in range(group) if _inside(place, sizes) else ():
                     taken = slice(g * into, (g + 1) * into)
-                    part = x[(slice(None), taken, *window)] @ w[(taken, slice(None), *offset)]
-                    y[(slice(None), slice(g * out, (g + 1) * out), *place)] += part
+                    part = x[_index(ALL, taken, *window)] @ w[_index(taken, ALL, *offset)]
+                    y[_index(ALL, slice(g * out, (g + 1) * out), *place)] += part
         return (y if b is None else y + b.reshape(-1, *[1] * axes),)
 
 
@@ -147,7 +152,8 @@ class AveragePool(OpRun):
                 count = sum(_inside(tuple(place), windows.padded) for place in shifted)
             else:
                 count = len(inside)
-            y[(..., *window)] = sum(x[(..., *place)] for place in inside) / count
+            total = np.sum([x[_index(..., *place)] for place in inside], axis=0)
+            y[_index(..., *window)] = total / count
         return (y,)
 
 

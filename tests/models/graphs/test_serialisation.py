@@ -44,6 +44,16 @@ def test_omitted_inputs_survive() -> None:
     assert runner(again)({k: np.asarray(v) for k, v in feeds.items()})["y"].tolist() == [-5, 2]
 
 
+def test_each_output_of_an_operator_keeps_the_shape_that_is_written_for_it() -> None:
+    graph = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[N, 3] x) => (float[N, 2] b) <int64[2] sizes = {1, 2}, float[N, 1] a>
+        { a, b = Split <axis = 1> (x, sizes) }"""
+    )
+    read = decode(graph.SerializeToString())
+    assert (read.value("a").shape, read.value("b").shape) == (("N", 1), ("N", 2))
+
+
 def test_noise_is_refused() -> None:
     with pytest.raises(BundleError, match="not an ONNX model"):
         decode(b"\x00\xffnoise")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headwater_models.graphs.expression import Graph, Shape
+from headwater_models.graphs.expression import Graph
+from headwater_models.graphs.tensor_types import Shape
 
 END = np.array([2**63 - 1])
 

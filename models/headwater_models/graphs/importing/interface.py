@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.errors import SettingsError, UnsupportedError
-from headwater_models.graphs.expression import Node, Shape, Value
+from headwater_models.graphs.expression import Node, Value
 from headwater_models.graphs.features import last_observed
 from headwater_models.graphs.importing.specification import ImportSpec, Layout
 from headwater_models.graphs.losses import PREDICTION, SCALE, START
 from headwater_models.graphs.scaling import Scaling
+from headwater_models.graphs.tensor_types import Shape
 
 SMALLEST = 1e-7
 """The least probability that a graph takes the logarithm of."""

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from headwater_models.graphs.expression import Shape, Value
+from headwater_models.graphs.expression import Value
 from headwater_models.graphs.importing.folding import solved
 from headwater_models.graphs.importing.recurrent import gru, lstm, rnn
 from headwater_models.graphs.importing.replay import Rewrite, Step
+from headwater_models.graphs.tensor_types import Shape
 
 ROWS = "N"
 """The name of the number of rows."""

@@ -12,8 +12,9 @@ from onnx import helper, inliner, numpy_helper, shape_inference, version_convert
 
 from headwater.errors import BundleError, UnsupportedError
 from headwater_models.files import storage_errors
-from headwater_models.graphs.expression import OPSET, Array, Shape, dtype_of
+from headwater_models.graphs.expression import OPSET, Array
 from headwater_models.graphs.importing.classical import class_names, lower
+from headwater_models.graphs.tensor_types import Shape, dtype_of
 from headwater_models.limits import Limits
 
 _REFUSALS = (
