@@ -1,7 +1,7 @@
 """What a device gathers for a model that is solved from statistics, and what follows from it.
 
-The statistics are of all examples that were learned since the model came, or was reset: they are
-kept in the checkpoint and not computed from the stored examples, of which only the newest stay.
+The statistics are of all examples that were learned since the model came: they are kept in the
+checkpoint and not computed from the stored examples, of which only the newest stay.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ from headwater_models.statistics import (
     no_statistics,
     says_too_much,
     solve,
+    without,
 )
 
 
 class Gathering:
     """The personal model of such a learner: the released head, refined by what was gathered here.
+
+    A reset starts the head from the release again: from then on it is refined by what comes after.
+    What the fleet is offered stays all that was gathered, for the data were not wrong.
 
     Solving costs about the cube of the number of features, and to gather an example their square.
     So the head is solved again after as many examples as there are features: then it never costs
@@ -58,6 +62,7 @@ class Gathering:
         self._unsolved = 0
         self.parameters: Arrays = dict(version.weights)
         self.state: State = no_statistics(manifest)
+        self._passed: State = no_statistics(manifest)
 
     def trained(self, parameters: Arrays, state: State, examples: int) -> None:
         """Take over what a step on some examples gathered; it leaves the parameters alone."""
@@ -73,11 +78,12 @@ class Gathering:
     def rebase(self, version: Version, merged: int) -> None:
         """Move onto a release; where its backbone is another, begin to gather from nothing."""
         del merged
-        if dependence(self._manifest, version.weights) != dependence(self._manifest, self._release):
+        before, after = (dependence(self._manifest, a) for a in (self._release, version.weights))
+        if before != after:
+            self.state = no_statistics(self._manifest)
             self.reset(version)
-        else:
-            self._release = version.weights
-            self._solve()
+        self._release = version.weights
+        self._solve()
 
     def begin(self, version: Version) -> Arrays:
         """Return what learning from a version begins at: the version."""
@@ -87,9 +93,9 @@ class Gathering:
         """Do nothing: epochs over the same examples add nothing to a head that is solved."""
 
     def reset(self, version: Version) -> None:
-        """Forget everything gathered here and start from a release again."""
+        """Start from a release again, and from what will be gathered."""
         self._release, self.parameters = version.weights, dict(version.weights)
-        self.state, self._unsolved = no_statistics(self._manifest), 0
+        self._passed, self._unsolved = self.state, 0
 
     def save(self) -> SavedBranch:
         """Return all that :meth:`restore` needs."""
@@ -97,7 +103,7 @@ class Gathering:
             parameters=pack_arrays(self.parameters),
             state=pack_arrays(self.state),
             anchor=pack_arrays(self._release),
-            taken={},
+            taken={0: pack_arrays(self._passed)},
             examples=self._unsolved,
             taken_examples={},
         )
@@ -106,13 +112,14 @@ class Gathering:
         """Go on where :meth:`save` was called."""
         self.parameters, self.state = unpack_arrays(saved.parameters), unpack_arrays(saved.state)
         self._release, self._unsolved = unpack_arrays(saved.anchor), saved.examples
+        self._passed = unpack_arrays(saved.taken[0])
 
     def _solve(self) -> None:
         """Refine the released head; where that cannot be done, the release it is."""
         self._unsolved = 0
-        release = self._release
+        release, own = self._release, without(self._manifest, self.state, self._passed)
         try:
-            head = solve(self._manifest, self.state, head_of(self._manifest, release))
+            head = solve(self._manifest, own, head_of(self._manifest, release))
         except UnsupportedError:
             head = {}
         self.parameters = release | head

@@ -92,14 +92,29 @@ def test_a_release_of_another_backbone_begins_from_nothing() -> None:
     assert all((gathering.parameters[n] == a).all() for n, a in weights(1.0, 5.0).items())
 
 
-def test_a_reset_begins_from_nothing_and_from_the_release() -> None:
+def test_a_reset_begins_at_the_release_and_keeps_what_was_gathered_for_the_fleet() -> None:
     gathering = Gathering(MODEL, version())
     fed(gathering, 100)
+    before = gathering.state
 
     gathering.reset(version(2, head=4.0))
 
-    assert all((a == 0).all() for a in gathering.state.values())
+    assert gathering.state is before
     assert (gathering.parameters["head.bias"] == 4).all()
+    gathering.rebase(version(3, head=4.0), merged=0)
+    assert (gathering.parameters["head.bias"] == 4).all()
+
+
+def test_after_a_reset_the_head_is_refined_by_what_comes_after_it() -> None:
+    gathering = Gathering(MODEL, version())
+    fed(gathering, 100)
+    gathering.reset(version(2, head=4.0))
+
+    later = fed(gathering, 50, seed=1)
+
+    expected = solve(MODEL, of(later), head_of(MODEL, weights(head=4.0)))
+    for name, value in expected.items():
+        np.testing.assert_allclose(gathering.parameters[name], value, rtol=1e-4)
 
 
 @given(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 11))
@@ -110,6 +125,8 @@ def test_saved_at_any_moment_it_goes_on_as_if_nothing_had_happened(
     for number, count in enumerate(counts):
         for gathering in (calm, stopped):
             fed(gathering, count, seed=number)
+            if number == 3:
+                gathering.reset(version())
         if number == moment:
             saved = stopped.save()
             stopped = Gathering(MODEL, version(7, backbone=9.0))

@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater_models.arrays import Arrays, Statistics
 from headwater_models.manifest import Manifest
-from headwater_models.statistics.moments import merge_moments
+from headwater_models.statistics.moments import merge_moments, take_moments
 
 
 def no_statistics(manifest: Manifest) -> Statistics:
@@ -40,6 +40,20 @@ def merge(manifest: Manifest, contributions: Mapping[str, Statistics]) -> Statis
                 merge_moments(ours, more) if array.merge == "moments" else ours + more
             )
     return merged
+
+
+def without(manifest: Manifest, whole: Statistics, part: Statistics) -> Statistics:
+    """Return what is left of statistics without those of some of their examples.
+
+    It is what the other examples give, but for rounding in the size of the whole. For erasure
+    merge the others instead: that leaves no trace.
+    """
+    return {
+        array.name: take_moments(whole[array.name], part[array.name])
+        if array.merge == "moments"
+        else whole[array.name] - part[array.name]
+        for array in manifest.statistics
+    }
 
 
 def dependence(manifest: Manifest, arrays: Arrays) -> str:

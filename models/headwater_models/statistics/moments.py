@@ -56,6 +56,18 @@ def merge_moments(ours: Moments, theirs: Moments) -> Moments:
     return chosen
 
 
+def take_moments(both: Moments, theirs: Moments) -> Moments:
+    """Return what is left of both sets together without one of them, as far as rounding allows."""
+    count = np.maximum(both[0] - theirs[0], 0.0)
+    some = np.where(count > 0, count, 1.0)
+    mean = both[1] + (both[1] - theirs[1]) * theirs[0] / some
+    share = count * theirs[0] / np.where(both[0] > 0, both[0], 1.0)
+    m2 = both[2] - theirs[2] - np.square(theirs[1] - mean) * share
+    left = np.stack([count, mean, np.maximum(m2, 0.0)])
+    found: Moments = np.where(count > 0, left, 0.0)
+    return found
+
+
 def variances(moments: Moments) -> NDArray[np.float64]:
     """Return the variances ``[...]`` (divided by the count); 0 where there is nothing."""
     count, m2 = moments[0], moments[2]

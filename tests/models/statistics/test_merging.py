@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 from headwater_models.arrays import Arrays, Statistics, pack_statistics, unpack_statistics
 from headwater_models.manifest import Manifest
-from headwater_models.statistics import dependence, learner_of, merge, no_statistics
-from tests.models.statistics.gathered import CLASSES, data, gather, manifest, splits
+from headwater_models.statistics import dependence, learner_of, merge, no_statistics, without
+from tests.models.statistics.gathered import CLASSES, data, gather, manifest, some_data, splits
 
 MODELS = (
     manifest("ridge"),
     manifest("ridge", classes=CLASSES),
     manifest("naive_bayes", classes=CLASSES),
 )
+
+each = pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.learner} {m.task}")
 
 
 def assert_near(ours: Arrays | Statistics, theirs: Arrays | Statistics) -> None:
@@ -31,7 +33,7 @@ def same_bits(ours: Statistics, theirs: Statistics) -> bool:
 
 
 @given(st.data())
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.learner} {m.task}")
+@each
 def test_merged_over_any_split_statistics_and_head_are_those_of_the_pooled_data(
     model: Manifest, draw: st.DataObject
 ) -> None:
@@ -47,7 +49,7 @@ def test_merged_over_any_split_statistics_and_head_are_those_of_the_pooled_data(
 
 
 @given(st.data())
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.learner} {m.task}")
+@each
 def test_the_order_in_which_contributions_come_makes_no_difference_in_a_single_bit(
     model: Manifest, draw: st.DataObject
 ) -> None:
@@ -59,7 +61,7 @@ def test_the_order_in_which_contributions_come_makes_no_difference_in_a_single_b
 
 
 @given(st.data())
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.learner} {m.task}")
+@each
 def test_without_one_contribution_the_result_is_bit_for_bit_the_merge_of_the_others(
     model: Manifest, draw: st.DataObject
 ) -> None:
@@ -81,7 +83,7 @@ def test_without_one_contribution_the_result_is_bit_for_bit_the_merge_of_the_oth
 
 
 @given(st.data())
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.learner} {m.task}")
+@each
 def test_a_cumulative_contribution_replaces_the_earlier_ones_however_often_they_came(
     model: Manifest, draw: st.DataObject
 ) -> None:
@@ -95,12 +97,21 @@ def test_a_cumulative_contribution_replaces_the_earlier_ones_however_often_they_
     assert_near(merge(model, book), gather(model, pooled))
 
 
+@each
+def test_statistics_without_those_of_one_device_are_nearly_the_others(model: Manifest) -> None:
+    parts = {str(seed): gather(model, some_data(model, seed=seed)) for seed in range(3)}
+
+    left = without(model, merge(model, parts), parts.pop("1"))
+
+    assert_near(left, merge(model, parts))
+
+
 def test_the_merge_of_nothing_is_the_statistics_of_no_example() -> None:
     for model in MODELS:
         assert same_bits(merge(model, {}), no_statistics(model))
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.learner} {m.task}")
+@each
 def test_packed_statistics_come_back_bit_for_bit(model: Manifest) -> None:
     rng = np.random.default_rng(0)
     gathered = {array.name: rng.normal(size=array.shape) for array in model.statistics}

@@ -13,6 +13,7 @@ from headwater_models.statistics.moments import (
     merge_moments,
     moments_of,
     no_moments,
+    take_moments,
     variances,
 )
 
@@ -27,7 +28,7 @@ def assert_near(ours: Moments, theirs: Moments) -> None:
     spread = np.sqrt(variances(theirs)).max() + np.abs(theirs[1]).max()
     np.testing.assert_allclose(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-9, atol=1e-12 * spread)
-    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-9, atol=1e-9 * spread**2)
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-9, atol=1e-9 * spread**2 + 1e-300)
 
 
 def test_moments_are_count_mean_and_squared_deviations() -> None:
@@ -42,6 +43,18 @@ def test_merging_two_sets_is_looking_at_both_at_once(ours: Moments, theirs: Mome
     merged = merge_moments(moments_of(ours), moments_of(theirs))
 
     assert_near(merged, moments_of(np.concatenate([ours, theirs])))
+
+
+@given(VALUES, VALUES)
+def test_taking_one_set_away_leaves_the_other(ours: Moments, theirs: Moments) -> None:
+    both = merge_moments(moments_of(ours), moments_of(theirs))
+
+    left, expected = take_moments(both, moments_of(theirs)), moments_of(ours)
+
+    scale = 1 + np.abs(ours).max(initial=0) + np.abs(theirs).max(initial=0)
+    np.testing.assert_allclose(left[0], expected[0])
+    np.testing.assert_allclose(left[1], expected[1], rtol=1e-9, atol=1e-9 * scale)
+    np.testing.assert_allclose(left[2], expected[2], rtol=1e-9, atol=1e-9 * scale**2)
 
 
 @given(VALUES)
