@@ -24,7 +24,7 @@ LEAST_COUNT = 50
 """Fewest examples that a contribution is of, where twice the features are fewer."""
 
 MOST_NUMBERS = 1_000_000
-"""Most numbers in a contribution: 8 MB, what one request to a coordinator may hold."""
+"""Most numbers in a contribution: 8 MB, of a thousand features, and a second to solve."""
 
 Head = Callable[[Graph, Manifest, Mapping[str, Value]], Value]
 """``head(graph, manifest, arrays) -> raw``, before units or softmax."""
