@@ -31,7 +31,6 @@ class GatheringDevice(SimulatedDevice):
         vector = pack_statistics(MODEL, given(self.name, GATHERED))
         return msgspec.structs.replace(update, examples=GATHERED), vector
 
-
     def _loss(self, weights: Floats) -> float:
         return 1.0
 
