@@ -60,7 +60,7 @@ TRAINED, *SCORED = ("datatraining", "datatest", "datatest2")
 
 EPOCHS = 30
 OPTIMISER = Optimiser(name="adam", learning_rate=1e-3, batch=64, weight_decay=1e-3)
-LEARN = LearnerSettings(batch=16, learning_rate=3e-4)
+LEARN = LearnerSettings(batch=16, learning_rate=1e-3)
 BUFFER = 1_000
 
 Delay = Literal["at_once", "after_an_hour"]

@@ -68,7 +68,7 @@ class Taught:
 
 HIDDEN = (64, 64)
 RESERVE = Reserve(share=0.1, block=Duration(20 * WINDOW))
-POOLED = Taught(epochs=100, batch=64, learning_rate=0.1)
+POOLED = Taught(epochs=100, batch=64, learning_rate=0.3)
 ALONE = Taught(epochs=200, batch=32, learning_rate=0.3)
 """How the peers learn."""
 
@@ -76,7 +76,7 @@ LABELS = LabelRules(outside=True, late=int(WINDOW))
 QUIET = PipelineSettings(learn=LearnerSettings(batch=1, learning_rate=0.01), labels=LABELS)
 REFINING = PipelineSettings(
     learn=LearnerSettings(
-        batch=1, learning_rate=0.01, refine=RefineSettings(epochs=200, batch=32, learning_rate=0.3)
+        batch=1, learning_rate=0.01, refine=RefineSettings(epochs=100, batch=32, learning_rate=0.1)
     ),
     labels=LABELS,
 )
