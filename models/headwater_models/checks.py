@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import BundleError
-from headwater_models.arrays import Arrays
+from headwater_models.arrays import Arrays, State
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
-from headwater_models.session import Predictor, State, Trainer, check_graphs, initial_state
+from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
 
 ROWS = 8
 """Windows of each kind that a model is tried on."""

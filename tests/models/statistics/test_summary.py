@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import PeerError, UnsupportedError
 from headwater_models.manifest import Channel
+from headwater_models.statistics import histogram, moments, sketch
 from headwater_models.statistics.histogram import Histogram
 from headwater_models.statistics.moments import RunningMoments
 from headwater_models.statistics.sketch import QuantileSketch
@@ -129,3 +132,10 @@ def test_summaries_of_other_channels_do_not_merge(
 def test_alike_summaries_merge_and_only_finite_values_count() -> None:
     refuse_others((1, 2), (1, 2), "histogram")
     assert finite(np.array([[1.0, np.inf], [np.nan, 2.0]])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("module", [histogram, moments, sketch], ids=lambda m: m.__name__)
+def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
