@@ -25,7 +25,8 @@ def has_meaning(manifest: Manifest, label: Floats | float) -> NDArray[np.bool_]:
         return np.isin(label, np.arange(manifest.outputs))
     if manifest.task == "anomaly":
         return np.isin(label, (0, 1))
-    return np.isfinite(np.asarray(label))
+    finite: NDArray[np.bool_] = np.isfinite(np.asarray(label))
+    return finite
 
 
 def point(manifest: Manifest, prediction: Floats) -> Losses:
@@ -34,7 +35,8 @@ def point(manifest: Manifest, prediction: Floats) -> Losses:
     The most probable class, the quantile nearest to the median, or the value itself.
     """
     if manifest.task == "classification":
-        return np.argmax(prediction, axis=1).astype(np.float64)
+        classes: Losses = np.argmax(prediction, axis=1).astype(np.float64)
+        return classes
     distances = np.abs(np.array(manifest.quantiles or (0.5,)) - 0.5)
     return prediction[:, int(np.argmin(distances))].astype(np.float64)
 
@@ -78,5 +80,6 @@ def losses(manifest: Manifest, prediction: Floats, label: Floats) -> Losses:
     error = label.astype(np.float64) - made
     if manifest.quantiles:
         levels = np.array(manifest.quantiles)
-        return np.maximum(levels * error, (levels - 1) * error).mean(axis=1)
+        pinball: Losses = np.maximum(levels * error, (levels - 1) * error).mean(axis=1)
+        return pinball
     return np.abs(error[:, 0])

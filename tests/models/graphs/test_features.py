@@ -37,7 +37,7 @@ def reading(
 
 
 def features(window: Any, time: datetime | None = None) -> list[float]:
-    read, feeds = reading(window, **({} if time is None else {"time": time}))
+    read, feeds = reading(window) if time is None else reading(window, time=time)
     return [float(x) for x in evaluate(read.flat().values, feeds)[0]]
 
 
