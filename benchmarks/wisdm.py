@@ -198,7 +198,7 @@ class Model:
 def run(users: Sequence[User], case: Case, seed: int) -> Outcome:
     """Split, federate, refine and score; the seed decides splits, first weights and orders."""
     rng = np.random.default_rng(seed)
-    learn, score = _split(users, case, rng)
+    learn, score = divide(users, case, rng)
     model, plain = chosen(learn, rng), everything(learn, rng)
     devices, releases = federate(model, learn, case.rounds, rng)
     plainly, _ = federate(plain, learn, case.rounds, rng)
@@ -252,6 +252,16 @@ def summary(outcomes: Sequence[Outcome]) -> Report:
     return report("accuracy wisdm", FEDERATED, figures)
 
 
+def divide(
+    users: Sequence[User], case: Case, rng: np.random.Generator
+) -> tuple[list[User], list[User]]:
+    """Return what each user learns from and what it is scored on."""
+    pairs = [phones.split(user, LEARNED, rng) for user in users]
+    if case.validate:
+        pairs = [phones.split(learn, VALIDATED, rng) for learn, _ in pairs]
+    return [learn for learn, _ in pairs], [score for _, score in pairs]
+
+
 def chosen(users: Sequence[User], rng: np.random.Generator) -> Model:
     """Build the model over the channels that tell activities apart."""
     summaries = _summaries(users)
@@ -279,16 +289,6 @@ def federate(
                 fleet.settle(hour * int(HOUR))
             releases = fleet.status().releases
     return devices, releases
-
-
-def _split(
-    users: Sequence[User], case: Case, rng: np.random.Generator
-) -> tuple[list[User], list[User]]:
-    """Return what each user learns from and what it is scored on."""
-    pairs = [phones.split(user, LEARNED, rng) for user in users]
-    if case.validate:
-        pairs = [phones.split(learn, VALIDATED, rng) for learn, _ in pairs]
-    return [learn for learn, _ in pairs], [score for _, score in pairs]
 
 
 def _summaries(users: Sequence[User]) -> list[Summary]:
