@@ -15,9 +15,8 @@ from headwater_models.manifest import Optimiser
 
 Values = dict[str, Value]
 Shapes = dict[str, Shape]
-
-WEIGHTS = "weights"
-"""The key of the new weights among what a step returns."""
+Step = tuple[Value, Values]
+"""What is added to the weights, and the new state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +25,12 @@ class Rule:
 
     ``state`` takes the number of weights and returns the shapes of the state arrays by name.
     ``step`` takes the weights ``[1, P]`` and their gradient, of a graph that holds the state as
-    inputs, the learning rate and the settings, and returns the new weights and the new state.
+    inputs, the learning rate and the settings. It leaves the sum to its caller: what is not decayed
+    never has to be laid out in one row.
     """
 
     state: Callable[[int], Shapes]
-    step: Callable[[Value, Value, Value, Optimiser], Values]
+    step: Callable[[Value, Value, Value, Optimiser], Step]
 
 
 def optimisers() -> dict[str, Rule]:
@@ -57,18 +57,18 @@ def _decayed(weights: Value, gradient: Value, settings: Optimiser) -> Value:
     return gradient + decay * weights if decay else gradient
 
 
-def _sgd(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Values:
-    return {WEIGHTS: weights - rate * _decayed(weights, gradient, settings)}
+def _sgd(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Step:
+    return -rate * _decayed(weights, gradient, settings), {}
 
 
 VELOCITY = "momentum.velocity"
 
 
-def _momentum(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Values:
+def _momentum(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Step:
     """Polyak (1964), as Sutskever et al. (2013) write it: the velocity holds the learning rate."""
     before = weights.graph.value(VELOCITY)
     velocity = settings.momentum * before - rate * _decayed(weights, gradient, settings)
-    return {WEIGHTS: weights + velocity, VELOCITY: velocity}
+    return velocity, {VELOCITY: velocity}
 
 
 STEP, FIRST, SECOND = "adam.step", "adam.m", "adam.v"
@@ -79,25 +79,31 @@ def _adam_state(size: int) -> Shapes:
     return {STEP: (1,), FIRST: (1, size), SECOND: (1, size)}
 
 
-def _adam(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Values:
+def _adam(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Step:
     """Kingma and Ba (2015)."""
-    return _adam_step(weights, _decayed(weights, gradient, settings), rate)
+    return _adam_step(_decayed(weights, gradient, settings), rate)
 
 
-def _adamw(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Values:
+def _adamw(weights: Value, gradient: Value, rate: Value, settings: Optimiser) -> Step:
     """Loshchilov and Hutter (2019); as is usual, the decay too goes with the learning rate."""
-    kept = weights * (1.0 - rate * settings.weight_decay) if settings.weight_decay else weights
-    return _adam_step(kept, gradient, rate)
+    change, state = _adam_step(gradient, rate)
+    decay = settings.weight_decay
+    return change - rate * decay * weights if decay else change, state
 
 
-def _adam_step(weights: Value, g: Value, rate: Value) -> Values:
-    """Algorithm 1 of Kingma and Ba with the order of its section 2 (scalars joined)."""
+def _adam_step(g: Value, rate: Value) -> Step:
+    """Algorithm 1 of Kingma and Ba with the order of its section 2.
+
+    The moments are kept without their factors ``1 - decay``, which the rate and epsilon take
+    over: all that is one number for all weights costs nothing.
+    """
     graph: Graph = g.graph
     step = graph.value(STEP) + 1.0
-    spread = graph.op("Sqrt", 1.0 - graph.op("Pow", DECAY_2, step))
-    pace = rate * spread / (1.0 - graph.op("Pow", DECAY_1, step))
-    m, v = graph.value(FIRST), graph.value(SECOND)
-    first = m + (1.0 - DECAY_1) * (g - m)
-    second = v + (1.0 - DECAY_2) * (g * g - v)
-    root = graph.op("Sqrt", second) + EPSILON * spread
-    return {WEIGHTS: weights - pace * (first / root), STEP: step, FIRST: first, SECOND: second}
+    first = DECAY_1 * graph.value(FIRST) + g
+    second = DECAY_2 * graph.value(SECOND) + g * g
+    share_1 = (1.0 - DECAY_1) / (1.0 - graph.op("Pow", DECAY_1, step))
+    share_2 = (1.0 - DECAY_2) / (1.0 - graph.op("Pow", DECAY_2, step))
+    spread = graph.op("Sqrt", share_2)
+    pace = -rate * share_1 / spread
+    ratio = first / (graph.op("Sqrt", second) + EPSILON / spread)
+    return pace * ratio, {STEP: step, FIRST: first, SECOND: second}

@@ -18,7 +18,7 @@ from headwater_models.graphs.losses import (
     losses,
     reconstruction,
 )
-from headwater_models.graphs.optimisers import WEIGHTS, clipped, optimisers
+from headwater_models.graphs.optimisers import clipped, optimisers
 from headwater_models.graphs.serialisation import decode, encode
 from headwater_models.manifest import Array, Loss, Optimiser, Task
 
@@ -116,14 +116,14 @@ def derive_training(
         more, finite = _descent(measure(graph.value(RELEASED), label), weight, alone)
         gradients, active = gradients | more, graph.op("And", active, finite)
     new: dict[str, Value] = {}
-    idle = graph.op("Not", active)
     if trained:
         weights = _joined([graph.value(array.name) for array in trained])
         gradient = clipped(_joined([gradients[array.name] for array in trained]), optimiser.clip)
-        new = optimisers()[optimiser.name].step(weights, gradient, rate, optimiser)
-        old = {WEIGHTS: weights, **{array.name: graph.value(array.name) for array in state}}
-        new = {name: _unless(idle, value, old[name]) for name, value in new.items()}
-        new |= _parted(new.pop(WEIGHTS), trained)
+        change, moved = optimisers()[optimiser.name].step(weights, gradient, rate, optimiser)
+        idle = graph.op("Not", active)
+        new = {name: _unless(idle, value, graph.value(name)) for name, value in moved.items()}
+        parts = _parted(_or_nothing(idle, change), trained)
+        new |= {name: graph.value(name) + part for name, part in parts.items()}
     for array in (*arrays, *state):
         value = new.get(array.name, graph.value(array.name))
         graph.output(graph.op("Identity", value, name=f"new.{array.name}"))
@@ -149,10 +149,23 @@ def _parted(row: Value, arrays: Sequence[Array]) -> dict[str, Value]:
 
 def _unless(idle: Value, new: Value, old: Value) -> Value:
     """Put the old row back where *idle*: that costs nothing otherwise, and Where three passes."""
-    graph = new.graph
-    at = graph.op("Compress", np.array([[0]]), idle, axis=0)
-    kept = graph.op("Compress", old, idle, axis=0)
-    return graph.op("ScatterND", new, at, kept)
+    kept = new.graph.op("Compress", old, idle, axis=0)
+    return new.graph.op("ScatterND", new, _first_row(idle), kept)
+
+
+def _or_nothing(idle: Value, change: Value) -> Value:
+    """Let the change be -0 where *idle*, the one number that changes no bit when it is added."""
+    graph, at = change.graph, _first_row(idle)
+    row = np.array([1, change.shape[1]])
+    nothing = graph.op(
+        "Expand", -0.0, graph.op("Shape", at) * row, shape=(at.shape[0], change.shape[1])
+    )
+    return graph.op("ScatterND", change, at, nothing)
+
+
+def _first_row(idle: Value) -> Value:
+    """Return ``[K, 1]``, the index of the one row: K is 1 where *idle*, else 0."""
+    return idle.graph.op("Compress", np.array([[0]]), idle, axis=0)
 
 
 def _refuse_missing(graph: Graph, array: Array) -> None:

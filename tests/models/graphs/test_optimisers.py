@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from headwater_models.graphs.expression import Graph
-from headwater_models.graphs.optimisers import WEIGHTS, clipped, optimisers
+from headwater_models.graphs.optimisers import clipped, optimisers
 from headwater_models.graphs.serialisation import encode
 from headwater_models.manifest import Optimiser
 from tests.models.graphs.harness import evaluate, runner
@@ -25,19 +25,20 @@ RATE = 0.1
 def descend(optimiser: Optimiser, weights: Floats, gradients: list[Floats]) -> Floats:
     """Take a step for each gradient, from a state of zeros."""
     graph, rule = Graph(np.float64), optimisers()[optimiser.name]
-    shapes = {WEIGHTS: weights.shape, **rule.state(weights.size)}
+    shapes = {"weights": weights.shape, **rule.state(weights.size)}
     for name, shape in {**shapes, "gradient": weights.shape}.items():
         graph.input(name, shape)
-    inputs = graph.value(WEIGHTS), graph.value("gradient"), graph.constant(RATE)
-    for name, value in rule.step(*inputs, optimiser).items():
+    before = graph.value("weights")
+    change, state = rule.step(before, graph.value("gradient"), graph.constant(RATE), optimiser)
+    for name, value in {"weights": before + change, **state}.items():
         graph.output(graph.op("Identity", value, name=f"new.{name}"))
     run = runner(encode(graph))
     now = {name: np.zeros([int(n) for n in shape]) for name, shape in shapes.items()}
-    now[WEIGHTS] = weights
+    now["weights"] = weights
     for gradient in gradients:
         new = run({**now, "gradient": gradient})
         now = {name.removeprefix("new."): array for name, array in new.items()}
-    return now[WEIGHTS]
+    return now["weights"]
 
 
 def sgd(w: Floats, g: Floats, _: dict[str, Any], o: Optimiser) -> Floats:

@@ -65,16 +65,16 @@ def test_a_step_of_descent_follows_the_gradient_of_the_weighted_mean_loss(spec: 
 def numpy_adam(
     weights: Arrays, gradients: Arrays, state: Arrays, rate: float
 ) -> tuple[Arrays, Arrays]:
-    """Algorithm 1 of Kingma and Ba (2015), word for word; the state is that of all in one row."""
+    """Algorithm 1 of Kingma and Ba (2015); the state is a row for all, without ``1 - decay``."""
     step = state["adam.step"] + 1
     g = np.concatenate([gradients[name].ravel() for name in weights])[np.newaxis]
-    m = 0.9 * state["adam.m"] + 0.1 * g
-    v = 0.999 * state["adam.v"] + 0.001 * g**2
+    m = 0.9 * 0.1 * state["adam.m"] + 0.1 * g
+    v = 0.999 * 0.001 * state["adam.v"] + 0.001 * g**2
     ratio = ((m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8))[0]
     parts = np.split(ratio, np.cumsum([w.size for w in weights.values()])[:-1])
     pairs = zip(weights.items(), parts, strict=True)
     new = {name: w - rate * part.reshape(w.shape) for (name, w), part in pairs}
-    return new, {"adam.step": step, "adam.m": m, "adam.v": v}
+    return new, {"adam.step": step, "adam.m": m / 0.1, "adam.v": v / 0.001}
 
 
 @pytest.mark.parametrize("spec", all_specs("adam"), ids=spec_id)
