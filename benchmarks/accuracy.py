@@ -18,7 +18,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from benchmarks import beijing, elec2, occupancy, phones, wisdm
+from benchmarks import beijing, elec2, nab, occupancy, phones, skab, wisdm
 from benchmarks.report import Report
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_simulator.streams import read_folder
@@ -122,6 +122,38 @@ def measure_elec2(
     runs = run_all(elec2.run, stream, seeds, jobs)
     raced = elec2.race(stream, elec2.model(stream, 0), elec2.forest(stream))
     show(elec2.summary(stream, runs, raced), as_json=as_json)
+
+
+@app.command("skab")
+def measure_skab(
+    data: Data = DATA,
+    seeds: Seeds = 5,
+    jobs: Jobs = PROCESSORS,
+    *,
+    quick: Quick = False,
+    as_json: AsJson = False,
+) -> None:
+    """Faults of a water pump in 34 files, found without labels."""
+    case = skab.Case(logs=skab.read_logs(data / "skab"))
+    if quick:
+        case = skab.shorten(case)
+    show(skab.summary(run_all(skab.run, case, seeds, jobs)), as_json=as_json)
+
+
+@app.command("nab")
+def measure_nab(
+    data: Data = DATA,
+    seeds: Seeds = 5,
+    jobs: Jobs = PROCESSORS,
+    *,
+    quick: Quick = False,
+    as_json: AsJson = False,
+) -> None:
+    """Anomalies with known causes by Numenta's scoring, beside river's half-space trees."""
+    corpus = nab.read(data / "nab_known_cause")
+    if quick:
+        corpus = nab.shorten(corpus)
+    show(nab.summary(run_all(nab.run, corpus, seeds, jobs)), as_json=as_json)
 
 
 def run_all(
