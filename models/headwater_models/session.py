@@ -73,17 +73,20 @@ class _Graph:
         self.outputs = {
             node.name: (_dtype(node.type), node.shape) for node in self.session.get_outputs()
         }
+        self.left_aside = {name for name in _OPTIONAL if name not in self.inputs}
         if "window" not in self.inputs or len(self.inputs["window"][1]) != 3:
             raise BundleError(f"{name} has no input `window` of shape [N, T, C]; build it again.")
 
     def run(self, feeds: Mapping[str, Any], outputs: list[str]) -> list[NDArray[Any]]:
         """Run on arrays of any dtype; what not every graph takes is left aside by the others."""
-        wanted = {k: v for k, v in feeds.items() if k not in _OPTIONAL or k in self.inputs}
-        self.refuse_other_names(wanted.keys(), self.inputs.keys())
-        with self.errors("cannot run on these arrays"):
-            typed = {k: np.asarray(v, self.inputs[k][0], order="C") for k, v in wanted.items()}
+        names = feeds.keys() - self.left_aside if self.left_aside else feeds.keys()
+        self.refuse_other_names(names, self.inputs.keys())
+        try:
+            typed = {k: np.asarray(feeds[k], v[0], order="C") for k, v in self.inputs.items()}
             found: list[NDArray[Any]] = self.session.run(outputs, typed)
-            return found
+        except _ORT_ERRORS as error:  # a context manager would cost as much as a small operator
+            raise self.refusal("cannot run on these arrays", error) from error
+        return found
 
     def refuse_other_names(self, have: AbstractSet[str], want: AbstractSet[str]) -> None:
         """Make sure that no parameter silently keeps its default, and none is for another model."""
@@ -98,7 +101,10 @@ class _Graph:
         try:
             yield
         except _ORT_ERRORS as error:
-            raise BundleError(f"{self.name} {what}: {error}") from error
+            raise self.refusal(what, error) from error
+
+    def refusal(self, what: str, error: Exception) -> BundleError:
+        return BundleError(f"{self.name} {what}: {error}")
 
 
 class Predictor:
@@ -235,6 +241,7 @@ class Trainer:
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
         self._graph = _Graph("train.onnx", graph, threads)
+        self._outputs = list(self._graph.outputs)
 
     def step(
         self,
@@ -265,8 +272,7 @@ class Trainer:
         """
         rows = {name: getattr(batch, name) for name in ("window", "time", "label", "weight")}
         feeds = {**rows, "learning_rate": learning_rate, **parameters, **state}
-        names = list(self._graph.outputs)
-        new = dict(zip(names, self._graph.run(feeds, names), strict=True))
+        new = dict(zip(self._outputs, self._graph.run(feeds, self._outputs), strict=True))
         return (
             {name: new.get(f"new.{name}", value) for name, value in parameters.items()},
             {name: new[f"new.{name}"] for name in state},

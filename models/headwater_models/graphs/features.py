@@ -48,8 +48,8 @@ class Reading:
         generalises better from where a series stands and how it moved than from the same position
         said T times.
         """
-        changes = self.measured and _changes(self.measured)
-        return _join([*map(_flat, (changes, self.named)), self.clock], _flat(self.missing))
+        changes = _changes(self.measured) if self.measured else []
+        return _join([*map(_flat, (*changes, self.named)), self.clock], _flat(self.missing))
 
     def sequence(self) -> Signal:
         """Return one row ``[N, T, F]`` for each time step, without the clock."""
@@ -151,10 +151,12 @@ def _columns(window: Value, at: Sequence[int]) -> Value:
     return window.graph.op("Gather", window, np.array(at, np.int64), axis=2)
 
 
-def _changes(scaled: Value) -> Value:
-    """Return ``[N, T, M]``: the last row first, then what the earlier rows were above it."""
+def _changes(scaled: Value) -> list[Value]:
+    """Return the last row ``[N, 1, M]``, and what the earlier rows were above it."""
+    if scaled.shape[1] == 1:
+        return [scaled]
     last, earlier = last_row(scaled), _rows(scaled, 0, -1)
-    return scaled.graph.op("Concat", last, earlier - last.expand_like(earlier), axis=1)
+    return [last, earlier - last.expand_like(earlier)]
 
 
 def _rows(value: Value, start: int, end: int) -> Value:
