@@ -18,7 +18,9 @@ from benchmarks.detector import Fit
 from benchmarks.skab import (
     FITTED,
     QUICK_FILES,
+    RISKS,
     SENSORS,
+    SMOOTHINGS,
     STEADY,
     Candidate,
     Case,
@@ -28,12 +30,14 @@ from benchmarks.skab import (
     Table,
     choose,
     count,
+    plain,
     pooled,
     read_logs,
     run,
     shorten,
     summary,
 )
+from headwater_agent.threshold_settings import ThresholdSettings
 
 FIRST, SECOND = (
     Candidate(SENSORS, Fit(window=1, hidden=(1,), epochs=0), 10, risk) for risk in (0.01, 0.001)
@@ -54,7 +58,7 @@ def case(*logs: Log) -> Case:
     """A few candidates on these files."""
     fits = (Fit(window=1, hidden=(2,), epochs=1), Fit(window=4, hidden=(2,), epochs=1))
     tried = tuple(product((SENSORS, STEADY), fits))
-    return Case(logs=logs, fits=tried, smoothings=(5,), risks=(0.01, 0.001))
+    return Case(logs=logs, fits=tried, smoothings=(10,), risks=(0.01, 0.001))
 
 
 def test_files_are_read_with_their_group_and_what_is_wrong(tmp_path: Path) -> None:
@@ -152,6 +156,15 @@ def test_a_seed_gives_the_same_outcome_again() -> None:
     assert run(case(*logs), seed=3) == run(case(*logs), seed=3)
 
 
+def test_what_nobody_chose_is_all_sensors_under_the_agent_s_settings() -> None:
+    settings, candidate = ThresholdSettings(), plain(Case(logs=()))
+
+    assert (candidate.sensors, candidate.fit.window) == (SENSORS, 1)
+    assert (candidate.smoothing, candidate.risk) == (settings.smoothing, settings.risk)
+    assert candidate.smoothing in SMOOTHINGS
+    assert candidate.risk in RISKS
+
+
 def test_the_windows_fitted_to_are_the_warm_up() -> None:
     longer = replace(FIRST, fit=replace(FIRST.fit, window=10))
 
@@ -162,7 +175,9 @@ def test_the_windows_fitted_to_are_the_warm_up() -> None:
 
 def test_the_summary_says_what_calling_everything_wrong_would_score() -> None:
     groups = {"valve1": Counts(30, 40, 60, 100), "other": Counts(60, 60, 60, 100)}
-    outcome = Outcome(groups=groups, chosen={}, best=Counts(90, 90, 120, 200))
+    outcome = Outcome(
+        groups=groups, chosen={}, best=Counts(90, 90, 120, 200), plain=Counts(60, 90, 120, 200)
+    )
     figures = summary([outcome, outcome]).figures
 
     assert figures["f1"] == pytest.approx(2 * 90 / (100 + 120))
@@ -170,6 +185,7 @@ def test_the_summary_says_what_calling_everything_wrong_would_score() -> None:
     assert figures["f1_of_calling_all_anomalous"] == pytest.approx(2 * 120 / 320)
     assert figures["f1_other"] == 1.0
     assert figures["f1_chosen_on_all"] == pytest.approx(2 * 90 / (90 + 120))
+    assert figures["f1_plain"] == pytest.approx(2 * 60 / (90 + 120))
     assert (figures["rows"], figures["seeds"]) == (200.0, 2.0)
 
 
