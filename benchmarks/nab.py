@@ -186,10 +186,9 @@ def summary(outcomes: Sequence[Outcome]) -> Report:
     figures: dict[str, float | Figure] = {}
     for name in outcomes[0].ours.profiles:
         ours = [one.ours.profiles[name] for one in outcomes]
-        figures |= spread(f"score_{name}", ours)
-        figures[f"score_{name}"] = _beside_trees(
-            fmean(ours), fmean(one.trees.profiles[name] for one in outcomes)
-        )
+        trees = [one.trees.profiles[name] for one in outcomes]
+        figures |= spread(f"score_{name}", ours) | spread(f"score_{name}_trees", trees)
+        figures[f"score_{name}"] = _beside_trees(fmean(ours), fmean(trees))
     behind = [one.trees_behind_ours.profiles[STANDARD] for one in outcomes]
     figures |= {
         **spread("score_held_out", [one.ours.held_out for one in outcomes]),

@@ -8,7 +8,8 @@ product goes from a phone to the coordinator. Ahead of that, and outside of the 
 channels and their scales are chosen from what phones say in :class:`.phones.Summary`.
 
 The settings were chosen with ``--validate``, which splits the 70 % once more, 75 to 25, and leaves
-the other 30 % alone.
+the other 30 % alone. The seed makes the split, so what one seed leaves alone another may learn
+from or have validated on: a spread over seeds is of splits too, and not of independent data.
 """
 
 from __future__ import annotations

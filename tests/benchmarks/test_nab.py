@@ -155,6 +155,7 @@ def test_the_summary_sets_the_trees_beside_ours() -> None:
     assert not isinstance(state, float)
     assert (standard.ours, standard.peers["half_space_trees"]) == (65.0, 40.0)
     assert standard.ratio == pytest.approx(65 / 40)
+    assert figures["score_standard_trees_sd"] == 0.0
     assert figures["score_standard_sd"] == pytest.approx(50**0.5)
     assert figures["score_held_out"] == 51.0
     assert figures["score_held_out_trees"] == 30.0
