@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from headwater.errors import StorageError
-from headwater_agent.events import Alarm, Batch, Example, Floats, Prediction, Row
+from headwater_agent.events import Alarm, Batch, Example, Floats, Held, Mark, Prediction, Row
 from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
 from headwater_agent.store import Note, Update, rebuild_windows, with_windows
@@ -108,7 +108,7 @@ class AgentReader:
                 checkpoint=state,
                 progress=progress.fetchall(),
                 rows=list(self._newest_rows(self._manifest.window)),
-                waiting=with_windows(self._manifest, list(self._waiting()), self._rows_of),
+                waiting=with_windows(self._manifest, list(self._waiting()), self.rows_of),
                 scored=self._scored(),
                 examples=self.read_examples(after=through, newest=MAX_WAITING),
                 sequence=sequence,
@@ -193,6 +193,27 @@ class AgentReader:
         )
         return [Alarm(**row) for row in self._query(sql, (newest,))]
 
+    def marks(self) -> list[Mark]:
+        """Return all values that are kept aside, newest first."""
+        sql = (
+            "SELECT name AS stream, time, channel, value, reason"
+            " FROM marks m JOIN streams s ON s.id = m.stream ORDER BY m.id DESC"
+        )
+        return [Mark(**row) for row in self._query(sql)]
+
+    def held(self) -> list[Held]:
+        """Return all windows that are held back, oldest first."""
+        sql = (
+            "SELECT name, time, label, reserved"
+            " FROM held h JOIN streams s ON s.id = h.stream ORDER BY h.id"
+        )
+        with guarded(self._path):
+            found = self._connection.execute(sql).fetchall()
+        return [
+            Held(name, time, np.array([label], np.float32), bool(reserved))
+            for name, time, label, reserved in found
+        ]
+
     def streams(self) -> list[dict[str, Any]]:
         """Return for each stream its ``name``, ``rows``, ``examples`` and ``newest`` slot."""
         return self._query(
@@ -235,7 +256,8 @@ class AgentReader:
         times = np.array([row[1] for row in found], np.int64)
         return rebuild_windows(self._manifest, [row[0] for row in found], times, self._rows_between)
 
-    def _rows_of(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
+    def rows_of(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
+        """Return slots int64 ``[R]`` and cells float32 ``[R, C]`` of a stream, ends included."""
         found = self._one("SELECT id FROM streams WHERE name = ?", (name,)) or (0,)
         return self._rows_between(found[0], first, last)
 

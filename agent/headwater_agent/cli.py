@@ -18,6 +18,7 @@ from headwater.errors import HeadwaterError, StorageError
 from headwater_agent.codec import Decoder
 from headwater_agent.folders import make_folders
 from headwater_agent.nodekey import make_key, read_key
+from headwater_agent.quarantine_cli import app as quarantine
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.skeleton import skeleton
@@ -27,6 +28,7 @@ from headwater_agent.transport import Session
 from headwater_models.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.add_typer(quarantine, name="quarantine")
 
 PROBE_S = 10.0
 """Seconds that ``check --connect`` waits for the broker."""

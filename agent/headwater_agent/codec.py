@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -107,10 +108,10 @@ class Decoder:
     ) -> list[Record] | Refusal:
         """Decode one message.
 
-        An array gives a record for each item that can be used. ``true`` is 1, ``null`` and what
-        is not finite are missing values that were spoken of, a channel that does not occur was
-        not; text is read as a number where the settings allow it, anything else counts as
-        ``unreadable`` and is missing.
+        An array gives a record for each item that can be used. ``true`` is 1; ``null`` and NaN are
+        missing values that were spoken of, a channel that does not occur was not; what is too
+        large for float32 is infinite. Text is read as a number where the settings allow it,
+        anything else counts as ``unreadable`` and is missing.
 
         Parameters
         ----------
@@ -201,8 +202,9 @@ class Decoder:
                 self.counts["unreadable"] += 1
                 continue
             readable += 1
-            if abs(number) <= _LARGEST:
-                values[cell.column] = number
+            if abs(number) > _LARGEST:
+                number = math.copysign(math.inf, number)
+            values[cell.column] = number
         return readable
 
 

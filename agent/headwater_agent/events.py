@@ -17,7 +17,7 @@ from headwater_models.arrays import Arrays
 Floats = NDArray[np.float32]
 Model = Literal["released", "personal"]
 BranchName = Literal["personal", "contribution"]
-MarkReason = Literal["infinite", "range", "stuck", "spike", "unit", "mixed", "clock"]
+MarkReason = Literal["infinite", "range", "stuck", "spike", "unit", "mixed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,11 +214,14 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cleared:
-    """A person says that marked values were right: these examples may be used after all.
+    """A person says that marked values were right: they are put back into their rows.
 
-    The windows come with the values put back; ``sequence`` is not yet given (0).
+    ``examples`` are those that were held back for them and may be used after all; their windows
+    come with the values put back, their ``sequence`` is not yet given (0).
     """
 
+    marks: tuple[Mark, ...]
+    rows: tuple[Row, ...]
     examples: tuple[Example, ...]
 
 
@@ -321,9 +324,9 @@ class Warn:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something about the served model that an owner wants to read later."""
+    """Something about the served model, or about learning, that an owner wants to read later."""
 
-    kind: Literal["promoted", "demoted", "reset"]
+    kind: Literal["promoted", "demoted", "reset", "paused", "resumed"]
     detail: str
 
 
@@ -333,7 +336,8 @@ class Store:
 
     ``progress`` holds, for each stream the batch touched, the encoded state of its rows (records
     that wait for the rest of their row); the latest replaces the earlier. So a receipt can be
-    given back although its row is not complete yet.
+    given back although its row is not complete yet. ``cleared`` are earlier marks that go, as do
+    the held windows that are among the examples now.
     """
 
     rows: tuple[Row, ...] = ()
@@ -342,6 +346,7 @@ class Store:
     examples: tuple[Example, ...] = ()
     marks: tuple[Mark, ...] = ()
     held: tuple[Held, ...] = ()
+    cleared: tuple[Mark, ...] = ()
     corrections: tuple[Correction, ...] = ()
     progress: tuple[tuple[str, bytes], ...] = ()
     receipts: tuple[int, ...] = ()

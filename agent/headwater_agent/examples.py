@@ -82,6 +82,8 @@ class Examples:
         """Replace the label of an example; where it was learned already, that is counted."""
         self.corrections += 1
         if not entry.sequence:
+            if entry.prediction.marked:
+                self.keep(entry.prediction, entry.window, label)
             return
         self._made.corrections.append(Correction(entry.sequence, label))
         examples = self._made.examples

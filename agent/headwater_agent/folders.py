@@ -16,6 +16,7 @@ def make_folders(settings: AgentSettings) -> None:
     """
     for folder, mode in (
         (settings.agent_db.parent, 0o700),
+        (settings.requests, 0o700),
         (settings.exchange, 0o750),
         (settings.share, 0o750),
     ):

@@ -122,5 +122,27 @@ def _alarms(db: Database) -> None:
     )
 
 
-AGENT: tuple[Migration, ...] = (_first_layout, _what_was_served, _alarms)
+def _what_is_kept_aside(db: Database) -> None:
+    """Keep what the guard marked, and the windows that are held back for it."""
+    db.table("marks").create(
+        {
+            "id": int,
+            "stream": int,
+            "time": int,
+            "channel": int,
+            "value": float,
+            "reason": str,
+        },
+        pk="id",
+        not_null={"stream", "time", "channel", "value", "reason"},
+    ).create_index(["stream", "time", "channel"], unique=True)
+    db.table("held").create(
+        {"id": int, "stream": int, "time": int, "label": float, "reserved": int},
+        pk="id",
+        not_null={"stream", "time", "label", "reserved"},
+    ).create_index(["stream", "time"], unique=True)
+    db.execute("UPDATE streams SET progress = NULL")
+
+
+AGENT: tuple[Migration, ...] = (_first_layout, _what_was_served, _alarms, _what_is_kept_aside)
 """The steps of ``agent.db``."""

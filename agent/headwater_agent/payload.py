@@ -90,20 +90,29 @@ def parse(payload: bytes, limit: int) -> object:
 
 
 def read_number(value: object, *, text: bool) -> float | None:
-    """Return a number, NaN for one that is missing, None for what is no number."""
+    """Return a number, NaN for one that is missing, None for what is no number.
+
+    An integer too large for a float is infinite.
+    """
     if value is None:
         return math.nan
     if isinstance(value, str):
-        if not text or "_" in value:
-            return None
-    elif not isinstance(value, bool | int | float):
+        return _read_text(value) if text else None
+    if not isinstance(value, bool | int | float):
         return None
     try:
         return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _read_text(text: str) -> float | None:
+    if "_" in text:
+        return None
+    try:
+        return float(text)
     except ValueError:
         return None
-    except OverflowError:
-        return math.nan
 
 
 def read_stream(value: object) -> str:

@@ -54,13 +54,10 @@ from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of, flags
-from headwater_agent.stream import Stream
+from headwater_agent.streams import Cut, Joined, Streams, missing
 from headwater_agent.watch import Watch
 from headwater_models.judging import has_meaning
-from headwater_models.manifest import MAX_MISSING, Manifest
-
-MAX_STREAMS = 10_000
-"""Most streams one agent follows; records of further ones are refused and counted."""
+from headwater_models.manifest import Manifest
 
 DEGRADED_MISSING = 0.25
 """Share of missing cells from which on a prediction says that its quality is degraded."""
@@ -89,24 +86,11 @@ class Saved:
 class _Batch:
     """A batch between its arrival and its predictions; what it makes, until it is stored."""
 
-    rows: list[Row] = field(default_factory=list)
-    cut: list[_Cut] = field(default_factory=list)
+    joined: Joined = field(default_factory=Joined)
     labels: tuple[Label, ...] = ()
     receipts: dict[int, None] = field(default_factory=dict)
-    touched: dict[str, None] = field(default_factory=dict)
-    marks: list[Mark] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cut:
-    """A complete window and the row that completed it."""
-
-    row: Row
-    window: Floats
-    received: int
-    marked: bool
 
 
 class Pipeline:
@@ -127,18 +111,21 @@ class Pipeline:
         self.labels = Labels(
             manifest, late=settings.labels.late, tolerance=settings.labels.tolerance
         )
-        self.records = 0
         self.examples = Examples(manifest, self.learner)
         self._manifest = manifest
         self._outside = settings.labels.outside
-        self._anomaly = settings.anomaly
         self._period = int(manifest.grid.period)
         self._scorer = Scorer(
             self.learner, max(int(manifest.horizon), settings.labels.late, self._period)
         )
         self.watch = Watch(manifest, settings.drift)
-        self._streams: dict[str, Stream] = {}
+        self._streams = Streams(manifest, settings)
         self._batch = _Batch()
+
+    @property
+    def records(self) -> int:
+        """How many records were taken up."""
+        return self._streams.records
 
     def restore(self, saved: Saved) -> Iterator[Effect]:
         """Go on where the store left off; learn the examples that the checkpoint lacks."""
@@ -146,9 +133,9 @@ class Pipeline:
             self.watch.restore(self.learner.restore(saved.checkpoint))
         self.examples.sequence = saved.sequence
         for name, progress in saved.progress:
-            self._stream(name).restore(progress)
+            self._streams[name].restore(progress)
         for row in saved.rows:
-            self._stream(row.stream).window.push(row)
+            self._streams[row.stream].window.push(row)
         for prediction, window in saved.waiting:
             self.labels.expect(prediction, window)
         self.watch.monitor.warm((), self._errors_of(saved.scored))
@@ -172,9 +159,10 @@ class Pipeline:
                 yield self.checkpoint()
             case Refined():
                 self.learner.refined(event)
-            case Cleared(examples):
+            case Cleared(marks, rows, examples):
                 self.examples.clear(examples)
-                yield from self._close()
+                self._batch.joined.rows.extend(rows)
+                yield from self._close(cleared=marks)
             case Ticked():
                 if self.learner.changed:
                     yield self.checkpoint()
@@ -189,37 +177,22 @@ class Pipeline:
         batch = self._batch = _Batch(labels=labels)
         receipts = [label.receipt for label in labels] + [record.receipt for record in records]
         batch.receipts = dict.fromkeys(receipt for receipt in receipts if receipt)
-        for record in records:
-            if record.stream not in self._streams and len(self._streams) >= MAX_STREAMS:
-                yield Refuse("full", record.stream)
-                continue
-            stream = self._stream(record.stream)
-            if not stream.rows.accepts(record):
-                yield Refuse("late", record.stream)
-                continue
-            self.records += 1
-            batch.touched[record.stream] = None
-            for row in stream.rows.add(record):
-                batch.rows.append(row)
-                window = stream.window.push(row)
-                if window is not None and row.observed.any() and _missing(window) <= MAX_MISSING:
-                    marked = stream.window.marked
-                    batch.cut.append(_Cut(row, window, record.received, marked))
+        yield from self._streams.join(records, batch.joined)
         if self.watch.watches:
-            batch.alarms += self.watch.joined(batch.rows)
-        if batch.cut:
+            batch.alarms += self.watch.joined(batch.joined.rows)
+        if batch.joined.cut:
             yield Infer(
-                self._windows(batch.cut),
+                self._windows(batch.joined.cut),
                 {
                     "released": self.learner.version.weights,
                     "personal": self.learner.personal.parameters,
                 },
             )
-        elif batch.touched or batch.receipts or labels:
+        elif batch.joined.touched or batch.receipts or labels:
             yield from self._meet_labels(())
             yield from self._close()
 
-    def _windows(self, cut: Sequence[_Cut]) -> Windows:
+    def _windows(self, cut: Sequence[Cut]) -> Windows:
         return Windows(
             streams=tuple(one.row.stream for one in cut),
             times=np.array([one.row.slot * self._period for one in cut], np.int64),
@@ -241,7 +214,7 @@ class Pipeline:
                 personal=personal[i],
                 baseline=self._streams[one.row.stream].baseline.predict(one.window),
                 quality="degraded"
-                if one.marked or _missing(one.window) > DEGRADED_MISSING
+                if one.marked or missing(one.window) > DEGRADED_MISSING
                 else "ok",
                 received=one.received,
                 served=serving,
@@ -249,7 +222,7 @@ class Pipeline:
                 thresholds=self._streams[one.row.stream].judge(released[i], personal[i]),
             )
             for i, (one, time) in enumerate(
-                zip(self._batch.cut, windows.times.tolist(), strict=True)
+                zip(self._batch.joined.cut, windows.times.tolist(), strict=True)
             )
         )
         yield Publish(predictions)
@@ -265,9 +238,9 @@ class Pipeline:
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, row by row, and judge the models by it."""
         made = {(p.stream, p.time): p for p in predictions}
-        windows = {(cut.row.stream, cut.row.slot): cut.window for cut in self._batch.cut}
+        windows = {(cut.row.stream, cut.row.slot): cut.window for cut in self._batch.joined.cut}
         found: list[Labelled] = []
-        for row in self._batch.rows:
+        for row in self._batch.joined.rows:
             found.extend(filter(None, [self.labels.meet_row(row)]))
             prediction = made.get((row.stream, row.slot * self._period))
             if prediction is None:
@@ -303,7 +276,7 @@ class Pipeline:
         entry = item.entry
         if self._manifest.task != "anomaly":
             entry.sequence = self.examples.keep(entry.prediction, entry.window, item.label)
-        elif item.label and entry.sequence:
+        elif item.label and (entry.sequence or entry.prediction.marked):
             self.examples.correct(entry, item.label)
 
     def _take_for_normal(self, prediction: Prediction, window: Floats) -> int:
@@ -331,7 +304,9 @@ class Pipeline:
         for (made, _), errors in zip(scored, table, strict=True):
             yield made.stream, made.time, float(errors[NAMES.index(made.served)])
 
-    def _close(self, predictions: tuple[Prediction, ...] = ()) -> Iterator[Effect]:
+    def _close(
+        self, predictions: tuple[Prediction, ...] = (), cleared: tuple[Mark, ...] = ()
+    ) -> Iterator[Effect]:
         """Store what the batch made, and learn from it."""
         batch, self._batch = self._batch, _Batch()
         made = self.examples.drain()
@@ -339,14 +314,15 @@ class Pipeline:
             yield Warn(tuple(batch.alarms))
             yield from self._react(batch.alarms)
         yield Store(
-            rows=tuple(batch.rows),
+            rows=tuple(batch.joined.rows),
             predictions=predictions,
             scores=tuple(batch.scores),
             examples=tuple(made.examples),
-            marks=tuple(batch.marks),
+            marks=tuple(batch.joined.marks),
             held=tuple(made.held),
+            cleared=cleared,
             corrections=tuple(made.corrections),
-            progress=tuple((name, self._streams[name].progress()) for name in batch.touched),
+            progress=tuple((name, self._streams[name].progress()) for name in batch.joined.touched),
             receipts=tuple(batch.receipts),
         )
         yield from self.learner.learn(made.examples)
@@ -358,11 +334,6 @@ class Pipeline:
         if reaction.reset:
             self.learner.reset()
             yield Happened("reset", f"drift of stream {alarms[0].stream}")
-
-    def _stream(self, name: str) -> Stream:
-        if name not in self._streams:
-            self._streams[name] = Stream(name, self._manifest, self._anomaly)
-        return self._streams[name]
 
 
 def carry_out(
@@ -386,11 +357,6 @@ def carry_out(
 
 
 _NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
-
-
-def _missing(window: Floats) -> float:
-    """Return the share of missing cells."""
-    return float(np.isnan(window).mean())
 
 
 def _prediction_id(stream: str, time: int, version: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_models.manifest import Schedule
 
@@ -76,5 +77,6 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     learn: LearnerSettings = LearnerSettings()
     serve: ServeSettings = ServeSettings()
     labels: LabelRules = LabelRules()
+    guard: GuardSettings = GuardSettings()
     anomaly: ThresholdSettings = ThresholdSettings()
     drift: DriftSettings = DriftSettings(enabled=False)

@@ -12,6 +12,7 @@ import msgspec
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
 from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline_settings import (
     LabelRules,
     LearnerSettings,
@@ -222,6 +223,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     learn: Learn = Learn()
     serve: ServeSettings = ServeSettings()
     labels: LabelInput | None = None
+    guard: GuardSettings = GuardSettings()
     anomaly: ThresholdSettings = ThresholdSettings()
     drift: DriftSettings = DriftSettings(enabled=False)
     federation: Federation = Federation()
@@ -271,6 +273,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.state / "agent" / "agent.db"
 
     @property
+    def requests(self) -> Path:
+        """Where an owner's wishes wait for the agent."""
+        return self.state / "agent" / "requests"
+
+    @property
     def refined(self) -> Path:
         """Where a trainer leaves the refined personal model for the agent."""
         return self.agent_db.parent / "refined.safetensors"
@@ -313,6 +320,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
             serve=self.serve,
             labels=rules,
+            guard=self.guard,
             anomaly=self.anomaly,
             drift=self.drift,
         )

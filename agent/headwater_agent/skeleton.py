@@ -114,8 +114,20 @@ _LEARN = """\
 
 """
 
+_GUARD = """\
+# What is kept out of learning: values that cannot be, and what does not follow from the stream's
+# earlier records. `headwater agent quarantine` shows it and puts back what was right.
+[guard]
+# enabled = true
+# cell = 7.0    # smaller marks more: how rarely a channel moves so far, in nats
+# row = 3.0    # smaller marks more: how much less than usual speaks for a record, in nats
+# stuck = 8.0    # how many times longer than ever a channel must repeat a value; 0: never marked
+# burst = 0.5    # share of the newest records with a mark from which on learning pauses
+# records = 32
+
+"""
+
 _DRIFT = """\
-# A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
 # When an anomaly model calls a window one; set from its own scores, without labels.
 [anomaly]
 # risk = 0.001    # share of normal windows that may be called anomalies
@@ -125,6 +137,7 @@ _DRIFT = """\
 # memory = 10000    # scores after which an old one counts for 1/e
 # patience = 1000    # anomalies in a row after which they are the new normal
 
+# A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
 [drift]
 enabled = false    # detectors on error and inputs are river's, which take 100 MB of memory
 # watch = ["error", "inputs", "estimate"]
@@ -182,7 +195,17 @@ def skeleton(
     )
     optimiser = bundle.manifest.optimiser
     learn = _LEARN.format(batch=optimiser.batch, rate=optimiser.learning_rate)
-    return head + _INPUT + "\n".join(_channels(bundle)) + "\n" + _TAIL + learn + _DRIFT + federation
+    return (
+        head
+        + _INPUT
+        + "\n".join(_channels(bundle))
+        + "\n"
+        + _TAIL
+        + learn
+        + _GUARD
+        + _DRIFT
+        + federation
+    )
 
 
 def _trust(bundle: Bundle) -> Iterator[str]:

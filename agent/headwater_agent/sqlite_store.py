@@ -42,6 +42,8 @@ _MAX_HISTORY = (
     "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 10000",
     "DELETE FROM updates WHERE sequence <= (SELECT max(sequence) FROM updates) - 10000",
     "DELETE FROM alarms WHERE id <= (SELECT max(id) FROM alarms) - 10000",
+    "DELETE FROM marks WHERE id <= (SELECT max(id) FROM marks) - 100000",
+    "DELETE FROM held WHERE id <= (SELECT max(id) FROM held) - 100000",
 )
 
 
@@ -167,6 +169,7 @@ class SqliteStore(AgentReader):
             "UPDATE examples SET label = ? WHERE sequence = ?",
             ((c.label, c.sequence) for batch in batches for c in batch.corrections),
         )
+        self._write_aside(batches)
         run_all(
             "UPDATE streams SET progress = ? WHERE id = ?",
             ((state, self._stream(name)) for name, state in progress.items()),
@@ -174,6 +177,39 @@ class SqliteStore(AgentReader):
         self._written["rows"] += len(rows)
         self._written["examples"] += len(examples)
         self._written["predictions"] += len(predictions)
+
+    def _write_aside(self, batches: Sequence[events.Store]) -> None:
+        """Write what the guard keeps aside, and forget what it does not any more."""
+        run_all = self._connection.executemany
+        run_all(
+            "REPLACE INTO marks (stream, time, channel, value, reason) VALUES (?, ?, ?, ?, ?)",
+            (
+                (self._stream(m.stream), m.time, m.channel, m.value, m.reason)
+                for batch in batches
+                for m in batch.marks
+            ),
+        )
+        run_all(
+            "REPLACE INTO held (stream, time, label, reserved) VALUES (?, ?, ?, ?)",
+            (
+                (self._stream(h.stream), h.time, float(h.label[0]), int(h.reserved))
+                for batch in batches
+                for h in batch.held
+            ),
+        )
+        cleared = [batch for batch in batches if batch.cleared]
+        run_all(
+            "DELETE FROM marks WHERE stream = ? AND time = ? AND channel = ?",
+            (
+                (self._stream(m.stream), m.time, m.channel)
+                for batch in cleared
+                for m in batch.cleared
+            ),
+        )
+        run_all(
+            "DELETE FROM held WHERE stream = ? AND time = ?",
+            ((self._stream(e.stream), e.time) for batch in cleared for e in batch.examples),
+        )
 
     def _prediction(self, p: Prediction) -> tuple[Any, ...]:
         made = (_blob(p.released), _blob(p.personal), _blob(p.baseline))

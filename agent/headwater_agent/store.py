@@ -34,7 +34,19 @@ class Note:
     """Something an owner wants to read later: a release, a reset, a refusal."""
 
     time: int
-    kind: Literal["start", "stop", "release", "rollback", "promoted", "demoted", "reset", "refusal"]
+    kind: Literal[
+        "start",
+        "stop",
+        "release",
+        "rollback",
+        "promoted",
+        "demoted",
+        "reset",
+        "paused",
+        "resumed",
+        "cleared",
+        "refusal",
+    ]
     detail: str
 
 
@@ -256,8 +268,10 @@ class MemoryStore:
 
     def _keep(self, entry: events.Store) -> None:
         for row in entry.rows:
-            self._rows.setdefault(row.stream, {})[row.slot] = row.values
-            self._order.append((row.stream, row.slot))
+            rows = self._rows.setdefault(row.stream, {})
+            if row.slot not in rows:
+                self._order.append((row.stream, row.slot))
+            rows[row.slot] = row.values
         for prediction in entry.predictions:
             self._predictions.setdefault(prediction.id, (prediction, None))
         for score in entry.scores:

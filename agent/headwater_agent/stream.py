@@ -9,6 +9,7 @@ import msgspec
 from headwater.errors import StorageError
 from headwater_agent.baseline import Baseline
 from headwater_agent.events import Floats
+from headwater_agent.guard.stream import SavedGuard, StreamGuard
 from headwater_agent.rows import StreamRows
 from headwater_agent.threshold import SavedThreshold, Threshold
 from headwater_agent.threshold_settings import ThresholdSettings
@@ -18,12 +19,14 @@ from headwater_models.manifest import Manifest
 
 class _Progress(msgspec.Struct, array_like=True):
     rows: bytes
+    marked: int | None
     baseline: bytes
     thresholds: list[SavedThreshold]
+    guard: SavedGuard
 
 
 class Stream:
-    """The rows, window and baseline of one stream.
+    """The guard, rows, window and baseline of one stream.
 
     Parameters
     ----------
@@ -33,9 +36,14 @@ class Stream:
         The model.
     anomaly
         How the thresholds of an anomaly model are set.
+    guard
+        What its records are held against.
     """
 
-    def __init__(self, name: str, manifest: Manifest, anomaly: ThresholdSettings) -> None:
+    def __init__(
+        self, name: str, manifest: Manifest, anomaly: ThresholdSettings, guard: StreamGuard
+    ) -> None:
+        self.guard = guard
         self.rows = StreamRows(name, manifest.grid, len(manifest.channels))
         self.window = StreamWindow(manifest.window, len(manifest.channels))
         self.baseline = Baseline(manifest)
@@ -61,7 +69,13 @@ class Stream:
         """Encode what a restart needs beside the newest rows."""
         thresholds = [threshold.save() for threshold in self._thresholds]
         return msgspec.msgpack.encode(
-            _Progress(self.rows.progress(), self.baseline.save(), thresholds)
+            _Progress(
+                self.rows.progress(),
+                self.window.marked_slot,
+                self.baseline.save(),
+                thresholds,
+                self.guard.save(),
+            )
         )
 
     def restore(self, progress: bytes) -> None:
@@ -75,6 +89,8 @@ class Stream:
         try:
             saved = msgspec.msgpack.decode(progress, type=_Progress)
             self.rows.restore(saved.rows)
+            self.window.marked_slot = saved.marked
+            self.guard.restore(saved.guard)
             self.baseline.restore(saved.baseline)
             for threshold, held in zip(self._thresholds, saved.thresholds, strict=True):
                 threshold.restore(held)

@@ -151,6 +151,23 @@ def conversion(source: str, target: str) -> Conversion:
     return Conversion(scale / scale_to, (offset - offset_to) / scale_to)
 
 
+def other_units(unit: str) -> tuple[Conversion, ...]:
+    """Return the conversions into *unit* from every other one that measures the same.
+
+    None where the unit is not known.
+
+    Examples
+    --------
+    >>> [round(convert(300.0), 2) for convert in other_units("degC")]    # from K, degF, degR
+    [26.85, 148.89, -106.48]
+    """
+    found = _TABLE.get(_plain(unit))
+    if found is None:
+        return ()
+    alike = (other for other in _TABLE if _TABLE[other][0] == found[0] and other != _plain(unit))
+    return tuple(conversion(other, unit) for other in alike)
+
+
 def _plain(unit: str) -> str:
     return _ALIASES.get(unit, unit)
 

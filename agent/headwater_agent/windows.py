@@ -19,6 +19,11 @@ class StreamWindow:
         Number of rows T.
     channels
         Number of channels C.
+
+    Attributes
+    ----------
+    marked_slot
+        Slot of the newest row of which a cell is kept aside.
     """
 
     def __init__(self, length: int, channels: int) -> None:
@@ -27,14 +32,14 @@ class StreamWindow:
         self._end = 0
         self._filled = 0
         self._slot: int | None = None
-        self._marked: int | None = None
+        self.marked_slot: int | None = None
 
     @property
     def marked(self) -> bool:
         """Whether the guard keeps a cell of the window aside."""
-        if self._slot is None or self._marked is None:
+        if self._slot is None or self.marked_slot is None:
             return False
-        return self._slot - self._marked < self._length
+        return self._slot - self.marked_slot < self._length
 
     def push(self, row: Row) -> Floats | None:
         """Append a row; return a copy of the window ``[T, C]`` once T rows follow one another."""
@@ -48,7 +53,7 @@ class StreamWindow:
         self._end += 1
         self._slot = row.slot
         if row.marked:
-            self._marked = row.slot
+            self.marked_slot = row.slot
         self._filled = min(self._filled + 1, self._length)
         if self._filled < self._length:
             return None
