@@ -1,4 +1,4 @@
-"""CSV files: what a new model's channels, ranges and scales come from."""
+"""Tables: what a new model's channels, ranges and scales come from."""
 
 from __future__ import annotations
 
@@ -32,11 +32,6 @@ def table(tmp_path: Path) -> Table:
 def test_missing_cells_are_nan(table: Table) -> None:
     np.testing.assert_array_equal(table.numbers("level"), [2.5, np.nan, 7.5, 5.0])
     np.testing.assert_array_equal(table.numbers("rain"), [np.nan, 3.0, 1.0, np.nan])
-
-
-def test_columns_are_stacked_in_the_order_asked_for(table: Table) -> None:
-    assert table.matrix(["rain", "level"]).shape == (4, 2)
-    np.testing.assert_array_equal(table.matrix(["rain", "level"])[2], [1.0, 7.5])
 
 
 def test_numeric_columns_are_those_whose_numbers_differ(table: Table) -> None:
@@ -76,33 +71,52 @@ def test_an_unknown_column_is_refused_with_the_names_there_are(table: Table) -> 
         table.numbers("snow")
 
 
-def test_a_cell_that_is_no_number_is_named(table: Table) -> None:
-    with pytest.raises(SettingsError, match=r"column state: could not convert .*'dry'"):
+def test_a_cell_that_is_no_number_is_named_with_its_row(table: Table) -> None:
+    with pytest.raises(SettingsError, match="column state, row 1: 'dry' is no number; mend"):
         table.numbers("state")
 
 
-@pytest.mark.parametrize(
-    ("data", "complaint"),
-    [
-        (b"", "needs a header line"),
-        (b"a,b\n1\n", "as many cells in each row"),
-        (b'a,b\n"1,2\n', "no CSV file"),
-        (b"\xff\xfe", "no CSV file"),
-    ],
-)
-def test_what_is_no_table_is_refused(tmp_path: Path, data: bytes, complaint: str) -> None:
-    (tmp_path / "x.csv").write_bytes(data)
-    with pytest.raises(SettingsError, match=complaint):
-        Table.read(tmp_path / "x.csv")
+def mostly(*odd: str) -> Table:
+    return Table(
+        "t.csv", "", {"warmth": [*map(str, range(99)), *odd], "x": ["a"] * (99 + len(odd))}
+    )
 
 
-@pytest.mark.parametrize(
-    "data", [b"plain", gzip.compress(b"a\n1\n", mtime=0)[:-6]], ids=["no gzip", "cut"]
-)
-def test_a_damaged_gzip_is_refused(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "x.csv.gz").write_bytes(data)
-    with pytest.raises(SettingsError, match="no CSV file"):
-        Table.read(tmp_path / "x.csv.gz")
+def test_a_column_of_numbers_with_a_few_words_is_refused_and_not_left_out() -> None:
+    with pytest.raises(SettingsError, match="column warmth, row 100: 'warm' is no number") as told:
+        mostly("warm").numeric()
+    assert "as 99 of 100 cells are" in str(told.value)
+    assert "--ignore" in str(told.value)
+    assert "--category" in str(told.value)
+    assert mostly("warm").numeric(unread={"warmth"}) == []
+
+
+def test_missing_cells_speak_neither_for_nor_against_a_column_of_numbers() -> None:
+    assert mostly(*["n/a"] * 500).numeric() == ["warmth"]
+    assert mostly(*["warm"] * 30).numeric() == []
+
+
+def test_numbers_with_a_decimal_comma_are_refused() -> None:
+    table = Table("t.csv", "", {"t": ["21", *["21,5"] * 8]})
+    with pytest.raises(SettingsError, match="column t, row 2: '21,5' has a decimal comma"):
+        table.numeric()
+
+
+def test_names_and_numbers_are_read_together_and_others_named_with_their_row() -> None:
+    table = Table("t.csv", "", {"mode": ["on", " off ", "1", "NA", "auto"]})
+    with pytest.raises(SettingsError, match=r"column mode, row 5: 'auto' is unknown; .* off, on"):
+        table.coded("mode", {"off": 0, "on": 1})
+    codes = table.coded("mode", {"off": 0, "on": 1, "auto": 2})
+    np.testing.assert_array_equal(codes, [1, 0, 1, np.nan, 2])
+
+
+def test_an_empty_column_has_no_classes_and_many_different_texts_are_none() -> None:
+    table = Table("t.csv", "", {"empty": ["", "NA"], "x": ["1", "2"]})
+    with pytest.raises(SettingsError, match="column empty is empty"):
+        table.classes("empty")
+    many = Table("t.csv", "", {"name": [f"n{i}" for i in range(201)]})
+    with pytest.raises(SettingsError, match="201 different values, more than the 200"):
+        many.classes("name")
 
 
 def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
@@ -122,7 +136,11 @@ def test_files_of_one_kind_are_read_below_each_other(tmp_path: Path) -> None:
     for name, rows in (("north.2026.csv", "1,a\n2,b\n"), ("south.csv", "3,c\n")):
         (tmp_path / name).write_text("x,y\n" + rows)
     table, names = read_all([tmp_path / "north.2026.csv", tmp_path / "south.csv"])
-    assert table.columns == {"x": ["1", "2", "3"], "y": ["a", "b", "c"]}
+    assert {name: list(table.cells(name)) for name in table.columns} == {
+        "x": ["1", "2", "3"],
+        "y": ["a", "b", "c"],
+    }
+    assert table.at("x", 2) == f"{tmp_path}/south.csv: column x, row 1"
     assert names == ["north", "north", "south"]
     alone, _ = read_all([tmp_path / "south.csv"])
     assert alone.digest == Table.read(tmp_path / "south.csv").digest != table.digest

@@ -12,12 +12,16 @@ from headwater.errors import SettingsError
 from headwater_models.judging import has_meaning
 from headwater_models.manifest import Channel, Manifest
 from headwater_models.offline.times import TimeFormat, Times, read_times
-from headwater_models.table import MISSING, Table
+from headwater_models.table import Table
 
 Floats = NDArray[np.float32]
 
 _LARGEST = float(np.finfo(np.float32).max)
-_TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+_TRUTHS = {
+    form(word): value
+    for word, value in (("true", 1.0), ("false", 0.0), ("yes", 1.0), ("no", 0.0))
+    for form in (str.lower, str.title, str.upper)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Which columns say when, of what, and what is right; None: no column does."""
+    """Which columns say when, of what, and what is right; None: no column does.
+
+    ``time`` may be several with commas between, see :mod:`.calendar`.
+    """
 
     time: str | None = None
     form: TimeFormat = "auto"
@@ -45,7 +52,8 @@ class Roles:
     @property
     def columns(self) -> set[str]:
         """The columns that are no measurements."""
-        return {name for name in (self.time, self.stream, self.group, self.label) if name}
+        said = {name for name in (self.time, self.stream, self.group, self.label) if name}
+        return said | {name.strip() for name in (self.time or "").split(",") if name}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +82,7 @@ def stream_rows(table: Table, roles: Roles, names: Sequence[str]) -> dict[str, N
         What each row is called where no column says: ``[R]``.
     """
     column = roles.stream or roles.group
-    said = [cell.strip() for cell in table.cells(column)] if column else names
+    said = map(str.strip, table.cells(column)) if column else names
     places: dict[str, list[int]] = {}
     for row, name in enumerate(said):
         places.setdefault(name, []).append(row)
@@ -126,7 +134,7 @@ def read_recordings(
         found.append(
             Recording(
                 stream=name,
-                group=_group(name, {groups[row] for row in rows}) if groups else name,
+                group=name if groups is None else _group(name, set(groups[rows])),
                 times=times[ordered],
                 values=values[ordered],
                 doubted=doubted[ordered],
@@ -140,19 +148,9 @@ def read_labels(table: Table, roles: Roles, manifest: Manifest) -> Floats:
     """Return the labels of the rows, float32 ``[R]``; NaN where there is none."""
     if roles.label is None:
         return np.full(table.rows, np.nan, np.float32)
-    cells = [cell.strip() for cell in table.cells(roles.label)]
-    known = {name: float(index) for index, name in enumerate(manifest.classes)}
-    if manifest.task == "anomaly":
-        known = _TRUTHS
-        cells = [cell.lower() for cell in cells]
-    try:
-        read = [known[cell] if cell in known else _number(cell) for cell in cells]
-    except ValueError as error:
-        raise SettingsError(
-            f"{table.source}: column {roles.label}: {error}; the model knows "
-            f"{', '.join(manifest.classes) or 'numbers'}."
-        ) from error
-    labels = np.array(read, np.float32)
+    classes = {name: float(index) for index, name in enumerate(manifest.classes)}
+    codes = _TRUTHS if manifest.task == "anomaly" else classes
+    labels = table.coded(roles.label, codes).astype(np.float32)
     return np.where(has_meaning(manifest, labels), labels, np.float32(np.nan))
 
 
@@ -160,25 +158,13 @@ def _channel(table: Table, channel: Channel) -> tuple[Floats, NDArray[np.bool_]]
     """Return a channel's column and where it lies beyond the range."""
     if channel.categories:
         indices = {name: float(index) for index, name in enumerate(channel.categories)}
-        cells = (cell.strip() for cell in table.cells(channel.name))
-        try:
-            read = [indices[cell] if cell in indices else _number(cell) for cell in cells]
-        except ValueError as error:
-            raise SettingsError(
-                f"{table.source}: column {channel.name}: {error}; the model knows "
-                f"{', '.join(channel.categories)}."
-            ) from error
-        numbers = np.array(read, np.float64)
+        numbers = table.coded(channel.name, indices)
     else:
         numbers = table.numbers(channel.name)
     there = np.abs(numbers) <= _LARGEST
     values = np.where(there, numbers, np.nan).astype(np.float32)
     beyond = (values < np.float32(channel.minimum)) | (values > np.float32(channel.maximum))
     return np.where(beyond, np.float32(np.nan), values), beyond
-
-
-def _number(cell: str) -> float:
-    return np.nan if cell.lower() in MISSING else float(cell)
 
 
 def _group(stream: str, groups: set[str]) -> str:

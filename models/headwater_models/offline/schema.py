@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,11 @@ from numpy.typing import NDArray
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration
+from headwater_models.cells import is_missing
+from headwater_models.offline.calendar import time_columns
+from headwater_models.offline.numbering import counts_rows
 from headwater_models.offline.recordings import Roles, Wishes, row_times, stream_rows
-from headwater_models.offline.times import find_time_column, typical_period
+from headwater_models.offline.times import find_time_column, named, typical_period
 from headwater_models.recipe import overlay
 from headwater_models.table import Table
 
@@ -62,8 +64,7 @@ def infer(table: Table, names: Sequence[str], wishes: Wishes, given: Mapping[str
     SettingsError
         When a column is not there, or nothing says when the rows were measured.
     """
-    for name in filter(None, (wishes.time, wishes.stream, wishes.group, wishes.label)):
-        table.cells(name)
+    _check(table, wishes)
     roles = Roles(
         time=wishes.time or find_time_column(table),
         form=wishes.form,
@@ -71,19 +72,43 @@ def infer(table: Table, names: Sequence[str], wishes: Wishes, given: Mapping[str
         group=wishes.group,
         label=wishes.label,
     )
+    _check_label(table, roles)
     task = given.get("task") or _task(table, wishes.label, given)
     fields: dict[str, Any] = {
         "task": task,
         "kind": "autoencoder" if task == "anomaly" else "mlp",
         "window": WINDOW.get(task, 1),
-        "channels": _channels(table, roles, names, wishes, given),
+        "channels": given.get("channels") or _channels(table, roles, names, wishes, given),
         "grid": _grid(table, roles, names, given),
     }
     period = Duration.parse(fields["grid"]["period"])
     if task == "forecast":
         fields["horizon"] = str(period)
     complete = overlay(fields, given)
-    return Schema(roles, complete, tuple(_describe(table, roles, wishes, complete)))
+    chosen = bool(given.get("channels"))
+    columns = _describe(table, roles, wishes, complete, chosen=chosen)
+    return Schema(roles, complete, tuple(columns))
+
+
+def _check(table: Table, wishes: Wishes) -> None:
+    for name in filter(None, (wishes.stream, wishes.group, wishes.label, *wishes.ignore)):
+        table.cells(name)
+    if wishes.time:
+        time_columns(table, wishes.time)
+
+
+def _check_label(table: Table, roles: Roles) -> None:
+    label = roles.label
+    if label is None:
+        return
+    if roles.time and label in time_columns(table, roles.time):
+        raise SettingsError(
+            f"--label {label}: this column says when; name the column with what is right."
+        )
+    if all(map(is_missing, table.cells(label))):
+        raise SettingsError(
+            f"{table.source}: column {label} is empty; give data with labels, or leave --label out."
+        )
 
 
 def _task(table: Table, label: str | None, given: Mapping[str, Any]) -> str:
@@ -91,10 +116,11 @@ def _task(table: Table, label: str | None, given: Mapping[str, Any]) -> str:
         return "forecast"
     if label is None:
         return "anomaly"
-    try:
-        values = table.numbers(label)
-    except SettingsError:
+    if not table.is_numeric(label):
+        if len(set(table.cells(label))) > FEW:
+            table.refuse_mostly_numbers(label)
         return "classification"
+    values = table.numbers(label)
     known = values[~np.isnan(values)]
     whole = bool((known == np.round(known)).all())
     return "classification" if whole and len(np.unique(known)) <= FEW else "regression"
@@ -104,20 +130,29 @@ def _channels(
     table: Table, roles: Roles, names: Sequence[str], wishes: Wishes, given: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     left_out = roles.columns | set(wishes.ignore) | set(given.get("categories") or {})
+    order = _order(table, roles, names)
     found = [
         {"name": name}
-        for name in table.numeric()
-        if name not in left_out and not _counts_rows(table.numbers(name), names)
+        for name in table.numeric(left_out)
+        if not counts_rows(table.numbers(name), *order)
     ]
-    if not found and not given.get("channels") and not given.get("categories"):
-        raise SettingsError(f"{table.source} has no column of numbers to learn from.")
+    if not found and not given.get("categories"):
+        raise SettingsError(
+            f"{table.source} has no column of numbers to learn from, but "
+            f"{', '.join(table.columns)}; name those that are categories with --category."
+        )
     return found
 
 
-def _counts_rows(values: NDArray[np.float64], names: Sequence[str]) -> bool:
-    """Say whether a column only numbers the rows of each file."""
-    same = np.array([a == b for a, b in pairwise(names)], np.bool_)
-    return bool(same.any() and (np.diff(values)[same] == 1).all())
+def _order(
+    table: Table, roles: Roles, names: Sequence[str]
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return of which stream each row is, as an index ``[R]``, and when it was measured."""
+    streams = stream_rows(table, roles, names)
+    index = np.empty(table.rows, np.intp)
+    for at, rows in enumerate(streams.values()):
+        index[rows] = at
+    return index, row_times(table, roles, streams, 1)
 
 
 def _grid(
@@ -127,8 +162,9 @@ def _grid(
     if said is None:
         if roles.time is None:
             raise SettingsError(
-                f"{table.source}: no column says when a row was measured; name it with --time, or "
-                "say with --period how far apart the rows are."
+                f"{table.source}: no column says when a row was measured{_nearly(table)}; name it "
+                "with --time, or say with --period how far apart the rows are. Of several columns, "
+                "say --time YEAR,MONTH,DAY,HOUR."
             )
         streams = stream_rows(table, roles, names)
         times = row_times(table, roles, streams, 1)
@@ -136,50 +172,66 @@ def _grid(
     return {"period": said, "max_gap": str(Duration(GAP * Duration.parse(said)))}
 
 
+def _nearly(table: Table) -> str:
+    """Return what stands in a column that by its name should say when."""
+    told = [f"{name} holds {table.cells(name)[0]!r}, which is no time" for name in named(table)]
+    return f" ({'; '.join(told)})" if told else ""
+
+
 def _describe(
-    table: Table, roles: Roles, wishes: Wishes, fields: Mapping[str, Any]
+    table: Table, roles: Roles, wishes: Wishes, fields: Mapping[str, Any], *, chosen: bool
 ) -> list[Column]:
     target = fields.get("target")
     channels = {_name(channel) for channel in fields.get("channels", ())}
     categories = set(fields.get("categories") or {})
+    times = time_columns(table, roles.time) if roles.time else ()
     found = []
     for name in table.columns:
         roles_of = {
-            "time": name == roles.time,
+            "time": name in times,
             "stream": name == roles.stream,
             "group": name == roles.group,
             "label": name == roles.label,
             "channel": name in channels | categories,
+            "target": name == target,
         }
         said = [role for role, true in roles_of.items() if true]
-        if name == target:
-            said.append("target")
-        role = ", ".join(said) or "left out"
-        if name == roles.time:
-            cells = table.cells(name)
-            found.append(Column(name, role, f"{min(cells)} to {max(cells)}"))
-        else:
-            found.append(Column(name, role, _detail(table, name, bool(said), wishes)))
+        detail = _span(table, name) if times == (name,) else _detail(table, name)
+        if not said:
+            detail += f"; {_reason(table, name, wishes, chosen=chosen)}"
+        found.append(Column(name, ", ".join(said) or "left out", detail))
     return found
 
 
-def _detail(table: Table, name: str, used: bool, wishes: Wishes) -> str:
-    try:
-        values = table.numbers(name)
-    except SettingsError:
-        kinds = len(set(table.cells(name)))
-        return f"{kinds:,} different texts" + ("" if used else "; --category takes it as names")
+def _span(table: Table, name: str) -> str:
+    cells = table.cells(name)
+    return f"{min(cells)} to {max(cells)}"
+
+
+def _detail(table: Table, name: str) -> str:
+    """Return what a column holds, in words."""
+    if not table.is_numeric(name):
+        return f"{len(set(table.cells(name))):,} different texts"
+    values = table.numbers(name)
     known = values[~np.isnan(values)]
     if not len(known):
         return "empty"
     share = 1 - len(known) / len(values)
     missing = f", {share:.1%} missing" if share else ""
-    text = f"{known.min():g} to {known.max():g}{missing}"
-    if used:
-        return text
+    return f"{known.min():g} to {known.max():g}{missing}"
+
+
+def _reason(table: Table, name: str, wishes: Wishes, *, chosen: bool) -> str:
+    """Return why a column is left out."""
     if name in wishes.ignore:
-        return f"{text}; as asked"
-    return f"{text}; " + ("always the same" if known.min() == known.max() else "numbers the rows")
+        return "as asked"
+    if chosen:
+        return "not chosen"
+    if not table.is_numeric(name):
+        return "--category takes it as names"
+    there = table.numbers(name)
+    there = there[~np.isnan(there)]
+    return "numbers the rows" if len(np.unique(there)) > 1 else "always the same"
 
 
 def _name(channel: object) -> str:

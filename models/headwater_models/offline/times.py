@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration
+from headwater_models.cells import Texts, is_missing, is_number, share
+from headwater_models.offline.calendar import find_calendar, read_calendar, time_columns
 from headwater_models.table import Table
 
 TimeFormat = Literal["auto", "iso8601", "s", "ms", "us", "ns"]
@@ -21,9 +23,13 @@ Times = NDArray[np.int64]
 EARLIEST = 946_684_800_000
 """2000-01-01: an earlier time is a clock that was never set, on a device too."""
 
+MOSTLY = 0.9
+"""A column of which at least this share are times was meant to say when."""
+
 _NAMES = ("time", "timestamp", "datetime", "date", "ts", "ds", "event_time")
 _PER_MS = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 _WHOLE = {"us": 1_000, "ns": 1_000_000}
+_LOOKED_AT = 100
 _LARGEST = (("s", 1e11), ("ms", 1e14), ("us", 1e17))
 _ROUND = (
     *(1, 2, 5, 10, 20, 25, 40, 50, 100, 200, 250, 500),
@@ -36,15 +42,26 @@ _ROUND = (
 def find_time_column(table: Table) -> str | None:
     """Return the column that says when, by its name or because it holds dates; None: none does.
 
-    Numbers are taken for times only where they lie in this century.
+    Numbers are taken for times only where they lie in this century. Columns called year, month
+    and day do together, see :mod:`.calendar`.
+
+    Raises
+    ------
+    SettingsError
+        When most cells of a column say when, but not all; naming the first.
     """
-    named = [name for name in table.columns if name.casefold() in _NAMES]
     dated = [name for name in table.columns if _unit(table.cells(name)) == "iso8601"]
-    return next((name for name in (*named, *dated) if _says_when(table, name)), None)
+    found = next((name for name in (*named(table), *dated) if _says_when(table, name)), None)
+    return found or find_calendar(table)
+
+
+def named(table: Table) -> list[str]:
+    """Return the columns whose name says that they hold times."""
+    return [name for name in table.columns if name.casefold() in _NAMES]
 
 
 def read_times(table: Table, column: str, form: TimeFormat = "auto") -> Times:
-    """Read a column of times.
+    """Read a column of times, or several that are a calendar (``year,month,day``).
 
     Parameters
     ----------
@@ -62,17 +79,21 @@ def read_times(table: Table, column: str, form: TimeFormat = "auto") -> Times:
     SettingsError
         Naming the first row that is no time.
     """
+    columns = time_columns(table, column)
+    if len(columns) > 1:
+        return read_calendar(table, columns)
     cells = table.cells(column)
-    unit = _unit(cells) if form == "auto" else form
+    unit = (_unit(cells) or "iso8601") if form == "auto" else form
     times = np.empty(len(cells), np.int64)
     for row, cell in enumerate(cells):
         try:
-            times[row] = _iso_ms(cell) if unit == "iso8601" else _scaled_ms(cell.strip(), unit)
+            times[row] = _milliseconds(cell, unit)
         except (ValueError, OverflowError) as error:
             raise SettingsError(
-                f"{table.source}: column {column}, row {row + 1}: {cell!r} is no time "
+                f"{table.at(column, row)}: {cell!r} is no time "
                 f"({'ISO 8601, such as 2026-10-01T06:00:00Z' if unit == 'iso8601' else unit}); "
-                "say which with --time-format, or name another column with --time."
+                "mend the row, say which form with --time-format, or name another column with "
+                "--time."
             ) from error
     return times
 
@@ -95,20 +116,55 @@ def typical_period(streams: Sequence[Times]) -> Duration:
 
 
 def _says_when(table: Table, name: str) -> bool:
+    cells = table.cells(name)
     try:
-        times = read_times(table, name)
+        early = np.flatnonzero(read_times(table, name) < EARLIEST)
     except SettingsError:
+        if _share_of_times(cells) >= MOSTLY:
+            raise
         return False
-    return len(times) > 0 and int(times.min()) >= EARLIEST
+    if len(early) and _share_of_times(cells) >= MOSTLY:
+        raise SettingsError(
+            f"{table.at(name, early[0])}: {cells[early[0]]!r} lies before 2000, as of a clock that "
+            "was never set; mend the row or leave it out."
+        )
+    return table.rows > 0 and not len(early)
 
 
-def _unit(cells: Sequence[str]) -> str:
-    first = next((cell for cell in cells if cell.strip()), "")
+def _share_of_times(cells: Texts) -> float:
+    """Return which share of the cells that are there lies in this century."""
+    unit = _unit(cells) or "iso8601"
+
+    def is_time(cell: str) -> bool:
+        try:
+            return _milliseconds(cell, unit) >= EARLIEST
+        except (ValueError, OverflowError):
+            return False
+
+    return share(cells, is_time)
+
+
+def _unit(cells: Texts) -> str | None:
+    """Return how the first of a few cells that can be read says when; None: none can be."""
+    for cell in cells[:_LOOKED_AT]:
+        if is_number(cell) and not is_missing(cell):
+            size = abs(float(cell))
+            return next((unit for unit, most in _LARGEST if size < most), "ns")
+        if _is_date(cell):
+            return "iso8601"
+    return None
+
+
+def _is_date(cell: str) -> bool:
     try:
-        size = abs(float(first))
-    except ValueError:
-        return "iso8601"
-    return next((unit for unit, most in _LARGEST if size < most), "ns")
+        _iso_ms(cell)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _milliseconds(cell: str, unit: str) -> int:
+    return _iso_ms(cell) if unit == "iso8601" else _scaled_ms(cell.strip(), unit)
 
 
 def _iso_ms(cell: str) -> int:

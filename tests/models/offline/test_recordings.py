@@ -49,7 +49,7 @@ def test_categories_are_read_by_name_or_index() -> None:
     (found,) = read_recordings(data, Roles(), wanted, ["x"] * 4)
     np.testing.assert_array_equal(found.values[:, 1], [1, 0, np.nan, 0])
     wrong = table({"level": [1], "mode": ["auto"]})
-    with pytest.raises(SettingsError, match=r"column mode: .*'auto'; the model knows off, on"):
+    with pytest.raises(SettingsError, match=r"column mode, row 1: 'auto' is unknown; .* off, on"):
         read_recordings(wrong, Roles(), wanted, ["x"])
 
 
@@ -58,7 +58,7 @@ def test_categories_are_read_by_name_or_index() -> None:
     [
         ("classification", ["storm", "calm", "1", "NA", "7"], [1, 0, 1, np.nan, np.nan]),
         ("regression", ["2.5", "-1", "NA", "1e3", "0"], [2.5, -1, np.nan, 1000, 0]),
-        ("anomaly", ["true", "0", "1", "no", ""], [1, 0, 1, 0, np.nan]),
+        ("anomaly", ["True", "0", "1", "no", ""], [1, 0, 1, 0, np.nan]),
     ],
 )
 def test_labels_are_what_the_task_wants(task: str, cells: list[str], labels: list[float]) -> None:
@@ -83,7 +83,7 @@ def test_a_label_that_is_no_class_is_named() -> None:
         horizon=Duration(0),
     )
     data = table({"level": [1], "flow": [1], "right": ["hail"]})
-    with pytest.raises(SettingsError, match=r"column right: .*'hail'; the model knows calm, storm"):
+    with pytest.raises(SettingsError, match=r"column right, row 1: 'hail' .* knows calm, storm"):
         read_recordings(data, Roles(label="right"), wanted, ["x"])
 
 

@@ -82,6 +82,60 @@ def test_a_column_that_numbers_the_rows_of_each_file_is_left_out() -> None:
     assert "numbers the rows" in schema.columns[0].detail
 
 
+def test_a_counting_column_is_found_in_shuffled_rows() -> None:
+    order = [3, 0, 2, 1, 4]
+    at = minutes(5)
+    columns: dict[str, list[Any]] = {
+        "id": order,
+        "time": [at[i] for i in order],
+        "x": [1, 5, 2, 7, 3],
+    }
+    assert roles(found(table(columns)))["id"] == "left out"
+
+
+def test_with_channels_that_are_named_the_others_are_not_chosen() -> None:
+    schema = found(table(waves(40)), Wishes(ignore=("state",)), channels=[{"name": "level"}])
+    said = {column.name: column.detail for column in schema.columns}
+    assert said["flow"].endswith("; not chosen")
+    assert said["state"].endswith("; as asked")
+    assert roles(schema)["level"] == "channel"
+
+
+def test_the_columns_of_a_calendar_are_the_time() -> None:
+    columns = {"year": [2026] * 5, "month": [1] * 5, "day": [1, 2, 3, 4, 5], "x": [1, 5, 2, 7, 3]}
+    schema = found(table(columns))
+    assert roles(schema) == {"year": "time", "month": "time", "day": "time", "x": "channel"}
+    assert schema.fields["grid"]["period"] == "1d"
+
+
+@pytest.mark.parametrize(
+    ("cells", "label", "words"),
+    [
+        (["", "NA", ""], "y", "column y is empty"),
+        ([1, 2, 3], "time", "--label time: this column says when"),
+        ([*range(50), "warm"], "y", "column y, row 51: 'warm' is no number"),
+    ],
+)
+def test_a_label_that_cannot_be_one_is_refused(cells: list[object], label: str, words: str) -> None:
+    columns: dict[str, list[Any]] = {
+        "time": minutes(len(cells)),
+        "x": [i % 7 for i in range(len(cells))],
+        "y": cells,
+    }
+    with pytest.raises(SettingsError, match=words):
+        found(table(columns), Wishes(label=label))
+
+
+def test_a_column_to_ignore_must_be_there() -> None:
+    with pytest.raises(SettingsError, match="has no column 'Nope'"):
+        found(table(waves(40)), Wishes(ignore=("Nope",)))
+
+
+def test_a_column_that_by_its_name_should_say_when_is_shown() -> None:
+    with pytest.raises(SettingsError, match=r"\(date holds '04/02/2015', which is no time\)"):
+        found(table({"date": ["04/02/2015", "05/02/2015"], "x": [1, 5]}))
+
+
 def test_without_times_a_period_must_be_said() -> None:
     steady = table({"x": [1, 5, 2, 7, 3, 4]})
     with pytest.raises(SettingsError, match="--time, or say with --period"):

@@ -50,6 +50,23 @@ def test_the_column_is_found_by_its_name_or_because_it_holds_dates() -> None:
     assert find_time_column(table({"x": [1, 2, 3], "name": ["a", "b", "c"]})) is None
 
 
+def test_one_bad_row_is_named_and_does_not_hide_the_column() -> None:
+    cells = [*minutes(20), "yesterday", *minutes(20, start=21)]
+    with pytest.raises(SettingsError, match="column date, row 21: 'yesterday' is no time"):
+        find_time_column(table({"date": cells}))
+    with pytest.raises(SettingsError, match="column made, row 1: 'unknown' is no time"):
+        find_time_column(table({"made": ["unknown", *minutes(20)]}))
+    with pytest.raises(SettingsError, match=r"column date, row 2: '1970-.* lies before 2000"):
+        find_time_column(table({"date": ["2026-01-01", "1970-01-01", *minutes(20)]}))
+
+
+def test_a_calendar_is_found_where_no_column_alone_says_when() -> None:
+    parts = {"year": [2026, 2026], "month": [10, 10], "day": [1, 2], "hour": [6, 6]}
+    assert find_time_column(table(parts)) == "year,month,day,hour"
+    assert find_time_column(table(parts | {"at": minutes(2)})) == "at"
+    assert read_times(table(parts), "year,month,day,hour").tolist() == [SIX, SIX + 86_400_000]
+
+
 def test_small_numbers_are_no_times_even_under_a_name_that_says_so() -> None:
     assert find_time_column(table({"date": [0, 0.5, 1.0], "x": [1, 2, 3]})) is None
 
