@@ -32,6 +32,7 @@ from headwater_agent.events import (
     Trained,
     Warn,
 )
+from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline import Pipeline, Saved, carry_out
 from headwater_agent.pipeline_settings import (
     LabelRules,
@@ -44,6 +45,7 @@ from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, anomaly, manifest, record, regression, version
 
 NAN = float("nan")
+ANYTHING_GOES = GuardSettings(enabled=False)
 
 
 class Device:
@@ -182,7 +184,7 @@ def test_a_repeated_record_is_refused_and_still_acknowledged() -> None:
     device.receive(record(1, receipt=11))
     device.receive(record(1, receipt=12))
     (refused,) = device.refused
-    assert refused.reason == "late"
+    assert refused.reason == "duplicate"
     assert [store.receipts for store in device.stores] == [(11,), (12,)]
     assert len(device.predictions) == 1
 
@@ -336,7 +338,7 @@ def test_a_correction_after_training_is_counted_and_the_score_put_right() -> Non
 def test_a_label_later_than_the_limit_is_refused() -> None:
     device = outside()
     device.receive(record(1, 5))
-    device.receive(record(62, 5))
+    device.receive(record(62, 5), record(63, 5))
     device.feed(Arrived(labels=(at(1, 50),)))
     assert [refusal.reason for refusal in device.refused] == ["label"]
 
@@ -352,7 +354,7 @@ def test_a_prediction_waits_for_its_label_through_a_restart() -> None:
 
 def test_a_personal_model_that_is_better_comes_to_serve() -> None:
     """The level rises by one a minute, which the personal model learns at once."""
-    device = Device(manifest(window=1, horizon=1), batch=1)
+    device = Device(manifest(window=1, horizon=1), batch=1, guard=ANYTHING_GOES)
     for minute in range(600):
         device.receive(record(minute, minute))
     assert device.happened == ["promoted"]
@@ -363,7 +365,7 @@ def test_a_personal_model_that_is_better_comes_to_serve() -> None:
 
 def test_whoever_serves_the_release_alone_sees_no_other() -> None:
     settings = ServeSettings(personal=False)
-    device = Device(manifest(window=1, horizon=1), batch=1, serve=settings)
+    device = Device(manifest(window=1, horizon=1), batch=1, serve=settings, guard=ANYTHING_GOES)
     for minute in range(300):
         device.receive(record(minute, minute))
     assert {p.served for p in device.predictions} == {"released"}
@@ -486,7 +488,8 @@ def noisy(device: Device, rng: np.random.Generator, minutes: range, size: float)
 
 def test_errors_that_grow_are_told_and_answered_as_the_owner_chose() -> None:
     react = React(learning_rate=4.0, steps=5, reset=True, retrain=True)
-    device = Device(manifest(), drift=DriftSettings(mean_of=8, watch=("error",), react=react))
+    drift = DriftSettings(mean_of=8, watch=("error",), react=react)
+    device = Device(manifest(), drift=drift, guard=ANYTHING_GOES)
     rng = np.random.default_rng(0)
     noisy(device, rng, range(1000), 1.0)
     assert (device.alarms, device.happened) == ([], [])

@@ -188,7 +188,7 @@ def test_after_a_restart_it_goes_on_and_repeats_nothing(
     assert [(stream.name, stream.rows) for stream in status.streams] == [("north", 5)]
     assert status.errors is not None
     assert status.errors.scored == 1
-    assert status.counters["refused-late"] == 1
+    assert status.counters["refused-duplicate"] == 1
 
 
 def test_a_malformed_payload_is_said_once_counted_and_survived(

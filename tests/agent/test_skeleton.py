@@ -52,7 +52,8 @@ def test_federation_is_on_where_a_coordinator_is_named(tmp_path: Path, coordinat
 SHOWN = (
     "version keepalive session_expiry receive_maximum allow_unsigned qos numbers_in_text "
     "max_payload retain durability commit_every commit_records rows examples predictions enabled "
-    "buffer poll watch mean_of quiet streams adwin page_hinkley kswin estimate react"
+    "buffer poll watch mean_of quiet streams adwin page_hinkley kswin estimate react "
+    "cell row stuck burst records"
 )
 
 
@@ -61,7 +62,7 @@ def test_a_commented_key_shows_its_default(tmp_path: Path) -> None:
     opened, count = re.subn(
         rf"^# ({SHOWN.replace(' ', '|')}) = ", r"\1 = ", text, flags=re.MULTILINE
     )
-    assert count == len(SHOWN.split()) + 1  # qos stands twice
+    assert count == len(SHOWN.split()) + 2  # qos and enabled stand twice
     assert loaded(tmp_path, opened) == loaded(tmp_path, text)
 
 

@@ -73,6 +73,8 @@ class MoveSizes:
     def surprise(self, place: int, fraction: float) -> float:
         """Return minus the logarithm of the share of moves that are at least so large.
 
+        There must have been a move.
+
         Parameters
         ----------
         place

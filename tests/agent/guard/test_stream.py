@@ -1,0 +1,161 @@
+"""The guard of one stream: repetitions, clocks, what cannot be, and bursts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.events import Record, Refuse
+from headwater_agent.guard.channel import sensors
+from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.guard.stream import MAX_DOUBTED, SavedGuard, StreamGuard
+from tests.agent.model import MINUTE, manifest, record
+
+INF = math.inf
+
+
+def guard(settings: GuardSettings | None = None) -> StreamGuard:
+    return StreamGuard("tank-1", sensors(manifest(max_gap=3)), settings or GuardSettings())
+
+
+def admitted(guard: StreamGuard, *items: Record) -> list[float | str]:
+    """Return the minutes of what is let through, and the reasons of what is not."""
+    return [
+        found.reason if isinstance(found, Refuse) else found.time / MINUTE
+        for item in items
+        for found in guard.admit(item)
+    ]
+
+
+def test_the_same_of_the_same_time_is_a_repetition() -> None:
+    assert admitted(guard(), record(1, 5), record(1, 5)) == [1, "duplicate"]
+
+
+def test_another_value_or_another_channel_of_the_same_time_is_none() -> None:
+    items = (record(1, 5, None), record(1, 6, None), record(1, None, 5))
+    assert admitted(guard(), *items) == [1, 1, 1]
+
+
+def test_the_same_value_at_another_time_is_no_repetition() -> None:
+    assert admitted(guard(), record(1, 5), record(2, 5)) == [1, 2]
+
+
+def test_a_jump_ahead_waits_for_one_that_follows_it() -> None:
+    one = guard()
+    assert admitted(one, record(1), record(100)) == [1]
+    assert admitted(one, record(101)) == [100, 101]
+
+
+def test_a_jump_ahead_that_nothing_follows_is_refused() -> None:
+    assert admitted(guard(), record(1), record(100), record(2)) == [1, "clock", 2]
+
+
+def test_records_from_before_the_jump_leave_it_waiting() -> None:
+    items = (record(2), record(100), record(1.5), record(101))
+    assert admitted(guard(), *items) == [2, 1.5, 100, 101]
+
+
+def test_the_channels_of_a_time_wait_together() -> None:
+    items = (record(1), record(100, 5, None), record(100, None, 5), record(101))
+    assert admitted(guard(), *items) == [1, 100, 100, 101]
+
+
+def test_one_jump_after_another_is_refused_until_one_is_followed() -> None:
+    items = (record(1), record(100), record(300), record(200), record(201))
+    assert admitted(guard(), *items) == [1, "clock", "clock", 200, 201]
+
+
+def test_a_silence_that_the_wall_clock_saw_too_is_no_jump() -> None:
+    first = replace(record(1), received=1 * MINUTE)
+    assert admitted(guard(), first, replace(record(100), received=90 * MINUTE)) == [1, 100]
+
+
+def test_no_more_than_a_few_records_wait() -> None:
+    one = guard()
+    items = [record(100, float(value)) for value in range(MAX_DOUBTED + 1)]
+    found = admitted(one, record(1), *items)
+    assert found == [1, *["clock"] * MAX_DOUBTED]
+
+
+def test_a_guard_that_is_off_lets_everything_through() -> None:
+    one = guard(GuardSettings(enabled=False))
+    assert admitted(one, record(1), record(1), record(100), record(2)) == [1, 1, 100, 2]
+    assert one.judge(record(3, 1e6)).record.values[0] == np.float32(1e6)
+
+
+@pytest.mark.parametrize("settings", [GuardSettings(), GuardSettings(enabled=False)])
+def test_what_is_not_finite_never_goes_on(settings: GuardSettings) -> None:
+    judged = guard(settings).judge(record(1, -INF, 5))
+    assert np.isnan(judged.record.values[0])
+    assert judged.record.values[1] == 5
+    (mark,) = judged.marks
+    assert (mark.channel, mark.value, mark.reason) == (0, -INF, "infinite")
+
+
+def test_what_no_working_sensor_reports_is_missing_and_kept_aside() -> None:
+    judged = guard().judge(record(1, 11, 5))
+    assert judged.record.marked is not None
+    assert judged.record.marked.tolist() == [True, False]
+    assert judged.record.present.tolist() == [True, True]
+    assert np.isnan(judged.record.values[0])
+    (mark,) = judged.marks
+    assert (mark.stream, mark.time, mark.value, mark.reason) == ("tank-1", MINUTE, 11, "range")
+
+
+def test_the_ends_of_the_range_and_what_is_missing_are_fine() -> None:
+    judged = guard().judge(record(1, 10, math.nan))
+    assert judged.marks == ()
+    assert judged.record.marked is None
+
+
+def test_the_guard_leaves_the_record_that_it_was_given_alone() -> None:
+    given = record(1, 11, 5)
+    guard().judge(given)
+    assert given.values[0] == 11
+
+
+def test_learning_pauses_in_a_burst_and_goes_on_after_as_many_clean_records() -> None:
+    one = guard(GuardSettings(burst=0.5, records=4))
+    levels = [1, 11, 1, 11, 1, 1, 1, 1, 1]
+    paused = []
+    for minute, level in enumerate(levels):
+        one.judge(record(minute, level))
+        paused.append(one.paused)
+    assert paused == [False, False, False, True, True, True, True, False, False]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([-1, 1, 1, 1, 1, 2, 50]), st.sampled_from([1.0, 2.0, 9.0, 11.0, INF])
+        ),
+        max_size=60,
+    ),
+    st.integers(0, 60),
+)
+def test_a_restart_goes_on_exactly_there(steps: list[tuple[int, float]], cut: int) -> None:
+    settings = GuardSettings(records=4)
+    straight, first, second = guard(settings), guard(settings), guard(settings)
+    minutes = np.cumsum([10_000, *(step for step, _ in steps)])[1:].tolist()
+    items = [record(m, level) for m, (_, level) in zip(minutes, steps, strict=True)]
+
+    def told(one: StreamGuard, given: list[Record]) -> list[object]:
+        seen: list[object] = []
+        for item in given:
+            for found in one.admit(item):
+                marks = () if isinstance(found, Refuse) else one.judge(found).marks
+                seen.append((found.reason if isinstance(found, Refuse) else found.time, marks))
+                seen.append(one.paused)
+        return seen
+
+    expected = told(straight, items)
+    before = told(first, items[:cut])
+    encoded = msgspec.msgpack.encode(first.save())
+    second.restore(msgspec.msgpack.decode(encoded, type=SavedGuard))
+    assert before + told(second, items[cut:]) == expected

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from headwater_agent import streams
+from headwater_agent.events import Happened, Record, Refuse
+from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.streams import Joined, Streams
+from tests.agent.model import manifest, record
+
+
+def join(known: Streams, *items: Record) -> tuple[Joined, list[Refuse | Happened]]:
+    made = Joined()
+    told = list(known.join(items, made))
+    return made, told
+
+
+def make(**chosen: object) -> Streams:
+    guard = GuardSettings(**chosen)  # type: ignore[arg-type]
+    return Streams(manifest(window=2, max_gap=3), PipelineSettings(guard=guard))
+
+
+def test_records_become_rows_and_windows_of_their_stream() -> None:
+    made, told = join(make(), record(1), record(1, stream="b"), record(2))
+    assert told == []
+    assert [(row.stream, row.slot) for row in made.rows] == [("tank-1", 1), ("b", 1), ("tank-1", 2)]
+    assert [(one.row.stream, one.row.slot) for one in made.cut] == [("tank-1", 2)]
+    assert list(made.touched) == ["tank-1", "b"]
+
+
+def test_a_marked_cell_marks_every_window_that_holds_it() -> None:
+    made, _ = join(make(), *(record(minute, 11 if minute == 2 else 1) for minute in range(6)))
+    assert [(one.row.slot, one.marked) for one in made.cut] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, False),
+        (5, False),
+    ]
+    assert [mark.reason for mark in made.marks] == ["range"]
+
+
+def test_windows_are_marked_while_learning_pauses_and_that_is_told() -> None:
+    known = make(burst=0.5, records=4)
+    levels = [1, 11, 11, 1, 1, 1, 1, 1]
+    made, told = join(known, *(record(minute, level) for minute, level in enumerate(levels)))
+    assert [one.kind for one in told if isinstance(one, Happened)] == ["paused", "resumed"]
+    assert [one.row.slot for one in made.cut if one.marked] == [1, 2, 3, 4, 5]
+
+
+def test_what_is_refused_says_why_and_changes_no_row() -> None:
+    made, told = join(make(), record(1), record(1), record(2), record(0))
+    assert [(one.reason, one.stream) for one in told if isinstance(one, Refuse)] == [
+        ("duplicate", "tank-1"),
+        ("late", "tank-1"),
+    ]
+    assert [row.slot for row in made.rows] == [1, 2]
+
+
+def test_only_records_that_are_taken_up_count() -> None:
+    known = make()
+    join(known, record(1), record(1), record(2))
+    assert known.records == 2
+
+
+def test_there_are_no_more_streams_than_a_device_can_hold() -> None:
+    known = make()
+    for number in range(streams.MAX_STREAMS):
+        known[str(number)]
+    _, told = join(known, record(1, stream="one-more"), record(1, stream="7"))
+    assert [(one.reason, one.stream) for one in told if isinstance(one, Refuse)] == [
+        ("full", "one-more")
+    ]
