@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, get_args
@@ -77,7 +78,7 @@ def show(
         )
         return
     console = Console()
-    console.print(f"{len(marks):,} values are kept aside, {len(held):,} windows held back.")
+    console.print(f"{_count(marks, 'value')} kept aside, {_count(held, 'window')} held back.")
     if marks:
         counts = Counter(mark.reason for mark in marks)
         console.print(", ".join(f"{count:,} {name}" for name, count in counts.most_common()))
@@ -114,25 +115,24 @@ def release(
     reader = AgentReader(settings.agent_db, manifest)
     try:
         found = clear(reader, manifest, wanted)
-        unusable = sum(mark.reason == UNUSABLE for mark in find_marks(reader, manifest, wanted))
+        every = find_marks(reader, manifest, wanted)
+        unusable = [mark for mark in every if mark.reason == UNUSABLE]
     finally:
         reader.close()
     done = bool(found.marks or found.examples) and _grant(settings, wanted)
-    values, windows = len(found.marks), len(found.examples)
     if as_json:
-        typer.echo(msgspec.json.encode({"values": values, "windows": windows, "done": done}))
+        counts = {"values": len(found.marks), "windows": len(found.examples)}
+        typer.echo(msgspec.json.encode({**counts, "done": done}))
         return
+    values, windows = _count(found.marks, "value"), _count(found.examples, "window")
     if not (found.marks or found.examples):
         typer.echo("Nothing that could be put back is kept aside there.")
     elif done:
-        typer.echo(f"Put {values:,} values back; {windows:,} windows are learned from.")
+        typer.echo(f"Put {values} back and learned from {windows}.")
     else:
-        typer.echo(
-            f"The agent will put {values:,} values back and learn from {windows:,} windows "
-            "when it runs."
-        )
+        typer.echo(f"The agent will put {values} back and learn from {windows} when it runs.")
     if unusable:
-        typer.echo(f"{unusable:,} values that are not finite stay where they are.")
+        typer.echo(f"{_count(unusable, 'value')} not finite, and so not usable, left aside.")
 
 
 def _grant(settings: AgentSettings, wanted: Wanted) -> bool:
@@ -173,6 +173,10 @@ def _time(option: str, text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
 
 
 def _as_dict(mark: Mark, manifest: Manifest) -> dict[str, object]:

@@ -191,6 +191,38 @@ def test_after_a_restart_it_goes_on_and_repeats_nothing(
     assert status.counters["refused-duplicate"] == 1
 
 
+def test_what_is_kept_aside_is_learned_from_once_a_person_says_that_it_was_right(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    settings = prepare(tmp_path, mosquitto, bundle=learns_all())
+    command = [sys.executable, "-m", "headwater", "agent", "quarantine"]
+    where = ["--settings", str(tmp_path / "agent.toml"), "--json"]
+
+    def quarantine(*arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [*command, *arguments, *where], check=True, capture_output=True, text=True
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    with agent(tmp_path) as process:
+        person.next("status")
+        for minute in range(12):
+            person.measure(minute, 100_000_000 if minute == 4 else 100 + minute)
+        assert person.next("prediction")["quality"] == "ok"
+        assert person.next("prediction")["quality"] == "ok"
+        assert person.next("prediction")["quality"] == "degraded"
+        until(lambda: quarantine("list")["windows"] == 3)
+        assert quarantine("list")["newest"][0]["reason"] == "range"
+        assert quarantine("release", "--all") == {"values": 1, "windows": 3, "done": True}
+        assert quarantine("list")["values"] == 0
+        end(process)
+    with closing(AgentReader(settings.agent_db, learns_all().manifest)) as reader:
+        assert [note.kind for note in reader.notes(5)].count("cleared") == 1
+        learned = reader.examples(reserved=False, newest=100)
+    assert (learned.window[-3:] == np.float32(1e6)).sum() == 3
+
+
 def test_a_malformed_payload_is_said_once_counted_and_survived(
     tmp_path: Path, mosquitto: int, person: Person
 ) -> None:
@@ -284,15 +316,19 @@ id = "prediction"
 
 def classifier() -> Bundle:
     """Says whether a tank is filling; nothing of it is reserved."""
-    wanted = msgspec.structs.replace(
-        spec(),
+    return learns_all(
         task="classification",
         target="",
         horizon=Duration(0),
         classes=("emptying", "filling"),
         loss="cross_entropy",
-        reserve=Reserve(share=0.0, block=Duration(MINUTE)),
     )
+
+
+def learns_all(**chosen: Any) -> Bundle:
+    """The tank's model, of which nothing is reserved."""
+    nothing = Reserve(share=0.0, block=Duration(MINUTE))
+    wanted = msgspec.structs.replace(spec(), reserve=nothing, **chosen)
     built = build(wanted, np.random.default_rng(0))
     bundle = Bundle(
         manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights

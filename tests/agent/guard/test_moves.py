@@ -25,7 +25,7 @@ def walk(records: int, seed: int, channels: int = CHANNELS) -> Table:
     pace = np.geomspace(0.1, 1.0, channels)
     steps = rng.standard_t(3, (records, channels)) * pace
     turned = np.abs((50 * rng.random(channels) + 25 + np.cumsum(steps, axis=0)) % 200 - 100)
-    return np.round(turned, 2)
+    return np.asarray(np.round(turned, 2), np.float64)
 
 
 def marked(
