@@ -76,6 +76,7 @@ def lowerings() -> dict[str, Lowering]:
         "LinearClassifier": _linear_classifier,
         "LinearRegressor": _linear_regressor,
         "Normalizer": _normalised,
+        "OneHotEncoder": _one_hot,
         "Scaler": _scaled,
         "ZipMap": _passed,
     }
@@ -105,13 +106,20 @@ def lower(graph: onnx.GraphProto) -> onnx.GraphProto:
 
 
 def class_names(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Return the classes in the order of their columns, where the graph names them."""
-    for node in graph.node:
-        if node.op_type in ("ZipMap", "LinearClassifier"):
-            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-            for key, labels in attributes.items():
-                if key.startswith("classlabels_"):
-                    return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in labels)
+    """Return the classes in the order of their columns, where the graph names them.
+
+    One against the rest has a classifier for each class, of which none names them all.
+    """
+    for operator in ("ZipMap", "LinearClassifier"):
+        named = [
+            helper.get_attribute_value(attribute)
+            for node in graph.node
+            if node.op_type == operator
+            for attribute in node.attribute
+            if attribute.name.startswith("classlabels_")
+        ]
+        if len(named) == 1:
+            return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in named[0])
     return ()
 
 
@@ -171,6 +179,18 @@ def _binarised(to: Lowered) -> None:
 def _columns(to: Lowered) -> None:
     flat = to.op("Reshape", to.node.input[1], to.indices("flat", [-1]))
     to.op("Gather", to.node.input[0], flat, axis=-1, output=to.node.output[0])
+
+
+def _one_hot(to: Lowered) -> None:
+    if "cats_int64s" not in to.attributes:
+        raise to.refusal(
+            "its categories are text",
+            "train it on the numbers 0, 1, ... that a channel with categories (--category) holds",
+        )
+    x = to.op("Cast", to.node.input[0], to=onnx.TensorProto.INT64)
+    column = to.op("Unsqueeze", x, to.indices("axis", [-1]))
+    hit = to.op("Equal", column, to.indices("categories", to.attributes["cats_int64s"]))
+    to.op("Cast", hit, output=to.node.output[0], to=onnx.TensorProto.FLOAT)
 
 
 def _linear_regressor(to: Lowered) -> None:

@@ -50,6 +50,7 @@ def run(made: onnx.GraphProto, x: np.ndarray[Any, Any]) -> Any:
         graph("Imputer", imputed_value_floats=[7.0], replaced_value_float=float("nan")),
         graph("Binarizer", threshold=0.5),
         graph("ArrayFeatureExtractor", "at"),
+        graph("OneHotEncoder", cats_int64s=[0, 4, -2]),
         graph("LinearRegressor", targets=3, **LINEAR),
         *(
             graph("LinearClassifier", outputs=("l", "y"), post_transform=post, **LINEAR, **LABELS)
@@ -71,6 +72,7 @@ def test_a_lowered_operator_gives_what_the_runtime_does(made: onnx.GraphProto) -
     ("made", "why"),
     [
         (graph("Imputer", imputed_value_int64s=[1]), "fills integers"),
+        (graph("OneHotEncoder", cats_strings=["a"]), "are text; .* that a channel with categories"),
         (graph("LinearRegressor", targets=3, post_transform="PROBIT", **LINEAR), "is PROBIT"),
         (graph("LinearRegressor", targets=2, **LINEAR), "one row of coefficients for each of 2"),
     ],
@@ -84,3 +86,11 @@ def test_classes_are_those_of_the_classifier() -> None:
     made = graph("LinearClassifier", outputs=("l", "y"), **LINEAR, **LABELS)
     assert class_names(made) == ("a", "b", "c")
     assert class_names(graph("Scaler")) == ()
+
+
+def test_of_one_classifier_for_each_class_none_names_them_all() -> None:
+    made = graph("LinearClassifier", outputs=("l", "y"), **LINEAR, **LABELS)
+    made.node.append(made.node[0])
+    assert class_names(made) == ()
+    made.node.append(helper.make_node("ZipMap", ["y"], ["z"], classlabels_int64s=[3, 5]))
+    assert class_names(made) == ("3", "5")
