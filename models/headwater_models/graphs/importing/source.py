@@ -8,14 +8,29 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import helper, inliner, numpy_helper, shape_inference, version_converter
+from onnx import (
+    external_data_helper,
+    helper,
+    inliner,
+    numpy_helper,
+    shape_inference,
+    version_converter,
+)
 
-from headwater.errors import BundleError, UnsupportedError
+from headwater.errors import BundleError, StorageError, UnsupportedError
 from headwater_models.files import storage_errors
 from headwater_models.graphs.expression import OPSET, Array
-from headwater_models.graphs.importing.classical import class_names, lower
+from headwater_models.graphs.importing.classical import (
+    DOMAIN,
+    class_names,
+    lower,
+    lowerings,
+)
 from headwater_models.graphs.tensor_types import Shape, dtype_of
 from headwater_models.limits import Limits
+
+_NAMING = ("CategoryMapper", "DictVectorizer", "LabelEncoder")
+"""Operators of classical models that encode names."""
 
 _REFUSALS = (
     RuntimeError,
@@ -56,18 +71,14 @@ def read_source(file: Path, output: str = "") -> Source:
     Raises
     ------
     BundleError
-        When the file is no ONNX model or too large.
+        When the file is no ONNX model or too large, or the data beside it are damaged.
     StorageError
-        When it cannot be read.
+        When it cannot be read, or the data that belong to it are not beside it.
     UnsupportedError
         When it cannot be brought to the operator set, has not one input and one such output, or
         needs another operator, which is named with its node.
     """
-    try:
-        with storage_errors(file, "read"):
-            model = onnx.load(file)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise BundleError(f"{file} is not an ONNX model: {error}.") from error
+    model = _loaded(file)
     if model.ByteSize() > Limits().graph:
         raise BundleError(f"{file} has over {Limits().graph} bytes, the most that a bundle holds.")
     return standard_source(model, str(file), output)
@@ -82,7 +93,8 @@ def standard_source(model: onnx.ModelProto, name: str, output: str = "") -> Sour
     if len(taken) != 1 or dtype_of(taken[0].type).kind != "f":
         raise UnsupportedError(
             f"{name} takes {_told(taken)}; a model to import takes one tensor of floating numbers. "
-            "Export it with the channels side by side in one input."
+            "Export it with the channels side by side in one input (of names their index, as a "
+            "channel with categories holds it)."
         )
     chosen = _chosen(graph, name, output)
     nodes = _needed(graph.node, chosen)
@@ -100,6 +112,43 @@ def standard_source(model: onnx.ModelProto, name: str, output: str = "") -> Sour
         arrays={key: array for key, array in arrays.items() if key in used},
         constants=frozenset(n.output[0] for n in converted.node if n.op_type == "Constant"),
         classes=class_names(model.graph),
+    )
+
+
+def _loaded(file: Path) -> onnx.ModelProto:
+    try:
+        with storage_errors(file, "read"):
+            model = onnx.load(file, load_external_data=False)
+    except DecodeError as error:
+        raise BundleError(f"{file} is not an ONNX model: {error}.") from error
+    for name in _beside(model):
+        if not (file.parent / name).is_file():
+            raise StorageError(
+                f"{file} keeps its arrays in {name!r}, which is missing: the exporter wrote both "
+                f"files, and {name!r} must lie beside the model, in {file.parent}. Copy it there, "
+                "or export into one file (PyTorch: external_data=False)."
+            )
+    try:
+        with storage_errors(file, "read"):
+            external_data_helper.load_external_data_for_model(model, str(file.parent))
+    except (ValueError, onnx.checker.ValidationError) as error:
+        raise BundleError(
+            f"{file}: the arrays in the file beside it cannot be read: {error}. Copy both files "
+            "again as the exporter wrote them, as plain files."
+        ) from error
+    return model
+
+
+def _beside(model: onnx.ModelProto) -> list[str]:
+    """Return the files that hold arrays of a model, by their paths from its own."""
+    return sorted(
+        {
+            entry.value
+            for tensor in model.graph.initializer
+            if external_data_helper.uses_external_data(tensor)
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
     )
 
 
@@ -151,16 +200,33 @@ def _refuse_other(node: onnx.NodeProto) -> None:
     """Refuse what is no standard operator on tensors."""
     named = f"{node.op_type} (node {node.name!r}) cannot be imported"
     if node.domain not in ("", "ai.onnx"):
-        raise UnsupportedError(
-            f"{named}: an operator of {node.domain} cannot learn by gradients; train a linear "
-            "model or a network instead (a forest or a support vector machine has no weights to "
-            "average)."
-        )
+        raise UnsupportedError(f"{named}: {_remedy(node)}")
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise UnsupportedError(
             f"{named}: it has a graph inside; export the model without branches and loops that "
             "depend on data."
         )
+
+
+def _remedy(node: onnx.NodeProto) -> str:
+    """Say why an operator of another domain is not taken, and what to do."""
+    if node.op_type.startswith(("SVM", "TreeEnsemble")):
+        return (
+            f"an operator of {node.domain} cannot learn by gradients; train a linear model or a "
+            "network instead (a forest or a support vector machine has no weights to average)."
+        )
+    if node.domain != DOMAIN:
+        return f"it is an operator of {node.domain}; export with the operators of ONNX alone."
+    if node.op_type in _NAMING:
+        return (
+            "it turns names into numbers; a window holds numbers already. Leave it out of what is "
+            "exported, and make its column a channel with categories (--category), which holds "
+            "the index of each name."
+        )
+    return (
+        f"of {node.domain} there are {', '.join(sorted(lowerings()))}. Leave the step out of what "
+        "is exported, or train with another in its place."
+    )
 
 
 def _told(values: Iterable[onnx.ValueInfoProto]) -> str:

@@ -52,12 +52,34 @@ def test_labels_of_classes_are_left_aside() -> None:
 
 
 def test_data_beside_the_file_are_read(tmp_path: Path) -> None:
+    assert beside(tmp_path).stat().st_size > 0
+    np.testing.assert_array_equal(read_source(tmp_path / "m.onnx").arrays["w"], np.ones(3))
+
+
+def beside(folder: Path) -> Path:
+    """Save a model whose arrays lie in a file of their own."""
     onnx.save(
-        model([ADD]), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0,
+        model([ADD]), folder / "m.onnx", save_as_external_data=True, size_threshold=0,
         location="m.onnx.data",
     )  # fmt: skip
-    assert (tmp_path / "m.onnx.data").stat().st_size > 0
-    np.testing.assert_array_equal(read_source(tmp_path / "m.onnx").arrays["w"], np.ones(3))
+    return folder / "m.onnx.data"
+
+
+def test_data_that_are_missing_are_named_with_where_they_belong(tmp_path: Path) -> None:
+    beside(tmp_path).unlink()
+    with pytest.raises(
+        StorageError,
+        match=r"m\.onnx keeps its arrays in 'm\.onnx\.data', which is missing: .* must lie beside"
+        r" .*external_data=False",
+    ):
+        read_source(tmp_path / "m.onnx")
+
+
+def test_data_that_are_damaged_are_told(tmp_path: Path) -> None:
+    data = beside(tmp_path)
+    data.write_bytes(data.read_bytes()[:5])
+    with pytest.raises(BundleError, match=r"m\.onnx: the arrays in the file beside it cannot be"):
+        read_source(tmp_path / "m.onnx")
 
 
 def test_an_old_operator_set_is_converted() -> None:
@@ -87,6 +109,31 @@ def test_a_function_of_the_file_is_put_in_its_place() -> None:
 def test_other_inputs_than_one_of_floats_are_refused(inputs: tuple[str, ...], kind: int) -> None:
     with pytest.raises(UnsupportedError, match=r"m.onnx takes 'x' \w+ \[N, 3\]"):
         standard_source(model([ADD], inputs, kind=kind), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "sentence"),
+    [
+        ("SVMRegressor", "ai.onnx.ml", "no weights to average"),
+        ("LabelEncoder", "ai.onnx.ml", "turns names into numbers.*a channel with categories"),
+        ("FeatureVectorizer", "ai.onnx.ml", "there are .*OneHotEncoder.*Leave the step out"),
+        ("FusedGemm", "com.microsoft", "an operator of com.microsoft; export with the operators"),
+    ],
+)
+def test_an_operator_of_another_domain_is_refused_with_what_to_do(
+    operator: str, domain: str, sentence: str
+) -> None:
+    whole = model([helper.make_node(operator, ["x"], ["y"], domain=domain, name="it")])
+    whole.opset_import.append(helper.make_opsetid(domain, 1))
+    with pytest.raises(
+        UnsupportedError, match=rf"^{operator} \(node 'it'\) cannot be imported: .*{sentence}"
+    ):
+        standard_source(whole, "m.onnx")
+
+
+def test_names_for_an_input_are_refused_with_what_a_channel_holds() -> None:
+    with pytest.raises(UnsupportedError, match="their index, as a channel with categories"):
+        standard_source(model([ADD], kind=STRING), "m.onnx")
 
 
 def test_which_of_several_outputs_predicts_must_be_said() -> None:
