@@ -16,9 +16,10 @@ from headwater_models.graphs.importing.interface import (
     last_layer_input,
     leave,
 )
+from headwater_models.graphs.importing.mixing import ROWS
 from headwater_models.graphs.importing.naming import learned, local
 from headwater_models.graphs.importing.replay import Replay
-from headwater_models.graphs.importing.rewrites import ROWS, rewrites
+from headwater_models.graphs.importing.rewrites import rewrites
 from headwater_models.graphs.importing.source import Source
 from headwater_models.graphs.importing.specification import ImportSpec
 from headwater_models.graphs.losses import FEATURES

@@ -78,6 +78,21 @@ def solved(shape: Sequence[Size], target: Sequence[Size]) -> list[Size]:
     return [left if size == -1 and left is not None else size for size in target]
 
 
+def broadcast(left: Sequence[Size], right: Sequence[Size]) -> tuple[Size, ...]:
+    """Return the shape of what is computed of two shapes.
+
+    Examples
+    --------
+    >>> broadcast(("N", 1), (2, "N", 3))
+    (2, 'N', 3)
+    """
+    rank = max(len(left), len(right))
+    pairs = zip(
+        (*(1,) * (rank - len(left)), *left), (*(1,) * (rank - len(right)), *right), strict=True
+    )
+    return tuple(a if b == 1 else b for a, b in pairs)
+
+
 def _laid_out(operator: str, x: Sizes, integers: Sequence[list[int]]) -> Sizes:
     if operator == "Unsqueeze":
         return np.expand_dims(x, tuple(integers[0]))

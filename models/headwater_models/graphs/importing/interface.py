@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.errors import SettingsError, UnsupportedError
-from headwater_models.graphs.expression import Node, Value
+from headwater_models.graphs.expression import Value
 from headwater_models.graphs.features import last_observed
+from headwater_models.graphs.importing.replay import maker
 from headwater_models.graphs.importing.specification import ImportSpec, Layout
 from headwater_models.graphs.losses import PREDICTION, SCALE, START
 from headwater_models.graphs.scaling import Scaling
@@ -170,7 +171,7 @@ def _column(raw: Value, spec: ImportSpec) -> Value:
 
 def _logits(raw: Value, spec: ImportSpec) -> Value:
     """Return ``[N, K]``, of which the softmax is the prediction."""
-    graph, classes, node = raw.graph, len(spec.classes), _maker(raw)
+    graph, classes, node = raw.graph, len(spec.classes), maker(raw)
     operator = node.operator if node else ""
     if not spec.logits and operator in _LINEAR:
         raise UnsupportedError(
@@ -224,7 +225,7 @@ def _error(raw: Value, window: Value, filled: Value, spec: ImportSpec, scaling: 
 
 def last_layer_input(raw: Value) -> Value | None:
     """Return what the last linear layer takes, ``[N, F]``, or None where there is none such."""
-    node = _maker(raw)
+    node = maker(raw)
     while node and node.operator in (
         "Add",
         "Softmax",
@@ -233,15 +234,11 @@ def last_layer_input(raw: Value) -> Value | None:
         "Squeeze",
         "Reshape",
     ):
-        node = _maker(node.inputs[0])
+        node = maker(node.inputs[0])
     if node is None or node.operator not in ("Gemm", "MatMul"):
         return None
     x = node.inputs[0]
     return x if len(x.shape) == 2 and x.shape[0] == "N" and isinstance(x.shape[1], int) else None
-
-
-def _maker(value: Value) -> Node | None:
-    return next((node for node in value.graph.nodes if value in node.outputs), None)
 
 
 def _refuse_rows(raw: Value, spec: ImportSpec, wanted: str) -> None:

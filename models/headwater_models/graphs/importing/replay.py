@@ -15,6 +15,7 @@ from headwater.errors import UnsupportedError
 from headwater_models.graphs.expression import OPSET, Array, Graph, Node, Value
 from headwater_models.graphs.gradients.table import rules
 from headwater_models.graphs.importing.folding import Sizes, fold, sizes_of
+from headwater_models.graphs.importing.mixing import mixes_rows
 from headwater_models.graphs.importing.source import Source
 
 LARGEST_FOLD = 2**20
@@ -22,6 +23,9 @@ LARGEST_FOLD = 2**20
 
 _MOVING = ("Expand", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 """Operators that leave one number repeated what it is."""
+
+_INSTEAD = {"Resize": "nearest upsampling by a fixed whole factor, or a ConvTranspose"}
+"""What to export in the place of an operator that has no gradient."""
 
 _KEPT_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike")
 
@@ -67,6 +71,13 @@ class Step:
             return np.asarray(array, object)
         return self.sizes.get(value.name)
 
+    def repeats(self, value: Value, number: float) -> bool:
+        """Say whether a value is this number, once or many times."""
+        array = self.graph.constants.get(value.name)
+        if array is None:
+            return self.uniform.get(value.name) == number
+        return bool(array.size and (array == number).all())
+
     def refusal(self, why: str, remedy: str) -> UnsupportedError:
         """Return the error that says why this node cannot be imported."""
         return UnsupportedError(
@@ -74,8 +85,13 @@ class Step:
         )
 
 
-Rewrite = Callable[[Step], Sequence[Value]]
-"""``rewrite(step) -> outputs``"""
+Rewrite = Callable[[Step], Sequence[Value] | None]
+"""``rewrite(step) -> outputs``, or None: the node is taken as it is."""
+
+
+def maker(value: Value) -> Node | None:
+    """Return the node that makes a value, or None of an input or a constant."""
+    return next((node for node in reversed(value.graph.nodes) if value in node.outputs), None)
 
 
 class Replay:
@@ -217,7 +233,8 @@ class Replay:
 
     def _applied(self, step: Step) -> Sequence[Value]:
         rewrite = self._rewrites.get(step.operator)
-        return rewrite(step) if rewrite else self._plain(step)
+        made = rewrite(step) if rewrite else None
+        return self._plain(step) if made is None else made
 
     def _plain(self, step: Step) -> list[Value]:
         omitted = Value(self._graph, "", self._graph.dtype, ())
@@ -238,16 +255,27 @@ class Replay:
         return list(made)
 
     def _follow(self, node: Node, step: Step) -> None:
-        """Note which parameters a node's outputs depend on; refuse where none can learn through."""
+        """Note which parameters a node's outputs depend on; refuse what none can learn through.
+
+        So is what would let a window's prediction depend on those beside it.
+        """
+        if mixes_rows(node):
+            raise step.refusal(
+                "it mixes the rows of a batch, so that a window's prediction would change with the "
+                "windows beside it",
+                "let it work along other axes than that of the rows (in PyTorch: not dim 0, "
+                "batch_first=True, batch normalisation in eval mode with its statistics)",
+            )
         before = set().union(*(self._before.get(value.name, ()) for value in node.inputs))
         floats = [value for value in node.outputs if value.is_float]
         if not before or not floats:
             return
         if node.operator not in self._differentiable:
+            instead = _INSTEAD.get(node.operator, "another operator")
             raise UnsupportedError(
                 f"{step.operator} (node {step.name!r}) lies between the parameters "
                 f"{', '.join(sorted(before))} and the prediction and cannot be differentiated. "
-                "Freeze those parameters (--freeze), or export the model with another operator in "
+                f"Freeze those parameters (--freeze), or export the model with {instead} in "
                 f"its place. These can be differentiated: {', '.join(sorted(self._differentiable))}"
                 "."
             )

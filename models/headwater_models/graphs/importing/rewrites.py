@@ -9,13 +9,13 @@ import numpy as np
 from onnx import TensorProto
 
 from headwater_models.graphs.expression import Value
-from headwater_models.graphs.importing.folding import solved
+from headwater_models.graphs.importing.folding import broadcast, solved
+from headwater_models.graphs.importing.logistic import divide, reciprocal
+from headwater_models.graphs.importing.mixing import ROWS
 from headwater_models.graphs.importing.recurrent import gru, lstm, rnn
 from headwater_models.graphs.importing.replay import Rewrite, Step
+from headwater_models.graphs.importing.resizing import resize
 from headwater_models.graphs.tensor_types import Shape
-
-ROWS = "N"
-"""The name of the number of rows."""
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -25,13 +25,16 @@ def rewrites() -> dict[str, Rewrite]:
     return {
         "Cast": cast,
         "ConstantOfShape": filled,
+        "Div": divide,
         "Dropout": lambda step: [step.needed(0)],
         "Expand": expand,
         "GRU": gru,
         "Identity": lambda step: [step.needed(0)],
         "LSTM": lstm,
         "RNN": rnn,
+        "Reciprocal": reciprocal,
         "Reshape": reshape,
+        "Resize": resize,
         "Squeeze": squeeze,
     }
 
@@ -59,6 +62,11 @@ def reshape(step: Step) -> Sequence[Value]:
         (0 if at < len(x.shape) and x.shape[at] == size else -1) if isinstance(size, str) else size
         for at, size in enumerate(wanted)
     ]
+    if ROWS in x.shape and not any(isinstance(size, str) or size == -1 for size in wanted):
+        raise step.refusal(
+            f"its target {wanted} fixes the number of rows",
+            "export it with an open number of rows, in front (in PyTorch: batch_first=True)",
+        )
     if plain.count(-1) > 1:
         raise step.refusal(f"more than one size of {wanted} is open", "fix all but the rows")
     known = None if -1 in wanted else tuple(wanted)
@@ -91,7 +99,7 @@ def expand(step: Step) -> Sequence[Value]:
     x, sizes = step.needed(0), step.known(1)
     if sizes is None:
         raise step.refusal("its shape depends on data", "export it with fixed sizes")
-    wanted = _broadcast(x.shape, tuple(sizes))
+    wanted = broadcast(x.shape, tuple(sizes))
     return [step.graph.declare(step.graph.op("Expand", x, step.needed(1), shape=wanted))]
 
 
@@ -101,9 +109,3 @@ def squeeze(step: Step) -> Sequence[Value]:
     if axes is None:
         axes = np.array([at for at, size in enumerate(x.shape) if size == 1], object)
     return [x.squeeze([int(axis) for axis in axes])]
-
-
-def _broadcast(left: Shape, right: Shape) -> Shape:
-    rank = max(len(left), len(right))
-    pairs = zip((1,) * (rank - len(left)) + left, (1,) * (rank - len(right)) + right, strict=True)
-    return tuple(a if b == 1 else b for a, b in pairs)
