@@ -145,11 +145,15 @@ def _candidates(source: Source) -> list[str]:
 
 
 def _weights(source: Source) -> set[str]:
-    """Return what stands where weights do, itself or laid out otherwise."""
+    """Return what stands where weights do: itself, laid out otherwise, or what it is made of.
+
+    Weight normalisation makes weights of two arrays, a direction and a length.
+    """
     candidates = [key for key in _candidates(source) if key not in source.constants]
     origins = {key: {key} for key in candidates if source.arrays[key].ndim}
     weights: set[str] = set()
     learns: set[str] = set()
+    frozen = set(source.arrays)
     for node in source.nodes:
         inputs = [origins.get(name, set()) for name in node.input]
         positions: Sequence[int] = _WEIGHTS.get(node.op_type, ())
@@ -162,6 +166,10 @@ def _weights(source: Source) -> set[str]:
         weights |= found
         if found or learns.intersection(node.input):
             learns.update(node.output)
-        elif node.op_type in _LAYOUT and (moved := set().union(*inputs)):
-            origins |= dict.fromkeys(node.output, moved)
+        elif (made := set().union(*inputs)) and (
+            node.op_type in _LAYOUT or frozen.issuperset(filter(None, node.input))
+        ):
+            origins |= dict.fromkeys(node.output, made)
+        if frozen.issuperset(filter(None, node.input)):
+            frozen.update(node.output)
     return weights

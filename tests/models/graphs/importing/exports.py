@@ -55,6 +55,10 @@ SPECS = {
     "attention": spec("regression"),
     "autoencoder": spec("anomaly"),
     "autoencoder_one_row": spec("anomaly"),
+    "autoencoder_strided": spec("anomaly"),
+    "autoencoder_pooled": spec("anomaly"),
+    "autoencoder_lstm": spec("anomaly"),
+    "tcn": spec("regression"),
     "ridge": spec("regression", 1),
     "imputed_ridge": spec("regression", 1, fill=("model",)),
     "mlp_regressor": spec("regression", 1),
@@ -62,6 +66,9 @@ SPECS = {
     "logistic_three": spec("classification", 1),
     "mlp_two": spec("classification", 1),
     "mlp_three": spec("classification", 1),
+    "sgd_three": spec("classification", 1),
+    "one_by_one": spec("classification", 1),
+    "one_hot": spec("regression", 1),
 }
 FILES = sorted(path.name for path in FOLDER.glob("*.onnx") if path.name != "forest.sklearn.onnx")
 
@@ -112,7 +119,9 @@ def original(file: str, window: NDArray[np.float32]) -> NDArray[np.float32]:
         case "convolution":
             raised: NDArray[np.float32] = np.exp(said - said.max(1, keepdims=True))
             said = raised / raised.sum(1, keepdims=True)
-        case "autoencoder" | "autoencoder_one_row":
+        case name if name.startswith("autoencoder"):
+            if said.shape[1:] == (CHANNELS, WINDOW):
+                said = said.transpose(0, 2, 1)
             scale = 12 / np.sqrt(12)
             said = (((said - window) / scale) ** 2).mean((1, 2))[:, np.newaxis]
     return said.reshape(len(said), -1)

@@ -53,6 +53,13 @@ def test_weights_and_biases_learn_and_scalers_do_not(file: str, expected: list[s
     assert names(file) == expected
 
 
+def test_both_arrays_of_a_normalised_weight_learn() -> None:
+    made = {"first.bias", "second.bias", "beside.bias", "beside.weight", "head.bias", "head.weight"}
+    for layer in ("first", "second"):
+        made |= {f"{layer}.parametrizations.weight.original{part}" for part in (0, 1)}
+    assert set(names("tcn.script.onnx")) == made
+
+
 def test_what_batch_normalisation_has_measured_never_learns() -> None:
     for file in ("convolution.dynamo.onnx", "convolution.script.onnx"):
         assert {"entry.weight", "entry.bias"} <= set(names(file))
