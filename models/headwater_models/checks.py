@@ -147,7 +147,11 @@ def _check_rows_are_apart(
     together = _predict(bundle, predictor, mixed)
     alone = np.concatenate([_predict(bundle, predictor, row[np.newaxis]) for row in mixed])
     if not np.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(np.abs(together).max() + 1)):
-        raise BundleError("infer.onnx: a window's prediction changes with the windows beside it.")
+        raise BundleError(
+            "infer.onnx: a window's prediction changes with the windows beside it; make the graph "
+            "again so that each row of a batch is computed alone (nothing along axis 0, batch "
+            "normalisation with fixed statistics)."
+        )
 
 
 def _check_step(

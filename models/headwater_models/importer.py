@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import click
 import numpy as np
 import typer
 
@@ -61,6 +62,7 @@ Fill = Annotated[
 Scaled = Annotated[
     list[str] | None,
     typer.Option(
+        click_type=click.Choice(["input", "output"]),
         help="input: it takes standardised values; output: it gives them; repeatable.",
         rich_help_panel=FILE,
     ),

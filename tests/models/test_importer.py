@@ -75,6 +75,12 @@ def test_scales_come_from_data(tmp_path: Path) -> None:
     assert bundle.facts["data"]["rows"] == 3
 
 
+def test_a_word_that_is_none_of_a_few_is_told_with_them(tmp_path: Path) -> None:
+    wrong = run("gru.dynamo.onnx", *FACTS, "--scaled", "nothing", "-o", tmp_path / "b")
+    assert wrong.exit_code == 2
+    assert "'nothing' is not one of 'input', 'output'" in wrong.output
+
+
 @pytest.mark.parametrize(
     ("file", "more", "error", "sentence"),
     [
@@ -82,7 +88,7 @@ def test_scales_come_from_data(tmp_path: Path) -> None:
         ("gru.dynamo.onnx", ["--window", "7"], UnsupportedError, "the window has 7 rows of 3"),
         ("none.onnx", [], StorageError, "none.onnx cannot be read"),
         ("gru.dynamo.onnx", ["--fill", "median"], SettingsError, "fill: 'median'"),
-        ("gru.dynamo.onnx", ["--period", "x"], SettingsError, "model import: grid.period"),
+        ("gru.dynamo.onnx", ["--period", "x"], SettingsError, "period: expected a duration"),
         ("gru.dynamo.onnx", ["--fill", "model"], BundleError, "is not finite"),
     ],
 )
