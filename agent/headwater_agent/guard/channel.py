@@ -13,11 +13,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from headwater_agent.guard.sizes import BINS, MoveSizes
+from headwater_agent.guard.sizes import BINS, ORDINARY_SHARE, MoveSizes
 from headwater_agent.units import Conversion, other_units
 from headwater_models.manifest import Manifest
 
-ORDINARY = 2.0
+ORDINARY = -math.log(ORDINARY_SHARE)
 """Surprise up to which a move is trusted at once."""
 
 NEAR = 4.0
@@ -38,7 +38,6 @@ _FAR = 64.0
 Reference = Literal["trusted", "before", "doubted"]
 
 _LONG_AGO = -(2**62)
-_ORDINARY_SHARE = math.exp(-ORDINARY)
 _UNKNOWN = -1
 
 
@@ -106,6 +105,11 @@ class ChannelMoves:
     ----------
     sensor
         What is known beforehand.
+
+    Attributes
+    ----------
+    run
+        How often the newest value was repeated.
     """
 
     __slots__ = (
@@ -117,23 +121,25 @@ class ChannelMoves:
         "_next_far",
         "_octave",
         "_place",
-        "_run",
         "_seen",
         "_sensor",
+        "_short",
         "_sizes",
         "_trusted",
         "_trusted_at",
+        "run",
     )
 
     def __init__(self, sensor: Sensor) -> None:
         self._sensor = sensor
         self._octave = sensor.octave
+        self._short = 1.5 * sensor.period
         self._sizes = MoveSizes()
         self._trusted = self._before = self._doubted = self._seen = math.nan
         self._far = self._next_far = math.nan
         self._trusted_at = self._doubted_at = _LONG_AGO
         self._place = _UNKNOWN
-        self._run = self._longest = 0
+        self.run = self._longest = 0
 
     @property
     def known(self) -> bool:
@@ -146,7 +152,7 @@ class ChannelMoves:
 
     def is_stuck(self, factor: float) -> bool:
         """Say whether it used to move and now repeats itself *factor* times longer than ever."""
-        run = self._run
+        run = self.run
         return run > SHORTEST and run > factor * self._longest and self._sizes.moves >= FEW
 
     def look(self, value: float, time: int, factor: float) -> float:
@@ -155,16 +161,20 @@ class ChannelMoves:
         *factor* is that of :meth:`is_stuck`.
         """
         if value == self._seen:
-            self._run += 1
+            self.run += 1
         else:
             self._end_run(factor)
             self._seen = value
-        silence = time - self._trusted_at
-        self._place = found = self._measure(value - self._trusted, silence)
+        move, silence = value - self._trusted, time - self._trusted_at
+        if move and silence < self._short:
+            place = min(max(math.frexp(move)[1] - self._octave + BINS - 1, 1), BINS - 1)
+        else:
+            place = self._measure(move, silence)
+        self._place = place
         sizes = self._sizes
-        if found <= 0 or sizes.moves < FEW or sizes.share(found) >= _ORDINARY_SHARE:
+        if place <= sizes.ordinary or sizes.moves < FEW:
             return 0.0
-        surprise = self._surprise(value - self._trusted, silence)
+        surprise = self._surprise(move, silence)
         return surprise if surprise > ORDINARY else 0.0
 
     def evidence(self, since: Reference, value: float, time: int) -> float:
@@ -186,10 +196,13 @@ class ChannelMoves:
         """Learn the move that was last looked at; the next one is measured from here."""
         if self._place >= 0:
             self._sizes.learn(self._place)
-        if not math.isnan(self._far):
-            self._sizes.learn_far(self._measure(value - self._far, 0))
         self._before, self._trusted, self._trusted_at = self._trusted, value, time
         self._doubted = math.nan
+
+    def compare(self, value: float) -> None:
+        """Learn the move between this record and one far apart."""
+        if not math.isnan(self._far):
+            self._sizes.learn_far(self._measure(value - self._far, 0))
 
     def look_further_back(self) -> None:
         """Measure moves between records far apart from a later one than so far."""
@@ -206,7 +219,7 @@ class ChannelMoves:
         not enough, until it did so for long: a broken sensor repeats itself, too.
         """
         if value == self._doubted:
-            return self._run >= STANDING
+            return self.run >= STANDING
         silence = time - self._doubted_at
         if math.isnan(self._doubted) or silence > self._sensor.gap:
             return False
@@ -251,7 +264,7 @@ class ChannelMoves:
             doubted=self._doubted,
             doubted_at=self._doubted_at,
             seen=self._seen,
-            run=self._run,
+            run=self.run,
             longest=self._longest,
         )
 
@@ -267,7 +280,7 @@ class ChannelMoves:
         self._trusted, self._trusted_at = saved.trusted, saved.trusted_at
         self._before, self._far, self._next_far = saved.before, saved.far, saved.next_far
         self._doubted, self._doubted_at = saved.doubted, saved.doubted_at
-        self._seen, self._run, self._longest = saved.seen, saved.run, saved.longest
+        self._seen, self.run, self._longest = saved.seen, saved.run, saved.longest
 
     def _measure(self, move: float, silence: int) -> int:
         """Return the bin of a move, 0 for none; ``_UNKNOWN`` where there is nothing to go by."""
@@ -280,8 +293,9 @@ class ChannelMoves:
 
     def _shorten(self, move: float, silence: int) -> float:
         """Return how far a move over a silence would have gone in one period."""
-        period = self._sensor.period
-        return move if silence < 1.5 * period else move / math.sqrt(min(silence / period, _FAR))
+        if silence < self._short:
+            return move
+        return move / math.sqrt(min(silence / self._sensor.period, _FAR))
 
     def _surprise(self, move: float, silence: int) -> float:
         """Return minus the logarithm of the share of moves that are at least so large."""
@@ -292,7 +306,7 @@ class ChannelMoves:
 
     def _end_run(self, factor: float) -> None:
         """Remember how long a value was repeated; a run that was held for stuck only in part."""
-        run = self._run
+        run = self.run
         if run > self._longest:
             self._longest = 2 * self._longest + SHORTEST if self.is_stuck(factor) else run
-        self._run = 0
+        self.run = 0

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from headwater_agent.events import MarkReason
-from headwater_agent.guard.channel import ChannelMoves, Reference, SavedChannel, Sensor
+from headwater_agent.guard.channel import SHORTEST, ChannelMoves, Reference, SavedChannel, Sensor
 from headwater_agent.guard.settings import GuardSettings
 
 YOUNG = 256
@@ -33,6 +33,9 @@ CLEAR, MANY = 0.7, 4
 
 FURTHEST = 1_024
 """Records after which another one is taken as the one far apart."""
+
+COMPARED = 4
+"""One record in so many is compared with the one far apart."""
 
 _PACE, _HASTE = 0.05, 5.0
 """How fast the usual evidence follows, in nats a record; the first ones count more."""
@@ -109,7 +112,8 @@ class StreamMoves:
                 ordinary.append((index, value))
         marks = self._marks(time, ordinary, unusual, impossible)
         for index, _ in ordinary:
-            if self._channels[index].is_stuck(factor):
+            channel = self._channels[index]
+            if channel.run > SHORTEST and channel.is_stuck(factor):
                 marks.setdefault(index, "stuck")
         return marks
 
@@ -149,8 +153,7 @@ class StreamMoves:
         doubtful = sum(not one.confirms for one in unusual)
         learns = not impossible and doubtful <= 1 + len(measured) / 5
         if learns:
-            for index, value in ordinary:
-                self._channels[index].trust(value, time)
+            self._trust(time, ordinary)
         for one in unusual:
             reason = self._take_in(one, time, learns=learns, clear=verdict == "clear")
             if reason is not None:
@@ -172,6 +175,13 @@ class StreamMoves:
 
     def _evidence(self, since: Reference, time: int, measured: Cells) -> float:
         return sum(self._channels[index].evidence(since, value, time) for index, value in measured)
+
+    def _trust(self, time: int, ordinary: Cells) -> None:
+        for index, value in ordinary:
+            self._channels[index].trust(value, time)
+        if self.records % COMPARED == 0:
+            for index, value in ordinary:
+                self._channels[index].compare(value)
 
     def _take_in(self, one: _Unusual, time: int, *, learns: bool, clear: bool) -> MarkReason | None:
         """Take an unusual value in, and say why it is marked if it is."""

@@ -20,6 +20,9 @@ BINS = 20
 MEMORY = 8_192
 """Moves at which all counts are halved."""
 
+ORDINARY_SHARE = math.exp(-2.0)
+"""Share of the largest moves that are not ordinary."""
+
 UNSEEN = 0.3
 """What a bin counts before anything fell into it."""
 
@@ -41,27 +44,33 @@ Counts: TypeAlias = "array[int]"
 class MoveSizes:
     """How many moves of one channel there were of each size."""
 
-    __slots__ = ("_far", "_far_all", "_near", "_near_all")
+    __slots__ = ("_beyond", "_far", "_far_all", "_near", "_near_all", "_ordinary")
 
     def __init__(self) -> None:
         self._near, self._far = _empty(), _empty()
         self._near_all = self._far_all = 0
+        self._ordinary = self._beyond = 0
 
     @property
     def moves(self) -> int:
         """Moves from one record to the next, standing still left out."""
         return self._near_all - self._near[0]
 
-    def share(self, place: int) -> float:
-        """Return the share of moves that were larger than those of a bin."""
-        return sum(self._near[place + 1 :]) / self.moves
+    @property
+    def ordinary(self) -> int:
+        """The largest bin beyond which at least :data:`ORDINARY_SHARE` of all moves lie."""
+        return self._ordinary
 
     def learn(self, place: int) -> None:
         """Count a move from one record to the next."""
         self._near[place] += 1
         self._near_all += 1
+        self._beyond += place > self._ordinary
         if self._near_all >= MEMORY:
             self._near_all = _halve(self._near)
+            self._find_ordinary()
+        else:
+            self._move_ordinary()
 
     def learn_far(self, place: int) -> None:
         """Count a move between two records far apart."""
@@ -94,6 +103,7 @@ class MoveSizes:
     def fade(self) -> None:
         """Let what was learned so far count half."""
         self._near_all, self._far_all = _halve(self._near), _halve(self._far)
+        self._find_ordinary()
 
     def save(self) -> bytes:
         """Return all counts."""
@@ -112,6 +122,21 @@ class MoveSizes:
             raise ValueError(f"a channel has {len(counts)} counts, not {2 * BINS}")
         self._near, self._far = counts[:BINS], counts[BINS:]
         self._near_all, self._far_all = sum(self._near), sum(self._far)
+        self._find_ordinary()
+
+    def _find_ordinary(self) -> None:
+        self._ordinary, self._beyond = 0, self.moves
+        self._move_ordinary()
+
+    def _move_ordinary(self) -> None:
+        """Keep the bin true, which every move may shift."""
+        near, least = self._near, ORDINARY_SHARE * (self._near_all - self._near[0])
+        while self._ordinary and self._beyond < least:
+            self._beyond += near[self._ordinary]
+            self._ordinary -= 1
+        while self._ordinary < BINS - 1 and self._beyond - near[self._ordinary + 1] >= least:
+            self._ordinary += 1
+            self._beyond -= near[self._ordinary]
 
     def _level(self, place: int) -> float:
         """Return the surprise at the lower end of a bin."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.guard.sizes import BINS, MEMORY, MoveSizes
+from headwater_agent.guard.sizes import BINS, MEMORY, ORDINARY_SHARE, MoveSizes
 
 places = st.integers(0, BINS - 1)
 
@@ -45,6 +45,18 @@ def test_surprise_grows_with_the_move(near: list[int]) -> None:
     assert levels == sorted(levels)
 
 
+@given(st.lists(places, max_size=200).filter(any))
+def test_ordinary_is_the_largest_bin_beyond_which_enough_moves_lie(near: list[int]) -> None:
+    sizes, moves = learned(*near), [place for place in near if place]
+
+    def beyond(place: int) -> int:
+        return sum(move > place for move in moves)
+
+    least = ORDINARY_SHARE * len(moves)
+    assert sizes.ordinary == 0 or beyond(sizes.ordinary) >= least
+    assert sizes.ordinary == BINS - 1 or beyond(sizes.ordinary + 1) < least
+
+
 def test_usual_moves_speak_for_a_record_and_those_of_other_times_against_it() -> None:
     sizes = learned(*[5] * 200, far=(12,) * 200)
     assert sizes.evidence(5) > 3
@@ -73,7 +85,7 @@ def test_what_was_saved_gives_the_same_answers(near: list[int], far: list[int]) 
 def test_memory_is_bounded_and_old_moves_fade() -> None:
     sizes = learned(*[3] * 3 * MEMORY, *[7] * 3 * MEMORY)
     assert sizes.moves <= MEMORY
-    assert sizes.share(3) > 0.7
+    assert sizes.ordinary >= 3
 
 
 def test_counts_of_another_layout_are_refused() -> None:
