@@ -17,6 +17,8 @@ MAX_MISSING = 0.5
 """Largest share of missing cells in a window that is still predicted."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Rows = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Merge = Literal["mean", "sum", "moments", "solved", "local"]
 """``mean``: weights. ``sum``: statistics that add up. ``moments``: count, mean and M2 by row.
 ``solved``: computed from the merged statistics. ``local``: never leaves the device."""
@@ -140,11 +142,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     task: Task
     channels: tuple[Channel, ...]
     grid: Grid
-    window: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+    window: Rows
     target: str = ""
     horizon: Duration = Duration(0)
     classes: tuple[str, ...] = ()
-    quantiles: tuple[Annotated[float, msgspec.Meta(gt=0, lt=1)], ...] = ()
+    quantiles: tuple[Level, ...] = ()
     learner: Learner = "gradient"
     ridge: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
     min_count: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 50

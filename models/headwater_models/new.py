@@ -13,7 +13,7 @@ import typer
 from headwater import __version__
 from headwater.clock import now_ms
 from headwater_models.bundle import Bundle
-from headwater_models.keys import SigningKey, read_public
+from headwater_models.publishing import Publisher, check_out
 from headwater_models.report import tell
 from headwater_models.table import Table
 
@@ -254,30 +254,30 @@ def new(
         "loss": loss,
         "optimiser": {"name": optimiser, "learning_rate": learning_rate, "batch": batch},
     }
-    table = Table.read(data) if data else None
-    bundle = _build(given, spec, table, label, seed)
-    if sign_key is not None:
-        bundle = sign_bundle(bundle, sign_key, delegate)
+    check_out(out)
+    publisher = Publisher(sign_key, delegate)
+    bundle = publisher.sign(_build(given, spec, data, label, seed))
     bundle.save(out)
     tell(bundle, out, as_json=as_json)
 
 
 def sign_bundle(bundle: Bundle, key: Path, delegates: list[str] | None) -> Bundle:
     """Sign with the private key in a file; *delegates* are public keys or files of them."""
-    public = [read_public(delegate) for delegate in delegates or []]
-    return bundle.sign(SigningKey.load(key), delegates=public, created=now_ms())
+    return Publisher(key, delegates).sign(bundle)
 
 
 def _build(
     given: Mapping[str, Any],
     spec: Path | None,
-    table: Table | None,
+    data: Path | None,
     label: str | None,
     seed: int,
 ) -> Bundle:
     from headwater_models.graphs.builders import build  # noqa: PLC0415 - a device has no onnx
-    from headwater_models.recipe import specify  # noqa: PLC0415 - the same
+    from headwater_models.recipe import check, specify  # noqa: PLC0415 - the same
 
+    check(given, spec)
+    table = Table.read(data) if data else None
     wanted = specify(given, file=spec, data=table, label=label)
     built = build(wanted, np.random.default_rng(seed))
     return Bundle(

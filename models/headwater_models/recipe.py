@@ -6,8 +6,6 @@ defaults. The result is complete, so the model follows from it, the seed and not
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,9 +16,10 @@ from numpy.typing import NDArray
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, convert
-from headwater_models.files import storage_errors
+from headwater_models.fields import given_fields
 from headwater_models.graphs.builders.specification import ModelFacts, ModelSpec
 from headwater_models.graphs.scaling import scaling_from_ranges, scaling_from_rows
+from headwater_models.options import explained
 from headwater_models.table import Table
 
 EMBARGOES = 4
@@ -55,6 +54,11 @@ def specify(
     return complete(ModelSpec, flags, source, file=file, data=data, label=label)
 
 
+def check(flags: Mapping[str, Any], file: Path | None) -> None:
+    """Refuse what :func:`specify` would, as far as it does not depend on the data."""
+    given_fields(ModelSpec, flags, str(file) if file else "headwater model new", file)
+
+
 def complete(
     form: type[Spec],
     flags: Mapping[str, Any],
@@ -72,9 +76,9 @@ def complete(
         What is specified: the facts of a model, and what is said beside them.
     flags
         Fields of *form* as a nested mapping; None stands for "not given". A channel may be a
-        mapping or a text (see :func:`parse_channel`). Two fields more: ``log`` names the
+        mapping or a text (see :func:`.parse_channel`). Two fields more: ``log`` names the
         channels that are read by their logarithm, and ``categories`` gives by channel its
-        categories, or none for those of the data (also as texts, see :func:`parse_categories`).
+        categories, or none for those of the data (also as texts, see :func:`.parse_categories`).
     source
         What to call it in an error.
     file
@@ -91,91 +95,23 @@ def complete(
     StorageError
         When the file cannot be read.
     """
-    raw = overlay(read_fields(file) if file else {}, flags)
-    if isinstance(raw.get("categories"), list):
-        raw["categories"] = dict(map(parse_categories, map(str, raw["categories"])))
+    raw = given_fields(form, flags, source, file)
     given = {key: raw.pop(key) for key in _Reading.__struct_fields__ if key in raw}
     reading = convert(given, _Reading, source=source)
-    if isinstance(raw.get("channels"), list):
-        raw["channels"] = [parse_channel(c) if isinstance(c, str) else c for c in raw["channels"]]
     if data is not None and not raw.get("channels"):
-        unread = {label, *reading.categories}
-        raw["channels"] = [{"name": name} for name in data.numeric() if name not in unread]
+        unread = {*reading.categories, *([label] if label else [])}
+        raw["channels"] = [{"name": name} for name in data.numeric(unread)]
     if _are_mappings(raw.get("channels")):
         _name_categories(raw["channels"], reading.categories, data)
         _bound(raw["channels"], data)
     if data and label and raw.get("task") == "classification" and not raw.get("classes"):
         raw["classes"] = data.classes(label)
     _fill_in(raw)
-    return _scaled(convert(raw, form, source=source), data, label, reading.log)
-
-
-def parse_channel(text: str) -> dict[str, Any]:
-    """Read ``name[:unit[:minimum:maximum]]``.
-
-    Raises
-    ------
-    SettingsError
-        When the parts are others.
-
-    Examples
-    --------
-    >>> parse_channel("PM2.5:ug/m3:0:1000")
-    {'name': 'PM2.5', 'unit': 'ug/m3', 'minimum': 0.0, 'maximum': 1000.0}
-    """
-    match text.split(":"):
-        case [name]:
-            return {"name": name}
-        case [name, unit]:
-            return {"name": name, "unit": unit}
-        case [name, unit, low, high] if _is_number(low) and _is_number(high):
-            return {"name": name, "unit": unit, "minimum": float(low), "maximum": float(high)}
-    raise SettingsError(f"channel {text}: expected NAME, NAME:UNIT or NAME:UNIT:MINIMUM:MAXIMUM.")
-
-
-def parse_categories(text: str) -> tuple[str, list[str]]:
-    """Read ``channel`` or ``channel=one,other,...``.
-
-    Raises
-    ------
-    SettingsError
-        When the channel or a category has no name.
-
-    Examples
-    --------
-    >>> parse_categories("mode=off,on,auto")
-    ('mode', ['off', 'on', 'auto'])
-    >>> parse_categories("mode")
-    ('mode', [])
-    """
-    channel, equals, said = text.partition("=")
-    names = said.split(",") if equals else []
-    if not channel or not all(names):
-        raise SettingsError(f"category {text}: expected CHANNEL or CHANNEL=ONE,OTHER,...")
-    return channel, names
-
-
-def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay nested mappings over each other; None in the upper one lets the lower show."""
-    merged = dict(below)
-    for key, value in above.items():
-        lower = merged.get(key)
-        if isinstance(value, Mapping):
-            inner = overlay(lower if isinstance(lower, Mapping) else {}, value)
-            if inner:
-                merged[key] = inner
-        elif value is not None:
-            merged[key] = value
-    return merged
-
-
-def read_fields(file: Path) -> dict[str, Any]:
-    """Read the fields of a specification from a TOML file; raises as :func:`complete`."""
     try:
-        with storage_errors(file, "read"):
-            return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not valid TOML: {error}.") from error
+        spec = convert(raw, form, source=source)
+    except SettingsError as error:
+        raise explained(error, source, form, raw) from error
+    return _scaled(spec, data, label, reading.log)
 
 
 def _name_categories(
@@ -265,10 +201,3 @@ def _measured(spec: ModelFacts, data: Table) -> NDArray[np.float64]:
 
 def _are_mappings(channels: object) -> bool:
     return isinstance(channels, list) and all(isinstance(channel, dict) for channel in channels)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

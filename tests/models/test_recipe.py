@@ -10,7 +10,7 @@ import pytest
 
 from headwater.errors import SettingsError, StorageError
 from headwater_models.graphs.builders import ModelSpec, build
-from headwater_models.recipe import overlay, parse_channel, specify
+from headwater_models.recipe import specify
 from headwater_models.table import Table
 
 FILE = """\
@@ -147,16 +147,45 @@ def test_every_wrong_key_is_named_with_its_path(file: Path) -> None:
     assert {line.split(": ")[1] for line in lines} == {"colour", "grid.mx", "window"}
 
 
+def test_wrong_words_of_a_file_are_refused_with_the_right_ones(file: Path) -> None:
+    file.write_text(FILE.replace("[{", "[").replace('"linear"', '"tree"'))
+    with pytest.raises(
+        SettingsError, match=r"kind: expected one of linear, mlp, resnet, cnn, gru, .*, not 'tree'"
+    ):
+        specify({}, file=file)
+    file.write_text(FILE + "optimiser = { schedule = { kind = 'stepwise' } }\n")
+    with pytest.raises(SettingsError, match=r"optimiser\.schedule\.kind: expected one of"):
+        specify({}, file=file)
+
+
+def test_the_name_of_a_column_that_no_channel_can_have_is_shown(data: Table) -> None:
+    columns = {"level (m)": data.cells("level"), "level": data.cells("level")}
+    with pytest.raises(SettingsError, match=r"expected letters, digits, .*, not 'level .m.'"):
+        specify(flags(), data=Table("x.csv", "", columns))
+
+
+def test_a_column_with_a_word_among_numbers_is_refused() -> None:
+    data = Table("x.csv", "", {"level": [*map(str, range(20)), "warm"], "rain": ["1", "2"] * 10})
+    with pytest.raises(SettingsError, match="column level, row 21: 'warm' is no number"):
+        specify(flags(), data=data)
+
+
 def test_a_wrong_period_is_named_once() -> None:
     with pytest.raises(SettingsError) as refused:
         specify(flags(channels=["level:m:0:10"], grid={"period": "1x"}))
     assert str(refused.value).count("\n") == 0
-    assert "grid.period: expected a duration" in str(refused.value)
+    assert "headwater model new: --period: expected a duration" in str(refused.value)
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(SettingsError, match="headwater model new: task: this key is required"):
+    with pytest.raises(SettingsError) as refused:
         specify({})
+    words = "headwater model new: task: this key is required; say it with --task, one of forecast"
+    assert words.replace("forecast", "classification") in str(refused.value)
+    assert "window: this key is required; say it with --window" in str(refused.value)
+    assert "kind: this key is required; say it with the argument KIND, one of linear" in str(
+        refused.value
+    )
 
 
 def test_a_channel_with_categories_ranges_over_their_indices(file: Path) -> None:
@@ -249,18 +278,6 @@ def test_a_file_that_is_no_toml_is_refused(file: Path) -> None:
 def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be read"):
         specify({}, file=tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize("text", ["a:b:1", "a:b:x:2", "a:b:1:inf", "a:b:1:2:3"])
-def test_a_channel_flag_of_another_form_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="expected NAME"):
-        parse_channel(text)
-
-
-def test_overlaying_changes_neither_side() -> None:
-    below, above = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert overlay(below, above) == {"a": {"b": 1, "c": 2}}
-    assert (below, above) == ({"a": {"b": 1}}, {"a": {"c": 2}})
 
 
 def test_a_specification_is_complete() -> None:

@@ -14,10 +14,13 @@ from headwater_models.manifest import (
     Channel,
     Grid,
     Learner,
+    Level,
     Loss,
     Manifest,
+    Name,
     Optimiser,
     Reserve,
+    Rows,
     Task,
 )
 
@@ -39,17 +42,17 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         By default that of the channels' ranges.
     """
 
-    name: str
+    name: Name
     task: Task
     channels: tuple[Channel, ...]
     grid: Grid
-    window: int
+    window: Rows
     reserve: Reserve
     loss: Loss
     target: str = ""
     horizon: Duration = Duration(0)
     classes: tuple[str, ...] = ()
-    quantiles: tuple[float, ...] = ()
+    quantiles: tuple[Level, ...] = ()
     inputs: tuple[Literal["window", "time"], ...] = ("window",)
     optimiser: Optimiser = Optimiser()
     freeze: tuple[str, ...] = ()
