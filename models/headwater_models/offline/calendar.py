@@ -37,6 +37,11 @@ def time_columns(table: Table, said: str) -> tuple[str, ...]:
     return columns
 
 
+def stands_in(table: Table, said: str) -> bool:
+    """Say whether a table has what was said to be the time of another."""
+    return all(name.strip() in table.columns for name in said.split(",")) or said in table.columns
+
+
 def find_calendar(table: Table) -> str | None:
     """Return the columns called year, month, day and so on, with commas between; None: none are."""
     by_name = {name.casefold(): name for name in table.columns}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from headwater import __version__
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
 from headwater_models.offline.bootstrap import Figure
+from headwater_models.offline.schema import Schema
 from headwater_models.offline.split import Split
 from headwater_models.offline.training import Plan, Trained
 from headwater_models.table import Table
@@ -38,6 +40,7 @@ def facts_of(
         "data": {
             "files": list(files),
             "rows": table.rows,
+            "rows_not_counted": examples.crowded,
             "sha256": table.digest,
             "streams": len(examples.names),
             "windows": len(examples),
@@ -54,6 +57,7 @@ def facts_of(
         "training": {
             "epochs": trained.fitted.epochs[-1].number,
             "best_epoch": best.number,
+            "stopped_early": trained.fitted.stopped,
             "validation_loss": best.validation,
             "validation_loss_before": trained.fitted.epochs[0].validation,
         },
@@ -62,7 +66,27 @@ def facts_of(
             | ({"baseline": _interval(metric.baseline)} if metric.baseline else {})
             for metric in trained.judged.metrics
         },
+        "remarks": list(trained.remarks),
     } | ({"confusion": trained.judged.confusion} if trained.judged.confusion else {})
+
+
+def schema_of(schema: Schema) -> dict[str, Any]:
+    """Return what the columns were taken for and what was said or found of the model."""
+    return {
+        "columns": [dataclasses.asdict(column) for column in schema.columns],
+        "fields": schema.fields,
+    }
+
+
+def course(training: Mapping[str, Any]) -> str:
+    """Return how long it learned and which weights came out, of the facts of a training."""
+    count = f"{training['epochs']} epoch{'s' * (training['epochs'] != 1)}"
+    early = ", and stopped early, as the last ones gained nothing" * training["stopped_early"]
+    return (
+        f"Learned for {count}{early}; the weights are those of epoch {training['best_epoch']}, "
+        f"with a validation loss of {training['validation_loss']:.4g} "
+        f"({training['validation_loss_before']:.4g} before the first)."
+    )
 
 
 def card(bundle: Bundle, facts: Mapping[str, Any]) -> str:
@@ -108,12 +132,7 @@ def _lines(bundle: Bundle, facts: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield _divided(split)
     yield ""
-    training = facts["training"]
-    yield (
-        f"{training['epochs']} epochs; the weights are those of epoch {training['best_epoch']}, "
-        f"with a validation loss of {training['validation_loss']:.4g} "
-        f"({training['validation_loss_before']:.4g} before the first)."
-    )
+    yield course(facts["training"])
     yield ""
     yield "## Reads"
     yield ""
@@ -132,6 +151,9 @@ def _lines(bundle: Bundle, facts: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "## Mind"
     yield ""
+    for remark in facts["remarks"]:
+        yield remark
+        yield ""
     yield (
         "The figures hold for data like those of the test part. They say nothing of other "
         "places, seasons or sensors; `headwater agent status` shows how the model does on a "

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 
 from headwater.clock import now_ms
-from headwater.errors import StorageError
 from headwater_models.bundle import Bundle
 from headwater_models.files import write_file
 from headwater_models.keys import read_public
@@ -48,88 +48,32 @@ from headwater_models.new import (
     Spec,
     Target,
     Task,
-    sign_bundle,
+)
+from headwater_models.offline.options import (
+    Epochs,
+    Files,
+    Form,
+    Group,
+    Ignore,
+    Kind,
+    Label,
+    MaxGap,
+    Patience,
+    Period,
+    Seed,
+    Stream,
+    Test,
+    Time,
+    Validation,
+    Window,
 )
 from headwater_models.offline.recordings import Wishes
+from headwater_models.publishing import Publisher, check_out
 from headwater_models.report import names as names_of
 from headwater_models.table import read_all
 
-DATA, NETWORK, TIME = "Data and task", "Network", "Learning"
-"""The panels of the help."""
-
 train_app = typer.Typer(add_completion=False)
 predict_app = typer.Typer(add_completion=False)
-
-Files = Annotated[
-    list[Path],
-    typer.Argument(help="CSV (.gz too) or Parquet; several with the same columns are streams."),
-]
-Time = Annotated[
-    str | None,
-    typer.Option(help="Column that says when; found by its name or dates.", rich_help_panel=DATA),
-]
-Form = Annotated[
-    Literal["auto", "iso8601", "s", "ms", "us", "ns"],
-    typer.Option("--time-format", help="How it says when.", rich_help_panel=DATA),
-]
-Stream = Annotated[
-    str | None,
-    typer.Option(help="Column that names the stream of a row.", rich_help_panel=DATA),
-]
-Label = Annotated[
-    str | None,
-    typer.Option(help="Column with what is right: a class or a number.", rich_help_panel=DATA),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of groups (people, machines): judge by groups never seen.",
-        rich_help_panel=DATA,
-    ),
-]
-Ignore = Annotated[
-    list[str] | None,
-    typer.Option(help="Column to leave out; repeatable.", rich_help_panel=DATA),
-]
-Period = Annotated[
-    str | None,
-    typer.Option(
-        help="Time between two rows, such as 1h; by default the median of the data.",
-        rich_help_panel=DATA,
-    ),
-]
-Window = Annotated[
-    int | None,
-    typer.Option(
-        help="Rows in a window; by default 24 to forecast and for anomalies, else 1.",
-        rich_help_panel=DATA,
-    ),
-]
-MaxGap = Annotated[
-    str | None,
-    typer.Option(help="Silence that ends a window; by default 5 periods.", rich_help_panel=DATA),
-]
-Kind = Annotated[
-    Literal["linear", "mlp", "resnet", "cnn", "gru", "autoencoder"] | None,
-    typer.Option(
-        help="Network; by default mlp, for anomalies autoencoder.", rich_help_panel=NETWORK
-    ),
-]
-Validation = Annotated[
-    float,
-    typer.Option(min=0.01, max=0.5, help="Share that decides when to stop.", rich_help_panel=TIME),
-]
-Test = Annotated[
-    float, typer.Option(min=0.01, max=0.5, help="Share that judges.", rich_help_panel=TIME)
-]
-Epochs = Annotated[
-    int, typer.Option(min=1, help="Passes over the training part at most.", rich_help_panel=TIME)
-]
-Patience = Annotated[
-    int,
-    typer.Option(min=1, help="Passes without gain after which to stop.", rich_help_panel=TIME),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
 
 
 @train_app.command()
@@ -187,7 +131,8 @@ def train(
     """
     from headwater_models.offline import card, fit, screen, training  # noqa: PLC0415 - need onnx
 
-    _refuse_existing(out)
+    check_out(out)
+    publisher = Publisher(sign_key, delegate)
     plan = training.Plan(
         wishes=Wishes(
             time=time,
@@ -199,7 +144,7 @@ def train(
         ),
         fields={
             "kind": kind,
-            "name": name or (None if spec else out.name.partition(".")[0]),
+            "name": name or (None if spec else _name_of(out)),
             "task": task,
             "target": target,
             "horizon": horizon,
@@ -227,20 +172,21 @@ def train(
         course=fit.Course(epochs=epochs, patience=patience),
         seed=seed,
     )
+    training.check(plan)
     table, names = read_all(data)
-    with screen.Screen(Console(stderr=as_json), epochs, quiet=as_json) as shown:
+    errors = Console(stderr=True)
+    with screen.Screen(errors if as_json else Console(), epochs, errors, quiet=as_json) as shown:
         trained = training.train(table, names, plan, shown)
     facts = card.facts_of(trained, table, plan, [path.name for path in data], now_ms())
-    bundle = trained.bundle
-    if sign_key is not None:
-        bundle = sign_bundle(bundle, sign_key, delegate)
+    bundle = publisher.sign(trained.bundle)
     bundle = dataclasses.replace(bundle, facts=facts, card=card.card(bundle, facts))
     bundle.save(out)
     if as_json:
-        said = {"path": str(out), **names_of(bundle), **facts}
+        schema = card.schema_of(trained.schema)
+        said = {"path": str(out), **names_of(bundle), **facts, "schema": schema}
         typer.echo(msgspec.json.encode(said).decode())
     else:
-        screen.show_metrics(trained.judged.metrics, Console())
+        shown.conclude(trained.judged.metrics, card.course(facts["training"]), trained.remarks)
         typer.echo(f"Wrote {out}; its card.md says more.")
 
 
@@ -269,7 +215,7 @@ def predict(
     """
     from headwater_models.offline import predicting  # noqa: PLC0415 - loads ONNX Runtime
 
-    _refuse_existing(out)
+    check_out(out)
     predicting.check_ending(out)
     model = Bundle.load(bundle, publisher=read_public(key) if key else None)
     table, names = read_all(data)
@@ -277,11 +223,12 @@ def predict(
     roles = predicting.roles_for(table, wishes, model.facts)
     predicted = predicting.predict(model, table, names, roles)
     write_file(out, predicting.encode(predicted.columns(), out))
-    error = predicted.error()
+    error, remark = predicted.error(), predicted.remark(table.rows)
     summary: dict[str, Any] = {
         "path": str(out),
         **names_of(model),
         "rows": table.rows,
+        "rows_not_counted": predicted.examples.crowded,
         "streams": len(predicted.examples.names),
         "predictions": len(predicted.examples),
         "error": error,
@@ -292,9 +239,10 @@ def predict(
         kind = "share of wrong ones" if model.manifest.task == "classification" else "mean error"
         told = "" if error is None else f"; {kind} {error:.4g} where the label is known"
         typer.echo(f"Wrote {len(predicted.examples):,} predictions to {out}{told}.")
+        if remark:
+            typer.echo(remark)
 
 
-def _refuse_existing(out: Path) -> None:
-    """Say at once, and not after the work, that something is in the way."""
-    if out.exists():
-        raise StorageError(f"{out} is there already; remove it or choose another name.")
+def _name_of(out: Path) -> str:
+    """Return the name of a model that nobody named, from that of its folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", out.name.partition(".")[0]).strip("-_")[:128] or "model"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ class Examples:
     window, ``times`` int64 ``[N]`` its time, ``stream`` ``[N]`` the index of its stream, ``labels``
     float32 ``[N]`` with NaN where none is known. ``doubted`` bool ``[N]`` says that a cell of the
     window lies beyond its range, so that it is not learned from.
+
+    ``crowded`` rows of the table fell into a slot of the grid, ``period`` milliseconds wide, that
+    another row fills, and are in no window; ``repeated`` rows have the time of another.
     """
 
     window: int
@@ -42,6 +45,9 @@ class Examples:
     stream: Places
     labels: Floats
     doubted: NDArray[np.bool_]
+    period: int = field(kw_only=True)
+    crowded: int = field(kw_only=True)
+    repeated: int = field(kw_only=True)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -73,9 +79,10 @@ def cut_examples(recordings: Sequence[Recording], manifest: Manifest) -> Example
     manifest
         Task, grid, window, target and horizon.
     """
-    parts, before = [], 0
+    parts, before, crowded = [], 0, 0
     for index, recording in enumerate(recordings):
         rows = join(recording, manifest.grid)
+        crowded += len(recording.times) - int(np.count_nonzero(rows.record >= 0))
         parts.append(_cut(rows, recording, manifest, index, before))
         before += len(rows.slots)
     return Examples(
@@ -83,6 +90,9 @@ def cut_examples(recordings: Sequence[Recording], manifest: Manifest) -> Example
         tuple(recording.stream for recording in recordings),
         tuple(recording.group for recording in recordings),
         *(np.concatenate(columns) for columns in zip(*parts, strict=True)),
+        period=int(manifest.grid.period),
+        crowded=crowded,
+        repeated=sum(len(r.times) - len(np.unique(r.times)) for r in recordings),
     )
 
 

@@ -38,10 +38,14 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """The weights of the best epoch, and the course of all."""
+    """The weights of the best epoch, and the course of all.
+
+    ``stopped`` says that it ended because nothing was gained any more.
+    """
 
     weights: Arrays
     epochs: tuple[Epoch, ...]
+    stopped: bool = False
 
     @property
     def best(self) -> Epoch:
@@ -75,6 +79,18 @@ class Fitting:
         self.examples = examples
         self._predictor = Predictor(infer)
         self._trainer = Trainer(train)
+        self._personal = {
+            array.name
+            for array in manifest.arrays
+            if self._predictor.blends and array.merge == "local"
+        }
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is left to train, after all that is frozen or personal."""
+        return bool(self.manifest.statistics) or any(
+            array.trained and array.name not in self._personal for array in self.manifest.arrays
+        )
 
     def run(
         self,
@@ -85,6 +101,8 @@ class Fitting:
         told: Callable[[Epoch], None] | None = None,
     ) -> Fitted:
         """Fit from *start* on the training part; the validation part chooses the weights.
+
+        The personal part of a blend stays as it is: a device adds its own to what is released.
 
         Parameters
         ----------
@@ -109,7 +127,7 @@ class Fitting:
         first = Epoch(0, np.nan, self.loss(start, validation), best=True)
         told(first)
         epochs, best = [first], start
-        lowest = first.validation
+        lowest, stopped = first.validation, False
         passes = self._passes(start, split.train, course, rng)
         for number, (weights, trained) in enumerate(passes, 1):
             loss = self.loss(weights, validation)
@@ -118,13 +136,14 @@ class Fitting:
                 lowest, best = loss, weights
             epochs.append(Epoch(number, trained, loss, better))
             told(epochs[-1])
-            if number - Fitted(best, tuple(epochs)).best.number >= course.patience:
+            stopped = number - Fitted(best, tuple(epochs)).best.number >= course.patience
+            if stopped:
                 break
         if not np.isfinite(lowest):
             raise UnsupportedError(
                 "The validation loss is not finite; take a smaller --learning-rate."
             )
-        return Fitted(best, tuple(epochs))
+        return Fitted(best, tuple(epochs), stopped)
 
     def predict(self, weights: Arrays, chosen: Places) -> Floats:
         """Return predictions ``[n, K]`` of examples."""
@@ -144,11 +163,14 @@ class Fitting:
         self, start: Arrays, train: Places, course: Course, rng: np.random.Generator
     ) -> Iterator[tuple[Arrays, float]]:
         """Yield the weights after each pass, and its mean training loss."""
+        if not self.learns:
+            return
         if self.manifest.learner != "gradient":
             yield self._solved(start, train)
             return
         optimiser = self.manifest.optimiser
         weights, state, step = start, initial_state(self.manifest), 0
+        personal = {name: start[name] for name in self._personal}
         for _ in range(course.epochs):
             total = 0.0
             for rows in _cut(rng.permutation(train), optimiser.batch):
@@ -158,6 +180,7 @@ class Fitting:
                     state,
                     rate(optimiser.schedule, optimiser.learning_rate, step),
                 )
+                weights |= personal
                 total += float(loss[: len(rows)].sum())
                 step += 1
             yield weights, total / len(train)

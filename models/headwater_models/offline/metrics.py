@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater_models.judging import errors, losses, point
 from headwater_models.manifest import Manifest
-from headwater_models.offline.bootstrap import Bootstrap, Figure, Numbers
+from headwater_models.offline.bootstrap import Bootstrap, Figure, Numbers, Statistic
 from headwater_models.offline.examples import Examples
 from headwater_models.offline.grid import Places
 from headwater_models.offline.recordings import Floats
+
+SHARE = ", as a share of the baseline's"
+ABOVE = "accuracy above the baseline's"
+AREA = "area under the ROC curve"
+"""The figures that tell whether a model is better than what it is compared with."""
+
+
+class Verdict(Enum):
+    """Whether a model is better than the baseline, or than chance: surely, perhaps, or not."""
+
+    BETTER = "better"
+    OPEN = "open"
+    WORSE = "worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,28 @@ def measure(
             return list(_of_scores(made, labels, bootstrap))
         case _:
             return list(_of_numbers(manifest, made, baseline, labels, bootstrap))
+
+
+def verdict(metrics: Sequence[Metric]) -> Verdict | None:
+    """Return what figures say of a model beside its baseline; None: nothing.
+
+    The interval of its mean error as a share of the baseline's, of its accuracy above the
+    baseline's, or of the area under its ROC curve lies on one side, or on both.
+    """
+    for metric in metrics:
+        figure = metric.model
+        if metric.name.endswith(SHARE):
+            return _side(1 - figure.value, 1 - figure.high)
+        if metric.name in (ABOVE, AREA):
+            chance = 0.5 if metric.name == AREA else 0.0
+            return _side(figure.value - chance, figure.low - chance)
+    return None
+
+
+def _side(gain: float, least: float) -> Verdict:
+    if not gain > 0:
+        return Verdict.WORSE
+    return Verdict.BETTER if least > 0 else Verdict.OPEN
 
 
 def baseline_predictions(
@@ -83,37 +120,45 @@ def confusion(manifest: Manifest, made: Floats, labels: Floats) -> NDArray[np.in
 
 def _of_numbers(
     manifest: Manifest, made: Floats, baseline: Floats, labels: Floats, bootstrap: Bootstrap
-) -> list[Metric]:
+) -> Iterator[Metric]:
+    """Yield errors of the value, where there is one, and what quantiles are judged by.
+
+    The one nearest to the median is no value where the median itself is not asked for.
+    """
     truth = labels[:, None]
-    both = [np.nan_to_num(errors(manifest, said, truth)) for said in (made, baseline)]
-    there = np.isfinite(baseline).all(axis=1)
-    both = [np.where(there, column, 0.0) for column in both]
-    columns = np.stack([*both, both[0] ** 2, both[1] ** 2, there.astype(np.float64)], axis=1)
-    found = [
-        Metric(
-            "mean absolute error",
-            bootstrap.figure(columns, lambda m: m[..., 0] / m[..., 4]),
-            bootstrap.figure(columns, lambda m: m[..., 1] / m[..., 4]),
-        ),
-        Metric(
-            "root mean squared error",
-            bootstrap.figure(columns, lambda m: np.sqrt(m[..., 2] / m[..., 4])),
-            bootstrap.figure(columns, lambda m: np.sqrt(m[..., 3] / m[..., 4])),
-        ),
-        Metric(
-            "mean absolute error, as a share of the baseline's",
-            bootstrap.figure(columns, lambda m: m[..., 0] / m[..., 1]),
-        ),
-    ]
+    if not manifest.quantiles or 0.5 in manifest.quantiles:
+        wrong = _side_by_side(errors(manifest, said, truth) for said in (made, baseline))
+        yield from _of_errors("mean absolute error", wrong, bootstrap)
+        yield Metric("root mean squared error", *_means(wrong**2, bootstrap, np.sqrt))
     for at, level in enumerate(manifest.quantiles):
         below = (labels <= made[:, at]).astype(np.float64)[:, None]
-        found.append(
-            Metric(f"share of labels below quantile {level:g}", bootstrap.figure(below, _mean))
-        )
+        yield Metric(f"share of labels below quantile {level:g}", bootstrap.figure(below, _mean))
     if manifest.quantiles:
-        pinball = losses(manifest, made, truth)[:, None]
-        found.append(Metric("pinball loss", bootstrap.figure(pinball, _mean)))
-    return found
+        pinball = _side_by_side(losses(manifest, said, truth) for said in (made, baseline))
+        yield from _of_errors("pinball loss", pinball, bootstrap)
+
+
+def _side_by_side(both: Iterable[Numbers]) -> Numbers:
+    """Return errors ``[N, 3]``: the model's and the baseline's where it has one, and where."""
+    ours, theirs = both
+    there = np.isfinite(theirs)
+    kept = [np.where(there, np.nan_to_num(error), 0.0) for error in (ours, theirs)]
+    return np.stack([*kept, there.astype(np.float64)], axis=1)
+
+
+def _of_errors(name: str, columns: Numbers, bootstrap: Bootstrap) -> Iterator[Metric]:
+    """Yield a mean error beside the baseline's, and as a share of it."""
+    yield Metric(name, *_means(columns, bootstrap, np.asarray))
+    share = bootstrap.figure(columns, lambda means: means[..., 0] / means[..., 1])
+    yield Metric(f"{name}{SHARE}", share)
+
+
+def _means(columns: Numbers, bootstrap: Bootstrap, form: Statistic) -> tuple[Figure, Figure]:
+    """Return a form of the model's mean error and of the baseline's, over the same rows."""
+    return (
+        bootstrap.figure(columns, lambda means: form(means[..., 0] / means[..., 2])),
+        bootstrap.figure(columns, lambda means: form(means[..., 1] / means[..., 2])),
+    )
 
 
 def _of_classes(
@@ -137,6 +182,7 @@ def _of_classes(
             bootstrap.figure(right(made), _mean),
             bootstrap.figure(right(baseline), _mean),
         ),
+        Metric(ABOVE, bootstrap.figure(right(made) - right(baseline), _mean)),
         Metric("macro F1", f1(made), f1(baseline)),
         Metric(
             "cross-entropy (nats)",
@@ -156,7 +202,7 @@ def _of_scores(made: Floats, labels: Floats, bootstrap: Bootstrap) -> list[Metri
             kept = rows[known[rows]]
             return roc_area(scores[kept, 0], labels[kept] == 1)
 
-        found.append(Metric("area under the ROC curve", bootstrap.figure_of_rows(area)))
+        found.append(Metric(AREA, bootstrap.figure_of_rows(area)))
     return found
 
 

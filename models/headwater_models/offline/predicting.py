@@ -17,8 +17,10 @@ from headwater.errors import SettingsError
 from headwater_models.bundle import Bundle
 from headwater_models.judging import errors, has_meaning, point
 from headwater_models.manifest import Manifest
+from headwater_models.offline.calendar import stands_in, time_columns
 from headwater_models.offline.examples import Examples, cut_examples
 from headwater_models.offline.recordings import Floats, Roles, Wishes, read_recordings
+from headwater_models.offline.remarks import crowding
 from headwater_models.offline.times import find_time_column
 from headwater_models.session import Predictor
 from headwater_models.table import Table
@@ -40,14 +42,22 @@ class Predicted:
     made: Floats
 
     def error(self) -> float | None:
-        """Return the mean error where labels are known; None where none is, and of anomalies."""
-        if self.manifest.task == "anomaly":
+        """Return the mean error where labels are known; None where there is no such thing.
+
+        Anomalies have none, and quantiles without the median.
+        """
+        levels = self.manifest.quantiles
+        if self.manifest.task == "anomaly" or (levels and 0.5 not in levels):
             return None
         known = has_meaning(self.manifest, self.examples.labels)
         if not known.any():
             return None
         labels = self.examples.labels[known, None]
         return float(np.nanmean(errors(self.manifest, self.made[known], labels)))
+
+    def remark(self, rows: int) -> str:
+        """Say which of the table's *rows* do not count; empty where all do."""
+        return crowding(self.examples, rows)
 
     def columns(self) -> dict[str, Cells]:
         """Return what is written, by column, None where something is missing.
@@ -123,10 +133,10 @@ def roles_for(table: Table, wishes: Wishes, facts: Mapping[str, Any]) -> Roles:
     def chosen(role: str) -> str | None:
         wished: str | None = getattr(wishes, role)
         if wished is not None:
-            table.cells(wished)
+            time_columns(table, wished)
             return wished
-        found = before.get(role)
-        return found if found in table.columns else None
+        found: str | None = before.get(role)
+        return found if found is not None and stands_in(table, found) else None
 
     return Roles(
         time=chosen("time") or find_time_column(table),

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from headwater.errors import SettingsError
 from headwater.settings import Duration
 from headwater_models.cells import is_missing
+from headwater_models.fields import overlay
 from headwater_models.offline.calendar import time_columns
 from headwater_models.offline.numbering import counts_rows
 from headwater_models.offline.recordings import Roles, Wishes, row_times, stream_rows
 from headwater_models.offline.times import find_time_column, named, typical_period
-from headwater_models.recipe import overlay
 from headwater_models.table import Table
 
 FEW = 20

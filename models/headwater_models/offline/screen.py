@@ -17,9 +17,12 @@ from headwater_models.offline.schema import Schema
 from headwater_models.offline.split import Split
 from headwater_models.offline.training import Watcher
 
+MANY = 100
+"""Of more epochs than this not each has a line."""
+
 
 class Screen(Watcher):
-    """Show a training to a person; a bar moves on a terminal only.
+    """Show a training to a person; a bar moves on a terminal, elsewhere lines tell of epochs.
 
     Parameters
     ----------
@@ -27,12 +30,16 @@ class Screen(Watcher):
         Where to.
     epochs
         Passes at most.
+    errors
+        Where lines of progress go; stdout is for what is asked for.
     quiet
-        Show the bar and nothing else.
+        Show how far it is and nothing else.
     """
 
-    def __init__(self, console: Console, epochs: int, *, quiet: bool) -> None:
+    def __init__(self, console: Console, epochs: int, errors: Console, *, quiet: bool) -> None:
         self._console = console
+        self._errors = errors
+        self._remarked: list[str] = []
         self._quiet = quiet
         self._epochs = epochs
         self._task: TaskID | None = None
@@ -84,8 +91,23 @@ class Screen(Watcher):
             )
         self._task = self._progress.add_task("", total=self._epochs)
 
+    def remarked(self, remark: str) -> None:
+        """Show a remark at once, where there is still time to stop."""
+        self._remarked.append(remark)
+        if not self._quiet:
+            self._console.print(f"Mind: {remark}", highlight=False)
+
     def passed(self, epoch: Epoch) -> None:
-        """Move the bar."""
+        """Move the bar, or write a line; of many epochs every tenth has one."""
+        rare = self._epochs > MANY and epoch.number % 10
+        if not self._console.is_terminal and not rare:
+            best = ", the best so far" if epoch.best and epoch.number else ""
+            self._errors.print(
+                f"epoch {epoch.number} of at most {self._epochs}: validation loss "
+                f"{epoch.validation:.4g}{best}",
+                highlight=False,
+                soft_wrap=True,
+            )
         if self._task is not None:
             self._progress.update(
                 self._task,
@@ -93,13 +115,16 @@ class Screen(Watcher):
                 description=f"validation loss {epoch.validation:.4g}",
             )
 
-
-def show_metrics(metrics: Sequence[Metric], console: Console) -> None:
-    """Show the figures of the test part."""
-    table = _table("on data it never saw", "model", "baseline")
-    for metric in metrics:
-        table.add_row(metric.name, str(metric.model), str(metric.baseline or ""))
-    console.print(table)
+    def conclude(self, metrics: Sequence[Metric], course: str, remarks: Sequence[str]) -> None:
+        """Show the figures of the test part, how the training went, and what to mind."""
+        table = _table("on data it never saw", "model", "baseline")
+        for metric in metrics:
+            table.add_row(metric.name, str(metric.model), str(metric.baseline or ""))
+        self._console.print(table)
+        self._console.print(course, highlight=False)
+        for remark in remarks:
+            if remark not in self._remarked:
+                self.remarked(remark)
 
 
 def _table(*names: str) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,11 @@ import msgspec
 import numpy as np
 
 from headwater.errors import BundleError, SettingsError
+from headwater.settings import Duration
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
+from headwater_models.checks import check_bundle
+from headwater_models.fields import given_fields
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.scaling import scaling_from_rows
 from headwater_models.manifest import Manifest
@@ -21,16 +25,12 @@ from headwater_models.offline.examples import Examples, cut_examples
 from headwater_models.offline.fit import Course, Epoch, Fitted, Fitting
 from headwater_models.offline.grid import Places
 from headwater_models.offline.metrics import Metric, baseline_predictions, confusion, measure
-from headwater_models.offline.recordings import Wishes, read_recordings
+from headwater_models.offline.recordings import Recording, Wishes, read_recordings
+from headwater_models.offline.remarks import crowding, remarks
 from headwater_models.offline.schema import Schema, infer
 from headwater_models.offline.split import Split, chronological, grouped
-from headwater_models.recipe import (
-    complete,
-    overlay,
-    parse_categories,
-    parse_channel,
-    read_fields,
-)
+from headwater_models.offline.times import typical_period
+from headwater_models.recipe import complete
 from headwater_models.table import Table
 
 
@@ -70,6 +70,7 @@ class Trained:
     split: Split
     fitted: Fitted
     judged: Judged
+    remarks: tuple[str, ...]
 
 
 class Watcher:
@@ -80,6 +81,9 @@ class Watcher:
 
     def divided(self, split: Split, examples: Examples) -> None:
         """Take note that the examples were cut and divided."""
+
+    def remarked(self, remark: str) -> None:
+        """Take note of what a person should mind."""
 
     def passed(self, epoch: Epoch) -> None:
         """Take note of one pass."""
@@ -108,16 +112,22 @@ def train(
         When the table, the wishes and the split do not fit together.
     UnsupportedError
         When no such network can be built.
+    BundleError
+        When the model breaks a law that every bundle keeps.
     """
     watcher = watcher or Watcher()
     rng = np.random.default_rng(plan.seed)
-    schema = infer(table, names, plan.wishes, _given(plan))
+    schema = infer(table, names, plan.wishes, check(plan))
     watcher.read(schema)
     spec = complete(
         ModelSpec, schema.fields, "headwater train", data=table, label=schema.roles.label
     )
     manifest = _facts(spec)
-    examples = cut_examples(read_recordings(table, schema.roles, manifest, names), manifest)
+    recordings = read_recordings(table, schema.roles, manifest, names)
+    examples = cut_examples(recordings, manifest)
+    told = list(filter(None, [crowding(examples, table.rows, _step(recordings))]))
+    for remark in told:
+        watcher.remarked(remark)
     split = _divide(examples, manifest, plan, rng)
     watcher.divided(split, examples)
     if "scaling" not in schema.fields:
@@ -128,20 +138,29 @@ def train(
     bundle = Bundle(
         manifest=built.manifest, infer=built.infer, train=built.train, weights=fitted.weights
     )
+    deque(check_bundle(bundle, np.random.default_rng(0)), maxlen=0)
     judged = _judge(fitting, fitted.weights, split, rng)
-    return Trained(bundle, schema, examples, split, fitted, judged)
+    told += remarks(built.manifest, examples, split, fitted, judged.metrics, learns=fitting.learns)
+    return Trained(bundle, schema, examples, split, fitted, judged, tuple(told))
 
 
-def _given(plan: Plan) -> dict[str, Any]:
-    """Return the fields that file and wishes set, channels and categories as mappings."""
-    given = overlay(read_fields(plan.spec) if plan.spec else {}, plan.fields)
-    if isinstance(given.get("channels"), list):
-        given["channels"] = [
-            parse_channel(c) if isinstance(c, str) else c for c in given["channels"]
-        ]
-    if isinstance(given.get("categories"), list):
-        given["categories"] = dict(map(parse_categories, map(str, given["categories"])))
-    return given
+def _step(recordings: Sequence[Recording]) -> Duration | None:
+    """Return the median time between two rows; None where there are no two times."""
+    try:
+        return typical_period([recording.times for recording in recordings])
+    except SettingsError:
+        return None
+
+
+def check(plan: Plan) -> dict[str, Any]:
+    """Return the fields that file and wishes set, once each can be what it is.
+
+    Raises
+    ------
+    SettingsError
+        Naming each option or field that is wrong, whatever the table holds.
+    """
+    return given_fields(ModelSpec, plan.fields, "headwater train", plan.spec)
 
 
 def _facts(spec: ModelSpec) -> Manifest:

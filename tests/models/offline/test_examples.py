@@ -75,6 +75,13 @@ def test_streams_lie_one_after_the_other_and_no_window_reaches_across() -> None:
     np.testing.assert_array_equal(found.labels, [3, NAN, NAN])
 
 
+def test_rows_that_share_a_slot_or_a_time_with_another_are_counted() -> None:
+    found = level([1, 2, 3, 4, 5], [0, 0.9, 2, 2, 3])
+    assert (found.crowded, found.repeated, found.period) == (2, 1, MINUTE)
+    clean = level([1, 2, 3])
+    assert (clean.crowded, clean.repeated) == (0, 0)
+
+
 def test_a_batch_is_filled_up_with_weightless_rows() -> None:
     batch = level([1, 2, 3, 4]).batch(np.array([1]), 3)
     assert batch.window.shape == (3, 2, 2)

@@ -73,8 +73,35 @@ def test_it_stops_when_patience_is_over_and_keeps_the_start_if_nothing_was_bette
     fitted = model.run(start, divided(perfect), COURSE, np.random.default_rng(1))
     assert fitted.best.number == 0
     assert len(fitted.epochs) == 1 + COURSE.patience
+    assert fitted.stopped
     for name, array in start.items():
         np.testing.assert_array_equal(fitted.weights[name], array)
+
+
+def test_the_personal_part_of_a_blend_is_never_trained() -> None:
+    examples = data()
+    rate = Optimiser(learning_rate=0.02)
+    model, start = fitting(examples, personal="blend", optimiser=rate)
+    fitted = model.run(start, divided(examples), COURSE, np.random.default_rng(1))
+    assert fitted.best.number > 0
+    moved = {
+        array.name
+        for array in model.manifest.arrays
+        if (fitted.weights[array.name] != start[array.name]).any()
+    }
+    local = {array.name for array in model.manifest.arrays if array.merge == "local"}
+    assert moved
+    assert local
+    assert not moved & local
+
+
+@pytest.mark.parametrize("personal", ["none", "blend"])
+def test_where_all_is_frozen_there_is_no_epoch(personal: str) -> None:
+    examples = data()
+    model, start = fitting(examples, freeze=("head.*",), personal=personal)
+    assert not model.learns
+    fitted = model.run(start, divided(examples), COURSE, np.random.default_rng(1))
+    assert ([epoch.number for epoch in fitted.epochs], fitted.stopped) == ([0], False)
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

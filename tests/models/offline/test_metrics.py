@@ -11,10 +11,12 @@ from headwater_models.offline.bootstrap import Bootstrap
 from headwater_models.offline.examples import cut_examples
 from headwater_models.offline.metrics import (
     Metric,
+    Verdict,
     baseline_predictions,
     confusion,
     measure,
     roc_area,
+    verdict,
 )
 from tests.models.offline.tables import manifest, recording
 
@@ -63,6 +65,42 @@ def test_quantiles_are_held_to_their_share() -> None:
     covered = found["share of labels below quantile 0.1"].model
     assert covered.low < 0.1 < covered.high
     assert found["pinball loss"].model.value > 0
+
+
+def test_without_the_median_there_is_no_mean_error_of_a_value() -> None:
+    labels = RNG.uniform(0, 1, 400)
+    made = np.tile([0.1, 0.9], (400, 1))
+    kind = manifest(task="regression", loss="quantile", quantiles=(0.1, 0.9), **NOW)
+    found = measured(kind, made, made + 5, labels)
+    assert not any("absolute" in name or "squared" in name for name in found)
+    assert found["pinball loss"].baseline is not None
+    assert found["pinball loss, as a share of the baseline's"].model.value < 0.1
+    median = manifest(task="regression", loss="quantile", quantiles=(0.1, 0.5), **NOW)
+    assert "mean absolute error" in measured(median, made, made, labels)
+
+
+@pytest.mark.parametrize(
+    ("shift", "noise", "expected"),
+    [(0.5, 0.0, Verdict.BETTER), (1.0, 0.0, Verdict.WORSE), (0.97, 2.0, Verdict.OPEN)],
+)
+def test_the_verdict_is_open_where_the_interval_holds_both_answers(
+    shift: float, noise: float, expected: Verdict
+) -> None:
+    labels = np.zeros(400)
+    made = labels + shift + noise * np.tile([-0.4, 0.4], 200) * RNG.uniform(0.5, 1.5, 400)
+    assert verdict([*measured(manifest(), made, labels + 1, labels).values()]) is expected
+
+
+def test_classes_and_scores_have_a_verdict_too() -> None:
+    labels = np.array([0, 1] * 100)
+    right, wrong = np.eye(3)[labels], np.eye(3)[1 - labels]
+    even = np.tile([0.5, 0.4, 0.1], (200, 1))
+    assert verdict([*measured(classifier(), right, even, labels).values()]) is Verdict.BETTER
+    assert verdict([*measured(classifier(), wrong, even, labels).values()]) is Verdict.WORSE
+    kind = manifest(task="anomaly", loss="mse", **NOW)
+    assert verdict([*measured(kind, labels, labels, labels).values()]) is Verdict.BETTER
+    assert verdict([*measured(kind, -labels, labels, labels).values()]) is Verdict.WORSE
+    assert verdict([*measured(kind, labels, labels, np.full(200, np.nan)).values()]) is None
 
 
 def test_classes_have_accuracy_and_macro_f1() -> None:

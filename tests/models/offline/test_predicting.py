@@ -38,8 +38,9 @@ def model(kind: str) -> Bundle:
         fields |= {"kind": "autoencoder"}
     else:
         fields |= {"target": "level"}
-    if kind == "quantiles":
-        fields |= {"quantiles": [0.1, 0.5, 0.9], "loss": "quantile"}
+    if kind in ("quantiles", "ends"):
+        levels = [0.1, 0.5, 0.9] if kind == "quantiles" else [0.1, 0.9]
+        fields |= {"quantiles": levels, "loss": "quantile"}
     plan = Plan(wishes=wishes, fields=fields, course=Course(epochs=1))
     return train(table(waves(ROWS)), ["x"] * ROWS, plan).bundle
 
@@ -91,6 +92,8 @@ def test_the_mean_error_is_told_where_labels_are_known() -> None:
     assert found.error() == pytest.approx(error)
     assert predicted("classes").error() is None
     assert predicted("anomaly").error() is None
+    assert predicted("quantiles").error() is not None
+    assert predicted("ends").error() is None
     share = predicted("classes", label="state").error()
     assert share is not None
     assert 0 <= share <= 1
@@ -115,6 +118,13 @@ def test_columns_mean_what_they_meant_in_training_unless_someone_says_otherwise(
     assert roles_for(data, Wishes(), {}) == Roles(time="time")
     with pytest.raises(SettingsError, match="has no column 'x'"):
         roles_for(data, Wishes(label="x"), facts)
+
+
+def test_a_calendar_means_what_it_meant_in_training() -> None:
+    facts = {"data": {"columns": {"time": "y,m,d"}}}
+    days = table({"y": [2026], "m": [1], "d": [1], "level": [1]})
+    assert roles_for(days, Wishes(), facts).time == "y,m,d"
+    assert roles_for(table(waves(3)), Wishes(), facts).time == "time"
 
 
 def test_csv_json_lines_and_parquet_hold_the_same() -> None:

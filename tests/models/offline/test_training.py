@@ -138,7 +138,7 @@ def test_the_watcher_is_told_of_every_step() -> None:
     [
         ({"target": "state"}, "target 'state' must name one of the channels"),
         ({"target": "level", "horizon": "90s"}, "horizon must be a multiple of grid.period"),
-        ({"target": "level", "kind": "tree"}, "kind: Invalid enum value 'tree'"),
+        ({"target": "level", "kind": "tree"}, "--kind: expected one of linear, mlp"),
         ({"target": "level", "window": 400}, "No window has a label"),
     ],
 )
