@@ -4,7 +4,9 @@ The data [1]_ are minutes of one office in three periods, with the light left ou
 decide almost alone. The model is trained on the first period. Then a device streams the other two:
 each minute is predicted before its label is known, by the model as it was trained (frozen) and by
 the personal model, which goes on learning (online). Labels come right after the prediction, or an
-hour after it; what persistence repeats is the last label known by then.
+hour after it; what persistence repeats is the last label known by then. The guard is on, as on any
+device; the few minutes for which it leaves too little to predict from are left out of all figures
+alike, and counted.
 
 The settings were chosen with ``--validate``, which trains on the first period's days until
 2015-02-06 and scores those after it.
@@ -95,9 +97,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """Of a period's ``rows``, how many each model named right, by when labels came."""
+    """Of a period's ``rows``, how many each model named right, by when labels came.
+
+    ``unpredicted`` is how many more there were, for which the device predicted nothing.
+    """
 
     rows: int
+    unpredicted: int
     majority: int
     frozen: int
     online: dict[Delay, int]
@@ -158,6 +164,7 @@ def summary(outcomes: Sequence[Sequence[Right]]) -> Report:
             figures[f"accuracy_persistence_{delay}{name}"] = repeated
         figures[f"accuracy_majority{name}"] = seeds[0].majority / seeds[0].rows
         figures[f"rows{name}"] = float(seeds[0].rows)
+        figures[f"unpredicted{name}"] = float(seeds[0].unpredicted)
     figures["seeds"] = float(len(outcomes))
     return report("accuracy occupancy", ("headwater", "onnxruntime", "numpy"), figures)
 
@@ -251,20 +258,22 @@ def _label(period: Period, row: int) -> Label:
 
 def _right(period: Period, majority: int, made: dict[Delay, list[Prediction]]) -> Right:
     """Hold predictions against labels; the rows before the first whole window have none."""
-    labels = period.labels[WINDOW - 1 :]
-    assert all(len(predictions) == len(labels) for predictions in made.values())
+    rows = np.searchsorted(period.times, [p.time for p in made["at_once"]])
+    labels = period.labels[rows]
+    assert all([p.time for p in each] == period.times[rows].tolist() for each in made.values())
 
     def right(said: Iterable[Floats]) -> int:
         return int((np.stack(list(said)).argmax(axis=1) == labels).sum())
 
     return Right(
-        rows=len(labels),
+        rows=len(rows),
+        unpredicted=len(period.labels) - (WINDOW - 1) - len(rows),
         majority=int((labels == majority).sum()),
         frozen=right(p.released for p in made["at_once"]),
         online={delay: right(p.personal for p in each) for delay, each in made.items()},
         served={delay: right(getattr(p, p.served) for p in each) for delay, each in made.items()},
         persistence={
-            delay: int((repeat_last(period.labels, late) == period.labels)[WINDOW - 1 :].sum())
+            delay: int((repeat_last(period.labels, late)[rows] == labels).sum())
             for delay, late in DELAYS.items()
         },
     )
@@ -288,6 +297,7 @@ def _together(periods: Sequence[Right]) -> Right:
 
     return Right(
         rows=total("rows"),
+        unpredicted=total("unpredicted"),
         majority=total("majority"),
         frozen=total("frozen"),
         online=each("online"),

@@ -7,6 +7,9 @@ refines its personal model from the last release on its own rows. Nothing but me
 product goes from a phone to the coordinator. Ahead of that, and outside of the protocol, the
 channels and their scales are chosen from what phones say in :class:`.phones.Summary`.
 
+The rows come in random order, so none follows from the one before it, and the guard, which judges
+just that, is off.
+
 The settings were chosen with ``--validate``, which splits the 70 % once more, 75 to 25, and leaves
 the other 30 % alone. The seed makes the split, so what one seed leaves alone another may learn
 from or have validated on: a spread over seeds is of splits too, and not of independent data.
@@ -26,6 +29,7 @@ from benchmarks.phones import CHANNELS, CLASSES, Summary, User
 from benchmarks.report import FEDERATED, Figure, Report, report, spread
 from headwater.settings import Duration
 from headwater_agent.events import Batch, Label, Record
+from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline_settings import (
     LabelRules,
     LearnerSettings,
@@ -74,12 +78,16 @@ ALONE = Taught(epochs=200, batch=32, learning_rate=0.3)
 """How the peers learn."""
 
 LABELS = LabelRules(outside=True, late=int(WINDOW))
-QUIET = PipelineSettings(learn=LearnerSettings(batch=1, learning_rate=0.01), labels=LABELS)
+UNGUARDED = GuardSettings(enabled=False)
+QUIET = PipelineSettings(
+    learn=LearnerSettings(batch=1, learning_rate=0.01), labels=LABELS, guard=UNGUARDED
+)
 REFINING = PipelineSettings(
     learn=LearnerSettings(
         batch=1, learning_rate=0.01, refine=RefineSettings(epochs=100, batch=32, learning_rate=0.1)
     ),
     labels=LABELS,
+    guard=UNGUARDED,
 )
 """The owner's settings during the rounds, and after them."""
 
