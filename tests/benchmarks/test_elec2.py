@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from benchmarks.accuracy import app
 from benchmarks.elec2 import (
     LAGS,
+    QUICK,
     Run,
     Stream,
     above_mean_of_a_day,
@@ -121,3 +125,15 @@ def test_the_summary_says_how_many_times_faster_an_event_is() -> None:
     assert figures["speed_vs_arf"] == 12.0
     assert figures["temporal_kappa"] == 1.0
     assert figures["seeds"] == 2.0
+
+
+@pytest.mark.system
+def test_the_command_runs_end_to_end_on_the_first_rows(data_folder: Path) -> None:
+    arguments = ["elec2", "--quick", "--seeds", "1", "--json", "--data", str(data_folder)]
+    found = CliRunner().invoke(app, arguments)
+
+    assert found.exit_code == 0, found.output
+    figures = json.loads(found.stdout.splitlines()[-1])["figures"]
+    assert figures["events"] == QUICK
+    assert 0.5 < figures["accuracy"] <= 1
+    assert figures["time_per_event"]["river_arf"] > 0
