@@ -38,7 +38,7 @@ def given_fields(
     StorageError
         When the file cannot be read.
     """
-    check_given(flags, form, source, options=True)
+    check_given(flags, form, "headwater" if file else source, options=True)
     below = read_fields(file) if file else {}
     check_given(below, form, str(file), options=False)
     raw = overlay(below, flags)

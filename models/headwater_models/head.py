@@ -9,6 +9,7 @@ import typer
 
 from headwater_models import new
 from headwater_models.bundle import Bundle
+from headwater_models.publishing import Publisher, check_out
 from headwater_models.report import tell
 
 
@@ -31,6 +32,8 @@ def head(
     """
     from headwater_models.graphs.builders.solved import on_backbone  # noqa: PLC0415 - no onnx
 
+    check_out(out)
+    publisher = Publisher(sign_key, delegate)
     before = Bundle.load(path)
     manifest, infer, train, weights = on_backbone(
         before.manifest, before.infer, before.weights, learner, ridge=ridge, min_count=min_count
@@ -42,7 +45,6 @@ def head(
         weights=weights,
         facts=new.facts(None) | {"backbone": before.version_id},
     )
-    if sign_key is not None:
-        bundle = new.sign_bundle(bundle, sign_key, delegate)
+    bundle = publisher.sign(bundle)
     bundle.save(out)
     tell(bundle, out, as_json=as_json)

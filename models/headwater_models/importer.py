@@ -12,6 +12,7 @@ import typer
 from headwater_models import new
 from headwater_models.bundle import Bundle
 from headwater_models.checks import check_bundle
+from headwater_models.publishing import Publisher, check_out
 from headwater_models.report import tell
 from headwater_models.table import Table
 
@@ -145,12 +146,13 @@ def import_(
         "loss": loss,
         "optimiser": {"name": optimiser, "learning_rate": learning_rate, "batch": batch},
     }
+    check_out(out)
+    publisher = Publisher(sign_key, delegate)
     table = Table.read(data) if data else None
     bundle = _import(file, given, spec, table, label)
     for _ in check_bundle(bundle, np.random.default_rng(0)):
         pass
-    if sign_key is not None:
-        bundle = new.sign_bundle(bundle, sign_key, delegate)
+    bundle = publisher.sign(bundle)
     bundle.save(out)
     if not as_json:
         typer.echo("Arrays, and what they are called in the file:")

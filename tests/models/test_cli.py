@@ -163,6 +163,47 @@ def test_new_names_what_is_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kind", "sentence"),
+    [
+        (("--max-gap", "5min", "--window", "-3"), SettingsError, "--window: expected a whole"),
+        (("--quantile", "1.5"), SettingsError, "--quantile: expected a number < 1.0, not 1.5"),
+        (("--name", "a b/../c"), SettingsError, "--name: expected letters, digits"),
+        (("--delegate", "ab" * 32), SettingsError, "--delegate needs --sign-key"),
+        (("--sign-key", "none.key"), StorageError, "none.key cannot be read"),
+        (("--out", "none/b"), StorageError, "there is no folder"),
+    ],
+)
+def test_new_notices_wrong_options_before_it_reads_data(
+    tmp_path: Path, arguments: tuple[str, ...], kind: type[Exception], sentence: str
+) -> None:
+    out = () if "--out" in arguments else ("--out", tmp_path / "b")
+    refused = run(*FORECAST, *out, "--data", tmp_path / "none.csv", *arguments)
+    assert isinstance(refused.exception, kind), refused.output
+    assert sentence in str(refused.exception)
+
+
+def test_head_needs_a_key_to_name_delegates(tmp_path: Path) -> None:
+    tiny().save(tmp_path / "b")
+    refused = run("head", tmp_path / "b", "--out", tmp_path / "h", "--delegate", "ab" * 32)
+    assert "--delegate needs --sign-key" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--task", "forecast", "--logits"), "--logits is for a classification"),
+        (("--task", "forecast", "--delegate", "ab" * 32), "--delegate needs --sign-key"),
+        (("--window", "0"), "--window: expected a whole number >= 1, not 0"),
+    ],
+)
+def test_import_notices_wrong_options_before_it_reads_a_file(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    refused = run("import", "none.onnx", "--out", tmp_path / "b", *arguments)
+    assert sentence in str(refused.exception)
+
+
 def test_inspect_shows_names_arrays_and_signatures(tmp_path: Path) -> None:
     signed().save(tmp_path / "b")
     shown = run("inspect", tmp_path / "b").stdout
