@@ -111,7 +111,11 @@ def _explained(path: str, what: str, form: type[msgspec.Struct], raw: Mapping[st
         option = "the argument KIND" if path == "kind" else option_of(path)
         return f"{what}; say it with {option}" + (f", one of {allowed}" if allowed else "")
     worded = _worded(what)
-    return worded if worded == what else f"{worded}, not {_value(raw, path)!r}"
+    if worded == what:
+        return what
+    told = f"{worded}, not {_value(raw, path)!r}"
+    column = re.fullmatch(r"channels\[\d+\]\.name", path)
+    return f"{told}; rename the column, or leave it out (--ignore)" if column else told
 
 
 def _complaints(

@@ -160,7 +160,9 @@ def test_wrong_words_of_a_file_are_refused_with_the_right_ones(file: Path) -> No
 
 def test_the_name_of_a_column_that_no_channel_can_have_is_shown(data: Table) -> None:
     columns = {"level (m)": data.cells("level"), "level": data.cells("level")}
-    with pytest.raises(SettingsError, match=r"expected letters, digits, .*, not 'level .m.'"):
+    with pytest.raises(
+        SettingsError, match=r"expected letters, digits, .*, not 'level .m.'; rename the column"
+    ):
         specify(flags(), data=Table("x.csv", "", columns))
 
 

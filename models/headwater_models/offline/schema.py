@@ -74,6 +74,8 @@ def infer(table: Table, names: Sequence[str], wishes: Wishes, given: Mapping[str
     )
     _check_label(table, roles)
     task = given.get("task") or _task(table, wishes.label, given)
+    if wishes.label and task in ("classification", "regression"):
+        _refuse_one_value(table, wishes.label)
     fields: dict[str, Any] = {
         "task": task,
         "kind": "autoencoder" if task == "anomaly" else "mlp",
@@ -85,8 +87,7 @@ def infer(table: Table, names: Sequence[str], wishes: Wishes, given: Mapping[str
     if task == "forecast":
         fields["horizon"] = str(period)
     complete = overlay(fields, given)
-    chosen = bool(given.get("channels"))
-    columns = _describe(table, roles, wishes, complete, chosen=chosen)
+    columns = _describe(table, roles, wishes, complete, chosen="channels" in given)
     return Schema(roles, complete, tuple(columns))
 
 
@@ -108,6 +109,15 @@ def _check_label(table: Table, roles: Roles) -> None:
     if all(map(is_missing, table.cells(label))):
         raise SettingsError(
             f"{table.source}: column {label} is empty; give data with labels, or leave --label out."
+        )
+
+
+def _refuse_one_value(table: Table, label: str) -> None:
+    first = table.cells(label)[0].strip()
+    if all(cell.strip() == first for cell in table.cells(label)):
+        raise SettingsError(
+            f"{table.source}: column {label} holds {first!r} in every row, so there is nothing to "
+            "tell apart; give data in which it differs."
         )
 
 

@@ -112,6 +112,7 @@ def test_the_columns_of_a_calendar_are_the_time() -> None:
     ("cells", "label", "words"),
     [
         (["", "NA", ""], "y", "column y is empty"),
+        (["no"] * 5, "y", "column y holds 'no' in every row"),
         ([1, 2, 3], "time", "--label time: this column says when"),
         ([*range(50), "warm"], "y", "column y, row 51: 'warm' is no number"),
     ],
@@ -124,6 +125,11 @@ def test_a_label_that_cannot_be_one_is_refused(cells: list[object], label: str, 
     }
     with pytest.raises(SettingsError, match=words):
         found(table(columns), Wishes(label=label))
+
+
+def test_labels_without_an_anomaly_may_still_judge_scores() -> None:
+    columns = waves(40) | {"odd": [0] * 40}
+    assert found(table(columns), Wishes(label="odd"), task="anomaly").roles.label == "odd"
 
 
 def test_a_column_to_ignore_must_be_there() -> None:
