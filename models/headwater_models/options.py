@@ -144,10 +144,17 @@ def _wrong(path: str, value: Any, kind: Any) -> str:
         if (place := _PLACE.search(what)) and place[1]:
             value = value[int(place[1])]
         if what.startswith("Invalid enum value"):
-            return f"expected one of {', '.join(get_args(kind))}, not {value!r}"
+            return f"expected one of {', '.join(_choices(kind))}, not {value!r}"
         return f"{_worded(_PLACE.sub('', what))}, not {value!r}"
     zero = path in _ABOVE_ZERO and isinstance(read, Duration) and read <= 0
     return "it must be above zero" if zero else ""
+
+
+def _choices(kind: Any) -> list[str]:
+    """Return the words that a value of a type, or an element of it, may be."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [word for inner in get_args(kind) for word in _choices(inner)]
 
 
 def _worded(what: str) -> str:

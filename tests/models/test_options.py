@@ -6,6 +6,7 @@ import pytest
 
 from headwater.errors import SettingsError
 from headwater_models.graphs.builders import ModelSpec
+from headwater_models.graphs.importing import ImportSpec
 from headwater_models.options import check_given, explained, option_of
 
 
@@ -38,6 +39,20 @@ def test_a_value_that_no_model_can_have_is_refused_by_its_option(
         check_given(given, ModelSpec, "here", options=True)
     assert str(refused.value).startswith(f"here: {complaint}")
     assert str(refused.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"layout": "abc"}, "layout: expected one of ntc, nct, flat, not 'abc'"),
+        ({"scaled": ["input", "none"]}, "scaled: expected one of input, output, not 'none'"),
+    ],
+)
+def test_the_words_that_may_be_said_are_told_of_what_may_be_left_out_or_said_often(
+    given: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^m.toml: {complaint}"):
+        check_given(given, ImportSpec, "m.toml", options=False)
 
 
 def test_every_wrong_value_is_named_at_once() -> None:
