@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= auto
+CASES ?= beijing wisdm occupancy elec2 skab nab
 
 .PHONY: demo test check format bench clean
 .DEFAULT_GOAL := help
@@ -42,7 +43,8 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.accuracy beijing
+	$(BIN)/python -m benchmarks.training
+	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
