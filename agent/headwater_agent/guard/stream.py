@@ -91,7 +91,8 @@ class StreamGuard:
         """Yield what may be gone on with, in order, and what is refused.
 
         A record that jumps further ahead than the grid's largest gap, while less than half of
-        that went by on the wall clock, waits until one that follows it confirms it.
+        that went by on the wall clock, waits for the next one: a later one confirms it, one that
+        goes on from before refutes it.
         """
         if not self._settings.enabled:
             yield record
@@ -186,7 +187,7 @@ class StreamGuard:
     def _check_clock(self, record: Record) -> Iterator[Record | Refuse]:
         ahead = record.time - self._newest
         waited = 2 * (record.received - self._received)
-        if self._newest != _NEVER and ahead > self._gap and waited < ahead:
+        if self._newest != _NEVER and self._jumps(record) and waited < ahead:
             yield from self._doubt(record)
             return
         if ahead > 0:
@@ -194,18 +195,23 @@ class StreamGuard:
             self._newest, self._received = record.time, record.received
         yield record
 
+    def _jumps(self, record: Record) -> bool:
+        """Say whether more slots of the grid were left out than its largest gap has."""
+        period = self._sensors[0].period
+        return record.time // period - self._newest // period > self._gap // period
+
     def _doubt(self, record: Record) -> Iterator[Record | Refuse]:
-        """Let a record wait that jumps ahead, or let through those that it follows."""
-        if self._doubted:
-            step = record.time - self._doubted[-1].time
-            if 0 < step <= self._gap:
-                confirmed, self._doubted = self._doubted, []
-                self._newest, self._received = record.time, record.received
-                yield from confirmed
-                yield record
-                return
-            if step or len(self._doubted) == MAX_DOUBTED:
-                yield from self._refuse_doubted()
+        """Let a record wait that jumps ahead, or let through those that it is later than."""
+        if self._doubted and record.time > self._doubted[-1].time:
+            confirmed, self._doubted = self._doubted, []
+            self._newest, self._received = confirmed[-1].time, confirmed[-1].received
+            yield from confirmed
+            yield from self._check_clock(record)
+            return
+        if self._doubted and record.time < self._doubted[-1].time:
+            yield from self._refuse_doubted()
+        if len(self._doubted) == MAX_DOUBTED:
+            yield from self._refuse_doubted()
         self._doubted.append(record)
 
     def _refuse_doubted(self) -> Iterator[Refuse]:

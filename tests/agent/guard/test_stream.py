@@ -66,9 +66,18 @@ def test_the_channels_of_a_time_wait_together() -> None:
     assert admitted(guard(), *items) == [1, 100, 100, 101]
 
 
-def test_one_jump_after_another_is_refused_until_one_is_followed() -> None:
-    items = (record(1), record(100), record(300), record(200), record(201))
-    assert admitted(guard(), *items) == [1, "clock", "clock", 200, 201]
+def test_records_far_apart_confirm_one_another() -> None:
+    items = (record(1), record(100), record(200), record(300), record(301))
+    assert admitted(guard(), *items) == [1, 100, 200, 300, 301]
+
+
+def test_of_two_jumps_the_nearer_one_is_gone_on_with() -> None:
+    items = (record(1), record(300), record(200), record(201))
+    assert admitted(guard(), *items) == [1, "clock", 200, 201]
+
+
+def test_a_gap_is_measured_in_rows_as_that_of_windows_is() -> None:
+    assert admitted(guard(), record(1.1), record(4.9), record(1.2)) == [1.1, 4.9, 1.2]
 
 
 def test_a_silence_that_the_wall_clock_saw_too_is_no_jump() -> None:
