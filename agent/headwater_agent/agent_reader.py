@@ -17,7 +17,7 @@ from headwater.errors import StorageError
 from headwater_agent.events import Alarm, Batch, Example, Floats, Held, Mark, Prediction, Row
 from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
-from headwater_agent.store import Note, Update, rebuild_windows, with_windows
+from headwater_agent.store import Note, Update, reach_of, rebuild_windows, with_windows
 from headwater_models.manifest import Manifest
 
 BUSY_S = 10.0
@@ -27,7 +27,10 @@ PAST_ROWS = 50_000
 """Rows from which drift detectors are warmed again at a start, over all streams."""
 
 NEWEST_SCORED = 2_000
-"""Predictions with a label from which drift detectors are warmed again at a start."""
+"""Predictions with a label that a start reads: drift detectors see them, labels correct them."""
+
+NEWEST_EXAMPLES = 20_000
+"""Examples of which a start reads the sequence, so that a label can correct them."""
 
 _PREDICTIONS = (
     "SELECT label, p.id, name, time, version, released, personal, baseline, quality, received,"
@@ -107,9 +110,11 @@ class AgentReader:
             return Saved(
                 checkpoint=state,
                 progress=progress.fetchall(),
+                standing=self._standing(),
                 rows=list(self._newest_rows(self._manifest.window)),
                 waiting=with_windows(self._manifest, list(self._waiting()), self.rows_of),
                 scored=self._scored(),
+                sequences=self._sequences(),
                 examples=self.read_examples(after=through, newest=MAX_WAITING),
                 sequence=sequence,
             )
@@ -125,6 +130,11 @@ class AgentReader:
         with guarded(self._path):
             found = self._one("SELECT state FROM checkpoint WHERE id = 1")
         return found[0] if found else None
+
+    def standing(self) -> list[tuple[str, bytes]]:
+        """Return what the labels made of the models so far; see :class:`.events.Store`."""
+        with guarded(self._path):
+            return self._standing()
 
     def read_examples(self, *, after: int, newest: int) -> list[Example]:
         """Return examples to learn from, later than a sequence number, oldest first."""
@@ -293,10 +303,25 @@ class AgentReader:
         """Yield the predictions whose label may still come."""
         found = self._connection.execute(
             _WAITING,
-            (int(self._manifest.horizon) + self._late, int(self._manifest.grid.period)),
+            (reach_of(self._manifest, self._late), int(self._manifest.grid.period)),
         )
         for _, *row in found:
             yield _prediction(row)
+
+    def _standing(self) -> list[tuple[str, bytes]]:
+        return self._connection.execute(
+            "SELECT coalesce(name, ''), state FROM standing t LEFT JOIN streams s"
+            " ON s.id = t.stream ORDER BY t.stream"
+        ).fetchall()
+
+    def _sequences(self) -> dict[tuple[str, int], int]:
+        """Return the sequences of the newest examples, by stream and time."""
+        found = self._connection.execute(
+            "SELECT name, time, sequence FROM examples e JOIN streams s ON s.id = e.stream"
+            " ORDER BY sequence DESC LIMIT ?",
+            (NEWEST_EXAMPLES,),
+        )
+        return {(name, time): sequence for name, time, sequence in found}
 
     def _scored(self) -> list[tuple[Prediction, float]]:
         """Return the newest predictions whose label came, oldest first."""

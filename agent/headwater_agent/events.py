@@ -206,10 +206,15 @@ class Version:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrived:
-    """Records and labels came in, each in the order of their receipt; labels count first."""
+    """Records and labels came in, each in the order of their receipt.
+
+    ``order`` says for each label how many of the records came before it. Without it none of the
+    labels is too late for what its batch began with, or brought.
+    """
 
     records: tuple[Record, ...] = ()
     labels: tuple[Label, ...] = ()
+    order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -336,8 +341,10 @@ class Store:
 
     ``progress`` holds, for each stream the batch touched, the encoded state of its rows (records
     that wait for the rest of their row); the latest replaces the earlier. So a receipt can be
-    given back although its row is not complete yet. ``cleared`` are earlier marks that go, as do
-    the held windows that are among the examples now.
+    given back although its row is not complete yet. ``standing`` holds in the same way what the
+    labels changed: the score of a stream, and under no name the account, evidence and score of
+    the device. ``cleared`` are earlier marks that go, as do the held windows that are among the
+    examples now.
     """
 
     rows: tuple[Row, ...] = ()
@@ -349,6 +356,7 @@ class Store:
     cleared: tuple[Mark, ...] = ()
     corrections: tuple[Correction, ...] = ()
     progress: tuple[tuple[str, bytes], ...] = ()
+    standing: tuple[tuple[str, bytes], ...] = ()
     receipts: tuple[int, ...] = ()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +50,9 @@ class Labels:
 
     A forecast is labelled by the target as it was observed at the window's last row plus the
     horizon; a value that was only held over is no label. Any prediction may also be labelled from
-    outside, by its id or by the time that it speaks of, and corrected in the same way.
+    outside, by its id or by the time that it speaks of, and corrected in the same way. A time
+    means the row that a record of that time belongs to: the prediction that speaks of this row, or
+    where there is none, the one that speaks of the time nearest to it.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class Labels:
         How long after the time that a prediction speaks of its label may come, milliseconds of
         event time; 0 where no label comes from outside.
     tolerance
-        How far a label's time may be off, milliseconds.
+        How far off the nearest may be, milliseconds.
 
     Attributes
     ----------
@@ -83,37 +85,38 @@ class Labels:
 
     def expect(self, prediction: Prediction, window: Floats) -> Entry:
         """Remember a prediction made before its label is known."""
-        stream = self._streams.setdefault(prediction.stream, _Stream())
         entry = Entry(prediction, window)
-        speaks_of = prediction.time + self._horizon
-        if speaks_of not in stream.entries:
-            stream.times.append(speaks_of)
-        stream.entries[speaks_of] = self._by_id[prediction.id] = entry
-        self._forget_before(stream, prediction.time - self._late)
-        if len(self._by_id) > MAX_WAITING:
-            oldest = next(iter(self._by_id.values())).prediction
-            self._forget_before(
-                self._streams[oldest.stream], oldest.time + self._horizon + self._period
-            )
+        self._hold(entry)
         return entry
+
+    def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:
+        """Go on with what the store knows, up to the newest rows of the streams."""
+        for entry in sorted(entries, key=lambda entry: entry.prediction.time):
+            self._hold(entry)
+        for row in rows:
+            self.let_go(row)
 
     def meet_row(self, row: Row) -> Labelled | None:
         """Return what a row of the stream labels, if the model forecasts."""
         stream = self._streams.get(row.stream)
         if not self._forecast or stream is None:
             return None
-        now = row.slot * self._period
-        entry = stream.entries.get(now)
+        entry = stream.entries.get(row.slot * self._period)
         label = float(row.values[self._target])
-        found = None
-        if entry is not None and row.observed[self._target] and np.isfinite(label):
-            found = self.take(entry, label)
-        self._forget_before(stream, now + self._period - self._late)
-        return found
+        if entry is None or not row.observed[self._target] or not np.isfinite(label):
+            return None
+        return self.take(entry, label)
+
+    def let_go(self, row: Row) -> None:
+        """Let go of what is beyond labels and corrections now that a row is there, and was met."""
+        stream = self._streams.get(row.stream)
+        if stream is not None:
+            met = self._period if self._forecast else 0
+            self._forget_before(stream, row.slot * self._period + met - self._late)
 
     def find(self, label: Label) -> Entry | None:
         """Return what a label from outside is for; None where there is nothing, or no longer."""
-        return self._by_id.get(label.id) if label.id else self._nearest(label)
+        return self._by_id.get(label.id) if label.id else self._at(label)
 
     def take(self, entry: Entry, label: float) -> Labelled | None:
         """Give a prediction its label; None where it has the same one already."""
@@ -124,13 +127,28 @@ class Labels:
         """Yield the entries that have no label yet, oldest first."""
         return (entry for entry in self._by_id.values() if entry.label is None)
 
-    def _nearest(self, label: Label) -> Entry | None:
-        """Return the entry of the label's stream that speaks of the time nearest to it."""
+    def _hold(self, entry: Entry) -> None:
+        prediction = entry.prediction
+        stream = self._streams.setdefault(prediction.stream, _Stream())
+        speaks_of = prediction.time + self._horizon
+        if speaks_of not in stream.entries:
+            stream.times.append(speaks_of)
+        stream.entries[speaks_of] = self._by_id[prediction.id] = entry
+        if len(self._by_id) > MAX_WAITING:
+            oldest = next(iter(self._by_id.values())).prediction
+            self._forget_before(
+                self._streams[oldest.stream], oldest.time + self._horizon + self._period
+            )
+
+    def _at(self, label: Label) -> Entry | None:
+        """Return the entry that speaks of the row of a label's time, or of the time nearest."""
         stream = self._streams.get(label.stream)
         if stream is None:
             return None
-        at = bisect_left(stream.times, label.time)
-        near = stream.times[max(at - 1, 0) : at + 1]
+        after = bisect_right(stream.times, label.time)
+        near = stream.times[max(after - 1, 0) : after + 1]
+        if after and label.time - near[0] < self._period:
+            return stream.entries[near[0]]
         best = min(near, key=lambda time: abs(time - label.time), default=None)
         if best is None or abs(best - label.time) > self._tolerance:
             return None

@@ -98,6 +98,13 @@ class Learner:
         What the fleet gets in ``stream`` training.
     normal_alone
         Whether examples with another label than 0 have no weight, as an anomaly model learns.
+
+    Attributes
+    ----------
+    changed
+        Whether there is more than the last checkpoint holds.
+    unrepeatable
+        Whether some of it does not follow from the examples after that checkpoint.
     """
 
     def __init__(
@@ -119,7 +126,7 @@ class Learner:
         self.learned_through = 0
         self.dropped = 0
         self.steps = 0
-        self.changed = False
+        self.changed = self.unrepeatable = False
         self._settings = settings
         self._hurried, self._hurried_until = 1.0, 0
         self._waiting: deque[Example] = deque()
@@ -202,15 +209,16 @@ class Learner:
         """Start the personal model from the release again and let it prove itself from nothing."""
         self.personal.reset(self.version)
         self.served.renew()
-        self.changed = True
+        self.changed = self.unrepeatable = True
 
     def hurry(self, factor: float, steps: int) -> None:
         """Multiply the learning rate for the next steps."""
         self._hurried, self._hurried_until = factor, self.steps + steps
+        self.changed = self.unrepeatable = True
 
     def checkpoint(self, watch: SavedWatch) -> Checkpoint:
         """Encode the learning state, and what watches it."""
-        self.changed = False
+        self.changed = self.unrepeatable = False
         saved = SavedLearning(
             layout=LAYOUT,
             version=self.version.name,

@@ -144,5 +144,16 @@ def _what_is_kept_aside(db: Database) -> None:
     db.execute("UPDATE streams SET progress = NULL")
 
 
-AGENT: tuple[Migration, ...] = (_first_layout, _what_was_served, _alarms, _what_is_kept_aside)
+def _standing(db: Database) -> None:
+    """Keep what the labels changed: a stream's score, and under 0 what is the device's."""
+    db.table("standing").create({"stream": int, "state": bytes}, pk="stream", not_null={"state"})
+
+
+AGENT: tuple[Migration, ...] = (
+    _first_layout,
+    _what_was_served,
+    _alarms,
+    _what_is_kept_aside,
+    _standing,
+)
 """The steps of ``agent.db``."""

@@ -6,12 +6,13 @@ caller carries each effect out; the answers to :class:`Infer` and :class:`Train`
 
 A batch of records goes through in this order, so that nothing is ever scored on a prediction made
 after its label was seen or trained on: rows are joined, windows cut, predictions made with the
-parameters as they are, labels met, examples stored, and only then learned from.
+parameters as they are, labels met, examples stored, and only then learned from. Rows and labels
+meet in the order in which they came, so that it makes no difference how they are cut into batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import assert_never
@@ -35,7 +36,6 @@ from headwater_agent.events import (
     Model,
     Prediction,
     Publish,
-    Record,
     Refined,
     Refuse,
     Released,
@@ -50,11 +50,12 @@ from headwater_agent.events import (
     Windows,
 )
 from headwater_agent.examples import Examples
+from headwater_agent.intake import Intake
 from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of, flags
-from headwater_agent.streams import Cut, Joined, Streams, missing
+from headwater_agent.streams import Cut, Streams, missing
 from headwater_agent.watch import Watch
 from headwater_models.judging import has_meaning
 from headwater_models.manifest import Manifest
@@ -67,30 +68,31 @@ DEGRADED_MISSING = 0.25
 class Saved:
     """What the store gives back at start.
 
-    ``rows`` are the newest rows of each stream in order, at least a window of them; ``waiting``
-    the predictions whose label may still come, with their windows; ``scored`` the newest whose
-    label came, in order; ``examples`` those after the
-    checkpoint's ``learned_through``; ``sequence`` the highest sequence of any stored example.
+    ``progress`` and ``standing`` hold the newest of each name; ``rows`` are the newest rows of each
+    stream in order, at least a window of them; ``waiting`` the predictions whose label may still
+    come, with their windows; ``scored`` the newest whose label came, in order; ``sequences`` are
+    those of the newest examples, by stream and time; ``examples`` those after the checkpoint's
+    ``learned_through``; ``sequence`` the highest of any stored example.
     """
 
     checkpoint: bytes | None = None
     progress: Sequence[tuple[str, bytes]] = ()
+    standing: Sequence[tuple[str, bytes]] = ()
     rows: Sequence[Row] = ()
     waiting: Sequence[tuple[Prediction, Floats]] = ()
     scored: Sequence[tuple[Prediction, float]] = ()
+    sequences: Mapping[tuple[str, int], int] = field(default_factory=dict)
     examples: Sequence[Example] = ()
     sequence: int = 0
 
-
-@dataclass(slots=True)
-class _Batch:
-    """A batch between its arrival and its predictions; what it makes, until it is stored."""
-
-    joined: Joined = field(default_factory=Joined)
-    labels: tuple[Label, ...] = ()
-    receipts: dict[int, None] = field(default_factory=dict)
-    scores: list[Score] = field(default_factory=list)
-    alarms: list[Alarm] = field(default_factory=list)
+    def entries(self) -> Iterator[Entry]:
+        """Yield the predictions that a label may still be for, or correct."""
+        labelled: list[tuple[Prediction, Floats, float | None]] = [
+            *((made, window, None) for made, window in self.waiting),
+            *((made, _NO_WINDOW, label) for made, label in self.scored),
+        ]
+        for made, window, label in labelled:
+            yield Entry(made, window, label, self.sequences.get((made.stream, made.time), 0))
 
 
 class Pipeline:
@@ -120,7 +122,7 @@ class Pipeline:
         )
         self.watch = Watch(manifest, settings.drift)
         self._streams = Streams(manifest, settings)
-        self._batch = _Batch()
+        self._batch = Intake()
 
     @property
     def records(self) -> int:
@@ -131,21 +133,21 @@ class Pipeline:
         """Go on where the store left off; learn the examples that the checkpoint lacks."""
         if saved.checkpoint is not None:
             self.watch.restore(self.learner.restore(saved.checkpoint))
+        self._scorer.restore(saved.standing)
         self.examples.sequence = saved.sequence
         for name, progress in saved.progress:
             self._streams[name].restore(progress)
         for row in saved.rows:
             self._streams[row.stream].window.push(row)
-        for prediction, window in saved.waiting:
-            self.labels.expect(prediction, window)
+        self.labels.restore(saved.entries(), saved.rows)
         self.watch.monitor.warm((), self._errors_of(saved.scored))
         yield from self.learner.learn(list(saved.examples))
 
     def feed(self, event: Event) -> Iterator[Effect]:
         """Take one event and yield what is to be done about it."""
         match event:
-            case Arrived(records, labels):
-                yield from self._arrived(records, labels)
+            case Arrived():
+                yield from self._arrived(event)
             case Inferred(windows, outputs):
                 yield from self._inferred(windows, outputs)
             case Trained():
@@ -173,11 +175,9 @@ class Pipeline:
         """Encode what was learned, and what watches it."""
         return self.learner.checkpoint(self.watch.save())
 
-    def _arrived(self, records: tuple[Record, ...], labels: tuple[Label, ...]) -> Iterator[Effect]:
-        batch = self._batch = _Batch(labels=labels)
-        receipts = [label.receipt for label in labels] + [record.receipt for record in records]
-        batch.receipts = dict.fromkeys(receipt for receipt in receipts if receipt)
-        yield from self._streams.join(records, batch.joined)
+    def _arrived(self, event: Arrived) -> Iterator[Effect]:
+        batch = self._batch = Intake.of(event)
+        yield from batch.join(event, self._streams)
         if self.watch.watches:
             batch.alarms += self.watch.joined(batch.joined.rows)
         if batch.joined.cut:
@@ -188,7 +188,7 @@ class Pipeline:
                     "personal": self.learner.personal.parameters,
                 },
             )
-        elif batch.joined.touched or batch.receipts or labels:
+        elif not batch.empty:
             yield from self._meet_labels(())
             yield from self._close()
 
@@ -236,25 +236,8 @@ class Pipeline:
         yield from self._close(predictions)
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
-        """Let what came be the label of what waited, row by row, and judge the models by it."""
-        made = {(p.stream, p.time): p for p in predictions}
-        windows = {(cut.row.stream, cut.row.slot): cut.window for cut in self._batch.joined.cut}
-        found: list[Labelled] = []
-        for row in self._batch.joined.rows:
-            found.extend(filter(None, [self.labels.meet_row(row)]))
-            prediction = made.get((row.stream, row.slot * self._period))
-            if prediction is None:
-                continue
-            window = windows[row.stream, row.slot]
-            waits = self.labels.expect(prediction, window)
-            if self._manifest.task == "anomaly":
-                waits.sequence = self._take_for_normal(prediction, window)
-        for label in self._batch.labels:
-            entry = self.labels.find(label)
-            if entry is None or not has_meaning(self._manifest, label.value):
-                yield Refuse("label", label.stream)
-                continue
-            found.extend(filter(None, [self.labels.take(entry, label.value)]))
+        """Let what came be the label of what waited, and judge the models by it."""
+        found = yield from self._match({(p.stream, p.time): p for p in predictions})
         now = errors_of(self._manifest, found, [item.label for item in found])
         self._watch_errors(found, now)
         for item, errors in zip(found, now, strict=True):
@@ -270,6 +253,39 @@ class Pipeline:
                 happened = self._scorer.correct(item, before[0], errors)
             if happened is not None:
                 yield happened
+
+    def _match(
+        self, made: Mapping[tuple[str, int], Prediction]
+    ) -> Generator[Refuse, None, list[Labelled]]:
+        """Take rows and labels as they came, and return what met its label.
+
+        Where nothing is known of their order, what the rows leave behind is let go at the end.
+        """
+        batch = self._batch
+        windows = {(cut.row.stream, cut.row.slot): cut.window for cut in batch.joined.cut}
+        found: list[Labelled | None] = []
+        for item in batch.in_order():
+            if isinstance(item, Label):
+                entry = self.labels.find(item)
+                if entry is None or not has_meaning(self._manifest, item.value):
+                    yield Refuse("label", item.stream)
+                else:
+                    found.append(self.labels.take(entry, item.value))
+                continue
+            found.append(self.labels.meet_row(item))
+            prediction = made.get((item.stream, item.slot * self._period))
+            if prediction is not None:
+                self._expect(prediction, windows[item.stream, item.slot])
+            if not batch.patient:
+                self.labels.let_go(item)
+        for row in {row.stream: row for row in batch.joined.rows}.values():
+            self.labels.let_go(row)
+        return [item for item in found if item is not None]
+
+    def _expect(self, prediction: Prediction, window: Floats) -> None:
+        waits = self.labels.expect(prediction, window)
+        if self._manifest.task == "anomaly":
+            waits.sequence = self._take_for_normal(prediction, window)
 
     def _learn_from(self, item: Labelled) -> None:
         """Make an example of a labelled prediction; an anomaly model has made one already."""
@@ -307,12 +323,18 @@ class Pipeline:
     def _close(
         self, predictions: tuple[Prediction, ...] = (), cleared: tuple[Mark, ...] = ()
     ) -> Iterator[Effect]:
-        """Store what the batch made, and learn from it."""
-        batch, self._batch = self._batch, _Batch()
+        """Store what the batch made, and learn from it.
+
+        What the stored examples would not repeat goes before it: a crash between the two repeats
+        the batch.
+        """
+        batch, self._batch = self._batch, Intake()
         made = self.examples.drain()
         if batch.alarms:
             yield Warn(tuple(batch.alarms))
             yield from self._react(batch.alarms)
+        if self.learner.unrepeatable:
+            yield self.checkpoint()
         yield Store(
             rows=tuple(batch.joined.rows),
             predictions=predictions,
@@ -323,17 +345,18 @@ class Pipeline:
             cleared=cleared,
             corrections=tuple(made.corrections),
             progress=tuple((name, self._streams[name].progress()) for name in batch.joined.touched),
+            standing=self._scorer.changes(),
             receipts=tuple(batch.receipts),
         )
         yield from self.learner.learn(made.examples)
 
     def _react(self, alarms: Sequence[Alarm]) -> Iterator[Happened]:
+        self.learner.changed = True
         reaction = self.watch.react(alarms)
         if reaction.steps:
             self.learner.hurry(reaction.factor, reaction.steps)
         if reaction.reset:
-            self.learner.reset()
-            yield Happened("reset", f"drift of stream {alarms[0].stream}")
+            yield self._scorer.reset(f"drift of stream {alarms[0].stream}")
 
 
 def carry_out(

@@ -62,8 +62,8 @@ class LabelRules(msgspec.Struct, frozen=True, kw_only=True):
     """How labels from outside find their predictions; milliseconds of event time.
 
     ``late`` is how long after the time that a prediction speaks of its label, or a correction,
-    may come; ``tolerance`` how far a label's time may be off. Without ``outside`` only the future
-    of the stream gives labels.
+    may come; ``tolerance`` how far off the nearest prediction may be where none speaks of the row
+    that a label's time falls into. Without ``outside`` only the future of the stream gives labels.
     """
 
     outside: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
 from headwater_agent.scores import Score
 from headwater_agent.served import Change
+from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
 
@@ -64,6 +65,29 @@ class Scorer:
     def __init__(self, learner: Learner, block: int) -> None:
         self._learner = learner
         self._block = block
+        self._changed: dict[str, None] = {}
+
+    def restore(self, encoded: Iterable[Encoded]) -> None:
+        """Go on from what :meth:`changes` gave, the newest of each name.
+
+        It is stored with the labels that it comes from, so it knows more than a checkpoint.
+        """
+        stored, learner = read_standing(encoded), self._learner
+        if stored.served is not None and stored.score is not None:
+            learner.served.resume(stored.served)
+            learner.score = stored.score
+        learner.streams.update(stored.streams)
+
+    def changes(self) -> tuple[Encoded, ...]:
+        """Encode account, evidence and scores where they changed since the last call."""
+        changed, self._changed = self._changed, {}
+        learner = self._learner
+        return tuple(
+            encode_stream(name, learner.streams[name])
+            if name
+            else encode_own(learner.served, learner.score)
+            for name in changed
+        )
 
     def count(self, item: Labelled, now: Errors) -> Happened | None:
         """Count the errors ``[3]`` of a prediction whose label came."""
@@ -118,10 +142,16 @@ class Scorer:
 
     def diverged(self) -> Happened:
         """Take the personal model back to the release: its predictions are not finite."""
+        return self.reset("the personal model's predictions were not finite")
+
+    def reset(self, why: str) -> Happened:
+        """Take the personal model back to the release."""
         self._learner.reset()
-        return Happened("reset", "the personal model's predictions were not finite")
+        self._changed[""] = None
+        return Happened("reset", why)
 
     def _scores(self, stream: str) -> Iterator[Score]:
+        self._changed[""] = self._changed[stream] = None
         yield self._learner.score
         yield self._learner.streams.setdefault(stream, Score())
 
@@ -136,11 +166,11 @@ class Scorer:
         )
 
     def _follow(self, change: Change | None) -> Happened | None:
+        self._changed[""] = None
         if change is None:
             return None
         if change == "reset":
             self._learner.reset()
-        self._learner.changed = True
         score = self._learner.score
         return Happened(
             change,

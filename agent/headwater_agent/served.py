@@ -121,7 +121,7 @@ class Served(msgspec.Struct):
         self.better, self.worse = Evidence(), Evidence()
 
     def resume(self, saved: Served) -> None:
-        """Go on from a checkpoint, under the bounds that are set today.
+        """Go on from what was stored, under the bounds that are set today.
 
         Evidence in another unit is no evidence: with another clip it begins anew.
         """
@@ -130,8 +130,8 @@ class Served(msgspec.Struct):
         if saved.clip == self.clip:
             self.better, self.worse = saved.better, saved.worse
         self.windows, self.flagged = saved.windows, saved.flagged
-        if saved.serving == "personal" and self.enabled and self.account.allows:
-            self.serving = "personal"
+        allowed = saved.serving == "personal" and self.enabled and self.account.allows
+        self.serving = "personal" if allowed else "released"
 
     def _decide(self) -> Change | None:
         proof = 1 / self.alpha

@@ -133,10 +133,11 @@ class LabelInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The topic on which labels come, and how each finds its prediction.
 
     With ``id`` that field holds the id of a published prediction. Without it the label belongs to
-    the prediction of its stream that speaks of the time nearest to the label's, at most
-    ``tolerance`` away. ``value`` is the field with the label: a number, a class's name or index,
-    for anomalies true or false. A label, or a correction of one, may come until the stream is
-    ``late`` beyond the time that the prediction speaks of.
+    the prediction of its stream that speaks of the row which the label's time falls into, and
+    where there is none, to the one that speaks of the time nearest to it, at most ``tolerance``
+    away. ``value`` is the field with the label: a number, a class's name or index, for anomalies
+    true or false. A label, or a correction of one, may come until the stream is ``late`` beyond
+    the time that the prediction speaks of.
     """
 
     pattern: str

@@ -109,7 +109,7 @@ _LEARN = """\
 # id = ""    # the payload's field with the id; without it stream and time decide
 # value = "label"
 # time = {{ field = "time", format = "iso8601" }}
-# tolerance = "0s"
+# tolerance = "0s"    # how far off the nearest may be where no row of its time was predicted
 # late = "1h"
 
 """

@@ -144,6 +144,7 @@ class SqliteStore(AgentReader):
         predictions = [prediction for batch in batches for prediction in batch.predictions]
         examples = [example for batch in batches for example in batch.examples]
         progress = dict(pair for batch in batches for pair in batch.progress)
+        standing = dict(pair for batch in batches for pair in batch.standing)
         run_all(
             "REPLACE INTO rows VALUES (?, ?, ?)",
             ((self._stream(r.stream), r.slot, _blob(r.values)) for r in rows),
@@ -173,6 +174,10 @@ class SqliteStore(AgentReader):
         run_all(
             "UPDATE streams SET progress = ? WHERE id = ?",
             ((state, self._stream(name)) for name, state in progress.items()),
+        )
+        run_all(
+            "REPLACE INTO standing VALUES (?, ?)",
+            ((self._stream(name) if name else 0, state) for name, state in standing.items()),
         )
         self._written["rows"] += len(rows)
         self._written["examples"] += len(examples)

@@ -17,7 +17,10 @@ from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
 from headwater_agent.live import LiveReport
+from headwater_agent.scores import Score
+from headwater_agent.served import Served
 from headwater_agent.settings import AgentSettings
+from headwater_agent.standing import Standing, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
 
@@ -42,7 +45,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of one stream; ``until_ms`` is the time of its newest row.
 
-    ``errors`` are means over all its labels so far, as of the last checkpoint.
+    ``errors`` are means over all its labels so far.
     """
 
     name: str
@@ -53,7 +56,7 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model is published, as of the last checkpoint.
+    """Which model is published.
 
     ``excess`` is what serving the personal model is known to have cost above the release at most,
     and ``bound`` what it may cost, both in the unit of the errors.
@@ -111,6 +114,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
     reader = AgentReader(settings.agent_db, manifest)
     try:
         labels, made, newest = reader.scored(SCORED)
+        standing = read_standing(reader.standing())
         checkpoint = reader.checkpoint()
         streams = reader.streams()
         counters = reader.counters()
@@ -118,7 +122,8 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         alarms = reader.alarms(10)
     finally:
         reader.close()
-    learned = read_checkpoint(checkpoint) if checkpoint is not None else None
+    if checkpoint is not None:
+        standing = _newer(standing, read_checkpoint(checkpoint))
     running = is_running(settings)
     checked_in = _decoded(settings.share / "status.json", CheckedIn)
     period = int(manifest.grid.period)
@@ -129,14 +134,14 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         sequence=checked_in.sequence if checked_in else 0,
         records=checked_in.records if checked_in else 0,
         errors=mean_errors(manifest, labels, made),
-        served=_served(learned) if learned is not None else None,
+        served=_served(standing.served) if standing.served is not None else None,
         streams=tuple(
             StreamStatus(
                 name=row["name"],
                 rows=row["rows"],
                 examples=row["examples"],
                 until_ms=None if row["newest"] is None else row["newest"] * period,
-                errors=_errors_of(learned, row["name"]) if learned is not None else None,
+                errors=_errors_of(standing.streams.get(row["name"])),
             )
             for row in streams
         ),
@@ -191,13 +196,21 @@ def is_running(settings: AgentSettings) -> bool:
     return False
 
 
-def _served(learned: SavedLearning) -> ServedStatus:
-    account = learned.served.account
-    return ServedStatus(serving=learned.served.serving, excess=account.excess, bound=account.bound)
+def _newer(standing: Standing, learned: SavedLearning) -> Standing:
+    """Return what was stored with the labels, and what an older program has in the checkpoint."""
+    return Standing(
+        served=standing.served or learned.served,
+        score=standing.score or learned.score,
+        streams=learned.streams | standing.streams,
+    )
 
 
-def _errors_of(learned: SavedLearning, stream: str) -> Errors | None:
-    score = learned.streams.get(stream)
+def _served(served: Served) -> ServedStatus:
+    account = served.account
+    return ServedStatus(serving=served.serving, excess=account.excess, bound=account.bound)
+
+
+def _errors_of(score: Score | None) -> Errors | None:
     if score is None or not score.labels:
         return None
     return Errors(

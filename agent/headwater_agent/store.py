@@ -210,6 +210,7 @@ class MemoryStore:
         self._examples: deque[Example] = deque()
         self._predictions: dict[str, tuple[Prediction, float | None]] = {}
         self._progress: dict[str, bytes] = {}
+        self._standing: dict[str, bytes] = {}
         self._checkpoint: events.Checkpoint | None = None
 
     def write(self, group: Sequence[Entry]) -> None:
@@ -238,6 +239,7 @@ class MemoryStore:
         return Saved(
             checkpoint=self._checkpoint.state if self._checkpoint else None,
             progress=list(self._progress.items()),
+            standing=list(self._standing.items()),
             rows=[
                 Row(name, slot, values, np.zeros(len(values), np.bool_))
                 for name, rows in self._rows.items()
@@ -246,6 +248,7 @@ class MemoryStore:
             ],
             waiting=self._waiting(newest),
             scored=[(p, label) for p, label in self._predictions.values() if label is not None],
+            sequences={(e.stream, e.time): e.sequence for e in self._examples},
             examples=self._with_windows(unlearned[-MAX_WAITING:]),
             sequence=max((e.sequence for e in self._examples), default=0),
         )
@@ -285,6 +288,7 @@ class MemoryStore:
                 replace(e, label=corrected.get(e.sequence, e.label)) for e in self._examples
             )
         self._progress.update(entry.progress)
+        self._standing.update(entry.standing)
 
     def _prune(self) -> None:
         while len(self._order) > self._settings.rows:
@@ -302,7 +306,7 @@ class MemoryStore:
             self.counters["predictions-dropped"] += 1
 
     def _waiting(self, newest: Mapping[str, int]) -> list[tuple[Prediction, Floats]]:
-        reach = int(self._manifest.horizon) + self._late
+        reach = reach_of(self._manifest, self._late)
         period = int(self._manifest.grid.period)
         found = [
             prediction
@@ -325,6 +329,14 @@ class MemoryStore:
 
 _NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
 """Stands in a stored example: its window is rebuilt from the rows."""
+
+
+def reach_of(manifest: Manifest, late: int = 0) -> int:
+    """Return from how many milliseconds after its window on no label for a prediction may come.
+
+    The row that is to label a forecast has come by then; a label from outside may come with it.
+    """
+    return int(manifest.horizon) + late + (manifest.task != "forecast")
 
 
 def kept_rows(manifest: Manifest, late: int = 0) -> int:

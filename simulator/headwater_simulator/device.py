@@ -59,6 +59,7 @@ class VirtualDevice:
         self._reserved: deque[events.Example] = deque(maxlen=buffer)
         self._published: list[events.Prediction] = []
         self._checkpoint: events.Checkpoint | None = None
+        self._standing: dict[str, bytes] = {}
         self._updates = 0
 
     def arrived(
@@ -81,6 +82,7 @@ class VirtualDevice:
         self.pipeline = Pipeline(self.bundle.manifest, version, settings)
         restored = Saved(
             checkpoint=saved.state if saved else None,
+            standing=list(self._standing.items()),
             examples=[e for e in self._learned if e.sequence > through],
             sequence=sequence,
         )
@@ -130,7 +132,8 @@ class VirtualDevice:
                 return self._refine(effect)
             case events.Publish(predictions):
                 self._published.extend(predictions)
-            case events.Store(examples=examples):
+            case events.Store(examples=examples, standing=standing):
+                self._standing.update(standing)
                 for example in examples:
                     (self._reserved if example.reserved else self._learned).append(example)
             case events.Checkpoint():

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from headwater.settings import Duration
-from headwater_agent.events import Floats, Record, Version
+from headwater_agent.events import Arrived, Floats, Label, Record, Version
 from headwater_models.arrays import Arrays
 from headwater_models.manifest import Array, Channel, Grid, Manifest, Optimiser, Reserve
 
@@ -101,6 +101,18 @@ def record(
         present=np.array([value is not None for value in spoken]),
         receipt=receipt,
     )
+
+
+def arrived(*items: Record | Label) -> Arrived:
+    """Records and labels as one batch, in the order in which they came."""
+    records = [item for item in items if isinstance(item, Record)]
+    order = [
+        sum(isinstance(other, Record) for other in items[:place])
+        for place, item in enumerate(items)
+        if isinstance(item, Label)
+    ]
+    labels = [item for item in items if isinstance(item, Label)]
+    return Arrived(tuple(records), tuple(labels), tuple(order))
 
 
 def version(sequence: int = 1, values: tuple[float, float] = (0.0, 0.0)) -> Version:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Label, Prediction, Row
-from headwater_agent.labels import MAX_WAITING, Labelled, Labels
+from headwater_agent.labels import MAX_WAITING, Entry, Labelled, Labels
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest
 from tests.agent.model import regression as regression_manifest
@@ -30,6 +30,13 @@ def told(found: Labelled | None) -> tuple[str, float, float | None] | None:
 def meet(labels: Labels, label: Label) -> Labelled | None:
     entry = labels.find(label)
     return None if entry is None else labels.take(entry, label.value)
+
+
+def come(labels: Labels, slot: int, level: float = 1.0) -> Labelled | None:
+    """A row comes; what lies behind it is let go."""
+    found = labels.meet_row(row(slot, level))
+    labels.let_go(row(slot, level))
+    return found
 
 
 def forecast() -> Labels:
@@ -64,8 +71,8 @@ def test_a_held_target_labels_nothing() -> None:
 
 def test_after_a_jump_the_old_predictions_are_forgotten() -> None:
     labels = forecast()
-    assert labels.meet_row(row(50, 1.0)) is None
-    assert labels.meet_row(row(7, 1.0)) is None
+    assert come(labels, 50) is None
+    assert come(labels, 7) is None
     assert (len(labels), labels.given_up) == (0, 1)
 
 
@@ -122,11 +129,46 @@ def test_a_forecast_labelled_by_its_stream_can_be_corrected_from_outside() -> No
 def test_a_label_may_come_until_the_limit_and_not_later() -> None:
     labels = outside(late=10)
     labels.expect(prediction(5), WINDOW)
-    labels.expect(prediction(15), WINDOW)
+    come(labels, 15)
     assert meet(labels, at(5)) is not None
-    labels.expect(prediction(16), WINDOW)
+    come(labels, 16)
     assert meet(labels, at(5, 9.0)) is None
     assert labels.given_up == 0
+
+
+def test_a_label_with_the_time_of_its_record_finds_the_row_that_the_record_belongs_to() -> None:
+    for tolerance in (0, 1, 5):
+        labels = outside(tolerance=tolerance)
+        labels.expect(prediction(5), WINDOW)
+        assert told(meet(labels, at(5.98, 1.0))) == ("tank-1-5", 1.0, None)
+        labels.expect(prediction(6), WINDOW)
+        assert told(meet(labels, at(5.98, 2.0))) == ("tank-1-5", 2.0, 1.0)
+
+
+def test_without_a_tolerance_a_label_never_goes_to_a_neighbour() -> None:
+    labels = outside()
+    for slot in (4, 6):
+        labels.expect(prediction(slot), WINDOW)
+    assert [meet(labels, at(minute)) for minute in (3.99, 5, 5.5, 5.99)] == [None] * 4
+
+
+def test_the_time_of_a_correction_falls_into_the_row_that_the_forecast_speaks_of() -> None:
+    labels = outside(model=manifest(horizon=2))
+    labels.expect(prediction(5), WINDOW)
+    assert told(meet(labels, at(7.5))) == ("tank-1-5", 1.0, None)
+
+
+def test_what_the_store_knows_can_be_labelled_and_corrected_up_to_the_same_limit() -> None:
+    labels = outside(late=10)
+    old = Entry(prediction(4), WINDOW, 1.0)
+    entries = [Entry(prediction(15), WINDOW), Entry(prediction(5), WINDOW, 1.0, 7), old]
+    labels.restore(entries, [row(15, 1.0)])
+    assert len(labels) == 2
+    assert told(meet(labels, at(5, 2.0))) == ("tank-1-5", 2.0, 1.0)
+    assert told(meet(labels, at(15, 3.0))) == ("tank-1-15", 3.0, None)
+    found = labels.find(at(5))
+    assert found is not None
+    assert found.sequence == 7
 
 
 def test_no_more_than_so_many_predictions_wait() -> None:
@@ -151,8 +193,8 @@ def test_a_label_meets_what_a_search_of_all_predictions_would_find(
     known: dict[int, float] = {}
     for tenth, value in coming:
         found = meet(labels, at(tenth / 10, float(value)))
-        near = [s for s in slots if abs(s * 10 - tenth) <= tolerance]
-        best = min(near, key=lambda s: (abs(s * 10 - tenth), s), default=None)
+        near = [s for s in slots if abs(s * 10 - tenth) <= tolerance or s == tenth // 10]
+        best = min(near, key=lambda s: (s != tenth // 10, abs(s * 10 - tenth), s), default=None)
         if best is None or known.get(best) == value:
             assert found is None
         else:

@@ -122,6 +122,18 @@ def test_the_rate_follows_the_schedule_and_is_raised_for_a_while() -> None:
     assert rates == [5.0, 3.75, 0.25, 0.125]
 
 
+def test_what_its_examples_do_not_repeat_is_known_until_it_is_saved() -> None:
+    learning = learner(batch=1)
+    (step,) = steps(learning.learn([example(1)]))
+    list(learning.trained(answer(step, 7)))
+    assert (learning.changed, learning.unrepeatable) == (True, False)
+    for change in (learning.reset, lambda: learning.hurry(2.0, 5)):
+        change()
+        assert (learning.changed, learning.unrepeatable) == (True, True)
+        learning.checkpoint(WATCH)
+        assert (learning.changed, learning.unrepeatable) == (False, False)
+
+
 def test_in_stream_training_the_contribution_learns_the_same_batches() -> None:
     learning = learner(batch=1, training="stream")
     (mine,) = steps(learning.learn([example(1), example(2)]))

@@ -72,5 +72,6 @@ def test_the_agents_layout_has_its_tables(connection: sqlite3.Connection) -> Non
         "updates",
         "events",
         "counters",
+        "standing",
     }
     connection.close()

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +45,9 @@ from headwater_agent.pipeline_settings import (
 )
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_models.manifest import Manifest
-from tests.agent.model import MINUTE, anomaly, manifest, record, regression, version
+from tests.agent.model import MINUTE, anomaly, arrived, manifest, record, regression, version
+from tests.agent.stories import Item, cut
+from tests.agent.stories import stories as told
 
 NAN = float("nan")
 ANYTHING_GOES = GuardSettings(enabled=False)
@@ -104,6 +109,16 @@ class Device:
         return [row for store in self.stores for row in store.rows]
 
     @property
+    def labelled(self) -> list[tuple[int, str, int, float]]:
+        """Examples with their last label."""
+        corrected = {c.sequence: c.label for store in self.stores for c in store.corrections}
+        return [
+            (e.sequence, e.stream, e.time, corrected.get(e.sequence, float(e.label[0])))
+            for store in self.stores
+            for e in store.examples
+        ]
+
+    @property
     def sequences(self) -> list[int]:
         return [example.sequence for store in self.stores for example in store.examples]
 
@@ -115,6 +130,7 @@ class Device:
         return Saved(
             checkpoint=checkpoint.state if checkpoint else None,
             progress=tuple(dict(p for store in self.stores for p in store.progress).items()),
+            standing=tuple(dict(p for store in self.stores for p in store.standing).items()),
             rows=self.rows,
             waiting=[(e.prediction, e.window) for e in self.pipeline.labels.waiting()],
             examples=[example for example in examples if example.sequence > through],
@@ -452,10 +468,10 @@ def test_a_restart_at_any_record_ends_in_the_undisturbed_learning_state(
     for item in items[cut:]:
         second.receive(item)
     assert first.sequences + second.sequences == straight.sequences
-    np.testing.assert_array_equal(
-        second.pipeline.learner.personal.parameters["w"],
-        straight.pipeline.learner.personal.parameters["w"],
-    )
+    ours, theirs = second.pipeline.learner, straight.pipeline.learner
+    np.testing.assert_array_equal(ours.personal.parameters["w"], theirs.personal.parameters["w"])
+    assert ours.served == theirs.served
+    assert (ours.score, ours.streams) == (theirs.score, theirs.streams)
     assert [p.id for p in first.predictions + second.predictions] == [
         p.id for p in straight.predictions
     ]
@@ -478,6 +494,55 @@ def test_how_records_are_cut_into_batches_changes_no_row_and_no_example(
         (r.stream, r.slot) for r in one_by_one.rows
     ]
     assert [p.id for p in batched.predictions] == [p.id for p in one_by_one.predictions]
+
+
+def reason(refused: Refuse) -> str:
+    return refused.reason
+
+
+@given(told, st.lists(st.integers(1, 9), max_size=60), st.integers(0, 90 * MINUTE))
+def test_how_records_and_labels_are_cut_into_batches_changes_no_example_and_refuses_nothing_else(
+    items: list[Item], sizes: list[int], tolerance: int
+) -> None:
+    rules = LabelRules(outside=True, late=60 * MINUTE, tolerance=tolerance)
+    model = msgspec.structs.replace(regression(), window=1)
+    one_by_one = Device(model, labels=rules, guard=ANYTHING_GOES)
+    batched = Device(model, labels=rules, guard=ANYTHING_GOES)
+    for item in items:
+        one_by_one.feed(arrived(item))
+    for batch in cut(items, sizes):
+        batched.feed(arrived(*batch))
+    assert batched.labelled == one_by_one.labelled
+    assert Counter(map(reason, batched.refused)) == Counter(map(reason, one_by_one.refused))
+    assert [(r.stream, r.slot) for r in batched.rows] == [
+        (r.stream, r.slot) for r in one_by_one.rows
+    ]
+
+
+def test_within_a_batch_a_label_is_too_late_for_what_a_record_before_it_left_behind() -> None:
+    early, late = outside(guard=ANYTHING_GOES), outside(guard=ANYTHING_GOES)
+    early.feed(arrived(record(1, 5), at(1, 50), record(62, 5)))
+    late.feed(arrived(record(1, 5), record(62, 5), at(1, 50)))
+    assert ([r.reason for r in early.refused], len(early.labelled)) == ([], 1)
+    assert ([r.reason for r in late.refused], len(late.labelled)) == (["label"], 0)
+
+
+@pytest.mark.parametrize("size", [1, 70, 200])
+def test_after_an_outage_no_label_is_too_late_that_came_right_after_its_record(
+    size: int,
+) -> None:
+    """Whether or not the order in which they came is known."""
+    items: list[Item] = []
+    for minute in range(200):
+        items += [record(minute + 0.5), at(minute, 1.0)]
+    known, unknown = outside(), outside()
+    for batch in cut(items, [2 * size] * (200 // size)):
+        event = arrived(*batch)
+        known.feed(event)
+        unknown.feed(replace(event, order=()))
+    assert len(known.labelled) == 200
+    assert (known.refused, unknown.refused) == ([], [])
+    assert known.labelled == unknown.labelled
 
 
 def noisy(device: Device, rng: np.random.Generator, minutes: range, size: float) -> None:

@@ -56,6 +56,16 @@ def test_a_group_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     store.close()
 
 
+def test_of_a_group_the_newest_standing_alone_is_written(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    before = store._connection.total_changes
+    store.write([events.Store(standing=(("", bytes([n])),)) for n in range(100)])
+    assert store._connection.total_changes == before + 1
+    assert store.standing() == [("", b"\x63")]
+    assert store.streams() == []
+    store.close()
+
+
 def test_a_second_agent_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     with pytest.raises(StorageError, match="in use by another agent"):

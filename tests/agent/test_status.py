@@ -15,8 +15,10 @@ from headwater_agent.learner import new_learner
 from headwater_agent.live import Live
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
+from headwater_agent.served import served
 from headwater_agent.settings import AgentSettings, Input, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.standing import encode_own, encode_stream
 from headwater_agent.status import Errors, ServedStatus, is_running, mean_errors, read_status
 from headwater_agent.store import Count, Note
 from headwater_agent.watch import Watch
@@ -79,6 +81,35 @@ def test_what_is_served_and_what_the_fleet_gave_a_stream_are_read_from_the_check
     assert found.served == ServedStatus(serving="released", excess=1.5, bound=40.0)
     (stream,) = found.streams
     assert stream.errors == Errors(scored=3, baseline=0.75, released=0.5, personal=0.25)
+
+
+def test_what_was_stored_with_the_labels_is_newer_than_the_checkpoint(
+    settings: AgentSettings, store: SqliteStore
+) -> None:
+    fill(store)
+    version = Version("v1", 1, {"w": np.zeros(2, np.float32)})
+    learner = new_learner(small_manifest(), version, LearnerSettings(), ServeSettings(clip=2.0))
+    learner.streams |= {"s": Score(labels=3), "t": Score(labels=2)}
+    watch = Watch(small_manifest(), DriftSettings(enabled=False))
+    store.write([learner.checkpoint(watch.save()), rows(range(2), "t")])
+    learner.served.serving = "personal"
+    learner.served.account.add(3.0)
+    newer = (encode_own(learner.served, Score()), encode_stream("s", Score(labels=7)))
+    store.write([events.Store(standing=newer)])
+    store.close()
+    found = read_status(settings, small_manifest())
+    assert found.served == ServedStatus(serving="personal", excess=3.0, bound=40.0)
+    assert {s.name: s.errors and s.errors.scored for s in found.streams} == {"s": 7, "t": 2}
+
+
+def test_before_the_first_checkpoint_the_account_is_shown_all_the_same(
+    settings: AgentSettings, store: SqliteStore
+) -> None:
+    fill(store)
+    store.write([events.Store(standing=(encode_own(served(ServeSettings(), 2.0), Score()),))])
+    store.close()
+    found = read_status(settings, small_manifest())
+    assert found.served == ServedStatus(serving="released", excess=0.0, bound=40.0)
 
 
 def test_a_running_agent_shows_its_live_figures(

@@ -61,6 +61,30 @@ def test_the_latest_checkpoint_and_progress_replace_the_earlier(store: Store) ->
     assert dict(saved.progress) == {"s": b"p2", "t": b"q"}
 
 
+def test_the_latest_standing_of_each_name_replaces_the_earlier(store: Store) -> None:
+    store.write([events.Store(standing=(("", b"own"), ("s", b"one")))])
+    store.write(
+        [
+            events.Store(standing=(("", b"own-2"), ("t", b"two"))),
+            events.Store(standing=(("", b"own-3"),)),
+        ]
+    )
+    assert dict(store.load().standing) == {"": b"own-3", "s": b"one", "t": b"two"}
+
+
+def test_what_a_label_may_correct_comes_back_with_the_sequence_of_its_example(store: Store) -> None:
+    made = tuple(prediction(slot) for slot in (3, 4, 5))
+    store.write([rows(range(6)), events.Store(predictions=made, examples=(example(1, 3),))])
+    store.write([events.Store(scores=(events.Score("s-3", 2.5),), examples=(example(2, 4),))])
+    saved = store.load()
+    found = {entry.prediction.id: entry for entry in saved.entries()}
+    assert {key: (entry.label, entry.sequence) for key, entry in found.items()} == {
+        "s-3": (2.5, 1),
+        "s-4": (None, 2),
+        "s-5": (None, 0),
+    }
+
+
 def test_the_newest_rows_of_each_stream_come_back_in_order(store: Store) -> None:
     store.write([rows(range(10)), rows([100, 101], "t")])
     found = [(r.stream, r.slot, r.values.tolist()) for r in store.load().rows]

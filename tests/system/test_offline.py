@@ -130,9 +130,8 @@ def replay(device: Device, rows: list[dict[str, Any]]) -> None:
         assert not isinstance(records, Refusal)
         labels = []
         if device.outside:
-            slot = row["at"] // MINUTE * MINUTE
             value = float(classes.index(row["state"]))
-            labels = [Label(value, stream=row["tank"], time=slot)]
+            labels = [Label(value, stream=row["tank"], time=row["at"])]
         device.receive(records[0])
         for label in labels:
             carry_out(device.pipeline, device.pipeline.feed(Arrived((), (label,))), device.do)
