@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import product
+
 import msgspec
 import numpy as np
 from hypothesis import given
@@ -54,6 +57,60 @@ def test_labels_that_overlap_give_no_false_proof() -> None:
         overlapping = np.convolve(noise, np.full(6, 1 / 6), mode="valid")[:600]
         proved += highest(overlapping, 6) >= PROOF
     assert proved <= 200 / PROOF
+
+
+def paired(outcomes: Iterable[float], apart: int = 1) -> Iterator[Evidence]:
+    """Each outcome decides two neighbouring blocks, for its label was late for both.
+
+    Yields the evidence after each outcome; ``apart`` is the distance of neighbouring numbers.
+    """
+    evidence = Evidence()
+    evidence.add(0, 0.0)
+    for i, outcome in enumerate(outcomes):
+        for block in (2 * i + 1, 2 * i + 2):
+            evidence.add(apart * block, outcome)
+        yield evidence
+
+
+def false_promotions(alpha: float, *, apart: int, repetitions: int = 300) -> float:
+    """How often fair coins, each counted twice, are taken for proof within 35 of them.
+
+    Coins that fall well nine times out of ten are thrown instead, and each stream weighted by how
+    much rarer it is with fair ones, so that a few hundred streams tell a rate of one in a million.
+    """
+    rng = np.random.default_rng(4)
+    rate = 0.0
+    for _ in range(repetitions):
+        well = rng.random(35) < 0.9
+        for count, evidence in enumerate(paired(np.where(well, 1.0, -1.0).tolist(), apart), 1):
+            if evidence.value() >= 1 / alpha:
+                weights = np.where(well[:count], 0.5 / 0.9, 0.5 / 0.1)
+                rate += float(weights.prod()) / repetitions
+                break
+    return rate
+
+
+def test_labels_that_are_late_for_two_blocks_would_prove_too_much_in_one_account() -> None:
+    alpha = 1e-6
+    assert false_promotions(alpha, apart=1) <= alpha
+    assert false_promotions(alpha, apart=2) > 3 * alpha  # only even blocks: all in one account
+
+
+def test_a_run_of_luck_is_no_more_evidence_than_it_is_rare() -> None:
+    """Evidence that fair coins reach with probability p is at most 1/p, whatever p is."""
+    for count, evidence in enumerate(paired([1.0] * 60)):
+        assert evidence.value() <= 2.0**count
+
+
+def test_the_evidence_expected_of_equal_forecasters_is_at_most_one() -> None:
+    """Over all ways in which eight fair coins can fall; the highest wealth alone is above it."""
+    total = 0.0
+    for fallen in product((1.0, -1.0), repeat=8):
+        evidence = Evidence()
+        for block, difference in enumerate([0.0, *fallen, 0.0]):
+            evidence.add(block, difference)
+        total += evidence.value()
+    assert total / 2**8 <= 1
 
 
 def test_a_difference_of_a_block_that_is_over_does_not_count() -> None:

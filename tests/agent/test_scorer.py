@@ -3,14 +3,26 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import msgspec
 import numpy as np
+import pytest
 
-from headwater_agent.events import Prediction
+from headwater_agent.events import Label, Prediction
 from headwater_agent.labels import Entry, Labelled
 from headwater_agent.learner import new_learner
-from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
+from headwater_agent.pipeline_settings import LabelRules, LearnerSettings, ServeSettings
 from headwater_agent.scorer import Scorer, errors_of
-from tests.agent.model import classification, floats, manifest, version
+from headwater_models.manifest import Manifest
+from tests.agent.model import (
+    MINUTE,
+    classification,
+    floats,
+    manifest,
+    record,
+    regression,
+    version,
+)
+from tests.agent.mortal import Mortal
 
 NO_WINDOW = np.zeros((0, 0), np.float32)
 
@@ -70,6 +82,31 @@ def test_a_correction_leaves_the_scores_as_if_the_label_had_been_right_at_once()
         assert math.isclose(getattr(ours, name), getattr(theirs, name))
 
 
+def test_what_changed_is_told_once_and_brings_everything_back() -> None:
+    scoring, again = scorer(), scorer()
+    assert scoring.changes() == ()
+    for stream in ("tank-1", "tank-2", "tank-2"):
+        item = labelled(2.5, dataclasses.replace(prediction(), stream=stream))
+        scoring.count(item, np.array([1.5, 0.5, 0.25]))
+    told = scoring.changes()
+    assert [name for name, _ in told] == ["", "tank-1", "tank-2"]
+    assert scoring.changes() == ()
+    again.restore(told)
+    ours, theirs = again._learner, scoring._learner
+    assert (ours.served, ours.score, ours.streams) == (theirs.served, theirs.score, theirs.streams)
+
+
+def test_a_correction_and_a_reset_are_told_too() -> None:
+    scoring = scorer()
+    item = labelled(2.5)
+    scoring.count(item, np.array([1.5, 0.5, 0.25]))
+    scoring.changes()
+    scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 0.75]))
+    assert [name for name, _ in scoring.changes()] == ["", "tank-1"]
+    assert scoring.reset("drift").detail == "drift"
+    assert [name for name, _ in scoring.changes()] == [""]
+
+
 def anomaly(released: float, personal: float, time: int) -> Prediction:
     return dataclasses.replace(prediction(released, personal, time=time), thresholds=(1.0, 1.0))
 
@@ -107,3 +144,27 @@ def test_a_model_that_diverged_is_the_release_again() -> None:
     scoring._learner.personal.parameters = {"w": floats(math.nan, 1)}
     assert scoring.diverged().kind == "reset"
     np.testing.assert_array_equal(scoring._learner.personal.parameters["w"], [0, 0])
+
+
+FROM_OUTSIDE = msgspec.structs.replace(regression(), window=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "late", "block"),
+    [
+        (manifest(window=1, horizon=7), 0, 7),
+        (manifest(window=1, horizon=7), 20, 20),
+        (FROM_OUTSIDE, 30, 30),
+        (FROM_OUTSIDE, 0, 1),
+    ],
+)
+def test_a_block_of_evidence_is_as_long_as_labels_take(
+    model: Manifest, late: int, block: int
+) -> None:
+    device = Mortal(model, labels=LabelRules(outside=True, late=late * MINUTE))
+    for minute in range(1000, 1100):
+        label = Label(1.0, stream="tank-1", time=minute * MINUTE)
+        device.receive(record(minute, 1.0), *([label] if model is FROM_OUTSIDE else []))
+    evidence = device.pipeline.learner.served.better
+    assert evidence.block == (1099 - int(model.horizon) // MINUTE) // block
+    assert evidence.reference == block

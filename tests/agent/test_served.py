@@ -167,6 +167,54 @@ def test_without_a_clip_for_a_regression_the_release_serves() -> None:
     assert not served(ServeSettings(), 0.0).enabled
 
 
+def test_a_loss_beyond_the_clip_counts_as_the_clip() -> None:
+    state = fresh()
+    state.serving = "personal"
+    state.scored(block=0, released=0.0, personal=1e9, served="personal")
+    assert state.account.excess == CLIP
+    state.scored(block=0, released=0.0, personal=1e9, served="personal")
+    state.scored(block=0, released=1e9, personal=0.0, served="personal")
+    assert state.account.excess == CLIP
+    state.corrected(before=(0.0, 0.0), after=(0.0, 1e9), served="personal")
+    assert state.account.excess == 2 * CLIP
+
+
+def test_a_demoted_model_must_prove_itself_from_nothing() -> None:
+    state = fresh()
+    good, bad = (2.0, 0.0), (0.0, 2.0)
+    run(state, [good] * 200)
+    assert state.better.value() > 1 / SETTINGS.alpha
+    _, _, changes = run(state, [bad] * 3)
+    assert (changes, state.serving) == (["demoted"], "released")
+    assert state.better.value() < 1
+    block = 10**6
+    while state.serving == "released":
+        state.scored(block=block, released=2.0, personal=0.0, served="released")
+        block += 1
+    assert block - 10**6 > 20
+
+
+def test_a_restart_keeps_what_was_served_and_what_it_cost() -> None:
+    state, again = fresh(), fresh()
+    run(state, [(2.0, 0.0)] * 200 + [(0.0, 1.0)] * 2)
+    again.resume(state)
+    assert (again.serving, again.account.excess) == ("personal", 2.0)
+    assert again == state
+    run(state, [(0.0, 2.0)] * 2)
+    again.resume(state)
+    assert (state.account.demotions, again.account) == (1, state.account)
+    again.resume(fresh())
+    assert (again.serving, again.account.excess) == ("released", 0.0)
+
+
+def test_under_a_smaller_bound_a_restart_takes_the_personal_model_out_of_service() -> None:
+    state = fresh()
+    run(state, [(2.0, 0.0)] * 200 + [(0.0, 1.0)] * 2)
+    again = served(ServeSettings(excess=1.5), CLIP)
+    again.resume(state)
+    assert (again.serving, again.account.excess) == ("released", 2.0)
+
+
 def test_a_restart_goes_on_with_the_same_account_and_evidence() -> None:
     state = fresh()
     run(state, [(1.0, 0.8)] * 90)
