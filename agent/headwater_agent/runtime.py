@@ -167,6 +167,7 @@ class Agent:
         self._taken_at = time.perf_counter()
         records: list[events.Record] = []
         labels: list[events.Label] = []
+        order: list[int] = []
         useless: list[int] = []
         for message in messages:
             if message.retained:
@@ -183,11 +184,13 @@ class Agent:
                     records.append(item)
                 else:
                     labels.append(item)
+                    order.append(len(records))
         if useless:
             self._writer.put(events.Store(receipts=tuple(useless)))
         if records or labels:
             self._live.arrived(len(records), time.monotonic())
-            self._do_all(self._pipeline.feed(events.Arrived(tuple(records), tuple(labels))))
+            arrived = events.Arrived(tuple(records), tuple(labels), tuple(order))
+            self._do_all(self._pipeline.feed(arrived))
 
     def _decoder_of(self, topic: str) -> Decoder | LabelDecoder:
         labels = self._label_decoder
@@ -240,7 +243,8 @@ class Agent:
         for alarm in alarms:
             topic, payload = self._publisher.encode_alarm(alarm)
             self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
-            _log.warning("stream %s has changed: %s", alarm.stream, about(alarm))
+            what = f"{about(alarm)} ({alarm.channel})" if alarm.channel else about(alarm)
+            _log.warning("stream %s has changed: %s", alarm.stream, what)
 
     def _keep_house(self) -> None:
         self._look_at_exchange()

@@ -19,6 +19,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from headwater import wire
 from headwater.settings import Duration
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.folders import make_folders
@@ -382,5 +383,63 @@ def test_a_label_may_name_its_prediction_and_be_corrected_later(
 
 def scored(settings: AgentSettings, bundle: Bundle) -> int:
     with closing(AgentReader(settings.agent_db, bundle.manifest)) as reader:
-        labels, _, _ = reader.scored(100)
+        labels, _, _ = reader.scored(1_000)
     return len(labels)
+
+
+DRIFT = """
+[guard]
+enabled = false
+
+[drift]
+enabled = true
+watch = ["inputs"]
+mean_of = 1
+react = { to = ["inputs"], retrain = true }
+"""
+
+
+def test_a_change_is_published_stored_logged_and_told_to_the_coordinator(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    settings = prepare(tmp_path, mosquitto, more=DRIFT)
+    with agent(tmp_path) as process:
+        person.next("status")
+        rng = np.random.default_rng(0)
+        for minute, noise in enumerate(rng.standard_normal(200).tolist()):
+            person.measure(minute, (100 if minute < 150 else 190) + noise)
+        alarm = person.next("alarm")
+        log = end(process)
+    assert (alarm["stream"], alarm["about"], alarm["channel"]) == ("north", "inputs", "level")
+    assert alarm["before"] < 1.1 < alarm["value"]
+    status = read_status(settings, signed().manifest)
+    stored = [(one.stream, one.channel, one.detector) for one in status.alarms]
+    assert ("north", "level", alarm["detector"]) in stored
+    said = wire.decode_reply((settings.share / "status.json").read_bytes())
+    assert isinstance(said, wire.CheckedIn)
+    assert (said.alarms, said.retrain) == (len(stored), True)
+    assert "stream north has changed: inputs (level)" in log
+
+
+def test_a_backlog_is_labelled_as_if_it_had_come_bit_by_bit(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    """Two hours of records, each with its label after it, and one label that comes too late."""
+    bundle = classifier()
+    settings = prepare(tmp_path, mosquitto, bundle=bundle, more=LABELS)
+    with agent(tmp_path) as process:
+        person.next("status")
+        end(process)
+    for minute in range(120):
+        person.measure(minute, 100 + minute)
+        said = {"at": START + minute * MINUTE + 59_000, "label": "filling"}
+        person.say("truth/north", json.dumps(said).encode())
+    person.say("truth/north", json.dumps({"at": START + 2 * MINUTE, "label": 0}).encode())
+    with agent(tmp_path) as process:
+        until(lambda: scored(settings, bundle) == 118)
+        until(lambda: refused_labels(settings, bundle) == 3)
+        end(process)
+
+
+def refused_labels(settings: AgentSettings, bundle: Bundle) -> int:
+    return read_status(settings, bundle.manifest).counters.get("refused-label", 0)
