@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +78,7 @@ def check(
     settings_file: SettingsFile = Path("agent.toml"),
     connect: Annotated[bool, typer.Option("--connect", help="Try the broker, too.")] = False,
 ) -> None:
-    """Say of settings, model, state and broker what is right and what is wrong.
+    """Say of settings, model, state and broker what is right, what is wrong and what is odd.
 
     Ends with the exit code of the first thing that is wrong.
     """
@@ -103,6 +103,8 @@ def check(
         except HeadwaterError as error:
             typer.echo(f"wrong {name}: {error}")
             first = first or error
+    for note in _notes(settings):
+        typer.echo(f"note  {note}")
     if first is not None:
         raise typer.Exit(first.exit_code)
 
@@ -191,6 +193,19 @@ def _check_model(settings: AgentSettings) -> str:
     kept = list(check_bundle(bundle, np.random.default_rng(0)))
     signed = "signed by trust.publisher" if settings.trust.publisher else "signature NOT REQUIRED"
     return f"{bundle.manifest.name} {bundle.model_id[:12]}, {signed}, {len(kept)} checks held"
+
+
+def _notes(settings: AgentSettings) -> Iterator[str]:
+    """Yield what works, but hardly as it was meant."""
+    try:
+        task = _load(settings).manifest.task
+    except HeadwaterError:
+        return  # the model's own line says so
+    if task in ("classification", "regression") and settings.labels is None:
+        yield (
+            f"labels: a {task} model learns from labels, and no [labels] names their topic: it "
+            "predicts and never learns"
+        )
 
 
 def _check_input(settings: AgentSettings) -> str:

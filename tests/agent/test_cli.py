@@ -8,18 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
 from headwater.errors import BundleError, HeadwaterError, SettingsError, StorageError
+from headwater.settings import Duration
 from headwater_agent import events
 from headwater_agent.cli import app
 from headwater_agent.settings import load_settings
 from headwater_agent.sqlite_store import SqliteStore
+from headwater_models.bundle import Bundle
+from headwater_models.graphs.builders import build
 from tests.conftest import free_port
-from tests.models.bundles import signed, tiny
+from tests.models.bundles import signed, spec, tiny
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT, *(ROOT / part for part in ("agent", "coordinator", "models", "simulator"))]
@@ -88,6 +93,23 @@ def test_check_says_what_is_right(folder: Path) -> None:
         "ok    state:",
     ]
     assert "signed by trust.publisher" in done.output
+
+
+def test_check_notes_a_model_that_gets_no_labels_and_can_never_learn(tmp_path: Path) -> None:
+    wanted = msgspec.structs.replace(
+        spec(), task="regression", target="", horizon=Duration(0), loss="mse"
+    )
+    built = build(wanted, np.random.default_rng(0))
+    Bundle(
+        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
+    ).save(tmp_path / "model")
+    run("init", "--bundle", tmp_path / "model", "--dir", tmp_path)
+    path = tmp_path / "agent.toml"
+    done = run("check", "--settings", path)
+    assert done.exit_code == 0, done.output
+    assert "note  labels: a regression model learns from labels, and no [labels]" in done.output
+    path.write_text(path.read_text() + '\n[labels]\npattern = "labels/{stream}"\n')
+    assert "note  " not in run("check", "--settings", path).output
 
 
 def test_check_says_all_that_is_wrong_and_ends_with_the_first_code(folder: Path) -> None:
