@@ -211,6 +211,13 @@ class AgentReader:
         )
         return [Mark(**row) for row in self._query(sql)]
 
+    def count_aside(self) -> tuple[dict[str, int], int]:
+        """Return how many values are kept aside for each reason, and how many windows."""
+        sql = "SELECT reason, count(*) AS count FROM marks GROUP BY reason ORDER BY count DESC"
+        values = {row["reason"]: row["count"] for row in self._query(sql)}
+        (windows,) = self._one("SELECT count(*) FROM held") or (0,)
+        return values, windows
+
     def held(self) -> list[Held]:
         """Return all windows that are held back, oldest first."""
         sql = (

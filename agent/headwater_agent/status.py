@@ -67,6 +67,13 @@ class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
     bound: float
 
 
+class AsideStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guard keeps aside: values by their reason, and the windows held back for them."""
+
+    values: dict[str, int]
+    windows: int
+
+
 class SyncStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What went between this device and the coordinator; None where nothing did yet."""
 
@@ -96,6 +103,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     errors: Errors | None
     served: ServedStatus | None
     streams: tuple[StreamStatus, ...]
+    aside: AsideStatus
     counters: dict[str, int]
     live: LiveReport | None
     sync: SyncStatus | None
@@ -117,6 +125,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         standing = read_standing(reader.standing())
         checkpoint = reader.checkpoint()
         streams = reader.streams()
+        values, windows = reader.count_aside()
         counters = reader.counters()
         notes = reader.notes(10)
         alarms = reader.alarms(10)
@@ -145,6 +154,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
             )
             for row in streams
         ),
+        aside=AsideStatus(values=values, windows=windows),
         counters=counters,
         live=_decoded(settings.agent_db.parent / "live.json", LiveReport) if running else None,
         sync=_sync(settings),

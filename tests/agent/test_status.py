@@ -19,7 +19,14 @@ from headwater_agent.served import served
 from headwater_agent.settings import AgentSettings, Input, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.standing import encode_own, encode_stream
-from headwater_agent.status import Errors, ServedStatus, is_running, mean_errors, read_status
+from headwater_agent.status import (
+    AsideStatus,
+    Errors,
+    ServedStatus,
+    is_running,
+    mean_errors,
+    read_status,
+)
 from headwater_agent.store import Count, Note
 from headwater_agent.watch import Watch
 from tests.agent.making import prediction, rows, small_manifest
@@ -42,6 +49,8 @@ def fill(store: SqliteStore) -> None:
     made = tuple(prediction(slot, value=float(slot)) for slot in (3, 4))
     scores = (events.Score("s-3", 2.0), events.Score("s-4", 3.0))
     store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
+    held = events.Held("s", 5_000, np.zeros(1, np.float32), reserved=False)
+    store.write([events.Store(marks=(events.Mark("s", 5_000, 0, 9.0, "spike"),), held=(held,))])
     store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2"), events.Warn((ALARM,))])
 
 
@@ -61,6 +70,7 @@ def test_a_stopped_agent_is_read_from_its_database(
     assert found.version == "v1"
     assert found.errors == Errors(scored=2, baseline=3.0, released=1.0, personal=2.0)
     assert found.counters == {"refused-late": 4}
+    assert found.aside == AsideStatus(values={"spike": 1}, windows=1)
     assert [(s.name, s.rows, s.until_ms) for s in found.streams] == [("s", 6, 5_000)]
     assert [(h.time_ms, h.kind, h.detail) for h in found.happened] == [(1_000, "release", "v2")]
     assert found.alarms == (ALARM,)

@@ -9,6 +9,7 @@ from headwater_agent.events import Alarm
 from headwater_agent.live import LiveReport
 from headwater_agent.status import (
     AgentStatus,
+    AsideStatus,
     Errors,
     Happened,
     ServedStatus,
@@ -27,6 +28,7 @@ STOPPED = AgentStatus(
     errors=None,
     served=None,
     streams=(),
+    aside=AsideStatus(values={}, windows=0),
     counters={},
     live=None,
     sync=None,
@@ -47,6 +49,7 @@ def test_an_agent_that_has_done_nothing_is_shown() -> None:
     assert "d1, not running" in text
     assert "none yet, sequence 0" in text
     assert "no prediction has met its label yet" in text
+    assert "kept aside" not in text
 
 
 def test_alarms_are_shown_with_what_changed() -> None:
@@ -90,6 +93,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
                 StreamStatus(name="new", rows=0, examples=0, until_ms=None, errors=None),
             ),
             served=ServedStatus(serving="personal", excess=1.5, bound=100.0),
+            aside=AsideStatus(values={"mixed": 1300, "spike": 4}, windows=21),
             counters={"refused-late": 4},
             live=live,
             sync=SyncStatus(version="b", received_ms=0, sent_ms=None, answers=2, bytes_sent=4096),
@@ -107,6 +111,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         "1970-01-01 00:00:05Z",
         "personal, excess 1.5 of 100",
         "2 answers, 4,096 bytes",
+        "1,300 mixed, 4 spike; 21 windows held back",
         "refused-late",
         "1970-01-01 00:00:01Z",
     ):
