@@ -115,3 +115,17 @@ def test_the_power_of_zero_has_gradient_zero_at_zero() -> None:
     x = graph.parameter("x", np.array([0.0, 3.0]))
     y = graph.op("Pow", x, np.array([0.0, 0.0]))
     assert evaluate(differentiate(graph, y, [x])["x"]).tolist() == [0, 0]
+
+
+def test_to_an_exponent_nothing_flows_from_where_x_is_not_above_zero() -> None:
+    graph = Graph(np.float64)
+    x = np.array([-2.0, 0.0, 0.1, 3.0])
+    p = graph.parameter("p", np.full(4, 2.0))
+    found = evaluate(differentiate(graph, graph.op("Pow", x, p), [p])["p"])
+    np.testing.assert_allclose(found, [0, 0, 0.01 * np.log(0.1), 9 * np.log(3)])
+
+
+def test_the_size_of_zero_has_gradient_zero() -> None:
+    graph = Graph(np.float64)
+    x = graph.parameter("x", np.array([-2.0, 0.0, 3.0]))
+    assert evaluate(differentiate(graph, graph.op("Abs", x), [x])["x"]).tolist() == [-1, 0, 1]

@@ -45,7 +45,8 @@ def convolution(draw: Draw) -> Case:
     shapes = [(2, group * into, *sizes), (group * out, into, *kernel)]
     if draw(st.booleans()):
         shapes.append((group * out,))
-    return Case(op("Conv", group=group, **attributes), shapes, rows=True)
+    attributes |= {} if group == 1 and draw(st.booleans()) else {"group": group}
+    return Case(op("Conv", **attributes), shapes, rows=True)
 
 
 @st.composite
@@ -61,7 +62,8 @@ def transposed(draw: Draw) -> Case:
     shapes = [(2, group * into, *sizes), (group * into, out, *kernel)]
     if draw(st.booleans()):
         shapes.append((group * out,))
-    return Case(op("ConvTranspose", group=group, **attributes), shapes, rows=True)
+    attributes |= {} if group == 1 and draw(st.booleans()) else {"group": group}
+    return Case(op("ConvTranspose", **attributes), shapes, rows=True)
 
 
 CASES: Cases = {"Conv": convolution(), "ConvTranspose": transposed()}
@@ -76,9 +78,10 @@ def test_a_convolution_over_an_axis_of_open_size_is_refused() -> None:
         differentiate(graph, graph.op("Conv", x, w), [w])
 
 
-def test_a_transposed_convolution_that_pads_by_itself_is_refused() -> None:
+@pytest.mark.parametrize("by_itself", [{"auto_pad": "SAME_UPPER"}, {"output_shape": [8]}])
+def test_a_transposed_convolution_that_pads_by_itself_is_refused(by_itself: dict[str, Any]) -> None:
     graph = Graph()
     x, w = graph.input("x", ("N", 1, 4)), graph.parameter("w", np.ones((1, 1, 3)))
-    y = graph.op("ConvTranspose", x, w, auto_pad="SAME_UPPER", strides=[2])
+    y = graph.op("ConvTranspose", x, w, strides=[2], **by_itself)
     with pytest.raises(UnsupportedError, match="write pads instead"):
         differentiate(graph, y, [w])

@@ -20,6 +20,7 @@ from tests.models.graphs.gradients.cases import (
     ints,
     op,
 )
+from tests.models.graphs.harness import evaluate
 
 END = 2**63 - 1
 
@@ -166,3 +167,43 @@ def test_a_slice_between_computed_bounds_is_refused() -> None:
     x, start = graph.input("x", (4,)), graph.input("start", (1,), np.int64)
     with pytest.raises(UnsupportedError, match="'start' is computed; make it a constant"):
         differentiate(graph, graph.op("Slice", x, start, ints(END), shape=("M",)), [x])
+
+
+def test_parts_are_joined_along_the_first_axis_where_none_is_named() -> None:
+    graph = Graph(np.float64)
+    x = graph.parameter("x", np.ones((3, 2)))
+    _, last = graph.apply("Split", (x, ints(1, 2)), {}, count=2)
+    found = evaluate(differentiate(graph, last * 2.0, [x])["x"])
+    assert found.tolist() == [[0, 0], [2, 2], [2, 2]]
+
+
+def test_a_border_of_zeros_needs_not_be_said() -> None:
+    graph = Graph(np.float64)
+    x = graph.parameter("x", np.ones(2))
+    seed = graph.constant(np.arange(5.0))
+    padded = graph.op("Pad", x, ints(1, 2))
+    assert evaluate(differentiate(graph, padded, [x], seed)["x"]).tolist() == [1, 2]
+
+
+def test_cutting_by_repeating_is_refused() -> None:
+    graph = Graph()
+    x = graph.parameter("x", np.ones(3))
+    with pytest.raises(UnsupportedError, match="it cuts in mode edge; cut with Slice"):
+        differentiate(graph, graph.op("Pad", x, ints(-1, 1), mode="edge"), [x])
+
+
+@pytest.mark.parametrize("end", [2**31 - 1, END])
+def test_all_rows_may_be_taken_by_any_end_that_exporters_write(end: int) -> None:
+    graph = Graph()
+    x = graph.input("x", ("N", 2))
+    gradient = differentiate(graph, graph.op("Slice", x, ints(0), ints(end), ints(0)), [x])["x"]
+    assert evaluate(gradient, {"x": np.zeros((3, 2), np.float32)}).tolist() == [[1, 1]] * 3
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_of_what_is_cut_off_whole_nothing_learns(step: int) -> None:
+    graph = Graph(np.float64)
+    x = graph.parameter("x", np.ones(3))
+    nothing = graph.op("Slice", x, ints(2), ints(2), ints(0), ints(step))
+    joined = graph.op("Concat", nothing, x, axis=0)
+    assert evaluate(differentiate(graph, joined, [x])["x"]).tolist() == [1, 1, 1]

@@ -84,3 +84,26 @@ def test_learning_through_the_mean_that_a_normalisation_found_is_refused() -> No
     _, mean = graph.apply("LayerNormalization", (x, one), {}, count=2)
     with pytest.raises(UnsupportedError, match="compute it with ReduceMean"):
         differentiate(graph, mean, [x])
+
+
+def test_standardising_over_the_last_axis_needs_not_be_said() -> None:
+    graph = Graph(np.float64)
+    x, one = graph.parameter("x", np.array([[1.0, 2.0, 6.0], [0.0, 1.0, -1.0]])), np.ones(3)
+    found, said = (
+        evaluate(differentiate(graph, y * y * y, [x])["x"])
+        for y in (
+            graph.op("LayerNormalization", x, one, stash_type=11),
+            graph.op("LayerNormalization", x, one, stash_type=11, axis=-1),
+        )
+    )
+    assert found.any()
+    np.testing.assert_allclose(found, said, rtol=1e-12)
+
+
+def test_a_normalisation_may_give_its_mean_but_not_learn_through_it() -> None:
+    graph = Graph()
+    x, one = graph.parameter("x", np.array([[1.0, 2.0, 6.0]])), np.ones(3, np.float32)
+    y, mean, _ = graph.apply("LayerNormalization", (x, one), {}, count=3)
+    assert evaluate(differentiate(graph, y * y * y, [x])["x"]).any()
+    with pytest.raises(UnsupportedError, match="compute it with ReduceMean"):
+        differentiate(graph, y + mean, [x])

@@ -27,7 +27,7 @@ def pool(draw: Draw, operator: str) -> Case:
             min(s, k) for s, k in zip(attributes["strides"], kernel, strict=True)
         ]
     if operator == "AveragePool":
-        attributes["count_include_pad"] = draw(st.integers(0, 1))
+        attributes |= draw(st.sampled_from([{}, *({"count_include_pad": n} for n in (0, 1))]))
     pads = attributes.get("pads", [0] * 2 * axes)
     for i, size in enumerate(sizes):
         room = size + pads[i] + pads[axes + i] - attributes["dilations"][i] * (kernel[i] - 1) - 1

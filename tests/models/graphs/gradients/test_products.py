@@ -36,9 +36,11 @@ def gemm(draw: Draw) -> Case:
     turned_a, turned_b = draw(st.booleans()), draw(st.booleans())
     shapes: list[Shape] = [(k, n) if turned_a else (n, k), (m, k) if turned_b else (k, m)]
     shapes += draw(st.sampled_from([[], [(m,)], [(1, m)], [(n, 1)], [(n, m)], [()]]))
-    alpha, beta = draw(st.sampled_from([(1.0, 1.0), (0.5, 2.0)]))
+    factors = draw(
+        st.sampled_from([{}, {"alpha": 0.5}, {"beta": 2.0}, {"alpha": 0.5, "beta": 2.0}])
+    )
     turned = {"transA": int(turned_a), "transB": int(turned_b)}
-    return Case(op("Gemm", alpha=alpha, beta=beta, **turned), shapes)
+    return Case(op("Gemm", **factors, **turned), shapes)
 
 
 @st.composite

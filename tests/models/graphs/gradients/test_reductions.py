@@ -82,3 +82,23 @@ def test_the_norm_of_nothing_has_gradient_zero() -> None:
     x = graph.parameter("x", np.zeros((2, 3)))
     y = graph.op("ReduceL2", x, ints(1))
     assert not evaluate(differentiate(graph, y, [x])["x"]).any()
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_the_last_axis_is_meant_where_none_is_named(operator: str) -> None:
+    graph = Graph(np.float64)
+    x = graph.parameter("x", np.arange(12.0).reshape(2, 3, 2) ** 2 / 50)
+    seed = graph.constant(np.arange(12.0).reshape(2, 3, 2))
+    found, said = (
+        evaluate(differentiate(graph, y, [x], seed)["x"])
+        for y in (graph.op(operator, x), graph.op(operator, x, axis=2))
+    )
+    assert found.any()
+    np.testing.assert_array_equal(found, said)
+
+
+def test_the_size_of_zero_has_gradient_zero_in_a_sum() -> None:
+    graph = Graph(np.float64)
+    x = graph.parameter("x", np.array([[-2.0, 0.0, 3.0]]))
+    y = graph.op("ReduceL1", x, ints(1))
+    assert evaluate(differentiate(graph, y, [x])["x"]).tolist() == [[-1, 0, 1]]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from headwater_models.graphs.differentiate import differentiate
 from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.serialisation import encode
 from tests.models.graphs.gradients.cases import SHAPES, SIDES, Case, Cases, Draw, agrees, ints
-from tests.models.graphs.harness import runner
+from tests.models.graphs.harness import evaluate, runner
 
 
 @st.composite
@@ -108,6 +110,43 @@ def where(draw: Draw) -> Case:
     shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3))
     condition = draw(hnp.arrays(np.bool_, shapes.input_shapes[0]))
     return Case(lambda a, b: a.graph.op("Where", condition, a, b), list(shapes.input_shapes[1:]))
+
+
+MATRIX = np.array([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]])
+
+
+def of_matrix(operator: str, *inputs: Any, count: int = 1, **attributes: Any) -> Any:
+    """Return the gradient of an operator's first output, each element weighted by its place."""
+    graph = Graph(np.float64)
+    x = graph.parameter("x", MATRIX)
+    y = graph.apply(operator, (x, *inputs), attributes, count=count)[0]
+    sizes = [int(size) for size in y.shape]
+    seed = graph.constant(np.arange(1.0, 1.0 + np.prod(sizes)).reshape(sizes))
+    gradient = differentiate(graph, y, [x], seed)["x"]
+    return evaluate(graph.op("Identity", gradient)).tolist()
+
+
+@pytest.mark.parametrize("axis", [{}, {"axis": 0}])
+def test_what_is_picked_or_put_without_an_axis_is_so_along_the_first(axis: dict[str, int]) -> None:
+    assert of_matrix("Gather", ints(1), **axis) == [[0, 0, 0], [1, 2, 3]]
+    assert of_matrix("GatherElements", ints(1, 0, 1)[None], **axis) == [[0, 2, 0], [1, 0, 3]]
+    put = (ints(1, 0, 1)[None], np.zeros((1, 3)))
+    assert of_matrix("ScatterElements", *put, **axis) == [[1, 0, 3], [0, 5, 0]]
+
+
+def test_what_is_picked_or_put_along_another_axis_comes_from_there() -> None:
+    assert of_matrix("Gather", ints(1), axis=1) == [[0, 1, 0], [0, 2, 0]]
+    assert of_matrix("GatherElements", ints(1, 0)[:, None], axis=1) == [[0, 1, 0], [2, 0, 0]]
+    put = (ints(1, 0)[:, None], np.zeros((2, 1)))
+    assert of_matrix("ScatterElements", *put, axis=1) == [[1, 0, 3], [0, 5, 6]]
+    put = (ints(1, 1)[:, None], np.zeros((2, 1)))
+    added = of_matrix("ScatterElements", *put, axis=-1, reduction="add")
+    assert added == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_the_largest_are_those_of_the_last_axis_where_none_is_named() -> None:
+    assert of_matrix("TopK", ints(1), count=2) == [[1, 0, 0], [0, 2, 0]]
+    assert of_matrix("TopK", ints(1), count=2, axis=0) == [[0, 0, 0], [1, 2, 3]]
 
 
 CASES: Cases = {

@@ -31,13 +31,21 @@ def test_a_window_at_the_border_has_fewer_places_unless_padding_counts() -> None
 
 
 @pytest.mark.parametrize(
-    ("auto", "sides"), [("SAME_UPPER", (0, 1)), ("SAME_LOWER", (1, 0)), ("VALID", (0, 0))]
+    ("auto", "kernel", "sides"),
+    [
+        ("SAME_UPPER", 2, (0, 1)),
+        ("SAME_LOWER", 2, (1, 0)),
+        ("SAME_UPPER", 4, (1, 2)),
+        ("SAME_LOWER", 4, (2, 1)),
+        ("SAME_LOWER", 5, (2, 2)),
+        ("VALID", 2, (0, 0)),
+    ],
 )
 def test_automatic_padding_puts_the_odd_place_where_its_name_says(
-    auto: str, sides: tuple[int, int]
+    auto: str, kernel: int, sides: tuple[int, int]
 ) -> None:
     graph = Graph()
-    x, w = graph.input("x", ("N", 1, 5)), graph.constant(np.ones((1, 1, 2), np.float32))
+    x, w = graph.input("x", ("N", 1, 5)), graph.constant(np.ones((1, 1, kernel), np.float32))
     y = graph.op("Conv", x, w, auto_pad=auto)
-    (found,) = sliding(graph.nodes[-1], x, y, [2])
+    (found,) = sliding(graph.nodes[-1], x, y, [kernel])
     assert (found.before, found.after) == sides
