@@ -88,7 +88,8 @@ def test_learning_through_the_mean_that_a_normalisation_found_is_refused() -> No
 
 def test_standardising_over_the_last_axis_needs_not_be_said() -> None:
     graph = Graph(np.float64)
-    x, one = graph.parameter("x", np.array([[1.0, 2.0, 6.0], [0.0, 1.0, -1.0]])), np.ones(3)
+    x = graph.parameter("x", np.array([[[1.0, 2.0, 6.0], [0.0, 1.0, -1.0]]]))
+    one = np.ones(3)
     found, said = (
         evaluate(differentiate(graph, y * y * y, [x])["x"])
         for y in (

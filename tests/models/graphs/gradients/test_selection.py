@@ -146,6 +146,11 @@ def test_what_is_picked_or_put_along_another_axis_comes_from_there() -> None:
 
 def test_the_largest_are_those_of_the_last_axis_where_none_is_named() -> None:
     assert of_matrix("TopK", ints(1), count=2) == [[1, 0, 0], [0, 2, 0]]
+    graph = Graph(np.float64)
+    x = graph.parameter("x", MATRIX[np.newaxis])
+    largest = graph.apply("TopK", (x, ints(1)), {}, count=2)[0]
+    gradient = evaluate(differentiate(graph, largest, [x])["x"])
+    assert gradient.tolist() == [[[1, 0, 0], [0, 1, 0]]]
     assert of_matrix("TopK", ints(1), count=2, axis=0) == [[0, 0, 0], [1, 2, 3]]
 
 
