@@ -289,6 +289,8 @@ class Agent:
                 detail = f"{len(cleared.marks)} values, {len(cleared.examples)} windows"
                 self._writer.put(Note(now_ms(), "cleared", detail))
                 self._writer.flush()
+            else:
+                _log.warning("the request %s cannot be read; ask again", path.name)
             path.unlink(missing_ok=True)
 
     def _begin_update(self, task: str, base: str) -> int:

@@ -141,11 +141,6 @@ class ChannelMoves:
         self._place = _UNKNOWN
         self.run = self._longest = 0
 
-    @property
-    def known(self) -> bool:
-        """Whether the value last looked at had a trusted one before it."""
-        return self._place != _UNKNOWN
-
     def is_late(self, time: int) -> bool:
         """Say whether the channel has spoken at this time or later already."""
         return time <= self._trusted_at or time <= self._doubted_at

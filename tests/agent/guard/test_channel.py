@@ -58,7 +58,7 @@ def test_a_move_over_a_longer_silence_may_be_larger() -> None:
 def test_after_a_gap_a_value_is_taken_as_it_comes() -> None:
     channel, now = calm()
     assert channel.look(45.0, now + 20 * MINUTE, 8) == 0
-    assert not channel.known
+    assert channel.evidence("trusted", 45.0, now + 20 * MINUTE) == 0
 
 
 def test_a_second_value_near_the_doubted_one_confirms_a_new_level() -> None:
