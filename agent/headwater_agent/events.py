@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +21,7 @@ BranchName = Literal["personal", "contribution"]
 MarkReason = Literal["infinite", "range", "stuck", "spike", "unit", "mixed"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One decoded sensor message: values of some channels of a stream at a time.
 
     ``values`` is float32 ``[C]`` in the manifest's units and order; ``present`` is bool ``[C]``
@@ -39,8 +39,7 @@ class Record:
     marked: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Label:
+class Label(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A label that came by itself, for a prediction named by ``id`` or by stream and ``time``.
 
     ``value`` is in the target's unit, a class is its index. ``receipt`` as in :class:`Record`.
@@ -53,8 +52,7 @@ class Label:
     receipt: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class Row(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The records of a stream joined at one slot of the time grid; missing is NaN.
 
     ``observed`` is bool ``[C]``: the cells that a record gave, not held over from before. Rows
@@ -69,8 +67,7 @@ class Row:
     marked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """A value that the guard keeps aside: where it belongs, what it was, and why."""
 
     stream: str
@@ -110,8 +107,7 @@ class Windows:
     received: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What was predicted for one window before its label was known.
 
     ``released``, ``personal`` and ``baseline`` are float32 ``[K]`` in the target's unit (or
@@ -135,8 +131,7 @@ class Prediction:
     marked: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
+class Example(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A window with its label. ``sequence`` counts the examples of a device from 1.
 
     ``time`` is that of the window's last row. ``label`` is float32 ``[1]`` (a class is its
@@ -152,8 +147,7 @@ class Example:
     reserved: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class Held(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What would be an example, were its window not marked; it becomes one when the marks go."""
 
     stream: str
@@ -162,16 +156,14 @@ class Held:
     reserved: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Correction:
+class Correction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The label of a stored example, by its sequence, was corrected before it was learned."""
 
     sequence: int
     label: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Score:
+class Score(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A stored prediction met its label, in the target's unit; a later one corrects it."""
 
     prediction: str
@@ -371,8 +363,7 @@ class Checkpoint:
     learned_through: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Count a record or a label that cannot be used, with a word that says why.
 
     Its receipt comes back with the batch it was in, for other records may have the same one.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec.structs import replace
 
 from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.events import Correction, Example, Floats, Held, Prediction

@@ -154,7 +154,9 @@ class Learner:
         """Correct an example that waits to be learned; False where it was learned already."""
         for i, example in enumerate(self._waiting):
             if example.sequence == sequence:
-                self._waiting[i] = replace(example, label=np.array([label], np.float32))
+                self._waiting[i] = msgspec.structs.replace(
+                    example, label=np.array([label], np.float32)
+                )
                 return True
         return False
 

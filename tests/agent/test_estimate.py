@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import doctest
-from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headwater.settings import Duration
 from headwater_agent import estimate as module

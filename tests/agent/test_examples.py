@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import numpy as np
 
 from headwater_agent.events import Example, Prediction
@@ -68,7 +67,7 @@ def test_a_correction_reaches_an_example_of_the_same_batch() -> None:
     kept.correct(entry, 5.0)
     made = kept.drain()
     assert made.examples[0].label.tolist() == [5]
-    assert [dataclasses.astuple(c) for c in made.corrections] == [(1, 5.0)]
+    assert [msgspec.structs.astuple(c) for c in made.corrections] == [(1, 5.0)]
     assert (kept.corrections, kept.late_corrections) == (1, 0)
 
 

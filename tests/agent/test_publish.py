@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def test_a_clock_that_went_back_gives_no_negative_latency() -> None:
 
 
 def test_a_missing_baseline_is_null() -> None:
-    lacking = dataclasses.replace(prediction(1), baseline=np.array([np.nan], np.float32))
+    lacking = msgspec.structs.replace(prediction(1), baseline=np.array([np.nan], np.float32))
     assert sent(lacking)["baseline"] is None
 
 

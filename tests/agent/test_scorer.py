@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import msgspec
@@ -86,7 +85,7 @@ def test_what_changed_is_told_once_and_brings_everything_back() -> None:
     scoring, again = scorer(), scorer()
     assert scoring.changes() == ()
     for stream in ("tank-1", "tank-2", "tank-2"):
-        item = labelled(2.5, dataclasses.replace(prediction(), stream=stream))
+        item = labelled(2.5, msgspec.structs.replace(prediction(), stream=stream))
         scoring.count(item, np.array([1.5, 0.5, 0.25]))
     told = scoring.changes()
     assert [name for name, _ in told] == ["", "tank-1", "tank-2"]
@@ -108,7 +107,7 @@ def test_a_correction_and_a_reset_are_told_too() -> None:
 
 
 def anomaly(released: float, personal: float, time: int) -> Prediction:
-    return dataclasses.replace(prediction(released, personal, time=time), thresholds=(1.0, 1.0))
+    return msgspec.structs.replace(prediction(released, personal, time=time), thresholds=(1.0, 1.0))
 
 
 def test_a_model_that_merely_reconstructs_better_is_not_promoted() -> None:

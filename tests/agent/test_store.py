@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headwater_agent import events
 from headwater_agent.events import Alarm, Prediction, Warn
@@ -101,7 +100,7 @@ def test_rows_read_back_were_observed_by_no_record(store: Store) -> None:
 
 
 def test_a_missing_cell_stays_missing(store: Store) -> None:
-    empty = dataclasses.replace(row(1), values=np.array([np.nan, 2], np.float32))
+    empty = replace(row(1), values=np.array([np.nan, 2], np.float32))
     store.write([events.Store(rows=(empty,))])
     (found,) = store.load().rows
     assert np.isnan(found.values[0])
@@ -279,5 +278,5 @@ def test_windows_are_cut_exactly_where_all_rows_are_there(
 
 
 def _same(found: Prediction, wanted: Prediction) -> None:
-    for field in dataclasses.fields(wanted):
-        assert repr(getattr(found, field.name)) == repr(getattr(wanted, field.name))
+    for field in wanted.__struct_fields__:
+        assert repr(getattr(found, field)) == repr(getattr(wanted, field))

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from headwater_agent.drift_settings import DriftSettings, React, Watched
 from headwater_agent.drift_settings import Estimate as EstimateSettings

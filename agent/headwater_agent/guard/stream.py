@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from zlib import crc32
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from headwater_agent.events import Mark, MarkReason, Record, Refuse
 from headwater_agent.guard.channel import SavedChannel, Sensor
