@@ -241,20 +241,21 @@ class AgentReader:
         )
 
     def scored(self, newest: int) -> tuple[NDArray[np.float64], Floats, str]:
-        """Return labels ``[N]``, predictions ``[N, 3, K]`` and the newest version's name.
+        """Return labels ``[N]``, predictions ``[N, 4, K]`` and the newest version's name.
 
-        The three are baseline, released and personal, of the newest scored predictions.
+        The four are baseline, released, personal and served, of the newest scored predictions.
         """
         with guarded(self._path):
             found = self._connection.execute(
-                "SELECT label, baseline, released, personal FROM predictions"
+                "SELECT label, baseline, released, personal,"
+                " iif(served = 'personal', personal, released) FROM predictions"
                 " WHERE label IS NOT NULL ORDER BY number DESC LIMIT ?",
                 (newest,),
             ).fetchall()
             last = self._one("SELECT version FROM predictions ORDER BY number DESC LIMIT 1")
         labels = np.array([label for label, *_ in found], np.float64)
         raw = b"".join(blob for _, *blobs in found for blob in blobs)
-        made = np.frombuffer(raw, "<f4").reshape(len(found), 3, self._manifest.outputs)
+        made = np.frombuffer(raw, "<f4").reshape(len(found), 4, self._manifest.outputs)
         return labels, made, last[0] if last else ""
 
     def close(self) -> None:

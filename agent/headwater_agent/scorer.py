@@ -94,8 +94,9 @@ class Scorer:
         prediction = item.entry.prediction
         baseline, released, personal = map(float, now)
         if np.isfinite(now).all():
+            served = personal if prediction.served == "personal" else released
             for score in self._scores(prediction.stream):
-                score.add(baseline=baseline, released=released, personal=personal)
+                score.add(baseline=baseline, released=released, personal=personal, served=served)
         return self._judge(prediction, released, personal)
 
     def correct(self, item: Labelled, before: Errors, now: Errors) -> Happened | None:
@@ -103,6 +104,7 @@ class Scorer:
         prediction = item.entry.prediction
         if np.isfinite(now).all() and np.isfinite(before).all():
             change = dict(zip(NAMES, (now - before).tolist(), strict=True))
+            change["served"] = change[item.entry.prediction.served]
             for score in self._scores(prediction.stream):
                 if score.labels:
                     score.correct(**change)

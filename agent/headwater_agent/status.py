@@ -31,7 +31,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Errors(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean error over the newest scored predictions that all three made.
+    """Mean error over the newest scored predictions that all of them made.
 
     Absolute error in the target's unit, or the share of wrong classes.
     """
@@ -40,6 +40,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     baseline: float
     released: float
     personal: float
+    served: float
 
 
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +167,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
 
 
 def mean_errors(manifest: Manifest, labels: NDArray[np.float64], made: Floats) -> Errors | None:
-    """Return the mean error of baseline, released and personal.
+    """Return the mean error of baseline, released, personal and served.
 
     Parameters
     ----------
@@ -175,23 +176,29 @@ def mean_errors(manifest: Manifest, labels: NDArray[np.float64], made: Floats) -
     labels
         float64 ``[N]``.
     made
-        float32 ``[N, 3, K]``: predictions of baseline, released and personal.
+        float32 ``[N, 4, K]``: predictions of baseline, released, personal and served.
 
     Returns
     -------
     Errors or None
         None where nothing was scored, and of anomalies, whose error depends on the threshold of
-        the moment; see the errors of the streams. A row that one of the three could not predict
-        counts for none of them.
+        the moment; see the errors of the streams. A row that one of them could not predict
+        counts for none.
     """
     known = np.isfinite(made).all(axis=(1, 2))
     if manifest.task == "anomaly" or not known.any():
         return None
     truth = labels[known, None].astype(np.float32)
-    baseline, released, personal = (
-        float(errors(manifest, made[known, i], truth).mean()) for i in range(3)
+    baseline, released, personal, served = (
+        float(errors(manifest, made[known, i], truth).mean()) for i in range(4)
     )
-    return Errors(scored=int(known.sum()), baseline=baseline, released=released, personal=personal)
+    return Errors(
+        scored=int(known.sum()),
+        baseline=baseline,
+        released=released,
+        personal=personal,
+        served=served,
+    )
 
 
 def is_running(settings: AgentSettings) -> bool:
@@ -228,6 +235,7 @@ def _errors_of(score: Score | None) -> Errors | None:
         baseline=score.baseline,
         released=score.released,
         personal=score.personal,
+        served=score.served,
     )
 
 

@@ -25,7 +25,15 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
     console.print(facts)
     if status.streams:
         streams = _table(
-            "stream", "rows", "examples", "until", "labels", "baseline", "released", "personal"
+            "stream",
+            "rows",
+            "examples",
+            "until",
+            "labels",
+            "baseline",
+            "released",
+            "personal",
+            "served",
         )
         for stream in status.streams:
             until = "" if stream.until_ms is None else _when(stream.until_ms)
@@ -78,15 +86,16 @@ def _errors(status: AgentStatus, manifest: Manifest) -> str:
     kind = "wrong" if manifest.task == "classification" else "MAE"
     return (
         f"{kind} {errors.baseline:.4g} baseline, {errors.released:.4g} released, "
-        f"{errors.personal:.4g} personal, over {errors.scored:,} predictions"
+        f"{errors.personal:.4g} personal, {errors.served:.4g} served, "
+        f"over {errors.scored:,} predictions"
     )
 
 
 def _compared(errors: Errors | None) -> tuple[str, ...]:
     """Return a stream's labels and the error of each model."""
     if errors is None:
-        return ("", "", "", "")
-    means = (errors.baseline, errors.released, errors.personal)
+        return ("",) * 5
+    means = (errors.baseline, errors.released, errors.personal, errors.served)
     return (f"{errors.scored:,}", *(f"{mean:.4g}" for mean in means))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headwater.errors import StorageError
@@ -45,11 +46,12 @@ def test_rows_of_another_model_are_refused(tmp_path: Path) -> None:
 def test_status_reads_streams_and_scored_predictions(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     made = tuple(prediction(slot, value=float(slot)) for slot in (3, 4, 5))
+    made = (msgspec.structs.replace(made[0], served="personal"), *made[1:])
     scores = (events.Score("s-3", 1.0), events.Score("s-4", 2.0))
     store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
     labels, found, version = store.scored(newest=10)
     assert labels.tolist() == [2.0, 1.0]
-    assert found[:, :, 0].tolist() == [[6.0, 4.0, 5.0], [5.0, 3.0, 4.0]]
+    assert found[:, :, 0].tolist() == [[6.0, 4.0, 5.0, 4.0], [5.0, 3.0, 4.0, 4.0]]
     assert version == "v1"
     assert store.streams() == [{"name": "s", "rows": 6, "examples": 0, "newest": 5}]
     store.close()

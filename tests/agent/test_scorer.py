@@ -61,6 +61,16 @@ def test_labels_are_counted_by_stream_and_together() -> None:
     assert learner.streams["tank-1"].baseline == 1.5
 
 
+def test_the_error_of_what_was_published_is_kept_beside_the_models() -> None:
+    scoring = scorer()
+    scoring.count(labelled(2.5), np.array([1.5, 0.5, 0.25]))
+    item = labelled(2.5, msgspec.structs.replace(prediction(), served="personal"))
+    scoring.count(item, np.array([1.5, 0.5, 0.25]))
+    assert scoring._learner.score.served == (0.5 + 0.25) / 2
+    scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 1.25]))
+    assert scoring._learner.score.served == (0.5 + 1.25) / 2
+
+
 def test_a_model_that_said_nothing_is_not_compared() -> None:
     scoring = scorer()
     scoring.count(labelled(2.5), np.array([math.nan, 0.5, 0.5]))

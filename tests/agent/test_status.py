@@ -68,7 +68,7 @@ def test_a_stopped_agent_is_read_from_its_database(
     assert not found.running
     assert found.live is None
     assert found.version == "v1"
-    assert found.errors == Errors(scored=2, baseline=3.0, released=1.0, personal=2.0)
+    assert found.errors == Errors(scored=2, baseline=3.0, released=1.0, personal=2.0, served=1.0)
     assert found.counters == {"refused-late": 4}
     assert found.aside == AsideStatus(values={"spike": 1}, windows=1)
     assert [(s.name, s.rows, s.until_ms) for s in found.streams] == [("s", 6, 5_000)]
@@ -83,14 +83,16 @@ def test_what_is_served_and_what_the_fleet_gave_a_stream_are_read_from_the_check
     version = Version("v1", 1, {"w": np.zeros(2, np.float32)})
     learner = new_learner(small_manifest(), version, LearnerSettings(), ServeSettings(clip=2.0))
     learner.served.account.add(1.5)
-    learner.streams["s"] = Score(labels=3, baseline=0.75, released=0.5, personal=0.25)
+    learner.streams["s"] = Score(labels=3, baseline=0.75, released=0.5, personal=0.25, served=0.375)
     watch = Watch(small_manifest(), DriftSettings(enabled=False))
     store.write([learner.checkpoint(watch.save())])
     store.close()
     found = read_status(settings, small_manifest())
     assert found.served == ServedStatus(serving="released", excess=1.5, bound=40.0)
     (stream,) = found.streams
-    assert stream.errors == Errors(scored=3, baseline=0.75, released=0.5, personal=0.25)
+    assert stream.errors == Errors(
+        scored=3, baseline=0.75, released=0.5, personal=0.25, served=0.375
+    )
 
 
 def test_what_was_stored_with_the_labels_is_newer_than_the_checkpoint(
@@ -157,10 +159,10 @@ def test_a_damaged_status_file_is_no_harm(settings: AgentSettings, store: Sqlite
     assert read_status(settings, small_manifest()).records == 0
 
 
-def test_errors_count_only_where_all_three_predicted() -> None:
-    made = np.array([[[1], [2], [3]], [[np.nan], [5], [5]]], np.float32)
+def test_errors_count_only_where_all_predicted() -> None:
+    made = np.array([[[1], [2], [3], [3]], [[np.nan], [5], [5], [5]]], np.float32)
     found = mean_errors(small_manifest(), np.array([1.0, 5.0]), made)
-    assert found == Errors(scored=1, baseline=0.0, released=1.0, personal=2.0)
+    assert found == Errors(scored=1, baseline=0.0, released=1.0, personal=2.0, served=2.0)
     assert mean_errors(small_manifest(), np.array([5.0]), made[1:]) is None
 
 
@@ -168,6 +170,6 @@ def test_a_classification_counts_wrong_classes() -> None:
     manifest = msgspec.structs.replace(
         small_manifest(), task="classification", classes=("a", "b"), loss="cross_entropy"
     )
-    made = np.array([[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]], np.float32)
+    made = np.array([[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.8, 0.2]]], np.float32)
     found = mean_errors(manifest, np.array([1.0]), made)
-    assert found == Errors(scored=1, baseline=1.0, released=0.0, personal=0.0)
+    assert found == Errors(scored=1, baseline=1.0, released=0.0, personal=0.0, served=1.0)

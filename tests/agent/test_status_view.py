@@ -81,14 +81,16 @@ def test_a_running_agent_is_shown_with_everything() -> None:
             version="b" * 64,
             sequence=7,
             records=1234,
-            errors=Errors(scored=2, baseline=3.0, released=1.0, personal=2.0),
+            errors=Errors(scored=2, baseline=3.0, released=1.0, personal=2.0, served=1.5),
             streams=(
                 StreamStatus(
                     name="roof",
                     rows=6,
                     examples=5,
                     until_ms=5_000,
-                    errors=Errors(scored=17, baseline=0.75, released=0.5, personal=0.25),
+                    errors=Errors(
+                        scored=17, baseline=0.75, released=0.5, personal=0.25, served=0.375
+                    ),
                 ),
                 StreamStatus(name="new", rows=0, examples=0, until_ms=None, errors=None),
             ),
@@ -107,7 +109,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         "12.0 records/s",
         "1.50 ms median, 9.25 ms p99",
         "1,234",
-        "MAE 3 baseline, 1 released, 2 personal, over 2 predictions",
+        "MAE 3 baseline, 1 released, 2 personal, 1.5 served, over 2 predictions",
         "1970-01-01 00:00:05Z",
         "personal, excess 1.5 of 100",
         "2 answers, 4,096 bytes",
@@ -117,10 +119,10 @@ def test_a_running_agent_is_shown_with_everything() -> None:
     ):
         assert said in text
     (roof,) = (line for line in text.splitlines() if line.startswith("roof"))
-    assert roof.split()[-4:] == ["17", "0.75", "0.5", "0.25"]
+    assert roof.split()[-5:] == ["17", "0.75", "0.5", "0.25", "0.375"]
 
 
 def test_a_classifiers_errors_are_called_by_their_name() -> None:
-    errors = Errors(scored=2, baseline=0.5, released=0.25, personal=0.0)
+    errors = Errors(scored=2, baseline=0.5, released=0.25, personal=0.0, served=0.25)
     text = shown(msgspec.structs.replace(STOPPED, errors=errors), "classification")
-    assert "wrong 0.5 baseline, 0.25 released, 0 personal" in text
+    assert "wrong 0.5 baseline, 0.25 released, 0 personal, 0.25 served" in text
