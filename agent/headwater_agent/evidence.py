@@ -1,7 +1,7 @@
-"""Anytime-valid evidence that one forecaster is better than another.
+"""Anytime-valid evidence that one of two forecasters is better than the other.
 
 Differences of bounded losses are bet on block by block; the wealth is an e-process: under the
-null hypothesis that the first is never expected to be better than the second, it reaches 1/alpha
+null hypothesis that the one is never expected to be better than the other, it reaches 1/alpha
 at any time whatever with probability at most alpha (Choe and Ramdas, "Comparing Sequential
 Forecasters", Operations Research 2024; Waudby-Smith and Ramdas 2024 for betting).
 """
@@ -9,8 +9,12 @@ Forecasters", Operations Research 2024; Waudby-Smith and Ramdas 2024 for betting
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 STAKES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Shares of the wealth that are bet, side by side; the wealth is their mean."""
@@ -18,17 +22,48 @@ STAKES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 MAX_STARTS = 40
 """Most moments at which betting begins anew: block 0 and each power of two."""
 
+_BOTH_WAYS = np.array([STAKES, STAKES]) * [[1.0], [-1.0]]
+"""The stakes on the first forecaster and on the second."""
+
+Wealth = NDArray[np.float64]
+
 
 class _Bets(msgspec.Struct, array_like=True):
-    """Every other block: the logarithm of the wealth of each start and stake, and its highest."""
+    """Every other block: the logarithms of the wealth, and the highest of each side.
+
+    ``logs`` holds float64 ``[S, 2, 6]``: of each start, on either forecaster, with each stake.
+    """
 
     blocks: int = 0
-    starts: list[list[float]] = []
-    highest: float = 0.0
+    logs: bytes = b""
+    highest: tuple[float, float] = (0.0, 0.0)
+
+    def settle(self, means: Sequence[float]) -> None:
+        """Pay out blocks in their order, each with the mean difference that it brought."""
+        for chunk in self._between_starts(means):
+            starts = np.frombuffer(self.logs).reshape(-1, 1, *_BOTH_WAYS.shape)
+            won = np.log1p(np.multiply.outer(np.array(chunk), _BOTH_WAYS))
+            steps = np.broadcast_to(won, (len(starts), *won.shape))
+            wealth = np.concatenate([starts, steps], axis=1).cumsum(axis=1)[:, 1:]
+            first, second = _joint(wealth).max(axis=0).tolist()
+            self.highest = max(self.highest[0], first), max(self.highest[1], second)
+            self.logs = wealth[:, -1].tobytes()
+            self.blocks += len(chunk)
+
+    def _between_starts(self, means: Sequence[float]) -> Iterator[Sequence[float]]:
+        """Begin anew where that is due, and yield the blocks up to there."""
+        done = 0
+        while done < len(means):
+            blocks = self.blocks
+            if blocks & (blocks - 1) == 0 and len(self.logs) < MAX_STARTS * _BOTH_WAYS.nbytes:
+                self.logs += bytes(_BOTH_WAYS.nbytes)
+            until = done + (1 << blocks.bit_length()) - blocks if blocks else 1
+            yield means[done:until]
+            done = until
 
 
 class Evidence(msgspec.Struct, array_like=True):
-    """Collect evidence that differences are above zero on average, with labels that come late.
+    """Collect evidence that differences are above or below zero on average, from late labels.
 
     Predictions of a block are made before the labels of the block before it are all there, so
     even and odd blocks are bet on apart, each with what was known when its block began; the two
@@ -48,55 +83,63 @@ class Evidence(msgspec.Struct, array_like=True):
     even: _Bets = msgspec.field(default_factory=_Bets)
     odd: _Bets = msgspec.field(default_factory=_Bets)
 
-    def add(self, block: int, difference: float) -> None:
-        """Count a difference.
+    def add(self, blocks: Sequence[int], differences: Sequence[float]) -> None:
+        """Count differences in the order in which their labels came.
+
+        It makes no difference how they are cut into calls.
 
         Parameters
         ----------
-        block
-            Number of the block of time in which the two predictions were made. A block must be
+        blocks
+            Numbers of the blocks of time in which the two predictions were made. A block must be
             as long as labels take to come.
-        difference
+        differences
             From -1 to 1, above 0 where the first forecaster was better.
         """
-        if block > self.block:
-            self._settle()
-            self.reference = max(self.reference, self.count)
-            self.block, self.count, self.total = block, 0, 0.0
-        if block == self.block:
-            self.count += 1
-            if self.count <= self.reference:
-                self.total += min(1.0, max(-1.0, difference))
+        settled: tuple[list[float], list[float]] = ([], [])
+        for block, difference in zip(blocks, differences, strict=True):
+            if block > self.block:
+                if self.reference:
+                    settled[self.block % 2].append(self.total / self.reference)
+                self.reference = max(self.reference, self.count)
+                self.block, self.count, self.total = block, 0, 0.0
+            if block == self.block:
+                self.count += 1
+                if self.count <= self.reference:
+                    self.total += min(1.0, max(-1.0, difference))
+        self.even.settle(settled[0])
+        self.odd.settle(settled[1])
 
-    def value(self) -> float:
-        """Return the evidence so far: compare it with 1/alpha."""
-        return (_adjusted(self.even.highest) + _adjusted(self.odd.highest)) / 2
+    def copy(self) -> Evidence:
+        """Return the same evidence, to go on with apart."""
+        return replace(self, even=replace(self.even), odd=replace(self.odd))
 
-    def _settle(self) -> None:
-        if not self.reference:
-            return
-        bets = self.odd if self.block % 2 else self.even
-        if bets.blocks & (bets.blocks - 1) == 0 and len(bets.starts) < MAX_STARTS:
-            bets.starts.append([0.0] * len(STAKES))
-        bets.blocks += 1
-        mean = self.total / self.reference
-        for wealths in bets.starts:
-            for i, stake in enumerate(STAKES):
-                wealths[i] += math.log1p(stake * mean)
-        bets.highest = max(bets.highest, _log_wealth(bets.starts))
+    def for_first(self) -> float:
+        """Return the evidence that the first forecaster is better: compare it with 1/alpha."""
+        return (_adjusted(self.even.highest[0]) + _adjusted(self.odd.highest[0])) / 2
+
+    def for_second(self) -> float:
+        """Return the evidence that the second forecaster is better."""
+        return (_adjusted(self.even.highest[1]) + _adjusted(self.odd.highest[1])) / 2
 
 
-def _log_wealth(starts: list[list[float]]) -> float:
-    """Return the logarithm of the joint wealth; a start yet to come holds its share unbet."""
-    shares = [1 / ((k + 1) * (k + 2)) for k in range(len(starts))]
-    terms = [
-        math.log(share / len(STAKES)) + wealth
-        for share, wealths in zip(shares, starts, strict=True)
-        for wealth in wealths
-    ]
-    rest = 1 - sum(shares)
-    top = max(terms)
-    return top + math.log(sum(math.exp(t - top) for t in terms) + rest * math.exp(-top))
+def _joint(wealth: Wealth) -> Wealth:
+    """Return the logarithm ``[K, 2]`` of the joint wealth after each of K blocks.
+
+    Parameters
+    ----------
+    wealth
+        ``[S, K, 2, 6]``; a start that is yet to come holds its share unbet.
+    """
+    starts, blocks = wealth.shape[:2]
+    number = np.arange(starts)
+    shares = 1 / ((number + 1) * (number + 2))
+    terms = wealth + np.log(shares / len(STAKES))[:, None, None, None]
+    by_side = np.ascontiguousarray(terms.transpose(1, 2, 0, 3)).reshape(blocks, 2, -1)
+    rest = 1 / (starts + 1)
+    top = np.maximum(by_side.max(axis=2), math.log(rest))
+    shifted = np.exp(by_side - top[:, :, None]).sum(axis=2) + rest * np.exp(-top)
+    return np.asarray(top + np.log(shifted))
 
 
 def _adjusted(log_highest: float) -> float:

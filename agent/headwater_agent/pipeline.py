@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import groupby
 from typing import assert_never
 
 import numpy as np
@@ -55,7 +56,7 @@ from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of, flags
-from headwater_agent.streams import Cut, Streams, missing
+from headwater_agent.streams import Cut, Streams
 from headwater_agent.watch import Watch
 from headwater_models.judging import has_meaning
 from headwater_models.manifest import Manifest
@@ -138,7 +139,7 @@ class Pipeline:
         for name, progress in saved.progress:
             self._streams[name].restore(progress)
         for row in saved.rows:
-            self._streams[row.stream].window.push(row)
+            self._streams[row.stream].window.push([row])
         self.labels.restore(saved.entries(), saved.rows)
         self.watch.monitor.warm((), self._errors_of(saved.scored))
         yield from self.learner.learn(list(saved.examples))
@@ -213,9 +214,7 @@ class Pipeline:
                 released=released[i],
                 personal=personal[i],
                 baseline=self._streams[one.row.stream].baseline.predict(one.window),
-                quality="degraded"
-                if one.marked or missing(one.window) > DEGRADED_MISSING
-                else "ok",
+                quality="degraded" if one.marked or one.missing > DEGRADED_MISSING else "ok",
                 received=one.received,
                 served=serving,
                 marked=one.marked,
@@ -232,7 +231,8 @@ class Pipeline:
             yield self._scorer.diverged()
         yield from self._meet_labels(predictions)
         if self._manifest.task == "anomaly" and not self._outside:
-            yield from filter(None, map(self._scorer.unlabelled, predictions))
+            for prediction in predictions:
+                yield from self._scorer.unlabelled(prediction)
         yield from self._close(predictions)
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
@@ -240,19 +240,28 @@ class Pipeline:
         found = yield from self._match({(p.stream, p.time): p for p in predictions})
         now = errors_of(self._manifest, found, [item.label for item in found])
         self._watch_errors(found, now)
-        for item, errors in zip(found, now, strict=True):
-            prediction = item.entry.prediction
-            self._batch.scores.append(Score(prediction.id, item.label))
-            if item.before is None:
-                self._streams[prediction.stream].baseline.labelled(item.label)
-                self._learn_from(item)
-                happened = self._scorer.count(item, errors)
+        self._batch.scores += [Score(item.entry.prediction.id, item.label) for item in found]
+        for corrects, places in groupby(range(len(found)), lambda i: found[i].before is not None):
+            if corrects:
+                for i in places:
+                    yield from self._correct(found[i], now[i])
             else:
-                self.examples.correct(item.entry, item.label)
-                before = errors_of(self._manifest, [item], [item.before])
-                happened = self._scorer.correct(item, before[0], errors)
-            if happened is not None:
-                yield happened
+                first, *_ = run = list(places)
+                yield from self._count(
+                    found[first : first + len(run)], now[first : first + len(run)]
+                )
+
+    def _count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
+        """Take labels that are the first of their predictions."""
+        for item in found:
+            self._streams[item.entry.prediction.stream].baseline.labelled(item.label)
+            self._learn_from(item)
+        yield from self._scorer.count(found, now)
+
+    def _correct(self, item: Labelled, now: Errors) -> Iterator[Happened]:
+        self.examples.correct(item.entry, item.label)
+        before = errors_of(self._manifest, [item], [item.before or 0.0])
+        yield from self._scorer.correct(item, before[0], now)
 
     def _match(
         self, made: Mapping[tuple[str, int], Prediction]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -73,6 +73,39 @@ class StreamRows:
             slot in self._open or len(self._open) < MAX_OPEN
         )
 
+    def follow(self, records: Sequence[Record]) -> bool:
+        """Say whether each record is a whole row by itself, and the one after the last."""
+        if self._open:
+            return False
+        period = self._grid.period
+        slot = records[0].time // period if self._emitted is None else self._emitted + 1
+        for slot_of_record, record in enumerate(records, slot):
+            if record.time // period != slot_of_record:
+                return False
+        return bool(np.concatenate([record.present for record in records]).all())
+
+    def append(self, records: Sequence[Record]) -> list[Row]:
+        """Take records that :meth:`follow`, and return their rows."""
+        values = np.concatenate([record.values for record in records]).reshape(-1, self._channels)
+        first = records[0].time // self._grid.period
+        self._newest = max(self._newest, records[-1].time)
+        observed = ~np.isnan(values)
+        if self._grid.hold and (self._held.any() or not observed.all()):
+            nothing = np.zeros(self._channels, np.bool_)
+            return [
+                self._emit(slot, value, nothing if record.marked is None else record.marked)
+                for slot, (value, record) in enumerate(zip(values, records, strict=True), first)
+            ]
+        self._emitted = first + len(records) - 1
+        if self._grid.hold:
+            self._last = values[-1]
+        return [
+            Row(self._stream, slot, value, seen, record.marked is not None)
+            for slot, (value, seen, record) in enumerate(
+                zip(values, observed, records, strict=True), first
+            )
+        ]
+
     def add(self, record: Record) -> Iterator[Row]:
         """Take an accepted record and yield the rows that it completes, in order.
 
@@ -142,8 +175,9 @@ class StreamRows:
 
     def _emit(self, slot: int, values: Floats, marked: Cells) -> Row:
         missing = np.isnan(values)
-        self._held = np.where(missing, self._held + 1, 0)
-        values = np.where(missing & (self._held <= self._grid.hold), self._last, values)
-        self._last = np.where(missing, self._last, values)
+        if self._grid.hold:
+            self._held = np.where(missing, self._held + 1, 0)
+            values = np.where(missing & (self._held <= self._grid.hold), self._last, values)
+            self._last = np.where(missing, self._last, values)
         self._emitted = slot
         return Row(self._stream, slot, values, ~missing, bool(marked.any()))

@@ -12,7 +12,7 @@ from headwater_agent.events import Happened, Prediction
 from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
 from headwater_agent.scores import Score
-from headwater_agent.served import Change
+from headwater_agent.served import Change, Losses
 from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
@@ -89,32 +89,37 @@ class Scorer:
             for name in changed
         )
 
-    def count(self, item: Labelled, now: Errors) -> Happened | None:
-        """Count the errors ``[3]`` of a prediction whose label came."""
-        prediction = item.entry.prediction
-        baseline, released, personal = map(float, now)
-        if np.isfinite(now).all():
-            served = personal if prediction.served == "personal" else released
-            for score in self._scores(prediction.stream):
-                score.add(baseline=baseline, released=released, personal=personal, served=served)
-        return self._judge(prediction, released, personal)
+    def count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
+        """Count the errors ``[N, 3]`` of predictions whose label came, in the order of labels."""
+        if not found:
+            return
+        made = [item.entry.prediction for item in found]
+        personal = [prediction.served == "personal" for prediction in made]
+        known = np.asarray(np.isfinite(now).all(axis=1))
+        for stream, losses in _by_stream(made, _with_served(now, personal), known).items():
+            self._changed[""] = self._changed[stream] = None
+            self._learner.streams.setdefault(stream, Score()).add(losses)
+        self._learner.score.add(_with_served(now, personal)[known].tolist())
+        blocks = [prediction.time // self._block for prediction in made]
+        yield from self._judge(Losses(blocks, now[:, 1], now[:, 2], personal))
 
-    def correct(self, item: Labelled, before: Errors, now: Errors) -> Happened | None:
+    def correct(self, item: Labelled, before: Errors, now: Errors) -> Iterator[Happened]:
         """Put the errors ``[3]`` under the corrected label in the place of those before."""
         prediction = item.entry.prediction
         if np.isfinite(now).all() and np.isfinite(before).all():
-            change = dict(zip(NAMES, (now - before).tolist(), strict=True))
-            change["served"] = change[item.entry.prediction.served]
-            for score in self._scores(prediction.stream):
+            change = _with_served((now - before)[None], [prediction.served == "personal"])[0]
+            self._changed[""] = self._changed[prediction.stream] = None
+            of_stream = self._learner.streams.setdefault(prediction.stream, Score())
+            for score in (self._learner.score, of_stream):
                 if score.labels:
-                    score.correct(**change)
+                    score.correct(change.tolist())
         pairs = [(float(table[1]), float(table[2])) for table in (before, now)]
         served = self._learner.served
-        return self._follow(
+        yield from self._follow(
             served.corrected(before=pairs[0], after=pairs[1], served=prediction.served)
         )
 
-    def unlabelled(self, prediction: Prediction) -> Happened | None:
+    def unlabelled(self, prediction: Prediction) -> Iterator[Happened]:
         """Judge an anomaly model by a window without a label.
 
         On windows that neither model flags, the one nearer to its threshold has the larger loss;
@@ -125,22 +130,31 @@ class Scorer:
         """
         thresholds = prediction.thresholds
         if not all(map(math.isfinite, thresholds)):
-            return None
+            return
         served, flagged = self._learner.served, flags(prediction)
         share = served.flagged / max(served.windows, 1)
         served.windows += 1
         served.flagged += any(flagged)
         if all(flagged):
-            return None
-        if any(flagged):
-            return self._judge(prediction, 0.0, 1.0)
+            return
         released, personal = (
-            share * float(score[0]) / max(threshold, 1e-12)
-            for score, threshold in zip(
-                (prediction.released, prediction.personal), thresholds, strict=True
+            (0.0, 1.0)
+            if any(flagged)
+            else (
+                share * float(score[0]) / max(threshold, 1e-12)
+                for score, threshold in zip(
+                    (prediction.released, prediction.personal), thresholds, strict=True
+                )
             )
         )
-        return self._judge(prediction, released, personal)
+        yield from self._judge(
+            Losses(
+                [prediction.time // self._block],
+                np.array([released]),
+                np.array([personal]),
+                [prediction.served == "personal"],
+            )
+        )
 
     def diverged(self) -> Happened:
         """Take the personal model back to the release: its predictions are not finite."""
@@ -152,30 +166,36 @@ class Scorer:
         self._changed[""] = None
         return Happened("reset", why)
 
-    def _scores(self, stream: str) -> Iterator[Score]:
-        self._changed[""] = self._changed[stream] = None
-        yield self._learner.score
-        yield self._learner.streams.setdefault(stream, Score())
+    def _judge(self, losses: Losses) -> Iterator[Happened]:
+        self._changed[""] = None
+        for _, change in self._learner.served.scored(losses):
+            yield from self._follow(change)
 
-    def _judge(self, prediction: Prediction, released: float, personal: float) -> Happened | None:
-        return self._follow(
-            self._learner.served.scored(
-                block=prediction.time // self._block,
-                released=released,
-                personal=personal,
-                served=prediction.served,
-            )
-        )
-
-    def _follow(self, change: Change | None) -> Happened | None:
+    def _follow(self, change: Change | None) -> Iterator[Happened]:
         self._changed[""] = None
         if change is None:
-            return None
+            return
         if change == "reset":
             self._learner.reset()
         score = self._learner.score
-        return Happened(
+        yield Happened(
             change,
             f"recent error {score.recent_personal:.4g} of the personal model against "
             f"{score.recent_released:.4g} of the release, over {score.labels} labels",
         )
+
+
+def _with_served(table: Errors, personal: Sequence[bool]) -> Errors:
+    """Return ``[N, 4]``: a table of errors, and beside it that of what was published."""
+    return np.column_stack([table, np.where(personal, table[:, 2], table[:, 1])])
+
+
+def _by_stream(
+    made: Sequence[Prediction], losses: Errors, known: NDArray[np.bool_]
+) -> dict[str, list[list[float]]]:
+    """Return the losses of each stream, in order, where all are known."""
+    found: dict[str, list[list[float]]] = {}
+    for prediction, row, whole in zip(made, losses.tolist(), known.tolist(), strict=True):
+        if whole:
+            found.setdefault(prediction.stream, []).append(row)
+    return found

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
+
+Loss = Sequence[float]
+"""Of one labelled prediction: baseline, released, personal, and the one that was published."""
 
 FADING = 0.998
 """Weight of the past at each new label in the recent mean (about the last 500 labels)."""
@@ -34,23 +39,31 @@ class Score(msgspec.Struct):
         if self.served == _UNKNOWN:
             self.served, self.recent_served = self.released, self.recent_released
 
-    def add(self, *, baseline: float, released: float, personal: float, served: float) -> None:
-        """Count the losses of one labelled prediction."""
-        self.labels += 1
-        self.weight = FADING * self.weight + 1
-        for name, loss in (
-            ("baseline", baseline),
-            ("released", released),
-            ("personal", personal),
-            ("served", served),
-        ):
-            mean = getattr(self, name)
-            setattr(self, name, mean + (loss - mean) / self.labels)
-            recent = getattr(self, f"recent_{name}")
-            setattr(self, f"recent_{name}", recent + (loss - recent) / self.weight)
+    def add(self, losses: Iterable[Loss]) -> None:
+        """Count labelled predictions in the order of their labels."""
+        labels, weight = self.labels, self.weight
+        b, r, p, s = self.baseline, self.released, self.personal, self.served
+        lately_b, lately_r = self.recent_baseline, self.recent_released
+        lately_p, lately_s = self.recent_personal, self.recent_served
+        for baseline, released, personal, served in losses:
+            labels += 1
+            weight = FADING * weight + 1
+            b += (baseline - b) / labels
+            r += (released - r) / labels
+            p += (personal - p) / labels
+            s += (served - s) / labels
+            lately_b += (baseline - lately_b) / weight
+            lately_r += (released - lately_r) / weight
+            lately_p += (personal - lately_p) / weight
+            lately_s += (served - lately_s) / weight
+        self.labels, self.weight = labels, weight
+        self.baseline, self.released, self.personal, self.served = b, r, p, s
+        self.recent_baseline, self.recent_released = lately_b, lately_r
+        self.recent_personal, self.recent_served = lately_p, lately_s
 
-    def correct(self, *, baseline: float, released: float, personal: float, served: float) -> None:
+    def correct(self, change: Loss) -> None:
         """Add differences to losses counted before; the recent means stay as they are."""
+        baseline, released, personal, served = change
         self.baseline += baseline / self.labels
         self.released += released / self.labels
         self.personal += personal / self.labels

@@ -7,16 +7,47 @@ only while the account is below a bound, so on every stream whatever the excess 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from headwater_agent.evidence import Evidence
 from headwater_agent.pipeline_settings import ServeSettings
 from headwater_models.manifest import Manifest
 
 Change = Literal["promoted", "demoted", "reset"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Losses:
+    """Labelled predictions in the order of their labels.
+
+    ``blocks`` are the numbers of the blocks of time in which they were made (see
+    :meth:`.Evidence.add`); ``released`` and ``personal`` float64 ``[N]`` the losses of both, at
+    least 0; ``served_personal`` says for which of them the personal one was published.
+    """
+
+    blocks: Sequence[int]
+    released: NDArray[np.float64]
+    personal: NDArray[np.float64]
+    served_personal: Sequence[bool]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, part: slice) -> Losses:
+        """Return some of them."""
+        return Losses(
+            self.blocks[part],
+            self.released[part],
+            self.personal[part],
+            self.served_personal[part],
+        )
 
 
 class Account(msgspec.Struct):
@@ -60,6 +91,8 @@ class Served(msgspec.Struct):
     ----------
     serving
         The model that the next prediction is published from.
+    evidence
+        The personal model is the first forecaster, the release the second.
     windows, flagged
         Of an anomaly model without labels: windows seen, and those that either model flagged.
     """
@@ -69,38 +102,41 @@ class Served(msgspec.Struct):
     account: Account
     enabled: bool = True
     serving: Literal["released", "personal"] = "released"
-    better: Evidence = msgspec.field(default_factory=Evidence)
-    worse: Evidence = msgspec.field(default_factory=Evidence)
+    evidence: Evidence = msgspec.field(default_factory=Evidence)
     windows: int = 0
     flagged: int = 0
 
-    def scored(
-        self,
-        *,
-        block: int,
-        released: float,
-        personal: float,
-        served: Literal["released", "personal"],
-    ) -> Change | None:
-        """Take the losses of one labelled prediction; return what follows from them.
+    def scored(self, losses: Losses, first: int = 0) -> Iterator[tuple[int, Change]]:
+        """Take labelled predictions; yield what follows, each with the place it follows from.
+
+        A loss above ``clip``, or one that is not finite, counts as ``clip``. It makes no difference
+        how the predictions are cut into calls: what nothing follows from is counted in one go, the
+        rest in halves.
 
         Parameters
         ----------
-        block
-            Number of the block of time in which the prediction was made; see
-            :meth:`.Evidence.add`.
-        released, personal
-            Losses of both, at least 0; what is above ``clip``, or not finite, counts as ``clip``.
-        served
-            The model whose prediction was published.
+        losses
+            In the order in which the labels came.
+        first
+            The place of the first of them.
         """
-        theirs, ours = self._clipped(released), self._clipped(personal)
-        if served == "personal":
-            self.account.add(ours - theirs)
-        gain = (theirs - ours) / self.clip
-        self.better.add(block, gain)
-        self.worse.add(block, -gain)
-        return self._decide()
+        account, evidence = replace(self.account), self.evidence.copy()
+        theirs, ours = self._clipped(losses.released), self._clipped(losses.personal)
+        evidence.add(losses.blocks, ((theirs - ours) / self.clip).tolist())
+        quiet = not self._is_proof(evidence)
+        for cost, served in zip((ours - theirs).tolist(), losses.served_personal, strict=True):
+            if served:
+                account.add(cost)
+                quiet &= account.allows or self.serving == "released"
+        if len(losses) > 1 and not quiet:
+            half = len(losses) // 2
+            yield from self.scored(losses[:half], first)
+            yield from self.scored(losses[half:], first + half)
+            return
+        self.account, self.evidence = account, evidence
+        change = self._decide()
+        if change is not None:
+            yield first, change
 
     def corrected(
         self,
@@ -111,14 +147,15 @@ class Served(msgspec.Struct):
     ) -> Change | None:
         """Book what a corrected label changes; losses are (released, personal)."""
         if served == "personal":
-            old, new = (self._clipped(pair[1]) - self._clipped(pair[0]) for pair in (before, after))
+            released, personal = self._clipped(np.array([before, after]).T)
+            old, new = (personal - released).tolist()
             self.account.add(new - old)
         return self._decide()
 
     def renew(self) -> None:
         """Serve the release, and let a personal model that was reset prove itself from nothing."""
         self.serving = "released"
-        self.better, self.worse = Evidence(), Evidence()
+        self.evidence = Evidence()
 
     def resume(self, saved: Served) -> None:
         """Go on from what was stored, under the bounds that are set today.
@@ -128,14 +165,20 @@ class Served(msgspec.Struct):
         self.account.excess = saved.account.excess
         self.account.demotions = saved.account.demotions
         if saved.clip == self.clip:
-            self.better, self.worse = saved.better, saved.worse
+            self.evidence = saved.evidence
         self.windows, self.flagged = saved.windows, saved.flagged
         allowed = saved.serving == "personal" and self.enabled and self.account.allows
         self.serving = "personal" if allowed else "released"
 
+    def _is_proof(self, evidence: Evidence) -> bool:
+        """Say whether something may follow from evidence."""
+        proof = 1 / self.alpha
+        promotes = self.enabled and self.serving == "released" and evidence.for_first() >= proof
+        return promotes or evidence.for_second() >= proof
+
     def _decide(self) -> Change | None:
         proof = 1 / self.alpha
-        if self.worse.value() >= proof:
+        if self.evidence.for_second() >= proof:
             self.renew()
             return "reset"
         if self.serving == "personal":
@@ -144,13 +187,13 @@ class Served(msgspec.Struct):
             self.account.demotions += 1
             self.renew()
             return "demoted"
-        if self.enabled and self.account.allows and self.better.value() >= proof:
+        if self.enabled and self.account.allows and self.evidence.for_first() >= proof:
             self.serving = "personal"
             return "promoted"
         return None
 
-    def _clipped(self, loss: float) -> float:
-        return min(loss, self.clip) if math.isfinite(loss) else self.clip
+    def _clipped(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(np.isfinite(losses), np.minimum(losses, self.clip), self.clip)
 
 
 def clip_for(settings: ServeSettings, manifest: Manifest) -> float:

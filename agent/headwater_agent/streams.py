@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-import numpy as np
+import msgspec
 
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
@@ -18,17 +19,18 @@ MAX_STREAMS = 10_000
 """Most streams one agent follows; records of further ones are refused and counted."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cut:
-    """A complete window and the row that completed it.
+class Cut(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A window to predict, and when the record that completed it was received.
 
-    ``marked`` says that it is not to be learned from.
+    ``marked`` says that it is not to be learned from, ``missing`` which share of its cells is
+    missing.
     """
 
     row: Row
     window: Floats
     received: int
     marked: bool
+    missing: float
 
 
 @dataclass(slots=True)
@@ -39,6 +41,15 @@ class Joined:
     cut: list[Cut] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)
+
+
+class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A row, and what is known of the record that completed it: its place in the batch first."""
+
+    place: int
+    row: Row
+    received: int
+    paused: bool
 
 
 class Streams:
@@ -72,36 +83,79 @@ class Streams:
         return self._streams[name]
 
     def join(self, records: Sequence[Record], into: Joined) -> Iterator[Refuse | Happened]:
-        """Guard the records, join them to rows and cut the windows that become complete."""
-        for record in records:
-            if record.stream not in self._streams and len(self._streams) >= MAX_STREAMS:
-                yield Refuse("full", record.stream)
+        """Guard the records, join them to rows and cut the windows that become complete.
+
+        Rows and windows come in the order of the records that completed them.
+        """
+        places: dict[str, list[int]] = {}
+        for place, record in enumerate(records):
+            places.setdefault(record.stream, []).append(place)
+        made: list[_Made] = []
+        cut: list[tuple[int, Cut]] = []
+        for name, own in places.items():
+            if name not in self._streams and len(self._streams) >= MAX_STREAMS:
+                yield from (Refuse("full", name) for _ in own)
                 continue
-            stream = self[record.stream]
-            paused = stream.guard.paused
-            into.touched[record.stream] = None
-            for admitted in stream.guard.admit(record):
-                if isinstance(admitted, Refuse):
-                    yield admitted
-                elif stream.rows.accepts(admitted):
-                    self._add(stream, admitted, into)
+            into.touched[name] = None
+            of_stream = yield from self._rows(self[name], own, records, into.marks)
+            made += of_stream
+            cut += _cut(self[name], of_stream)
+        if len(places) > 1:
+            made.sort(key=lambda one: one.place)
+            cut.sort(key=lambda one: one[0])
+        into.rows += [one.row for one in made]
+        into.cut += [one for _, one in cut]
+
+    def _rows(
+        self, stream: Stream, places: Sequence[int], records: Sequence[Record], marks: list[Mark]
+    ) -> Generator[Refuse | Happened, None, list[_Made]]:
+        """Join the records of one stream, all at once where each is a row that follows the last."""
+        admitted: list[tuple[int, Record]] = []
+        for place in places:
+            for one in stream.guard.admit(records[place]):
+                if isinstance(one, Refuse):
+                    yield one
                 else:
-                    yield Refuse("late", record.stream)
-            if stream.guard.paused != paused:
-                yield Happened("resumed" if paused else "paused", f"stream {record.stream}")
+                    admitted.append((place, one))
+        made: list[_Made] = []
+        if admitted and stream.rows.follow([record for _, record in admitted]):
+            judged, paused = yield from self._judge(stream, admitted, marks)
+            for (place, record), row, pause in zip(
+                admitted, stream.rows.append(judged), paused, strict=True
+            ):
+                made.append(_Made(place, row, record.received, pause))
+            return made
+        for place, record in admitted:
+            if not stream.rows.accepts(record):
+                yield Refuse("late", record.stream)
+                continue
+            (one,), (pause,) = yield from self._judge(stream, [(place, record)], marks)
+            made += (_Made(place, row, record.received, pause) for row in stream.rows.add(one))
+        return made
 
-    def _add(self, stream: Stream, record: Record, into: Joined) -> None:
-        judged = stream.guard.judge(record)
-        into.marks.extend(judged.marks)
-        self.records += 1
-        for row in stream.rows.add(judged.record):
-            into.rows.append(row)
-            window = stream.window.push(row)
-            if window is not None and row.observed.any() and missing(window) <= MAX_MISSING:
-                marked = stream.window.marked or stream.guard.paused
-                into.cut.append(Cut(row, window, record.received, marked))
+    def _judge(
+        self, stream: Stream, admitted: Sequence[tuple[int, Record]], marks: list[Mark]
+    ) -> Generator[Happened, None, tuple[list[Record], list[bool]]]:
+        """Return records as they may be used, and whether learning was paused after each."""
+        self.records += len(admitted)
+        guard, paused = stream.guard, [stream.guard.paused]
+        judged: list[Record] = []
+        for _, record in admitted:
+            found = guard.judge(record)
+            judged.append(found.record)
+            marks.extend(found.marks)
+            if guard.paused != paused[-1]:
+                kind: Literal["resumed", "paused"] = "paused" if guard.paused else "resumed"
+                yield Happened(kind, f"stream {record.stream}")
+            paused.append(guard.paused)
+        return judged, paused[1:]
 
 
-def missing(window: Floats) -> float:
-    """Return the share of missing cells."""
-    return float(np.isnan(window).mean())
+def _cut(stream: Stream, made: Sequence[_Made]) -> Iterator[tuple[int, Cut]]:
+    """Yield the windows that can be predicted, each with its place in the batch."""
+    windows = stream.window.push([one.row for one in made])
+    for one, window in zip(made, windows, strict=True):
+        if window is None or window.missing > MAX_MISSING or not one.row.observed.any():
+            continue
+        marked = window.marked or one.paused
+        yield one.place, Cut(one.row, window.values, one.received, marked, window.missing)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+import msgspec
 import numpy as np
 
 from headwater_agent.events import Floats, Row
 
 
-class StreamWindow:
-    """Keep the last T rows of a stream; a jump in the slot numbers starts again.
+class Window(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """T rows that follow one another.
 
-    The rows lie in a buffer of 2T so that the window is one contiguous slice and is moved only
-    once in T rows.
+    ``values`` is float32 ``[T, C]``, ``missing`` the share of cells that are missing in it;
+    ``marked`` says whether the guard keeps one of them aside.
+    """
+
+    values: Floats
+    missing: float
+    marked: bool
+
+
+class StreamWindow:
+    """Keep the last rows of one stream; a jump in the slot numbers starts again.
 
     Parameters
     ----------
@@ -28,33 +40,33 @@ class StreamWindow:
 
     def __init__(self, length: int, channels: int) -> None:
         self._length = length
-        self._buffer = np.full((2 * length, channels), np.nan, np.float32)
-        self._end = 0
-        self._filled = 0
+        self._rows: Floats = np.empty((0, channels), np.float32)
         self._slot: int | None = None
         self.marked_slot: int | None = None
+        self._steps = np.arange(length)
 
-    @property
-    def marked(self) -> bool:
-        """Whether the guard keeps a cell of the window aside."""
-        if self._slot is None or self.marked_slot is None:
-            return False
-        return self._slot - self.marked_slot < self._length
+    def push(self, rows: Sequence[Row]) -> list[Window | None]:
+        """Append rows in their order; return the window that each of them completes."""
+        made: list[Window | None] = []
+        start = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or rows[end].slot != rows[end - 1].slot + 1:
+                made += self._push(rows[start:end])
+                start = end
+        return made
 
-    def push(self, row: Row) -> Floats | None:
-        """Append a row; return a copy of the window ``[T, C]`` once T rows follow one another."""
-        if self._slot is None or row.slot != self._slot + 1:
-            self._filled = 0
-        if self._end == len(self._buffer):
-            keep = self._length - 1
-            self._buffer[:keep] = self._buffer[self._end - keep :]
-            self._end = keep
-        self._buffer[self._end] = row.values
-        self._end += 1
-        self._slot = row.slot
-        if row.marked:
-            self.marked_slot = row.slot
-        self._filled = min(self._filled + 1, self._length)
-        if self._filled < self._length:
-            return None
-        return self._buffer[self._end - self._length : self._end].copy()
+    def _push(self, rows: Sequence[Row]) -> Iterator[Window | None]:
+        """Append rows that follow one another."""
+        kept = self._rows if rows[0].slot - 1 == self._slot else self._rows[:0]
+        self._slot = rows[-1].slot
+        together = np.concatenate([kept, *(row.values[None] for row in rows)])
+        whole = max(0, len(together) - self._length + 1)
+        self._rows = together[whole:]
+        windows = together[np.arange(whole)[:, None] + self._steps]
+        missing = np.isnan(windows).mean(axis=(1, 2)).tolist()
+        incomplete = len(rows) - whole
+        for i, row in enumerate(rows, -incomplete):
+            if row.marked:
+                self.marked_slot = row.slot
+            marked = self.marked_slot is not None and row.slot - self.marked_slot < self._length
+            yield Window(windows[i], missing[i], marked) if i >= 0 else None

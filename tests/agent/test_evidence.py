@@ -19,13 +19,13 @@ def highest(
     """The most evidence that anyone saw who looked after every difference."""
     evidence, most = Evidence(), 0.0
     for i, difference in enumerate(differences):
-        evidence.add(i // per_block, float(difference))
-        most = max(most, evidence.value())
+        evidence.add([i // per_block], [float(difference)])
+        most = max(most, evidence.for_first())
     return most
 
 
 def test_no_evidence_without_a_difference() -> None:
-    assert Evidence().value() <= 0.5
+    assert Evidence().for_first() <= 0.5
     assert highest(np.zeros(500), 1) <= 1.0
 
 
@@ -65,10 +65,10 @@ def paired(outcomes: Iterable[float], apart: int = 1) -> Iterator[Evidence]:
     Yields the evidence after each outcome; ``apart`` is the distance of neighbouring numbers.
     """
     evidence = Evidence()
-    evidence.add(0, 0.0)
+    evidence.add([0], [0.0])
     for i, outcome in enumerate(outcomes):
         for block in (2 * i + 1, 2 * i + 2):
-            evidence.add(apart * block, outcome)
+            evidence.add([apart * block], [outcome])
         yield evidence
 
 
@@ -83,7 +83,7 @@ def false_promotions(alpha: float, *, apart: int, repetitions: int = 300) -> flo
     for _ in range(repetitions):
         well = rng.random(35) < 0.9
         for count, evidence in enumerate(paired(np.where(well, 1.0, -1.0).tolist(), apart), 1):
-            if evidence.value() >= 1 / alpha:
+            if evidence.for_first() >= 1 / alpha:
                 weights = np.where(well[:count], 0.5 / 0.9, 0.5 / 0.1)
                 rate += float(weights.prod()) / repetitions
                 break
@@ -99,7 +99,7 @@ def test_labels_that_are_late_for_two_blocks_would_prove_too_much_in_one_account
 def test_a_run_of_luck_is_no_more_evidence_than_it_is_rare() -> None:
     """Evidence that fair coins reach with probability p is at most 1/p, whatever p is."""
     for count, evidence in enumerate(paired([1.0] * 60)):
-        assert evidence.value() <= 2.0**count
+        assert evidence.for_first() <= 2.0**count
 
 
 def test_the_evidence_expected_of_equal_forecasters_is_at_most_one() -> None:
@@ -108,17 +108,17 @@ def test_the_evidence_expected_of_equal_forecasters_is_at_most_one() -> None:
     for fallen in product((1.0, -1.0), repeat=8):
         evidence = Evidence()
         for block, difference in enumerate([0.0, *fallen, 0.0]):
-            evidence.add(block, difference)
-        total += evidence.value()
+            evidence.add([block], [difference])
+        total += evidence.for_first()
     assert total / 2**8 <= 1
 
 
 def test_a_difference_of_a_block_that_is_over_does_not_count() -> None:
     evidence = Evidence()
     for block in (0, 1, 2):
-        evidence.add(block, 0.5)
+        evidence.add([block], [0.5])
     before = msgspec.structs.asdict(evidence)
-    evidence.add(1, 1.0)
+    evidence.add([1], [1.0])
     assert msgspec.structs.asdict(evidence) == before
 
 
@@ -126,7 +126,42 @@ def test_a_difference_of_a_block_that_is_over_does_not_count() -> None:
 def test_evidence_is_finite_and_survives_its_encoding(story: list[tuple[int, float]]) -> None:
     evidence = Evidence()
     for block, difference in sorted(story):
-        evidence.add(block, difference)
+        evidence.add([block], [difference])
         again = msgspec.msgpack.decode(msgspec.msgpack.encode(evidence), type=Evidence)
         assert again == evidence
-        assert 0 <= evidence.value() < np.inf
+        assert 0 <= evidence.for_first() < np.inf
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(-2, 2)), max_size=60), st.integers(1, 20))
+def test_it_makes_no_difference_how_differences_are_cut_into_calls(
+    story: list[tuple[int, float]], size: int
+) -> None:
+    together, in_pieces = Evidence(), Evidence()
+    blocks, differences = [block for block, _ in story], [difference for _, difference in story]
+    together.add(blocks, differences)
+    for at in range(0, len(story), size):
+        in_pieces.add(blocks[at : at + size], differences[at : at + size])
+    assert in_pieces == together
+
+
+@given(st.lists(st.floats(-1, 1), max_size=40))
+def test_what_speaks_for_the_one_speaks_against_the_other(differences: list[float]) -> None:
+    ours, theirs = Evidence(), Evidence()
+    ours.add(range(len(differences)), differences)
+    theirs.add(range(len(differences)), [-difference for difference in differences])
+    assert (ours.for_first(), ours.for_second()) == (theirs.for_second(), theirs.for_first())
+
+
+def test_a_hopeless_forecaster_is_bet_on_for_as_long_as_it_takes() -> None:
+    evidence = Evidence()
+    evidence.add(range(100_000), [-1.0] * 100_000)
+    assert evidence.for_first() <= 0.6
+    assert evidence.for_second() > PROOF
+
+
+def test_a_copy_goes_on_apart() -> None:
+    evidence = Evidence()
+    evidence.add(range(9), [0.5] * 9)
+    before = msgspec.msgpack.encode(evidence)
+    evidence.copy().add(range(9, 20), [0.5] * 11)
+    assert msgspec.msgpack.encode(evidence) == before

@@ -71,7 +71,7 @@ def test_a_checkpoint_brings_back_the_whole_learning_state() -> None:
     (step,) = steps(learning.learn([example(1), example(2)]))
     list(learning.trained(answer(step, 7)))
     learning.personal.take(4)
-    learning.score.add(baseline=3, released=2, personal=1, served=2)
+    learning.score.add([(3, 2, 1, 2)])
     again = learner()
     saved = learning.checkpoint(WATCH)
     again.restore(saved.state)

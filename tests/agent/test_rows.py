@@ -108,3 +108,43 @@ def test_joining_keeps_no_reference_to_a_record(items: list[Record]) -> None:
     join(*items, lateness=1, hold=1)
     for item, copy in zip(items, copies, strict=True):
         np.testing.assert_array_equal(item.values, copy)
+
+
+whole = st.lists(
+    st.builds(record, st.integers(0, 12), st.sampled_from([1.0, 2.0, NAN]), st.just(3.0)),
+    max_size=12,
+)
+
+
+@given(whole, st.integers(0, 2))
+def test_whole_rows_that_follow_one_another_may_be_joined_together(
+    items: list[Record], hold: int
+) -> None:
+    grid = manifest(hold=hold, lateness=1).grid
+    single, together = StreamRows("tank-1", grid, 2), StreamRows("tank-1", grid, 2)
+    one_by_one: list[Row] = []
+    at_once: list[Row] = []
+    for start in range(0, len(items), 3):
+        part = items[start : start + 3]
+        if not together.follow(part):
+            continue
+        at_once += together.append(part)
+        one_by_one += (row for item in part for row in single.add(item))
+    assert [(row.slot, row.marked) for row in at_once] == [(r.slot, r.marked) for r in one_by_one]
+    for ours, theirs in zip(at_once, one_by_one, strict=True):
+        np.testing.assert_array_equal(ours.values, theirs.values)
+        np.testing.assert_array_equal(ours.observed, theirs.observed)
+    assert together.progress() == single.progress()
+
+
+def test_only_whole_rows_that_come_next_follow() -> None:
+    rows = StreamRows("tank-1", manifest().grid, 2)
+    assert rows.follow([record(5), record(6)])
+    assert not rows.follow([record(5), record(7)])
+    assert not rows.follow([record(5), record(6, 1, None)])
+    rows.append([record(5)])
+    assert rows.follow([record(6)])
+    assert not rows.follow([record(5)])
+    assert not rows.follow([record(7)])
+    list(rows.add(record(7, 1, None)))
+    assert not rows.follow([record(6)])

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from headwater_agent.events import Label, Prediction
+from headwater_agent.events import Happened, Label, Prediction
 from headwater_agent.labels import Entry, Labelled
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LabelRules, LearnerSettings, ServeSettings
@@ -55,7 +55,7 @@ def test_errors_of_classes_are_zero_or_one() -> None:
 
 def test_labels_are_counted_by_stream_and_together() -> None:
     scoring = scorer()
-    scoring.count(labelled(2.5), np.array([1.5, 0.5, 0.5]))
+    list(scoring.count([labelled(2.5)], np.array([[1.5, 0.5, 0.5]])))
     learner = scoring._learner
     assert (learner.score.labels, learner.score.released) == (1, 0.5)
     assert learner.streams["tank-1"].baseline == 1.5
@@ -63,17 +63,17 @@ def test_labels_are_counted_by_stream_and_together() -> None:
 
 def test_the_error_of_what_was_published_is_kept_beside_the_models() -> None:
     scoring = scorer()
-    scoring.count(labelled(2.5), np.array([1.5, 0.5, 0.25]))
+    list(scoring.count([labelled(2.5)], np.array([[1.5, 0.5, 0.25]])))
     item = labelled(2.5, msgspec.structs.replace(prediction(), served="personal"))
-    scoring.count(item, np.array([1.5, 0.5, 0.25]))
+    list(scoring.count([item], np.array([[1.5, 0.5, 0.25]])))
     assert scoring._learner.score.served == (0.5 + 0.25) / 2
-    scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 1.25]))
+    list(scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 1.25])))
     assert scoring._learner.score.served == (0.5 + 1.25) / 2
 
 
 def test_a_model_that_said_nothing_is_not_compared() -> None:
     scoring = scorer()
-    scoring.count(labelled(2.5), np.array([math.nan, 0.5, 0.5]))
+    list(scoring.count([labelled(2.5)], np.array([[math.nan, 0.5, 0.5]])))
     assert scoring._learner.score.labels == 0
 
 
@@ -82,10 +82,10 @@ def test_a_correction_leaves_the_scores_as_if_the_label_had_been_right_at_once()
     for label in (2.5, 4.0, 1.0):
         item = labelled(label)
         table = errors_of(manifest(), [item], [label])[0]
-        corrected.count(item, table)
+        list(corrected.count([item], table[None]))
         right = errors_of(manifest(), [item], [2.5])[0]
-        straight.count(item, right)
-        corrected.correct(item, table, right)
+        list(straight.count([item], right[None]))
+        list(corrected.correct(item, table, right))
     ours, theirs = corrected._learner.score, straight._learner.score
     for name in ("baseline", "released", "personal"):
         assert math.isclose(getattr(ours, name), getattr(theirs, name))
@@ -96,7 +96,7 @@ def test_what_changed_is_told_once_and_brings_everything_back() -> None:
     assert scoring.changes() == ()
     for stream in ("tank-1", "tank-2", "tank-2"):
         item = labelled(2.5, msgspec.structs.replace(prediction(), stream=stream))
-        scoring.count(item, np.array([1.5, 0.5, 0.25]))
+        list(scoring.count([item], np.array([[1.5, 0.5, 0.25]])))
     told = scoring.changes()
     assert [name for name, _ in told] == ["", "tank-1", "tank-2"]
     assert scoring.changes() == ()
@@ -108,9 +108,9 @@ def test_what_changed_is_told_once_and_brings_everything_back() -> None:
 def test_a_correction_and_a_reset_are_told_too() -> None:
     scoring = scorer()
     item = labelled(2.5)
-    scoring.count(item, np.array([1.5, 0.5, 0.25]))
+    list(scoring.count([item], np.array([[1.5, 0.5, 0.25]])))
     scoring.changes()
-    scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 0.75]))
+    list(scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 0.75])))
     assert [name for name, _ in scoring.changes()] == ["", "tank-1"]
     assert scoring.reset("drift").detail == "drift"
     assert [name for name, _ in scoring.changes()] == [""]
@@ -125,27 +125,27 @@ def test_a_model_that_merely_reconstructs_better_is_not_promoted() -> None:
     scoring = scorer()
     for n in range(3_000):
         strange = n % 10 == 0
-        scoring.unlabelled(anomaly(1.5 if strange else 0.5, 0.2, time=1_000 * n))
+        list(scoring.unlabelled(anomaly(1.5 if strange else 0.5, 0.2, time=1_000 * n)))
     assert scoring._learner.served.serving == "released"
 
 
 def test_an_anomaly_model_that_is_better_on_unflagged_windows_is_promoted() -> None:
     scoring = scorer()
-    changes = []
+    changes: list[Happened] = []
     for n in range(3_000):
         strange = n % 10 == 0
         made = anomaly(1.5, 1.6, 1_000 * n) if strange else anomaly(0.5, 0.2, 1_000 * n)
-        changes.append(scoring.unlabelled(made))
-    assert [c.kind for c in changes if c] == ["promoted"]
+        changes += scoring.unlabelled(made)
+    assert [change.kind for change in changes] == ["promoted"]
 
 
 def test_where_nothing_is_ever_flagged_no_anomaly_model_is_promoted() -> None:
     scoring = scorer()
-    assert not any(scoring.unlabelled(anomaly(0.5, 0.2, 1_000 * n)) for n in range(2_000))
+    assert not any(list(scoring.unlabelled(anomaly(0.5, 0.2, 1_000 * n))) for n in range(2_000))
 
 
 def test_without_a_threshold_nothing_is_said_about_an_anomaly_model() -> None:
-    assert scorer().unlabelled(prediction()) is None
+    assert list(scorer().unlabelled(prediction())) == []
 
 
 def test_a_model_that_diverged_is_the_release_again() -> None:
@@ -174,6 +174,6 @@ def test_a_block_of_evidence_is_as_long_as_labels_take(
     for minute in range(1000, 1100):
         label = Label(1.0, stream="tank-1", time=minute * MINUTE)
         device.receive(record(minute, 1.0), *([label] if model is FROM_OUTSIDE else []))
-    evidence = device.pipeline.learner.served.better
+    evidence = device.pipeline.learner.served.evidence
     assert evidence.block == (1099 - int(model.horizon) // MINUTE) // block
     assert evidence.reference == block

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.pipeline_settings import ServeSettings
-from headwater_agent.served import Account, Served, clip_for, served
+from headwater_agent.served import Account, Change, Losses, Served, clip_for, served
 from tests.agent.model import manifest
 
 CLIP = 2.0
@@ -22,6 +22,14 @@ losses = st.floats(0, 4, width=32)
 
 def fresh() -> Served:
     return served(SETTINGS, CLIP)
+
+
+def score(
+    state: Served, block: int, released: float, personal: float, served: Model
+) -> Change | None:
+    """Score one prediction."""
+    losses = Losses([block], np.array([released]), np.array([personal]), [served == "personal"])
+    return next((change for _, change in state.scored(losses)), None)
 
 
 def run(
@@ -40,9 +48,7 @@ def run(
         if len(waiting) <= delay:
             continue
         made, model, theirs, ours = waiting.popleft()
-        change = state.scored(
-            block=made // (delay + 1), released=theirs, personal=ours, served=model
-        )
+        change = score(state, made // (delay + 1), theirs, ours, model)
         if model == "personal":
             excess += min(ours, CLIP) - min(theirs, CLIP)
         worst = max(worst, excess)
@@ -80,12 +86,8 @@ def test_an_adversary_who_sees_what_is_served_gains_no_more_than_the_bound(
         waiting.append((moment, serving, 0.0 if spite else CLIP, CLIP if spite else 0.0))
         if len(waiting) > delay:
             made, model, theirs, ours = waiting.popleft()
-            terms += (
-                state.scored(
-                    block=made // (delay + 1), released=theirs, personal=ours, served=model
-                )
-                == "promoted"
-            )
+            change = score(state, made // (delay + 1), theirs, ours, model)
+            terms += change == "promoted"
             excess += (ours - theirs) if model == "personal" else 0.0
             assert excess <= BOUND + CLIP * (delay + 1)
     assert terms >= 1
@@ -121,7 +123,7 @@ def test_a_loss_that_is_not_finite_counts_as_the_largest() -> None:
     state = fresh()
     state.serving = "personal"
     for block in range(20):
-        state.scored(block=block, released=0.0, personal=float("nan"), served=state.serving)
+        score(state, block, 0.0, float("nan"), state.serving)
     assert state.account.excess <= BOUND + CLIP
     assert msgspec.structs.asdict(state)["serving"] == "released"
 
@@ -170,10 +172,10 @@ def test_without_a_clip_for_a_regression_the_release_serves() -> None:
 def test_a_loss_beyond_the_clip_counts_as_the_clip() -> None:
     state = fresh()
     state.serving = "personal"
-    state.scored(block=0, released=0.0, personal=1e9, served="personal")
+    score(state, 0, 0.0, 1e9, "personal")
     assert state.account.excess == CLIP
-    state.scored(block=0, released=0.0, personal=1e9, served="personal")
-    state.scored(block=0, released=1e9, personal=0.0, served="personal")
+    score(state, 0, 0.0, 1e9, "personal")
+    score(state, 0, 1e9, 0.0, "personal")
     assert state.account.excess == CLIP
     state.corrected(before=(0.0, 0.0), after=(0.0, 1e9), served="personal")
     assert state.account.excess == 2 * CLIP
@@ -183,13 +185,13 @@ def test_a_demoted_model_must_prove_itself_from_nothing() -> None:
     state = fresh()
     good, bad = (2.0, 0.0), (0.0, 2.0)
     run(state, [good] * 200)
-    assert state.better.value() > 1 / SETTINGS.alpha
+    assert state.evidence.for_first() > 1 / SETTINGS.alpha
     _, _, changes = run(state, [bad] * 3)
     assert (changes, state.serving) == (["demoted"], "released")
-    assert state.better.value() < 1
+    assert state.evidence.for_first() < 1
     block = 10**6
     while state.serving == "released":
-        state.scored(block=block, released=2.0, personal=0.0, served="released")
+        score(state, block, 2.0, 0.0, "released")
         block += 1
     assert block - 10**6 > 20
 
@@ -219,3 +221,29 @@ def test_a_restart_goes_on_with_the_same_account_and_evidence() -> None:
     state = fresh()
     run(state, [(1.0, 0.8)] * 90)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Served) == state
+
+
+story = st.lists(
+    st.tuples(st.integers(0, 2), losses, losses, st.booleans()), min_size=1, max_size=120
+)
+
+
+@given(story, st.integers(1, 40), st.booleans())
+def test_it_makes_no_difference_how_losses_are_cut_into_calls(
+    story: list[tuple[int, float, float, bool]], size: int, promoted: bool
+) -> None:
+    """Even where models are promoted and demoted in the middle of a call."""
+    strict = msgspec.structs.replace(SETTINGS, excess=1.0, alpha=0.9)
+    together, in_pieces = served(strict, CLIP), served(strict, CLIP)
+    together.serving = in_pieces.serving = "personal" if promoted else "released"
+    steps, released, personal, of_personal = zip(*story, strict=True)
+    blocks = np.cumsum(steps).tolist()
+    whole = Losses(blocks, np.array(released), np.array(personal), of_personal)
+    at_once = list(together.scored(whole))
+    bit_by_bit = [
+        change
+        for at in range(0, len(whole), size)
+        for change in in_pieces.scored(whole[at : at + size], at)
+    ]
+    assert bit_by_bit == at_once
+    assert in_pieces == together

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from headwater.errors import StorageError
 from headwater_agent.pipeline_settings import ServeSettings
 from headwater_agent.scores import Score
-from headwater_agent.served import served
+from headwater_agent.served import Losses, served
 from headwater_agent.standing import Standing, encode_own, encode_stream, read_standing
 
 
 def test_account_evidence_and_scores_come_back_as_they_were() -> None:
     mine = served(ServeSettings(), 2.0)
     for block in range(40):
-        mine.scored(block=block, released=1.0, personal=0.5, served="released")
+        list(mine.scored(Losses([block], np.array([1.0]), np.array([0.5]), [False])))
     mine.account.add(1.25)
     own, stream = Score(labels=7, released=0.5), Score(labels=3, personal=0.25)
     found = read_standing([encode_own(mine, own), encode_stream("tank-1", stream)])
@@ -27,7 +28,7 @@ def test_it_stays_small_however_long_the_stream() -> None:
     """It is written with each group of labels."""
     mine = served(ServeSettings(), 1.0)
     for block in range(5_000):
-        mine.scored(block=block, released=0.5, personal=0.25, served="released")
+        list(mine.scored(Losses([block], np.array([0.5]), np.array([0.25]), [False])))
     assert len(encode_own(mine, Score())[1]) < 4_096
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headwater_agent import streams
 from headwater_agent.events import Happened, Record, Refuse
 from headwater_agent.guard.settings import GuardSettings
@@ -70,3 +73,37 @@ def test_there_are_no_more_streams_than_a_device_can_hold() -> None:
     assert [(one.reason, one.stream) for one in told if isinstance(one, Refuse)] == [
         ("full", "one-more")
     ]
+
+
+records = st.lists(
+    st.builds(
+        record,
+        st.integers(0, 12),
+        st.sampled_from([1.0, 2.0, 11.0, None]),
+        st.just(1.0),
+        stream=st.sampled_from(["a", "b"]),
+    ),
+    max_size=30,
+)
+
+
+@given(records, st.lists(st.integers(1, 5), min_size=1, max_size=30))
+def test_it_makes_no_difference_how_records_are_cut_into_batches(
+    items: list[Record], sizes: list[int]
+) -> None:
+    together, in_pieces = make(burst=0.5, records=4), make(burst=0.5, records=4)
+    whole, _ = join(together, *items)
+    pieces = Joined()
+    while items:
+        size = sizes[len(items) % len(sizes)]
+        list(in_pieces.join(items[:size], pieces))
+        items = items[size:]
+    assert _told(whole) == _told(pieces)
+    for name in ("a", "b"):
+        assert together[name].progress() == in_pieces[name].progress()
+
+
+def _told(joined: Joined) -> list[object]:
+    rows = [(row.stream, row.slot, row.marked, row.values.tobytes()) for row in joined.rows]
+    cut = [(c.row.stream, c.row.slot, c.marked, c.missing, c.window.tobytes()) for c in joined.cut]
+    return [rows, cut, set(joined.marks)]

@@ -4,9 +4,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.events import Row
+from headwater_agent.events import Floats, Row
 from headwater_agent.windows import StreamWindow
 from tests.agent.model import floats
+
+
+def push(window: StreamWindow, *rows: Row) -> Floats | None:
+    """Push rows one by one; return the values of the window that the last one completes."""
+    made = [window.push([row])[0] for row in rows][-1]
+    return None if made is None else made.values
 
 
 def row(slot: int) -> Row:
@@ -15,17 +21,17 @@ def row(slot: int) -> Row:
 
 def test_the_first_window_comes_with_the_last_of_its_rows() -> None:
     window = StreamWindow(3, 2)
-    assert window.push(row(1)) is None
-    assert window.push(row(2)) is None
-    np.testing.assert_array_equal(window.push(row(3)), [[1, -1], [2, -2], [3, -3]])
+    assert push(window, row(1)) is None
+    assert push(window, row(2)) is None
+    np.testing.assert_array_equal(push(window, row(3)), [[1, -1], [2, -2], [3, -3]])
 
 
 def test_a_jump_in_the_slots_starts_again() -> None:
     window = StreamWindow(2, 2)
-    window.push(row(1))
-    window.push(row(2))
-    assert window.push(row(4)) is None
-    np.testing.assert_array_equal(window.push(row(5)), [[4, -4], [5, -5]])
+    push(window, row(1))
+    push(window, row(2))
+    assert push(window, row(4)) is None
+    np.testing.assert_array_equal(push(window, row(5)), [[4, -4], [5, -5]])
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 7))
@@ -35,7 +41,7 @@ def test_a_window_is_the_last_rows_since_the_last_jump(jumps: list[bool], length
     for jump in jumps:
         slot += 2 if jump else 1
         run = [slot] if jump else [*run, slot]
-        made = window.push(row(slot))
+        made = push(window, row(slot))
         if len(run) < length:
             assert made is None
         else:
@@ -44,6 +50,32 @@ def test_a_window_is_the_last_rows_since_the_last_jump(jumps: list[bool], length
 
 def test_a_window_does_not_change_when_rows_follow() -> None:
     window = StreamWindow(1, 2)
-    first = window.push(row(1))
-    window.push(row(2))
+    first = push(window, row(1))
+    push(window, row(2))
     np.testing.assert_array_equal(first, [[1, -1]])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40), st.integers(1, 7))
+def test_rows_may_be_pushed_one_by_one_or_together(
+    story: list[tuple[bool, bool]], length: int
+) -> None:
+    slot, rows = 0, []
+    for jump, marked in story:
+        slot += 2 if jump else 1
+        values = floats(slot, np.nan if slot % 3 == 0 else 0)
+        rows.append(Row("tank-1", slot, values, np.ones(2, np.bool_), marked))
+    single, together = StreamWindow(length, 2), StreamWindow(length, 2)
+    one_by_one = [made for row in rows for made in single.push([row])]
+    for theirs, ours in zip(one_by_one, together.push(rows), strict=True):
+        assert (theirs is None) == (ours is None)
+        if theirs is not None and ours is not None:
+            np.testing.assert_array_equal(theirs.values, ours.values)
+            assert (theirs.missing, theirs.marked) == (ours.missing, ours.marked)
+    assert single.marked_slot == together.marked_slot
+
+
+def test_a_window_tells_its_missing_cells_and_whether_one_is_kept_aside() -> None:
+    window = StreamWindow(2, 2)
+    first = Row("tank-1", 1, floats(1, np.nan), np.ones(2, np.bool_), marked=True)
+    made = window.push([first, row(2), row(3)])
+    assert [(one.missing, one.marked) for one in made if one] == [(0.25, True), (0.0, False)]
