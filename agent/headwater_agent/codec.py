@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,8 +23,10 @@ from headwater_agent.payload import (
     read_stream,
     read_time,
 )
+from headwater_agent.plain import Fields, PlainPayloads
 from headwater_agent.settings import AgentSettings, Input
 from headwater_agent.topics import Pattern
+from headwater_agent.transport import Message
 from headwater_agent.units import Conversion, conversion
 from headwater_models.manifest import Manifest
 
@@ -41,6 +44,7 @@ class _Cell:
     """
 
     column: int
+    key: str
     path: FieldPath
     convert: Conversion
     topic: str
@@ -56,13 +60,17 @@ class _Cell:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An input, prepared: what its pattern says of a topic and which cells its payload has."""
+    """An input, prepared: what its pattern says of a topic and which cells its payload has.
+
+    ``plain`` reads most of its payloads, unless they cannot be as simple as that.
+    """
 
     settings: Input
     pattern: Pattern
     cells: tuple[_Cell, ...]
     stream: FieldPath | None
     time: FieldPath
+    plain: PlainPayloads | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,46 @@ class Decoder:
         self._channels = len(manifest.channels)
         self._sources = tuple(_prepare(item, manifest) for item in settings.inputs)
         self._place = lru_cache(maxsize=16_384)(self._find_place)
+
+    def decode_all(
+        self, messages: Sequence[Message], received_ms: int
+    ) -> list[list[Record] | Refusal]:
+        """Decode messages that came together; each as :meth:`decode` does.
+
+        Parameters
+        ----------
+        messages
+            As they came.
+        received_ms
+            Wall clock at receipt, UTC milliseconds.
+        """
+        made: dict[int, list[Record]] = {}
+        for plain, read in self._read_plain(messages).items():
+            places, fields, streams = zip(*read, strict=True)
+            receipts = [messages[place].receipt for place in places]
+            records = plain.records(fields, streams, receipts, received_ms)
+            made |= {place: [r] for place, r in zip(places, records, strict=True) if r is not None}
+        return [
+            made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)
+            for i, m in enumerate(messages)
+        ]
+
+    def _read_plain(
+        self, messages: Sequence[Message]
+    ) -> dict[PlainPayloads, list[tuple[int, Fields, str | None]]]:
+        """Return the place, fields and stream of what is plain, by how it is read."""
+        found: dict[PlainPayloads, list[tuple[int, Fields, str | None]]] = {}
+        for i, message in enumerate(messages):
+            try:
+                place = self._place(message.topic)
+            except UnusableError:
+                continue
+            plain = place.source.plain
+            if plain is None or len(message.payload) > place.source.settings.max_payload:
+                continue
+            if (fields := plain.read(message.payload)) is not None:
+                found.setdefault(plain, []).append((i, fields, place.stream))
+        return found
 
     def decode(
         self, topic: str, payload: bytes, received_ms: int, receipt: int
@@ -226,8 +274,31 @@ def _prepare(item: Input, manifest: Manifest) -> _Source:
             convert = conversion(unit, channel.unit)
         except ValueError as error:
             raise SettingsError(f"{where}.unit: {error}.") from error
-        path = FieldPath(field or ("value" if by_topic else name))
+        key = field or ("value" if by_topic else name)
         categories = {category: i for i, category in enumerate(channel.categories)}
-        cells.append(_Cell(columns[name], path, convert, topic or name, categories))
+        path = FieldPath(key)
+        cells.append(_Cell(columns[name], key, path, convert, topic or name, categories))
     stream = FieldPath(item.stream) if item.stream else None
-    return _Source(item, pattern, tuple(cells), stream, FieldPath(item.time.field))
+    return _Source(
+        item,
+        pattern,
+        tuple(cells),
+        stream,
+        FieldPath(item.time.field),
+        _plain(item, cells, manifest),
+    )
+
+
+def _plain(item: Input, cells: Sequence[_Cell], manifest: Manifest) -> PlainPayloads | None:
+    """Return how plain payloads of an input are read, if there can be any."""
+    keys = [cell.key for cell in cells]
+    by_topic = "channel" in Pattern.parse(item.pattern).names
+    if by_topic or any(cell.categories for cell in cells) or not PlainPayloads.suit(item, keys):
+        return None
+    return PlainPayloads(
+        item,
+        keys,
+        columns=[cell.column for cell in cells],
+        conversions=[cell.convert for cell in cells],
+        channels=len(manifest.channels),
+    )

@@ -135,7 +135,9 @@ def read_time(settings: TimeField, path: FieldPath, item: object, received_ms: i
     if settings.format == "none":
         return received_ms
     found = path.find(item)
-    time = _iso_ms(found) if settings.format == "iso8601" else _scaled_ms(found, settings.format)
+    time = (
+        read_iso_ms(found) if settings.format == "iso8601" else _scaled_ms(found, settings.format)
+    )
     if time is None:
         raise UnusableError("time", f"its field {settings.field!r} is no time of the stated format")
     if not EARLIEST <= time <= received_ms + settings.ahead:
@@ -145,7 +147,8 @@ def read_time(settings: TimeField, path: FieldPath, item: object, received_ms: i
     return time
 
 
-def _iso_ms(value: object) -> int | None:
+def read_iso_ms(value: object) -> int | None:
+    """Return a time of ISO 8601 in UTC milliseconds; None for what is none."""
     if not isinstance(value, str):
         return None
     try:

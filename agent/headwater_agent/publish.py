@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from headwater_agent.drift_settings import Watched
 from headwater_agent.events import Alarm, Floats, Model, Prediction
@@ -15,7 +18,9 @@ from headwater_agent.topics import Pattern
 from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_POWERS = 22
+_TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
+"""The powers of ten that float64 holds exactly."""
 
 Value = float | dict[str, float | None] | None
 """A number, the probability of each class, or each quantile; null where there is none."""
@@ -95,69 +100,102 @@ class Publisher:
         self._units = {channel.name: channel.unit for channel in manifest.channels}
         self._unit = self._units.get(manifest.target, "")
         self._names = manifest.classes or tuple(f"{level:g}" for level in manifest.quantiles)
+        self._horizon = str(manifest.horizon)
         self._encoder = msgspec.json.Encoder()
 
-    def encode(self, prediction: Prediction, now_ms: int) -> tuple[str, bytes]:
-        """Return topic and payload.
+        @lru_cache(maxsize=16_384)
+        def topic_of(stream: str) -> str:
+            return self._topic.fill({"device": self._device, "stream": stream})
+
+        self._topic_of = topic_of
+
+    def encode(self, predictions: Sequence[Prediction], now_ms: int) -> list[tuple[str, bytes]]:
+        """Return topics and payloads, one for each prediction.
 
         Parameters
         ----------
-        prediction
-            As the pipeline made it.
+        predictions
+            As the pipeline made them.
         now_ms
             Wall clock of sending, UTC milliseconds.
         """
-        topic = self._topic.fill({"device": self._device, "stream": prediction.stream})
-        payload = Published(
-            id=prediction.id,
-            stream=prediction.stream,
-            model=self._model,
-            version=prediction.version,
-            time=_iso(prediction.time),
-            valid=_iso(prediction.time + self._manifest.horizon),
-            horizon=str(self._manifest.horizon),
-            target=self._manifest.target,
-            unit=self._unit,
-            prediction=self._value(getattr(prediction, prediction.served)),
-            served=prediction.served,
-            released=self._value(prediction.released),
-            baseline=self._value(prediction.baseline),
-            personal=self._value(prediction.personal),
-            latency_ms=max(0, now_ms - prediction.received),
-            quality=prediction.quality,
-            **self._verdict(prediction),
-        )
-        return topic, self._encoder.encode(payload)
+        if not predictions:
+            return []
+        manifest = self._manifest
+        times = np.array([made.time for made in predictions], np.int64)
+        seen, valid = _iso(times), _iso(times + int(manifest.horizon))
+        values = {
+            "released": self._values([made.released for made in predictions]),
+            "personal": self._values([made.personal for made in predictions]),
+            "baseline": self._values([made.baseline for made in predictions]),
+        }
+        verdicts = self._verdicts(predictions)
+        encode, topic = self._encoder.encode, self._topic_of
+        return [
+            (
+                topic(made.stream),
+                encode(
+                    Published(
+                        id=made.id,
+                        stream=made.stream,
+                        model=self._model,
+                        version=made.version,
+                        time=seen[i],
+                        valid=valid[i],
+                        horizon=self._horizon,
+                        target=manifest.target,
+                        unit=self._unit,
+                        prediction=values[made.served][i],
+                        served=made.served,
+                        released=values["released"][i],
+                        baseline=values["baseline"][i],
+                        personal=values["personal"][i],
+                        latency_ms=max(0, now_ms - made.received),
+                        quality=made.quality,
+                        **verdicts[i],
+                    )
+                ),
+            )
+            for i, made in enumerate(predictions)
+        ]
 
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
         """Return topic and payload of an alarm."""
+        (time,) = _iso(np.array([alarm.time], np.int64))
+        value, before = _shortened(np.array([alarm.value, alarm.before])).tolist()
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
-            time=_iso(alarm.time),
+            time=time,
             about=about(alarm),
             channel=alarm.channel,
             detector=alarm.detector,
-            value=_number(alarm.value),
-            before=_number(alarm.before),
+            value=value,
+            before=before,
             unit=self._units.get(alarm.channel, self._unit),
         )
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)
 
-    def _value(self, made: Floats) -> Value:
-        numbers = [_number(float(value)) for value in made]
+    def _values(self, made: Sequence[Floats]) -> list[Value]:
+        numbers = _shortened(np.stack(made)).tolist()
         if self._names:
-            return dict(zip(self._names, numbers, strict=True))
-        return numbers[0]
+            return [dict(zip(self._names, row, strict=True)) for row in numbers]
+        return [row[0] for row in numbers]
 
-    def _verdict(self, prediction: Prediction) -> dict[str, Any]:
-        """Say whether the window is an anomaly, once there is a threshold."""
-        threshold = prediction.thresholds[prediction.served == "personal"]
-        if not math.isfinite(threshold):
-            return {}
-        score = float(getattr(prediction, prediction.served)[0])
-        return {"anomaly": score >= threshold, "threshold": _number(threshold)}
+    def _verdicts(self, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+        """Say of each whether its window is an anomaly, once there is a threshold."""
+        if self._manifest.task != "anomaly":
+            return [{}] * len(predictions)
+        return [_verdict(prediction) for prediction in predictions]
+
+
+def _verdict(prediction: Prediction) -> dict[str, Any]:
+    threshold = prediction.thresholds[prediction.served == "personal"]
+    if not math.isfinite(threshold):
+        return {}
+    score = float(getattr(prediction, prediction.served)[0])
+    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array(threshold)))}
 
 
 def status(device: str, state: Literal["online", "offline"]) -> bytes:
@@ -165,11 +203,18 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
     return msgspec.json.encode({"device": device, "status": state})
 
 
-def _number(value: float) -> float | None:
-    """Return a float32 with the digits it has; None for what is not finite."""
-    return float(f"{value:.7g}") if math.isfinite(value) else None
+def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return float32 numbers with the seven digits they have; JSON has null for the others."""
+    exact = np.asarray(values, np.float64)
+    size = np.abs(exact, where=np.isfinite(exact) & (exact != 0), out=np.ones_like(exact))
+    digits = 6 - np.floor(np.log10(size)).astype(np.int64)
+    near = np.clip(digits, -_POWERS, _POWERS)
+    up, down = _TENS[np.maximum(near, 0)], _TENS[np.maximum(-near, 0)]
+    short = np.asarray(np.rint(exact * up / down) / up * down)
+    if (far := digits != near).any():
+        short[far] = [float(f"{value:.7g}") for value in exact[far].tolist()]
+    return short
 
 
-def _iso(time_ms: int) -> str:
-    moment = _EPOCH + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _iso(times: NDArray[np.int64]) -> list[str]:
+    return np.datetime_as_string(times.astype("M8[ms]"), timezone="UTC").tolist()  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -169,13 +169,7 @@ class Agent:
         labels: list[events.Label] = []
         order: list[int] = []
         useless: list[int] = []
-        for message in messages:
-            if message.retained:
-                detail = "it was retained, so its age is unknown"
-                self._refuse(Refusal("retained", message.topic, detail), message.receipt, useless)
-                continue
-            decoder = self._decoder_of(message.topic)
-            decoded = decoder.decode(message.topic, message.payload, received, message.receipt)
+        for message, decoded in zip(messages, self._decode(messages, received), strict=True):
             if isinstance(decoded, Refusal):
                 self._refuse(decoded, message.receipt, useless)
                 continue
@@ -192,9 +186,22 @@ class Agent:
             arrived = events.Arrived(tuple(records), tuple(labels), tuple(order))
             self._do_all(self._pipeline.feed(arrived))
 
-    def _decoder_of(self, topic: str) -> Decoder | LabelDecoder:
+    def _decode(
+        self, messages: Sequence[Message], received: int
+    ) -> Iterator[Sequence[events.Record | events.Label] | Refusal]:
+        """Yield what each message holds: those of sensors are decoded together."""
         labels = self._label_decoder
-        return labels if labels is not None and labels.reads(topic) else self._decoder
+        of_labels = {m.topic for m in messages if labels is not None and labels.reads(m.topic)}
+        sensors = [m for m in messages if not m.retained and m.topic not in of_labels]
+        records = iter(self._decoder.decode_all(sensors, received))
+        for message in messages:
+            if message.retained:
+                detail = "it was retained, so its age is unknown"
+                yield Refusal("retained", message.topic, detail)
+            elif labels is not None and message.topic in of_labels:
+                yield labels.decode(message.topic, message.payload, received, message.receipt)
+            else:
+                yield next(records)
 
     def _refuse(self, refusal: Refusal, receipt: int, useless: list[int]) -> None:
         name = f"refused-{refusal.reason}"
@@ -232,9 +239,7 @@ class Agent:
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
         output = self._settings.output
-        now = now_ms()
-        for prediction in predictions:
-            topic, payload = self._publisher.encode(prediction, now)
+        for topic, payload in self._publisher.encode(predictions, now_ms()):
             self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
             self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
 

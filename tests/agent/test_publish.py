@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.settings import Duration
 from headwater_agent import publish
@@ -19,7 +21,8 @@ SETTINGS = AgentSettings(device="d1", bundle=Path("m"), input=Input(pattern="in/
 
 
 def sent(made: Prediction, manifest: Manifest | None = None) -> dict[str, object]:
-    _, payload = Publisher(SETTINGS, "m" * 64, manifest or small_manifest()).encode(made, 9_500)
+    publisher = Publisher(SETTINGS, "m" * 64, manifest or small_manifest())
+    ((_, payload),) = publisher.encode([made], 9_500)
     decoded: dict[str, object] = json.loads(payload)
     return decoded
 
@@ -46,7 +49,7 @@ def test_a_forecast_says_what_it_is_about() -> None:
 
 
 def test_it_is_sent_to_the_streams_own_topic() -> None:
-    topic, _ = Publisher(SETTINGS, "m", small_manifest()).encode(prediction(1, "roof"), 0)
+    ((topic, _),) = Publisher(SETTINGS, "m", small_manifest()).encode([prediction(1, "roof")], 0)
     assert topic == "headwater/d1/roof/prediction"
 
 
@@ -71,7 +74,7 @@ def test_an_alarm_says_what_changed_from_what_to_what() -> None:
 
 
 def test_a_clock_that_went_back_gives_no_negative_latency() -> None:
-    _, payload = Publisher(SETTINGS, "m", small_manifest()).encode(prediction(9), 0)
+    ((_, payload),) = Publisher(SETTINGS, "m", small_manifest()).encode([prediction(9)], 0)
     assert json.loads(payload)["latency_ms"] == 0
 
 
@@ -100,3 +103,21 @@ def test_a_class_is_published_as_the_probability_of_each() -> None:
 def test_the_status_names_device_and_state(state: str) -> None:
     payload = publish.status("d1", state)  # type: ignore[arg-type]
     assert json.loads(payload) == {"device": "d1", "status": state}
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_numbers_have_the_seven_digits_of_a_float32(values: list[float]) -> None:
+    publisher = Publisher(SETTINGS, "m", small_manifest())
+    sent_together = publisher.encode([prediction(9, value=value) for value in values], 0)
+    told = [json.loads(payload)["released"] for _, payload in sent_together]
+    assert told == [float(f"{value:.7g}") for value in values]
+
+
+def test_many_predictions_are_encoded_as_one_by_one() -> None:
+    publisher = Publisher(SETTINGS, "m", small_manifest())
+    personal = msgspec.structs.replace(prediction(2, "b"), served="personal", quality="degraded")
+    made = [prediction(1), personal, prediction(3, "c", float("nan"))]
+    assert publisher.encode(made, 9_000) == [
+        one for prediction in made for one in publisher.encode([prediction], 9_000)
+    ]
+    assert publisher.encode([], 9_000) == []

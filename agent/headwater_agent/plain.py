@@ -1,0 +1,170 @@
+"""The common payload, read in one pass: a JSON object with a number for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.events import Floats, Record
+from headwater_agent.payload import EARLIEST, UnusableError, read_iso_ms, read_stream
+from headwater_agent.settings import Input
+from headwater_agent.units import Conversion
+
+PER_MS = {"s": 1000.0, "ms": 1.0}
+"""Milliseconds in a unit whose times may have a fraction."""
+
+PER_US = {"us": 1_000, "ns": 1_000_000}
+"""How many units make a millisecond, where times are whole numbers."""
+
+_FAR = 2**53
+
+Fields = tuple[Any, ...]
+"""What a payload holds: a number or None for each channel; then time and stream, where wanted."""
+
+
+class PlainPayloads:
+    """Read payloads of one input into a type made from its settings.
+
+    What it reads is what :class:`.Decoder` would read, much faster; whatever is not so simple
+    (text for a number, a channel left out, an array) it leaves to that.
+
+    Parameters
+    ----------
+    settings
+        Stream and time fields.
+    keys
+        The key of each cell in the payload.
+    columns
+        The channel of each cell.
+    conversions
+        How the unit of each becomes the model's.
+    channels
+        Number of channels C.
+    """
+
+    def __init__(
+        self,
+        settings: Input,
+        keys: Sequence[str],
+        *,
+        columns: Sequence[int],
+        conversions: Sequence[Conversion],
+        channels: int,
+    ) -> None:
+        self._time = settings.time
+        self._ahead = int(settings.time.ahead)
+        self._cells = len(keys)
+        self._columns = np.array(columns)
+        self._scale = np.array([conversion.scale for conversion in conversions])
+        self._offset = np.array([conversion.offset for conversion in conversions])
+        self._channels = channels
+        self._present = np.zeros(channels, np.bool_)
+        self._present[self._columns] = True
+        self._named = bool(settings.stream)
+        fields: list[tuple[str, Any]] = [(key, float | None) for key in keys]
+        if settings.time.format != "none":
+            fields.append((settings.time.field, _time_type(settings.time.format)))
+        if settings.stream:
+            fields.append((settings.stream, str | int))
+        self._decoder = msgspec.json.Decoder(_struct(fields))
+        self._stream = lru_cache(maxsize=16_384)(read_stream)
+
+    @staticmethod
+    def suit(settings: Input, keys: Sequence[str]) -> bool:
+        """Say whether the payloads of an input can be so simple: flat, each key once."""
+        used = [*keys, settings.time.field, settings.stream]
+        used = [key for key in used if key]
+        return len(set(used)) == len(used) and not any("." in key for key in used)
+
+    def read(self, payload: bytes) -> Fields | None:
+        """Return what a payload holds, or None where it is not plain."""
+        try:
+            found: Fields = msgspec.structs.astuple(self._decoder.decode(payload))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return None if msgspec.UNSET in found else found
+
+    def records(
+        self,
+        found: Sequence[Fields],
+        streams: Sequence[str | None],
+        receipts: Sequence[int],
+        received_ms: int,
+    ) -> list[Record | None]:
+        """Return a record for each payload that was read; None where stream or time is none.
+
+        Parameters
+        ----------
+        found
+            What :meth:`read` gave.
+        streams
+            What the topics say, None where the payload names the stream.
+        receipts
+            What the transport wants back.
+        received_ms
+            Wall clock at receipt, UTC milliseconds.
+        """
+        times, usable = self._times(found, received_ms)
+        names = [
+            self._name(fields[-1]) if name is None else name
+            for fields, name in zip(found, streams, strict=True)
+        ]
+        return [
+            Record(name, time, cells, self._present, received_ms, receipt)
+            if fits and name
+            else None
+            for name, time, cells, receipt, fits in zip(
+                names, times.tolist(), self._values(found), receipts, usable.tolist(), strict=True
+            )
+        ]
+
+    def _values(self, found: Sequence[Fields]) -> Floats:
+        numbers = np.array([fields[: self._cells] for fields in found], np.float64)
+        values = np.full((len(found), self._channels), np.nan, np.float32)
+        with np.errstate(over="ignore"):
+            values[:, self._columns] = self._scale * numbers + self._offset
+        return values
+
+    def _times(
+        self, found: Sequence[Fields], received_ms: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the event times in UTC milliseconds, and which of them are times."""
+        unit, place = self._time.format, self._cells
+        if unit == "none":
+            return np.full(len(found), received_ms), np.ones(len(found), np.bool_)
+        said = [fields[place] for fields in found]
+        if unit == "iso8601":
+            exact = np.array([read_iso_ms(text) or 0 for text in said], np.float64)
+        elif unit in PER_US:
+            exact = np.array([min(max(time // PER_US[unit], 0), _FAR) for time in said], np.float64)
+        else:
+            exact = np.rint(np.array(said, np.float64) * PER_MS[unit])
+        usable = (exact >= EARLIEST) & (exact <= received_ms + self._ahead)
+        return np.where(usable, exact, 0).astype(np.int64), usable
+
+    def _name(self, said: str | int) -> str | None:
+        try:
+            return self._stream(said)
+        except UnusableError:
+            return None
+
+
+def _time_type(unit: str) -> Any:
+    return str if unit == "iso8601" else int if unit in PER_US else float
+
+
+def _struct(fields: Sequence[tuple[str, Any]]) -> type[msgspec.Struct]:
+    """Return a type with these keys, each of which may be left out."""
+    return msgspec.defstruct(
+        "Payload",
+        [
+            (f"field_{i}", kind | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=key))
+            for i, (key, kind) in enumerate(fields)
+        ],
+        gc=False,
+    )

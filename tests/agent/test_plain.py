@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_agent.codec import Decoder
+from headwater_agent.events import Record
+from headwater_agent.payload import Refusal
+from headwater_agent.plain import PlainPayloads
+from headwater_agent.settings import AgentSettings, ChannelField, Input, TimeField
+from headwater_agent.transport import Message
+from headwater_agent.units import Conversion
+from tests.agent.test_codec import MANIFEST, NOW
+
+INPUTS = [
+    Input(pattern="air/{stream}"),
+    Input(pattern="air/{stream}", time=TimeField(field="ts", format="iso8601")),
+    Input(pattern="air/{stream}", time=TimeField(field="ts", format="s")),
+    Input(pattern="air/{stream}", time=TimeField(field="ts", format="ms")),
+    Input(pattern="air/{stream}", time=TimeField(field="ts", format="ns")),
+    Input(pattern="air/+", stream="id", time=TimeField(field="ts", format="ms")),
+    Input(pattern="air/{stream}", channels={"temp": ChannelField(unit="degF")}),
+    Input(pattern="air/{stream}", max_payload=40),
+]
+
+numbers = (
+    st.integers(-(10**40), 10**40)
+    | st.floats()
+    | st.sampled_from([3, 12.5, 1e39, -1e39, None, "7", True, "x", [1]])
+)
+times = st.sampled_from(
+    [NOW, NOW / 1000, NOW * 10**6, "2023-11-14T22:13:20Z", "2023-11-14 22:13", 0, None, "soon"]
+) | st.integers(-(10**30), 10**30)
+objects = st.fixed_dictionaries(
+    {},
+    optional={
+        "temp": numbers,
+        "PM2.5": numbers,
+        "ts": times,
+        "id": st.sampled_from(["roof", "a/b", "", 7, None]),
+        "other": st.sampled_from([1, {"deep": [1]}]),
+    },
+)
+payloads = st.one_of(
+    objects.map(lambda value: json.dumps(value).encode()),
+    st.binary(max_size=40),
+    st.sampled_from([b"[]", b'{"temp": 1, "temp": 2}', b'[{"temp": 1}]', b'{"temp": 1e999}']),
+)
+
+
+def decoder(settings: Input) -> Decoder:
+    agent = AgentSettings(device="d1", bundle=Path("m"), input=settings)
+    return Decoder(agent, MANIFEST)
+
+
+def told(decoded: list[Record] | Refusal) -> object:
+    if isinstance(decoded, Refusal):
+        return decoded
+    return [
+        (r.stream, r.time, r.values.tobytes(), r.present.tolist(), r.received, r.receipt)
+        for r in decoded
+    ]
+
+
+@given(st.sampled_from(INPUTS), st.lists(payloads, max_size=8))
+def test_together_messages_are_decoded_as_one_by_one(
+    settings: Input, contents: list[bytes]
+) -> None:
+    messages = [
+        Message("air/roof" if i % 3 else "other", payload, 1, False, i + 1)
+        for i, payload in enumerate(contents)
+    ]
+    single, together = decoder(settings), decoder(settings)
+    one_by_one = [single.decode(m.topic, m.payload, NOW, m.receipt) for m in messages]
+    assert list(map(told, together.decode_all(messages, NOW))) == list(map(told, one_by_one))
+    assert single.counts == together.counts
+
+
+def plain(**options: object) -> PlainPayloads:
+    return PlainPayloads(
+        Input(pattern="air/{stream}", **options),  # type: ignore[arg-type]
+        ["b", "a"],
+        columns=[1, 0],
+        conversions=[Conversion(), Conversion()],
+        channels=2,
+    )
+
+
+def test_a_flat_object_of_numbers_is_plain() -> None:
+    read = plain(time=TimeField(field="ts", format="ms"), stream="id").read
+    assert read(b'{"a": 1, "ts": 5, "b": null, "id": "x", "c": [1]}') == (None, 1.0, 5.0, "x")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b'{"a": 1}', b'{"a": "1", "b": 2}', b'[{"a": 1, "b": 2}]', b"{", b"\xff", b"[" * 10_000],
+)
+def test_anything_else_is_left_to_the_decoder(payload: bytes) -> None:
+    assert plain().read(payload) is None
+
+
+def test_paths_and_repeated_keys_are_not_plain() -> None:
+    def suit(*keys: str, **options: object) -> bool:
+        return PlainPayloads.suit(Input(pattern="a", **options), keys)  # type: ignore[arg-type]
+
+    assert suit("a", "b", stream="id", time=TimeField(field="ts", format="s"))
+    assert not suit("a", "data.b")
+    assert not suit("a", "a")
+    assert not suit("a", "b", stream="a")
+
+
+def test_what_a_plain_payload_does_not_speak_of_is_missing() -> None:
+    codec = decoder(Input(pattern="air/{stream}", channels={"temp": ChannelField()}))
+    (decoded,) = codec.decode_all([Message("air/roof", b'{"temp": 3}', 1, False, 7)], NOW)
+    assert not isinstance(decoded, Refusal)
+    (record,) = decoded
+    assert record.present.tolist() == [True, False]
+    np.testing.assert_array_equal(record.values, [3, np.nan])
