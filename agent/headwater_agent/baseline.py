@@ -15,11 +15,11 @@ class _Saved(msgspec.Struct, array_like=True):
 
 
 class Baseline:
-    """The baseline of one stream.
+    """The baseline of one stream, as far as it follows from the labels so far.
 
-    A forecast repeats the last known target of its window (persistence), a regression the last
-    label, a classification the shares of the labels so far (majority) or, with a ``persistence``
-    baseline, the last one. An anomaly model has none.
+    A regression repeats the last label, a classification predicts the shares of the labels
+    (majority) or, with a ``persistence`` baseline, the last one. A forecast repeats the last known
+    target of its window (see :func:`persistence`). An anomaly model has none.
 
     Parameters
     ----------
@@ -32,21 +32,18 @@ class Baseline:
         self._counts = np.zeros(manifest.outputs, np.int64)
         self._last: float | None = None
 
-    def predict(self, window: Floats) -> Floats:
-        """Return ``[K]`` for a window ``[T, C]``; NaN where nothing is known yet."""
+    def predict(self) -> Floats:
+        """Return ``[K]``; NaN where nothing is known yet."""
         manifest = self._manifest
         made = np.full(manifest.outputs, np.nan, np.float32)
-        if manifest.task == "forecast":
-            column = window[:, manifest.target_index]
-            known = column[np.isfinite(column)]
-            if len(known):
-                made[:] = known[-1]
-        elif manifest.task == "classification" and self._last is not None:
+        if self._last is None:
+            return made
+        if manifest.task == "classification":
             if manifest.baseline == "majority":
                 made[:] = self._counts / self._counts.sum()
             else:
                 made[:] = np.arange(manifest.outputs) == self._last
-        elif manifest.task == "regression" and self._last is not None:
+        elif manifest.task == "regression":
             made[:] = self._last
         return made
 
@@ -64,3 +61,15 @@ class Baseline:
         """Go on where :meth:`save` was called."""
         found = msgspec.msgpack.decode(saved, type=_Saved)
         self._counts, self._last = np.array(found.counts, np.int64), found.last
+
+
+def persistence(manifest: Manifest, windows: Floats) -> Floats:
+    """Return the last known target of each window ``[N, T, C]``, as often as there are outputs.
+
+    ``[N, K]``, NaN where a window knows none.
+    """
+    column = windows[:, :, manifest.target_index]
+    known = np.isfinite(column)
+    last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+    found = np.where(known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan))
+    return np.repeat(found[:, None], manifest.outputs, axis=1)

@@ -50,8 +50,10 @@ class Examples:
         self._learner = learner
         self._made = Made()
 
-    def keep(self, prediction: Prediction, window: Floats, label: float) -> int:
+    def keep(self, prediction: Prediction, window: Floats, label: Floats) -> int:
         """Make an example of a prediction's window, or hold it back while a cell is doubted.
+
+        The label is float32 ``[1]``.
 
         Returns
         -------
@@ -62,29 +64,26 @@ class Examples:
         if use == "embargo":
             return 0
         place = (prediction.stream, prediction.time)
-        value, reserved = np.array([label], np.float32), use == "judge"
+        reserved = use == "judge"
         if prediction.marked:
-            self._made.held.append(Held(*place, value, reserved))
+            self._made.held.append(Held(*place, label, reserved))
             return 0
-        return self.add(Example(0, *place, window, value, reserved))
-
-    def add(self, example: Example) -> int:
-        """Give an example its sequence and keep it; return the sequence."""
         self.sequence += 1
-        self._made.examples.append(replace(example, sequence=self.sequence))
+        self._made.examples.append(Example(self.sequence, *place, window, label, reserved))
         return self.sequence
 
     def clear(self, examples: Iterable[Example]) -> None:
         """Keep examples that had been held back."""
         for example in examples:
-            self.add(example)
+            self.sequence += 1
+            self._made.examples.append(replace(example, sequence=self.sequence))
 
     def correct(self, entry: Entry, label: float) -> None:
         """Replace the label of an example; where it was learned already, that is counted."""
         self.corrections += 1
         if not entry.sequence:
             if entry.prediction.marked:
-                self.keep(entry.prediction, entry.window, label)
+                self.keep(entry.prediction, entry.window, np.array([label], np.float32))
             return
         self._made.corrections.append(Correction(entry.sequence, label))
         examples = self._made.examples

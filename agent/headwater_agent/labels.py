@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
+import msgspec
 
 from headwater_agent.events import Floats, Label, Prediction, Row
 from headwater_models.manifest import Manifest
@@ -15,8 +16,7 @@ MAX_WAITING = 20_000
 """Most predictions of a device that wait for a label or a correction; the oldest give way."""
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """A prediction with the window it was made on, and what came of it.
 
     ``label`` is None until it comes; ``sequence`` is that of the example that it became (0: none).
@@ -28,8 +28,7 @@ class Entry:
     sequence: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
+class Labelled(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A label that came; ``before`` is the label that it corrects, None where it is the first."""
 
     entry: Entry
@@ -102,10 +101,10 @@ class Labels:
         if not self._forecast or stream is None:
             return None
         entry = stream.entries.get(row.slot * self._period)
-        label = float(row.values[self._target])
-        if entry is None or not row.observed[self._target] or not np.isfinite(label):
+        if entry is None or not row.observed[self._target]:
             return None
-        return self.take(entry, label)
+        label = row.values[self._target].item()
+        return self.take(entry, label) if math.isfinite(label) else None
 
     def let_go(self, row: Row) -> None:
         """Let go of what is beyond labels and corrections now that a row is there, and was met."""
@@ -156,6 +155,8 @@ class Labels:
 
     def _forget_before(self, stream: _Stream, time: int) -> None:
         """Let go of what speaks of an earlier time."""
+        if not stream.times or stream.times[0] >= time:
+            return
         count = bisect_left(stream.times, time)
         for passed in stream.times[:count]:
             entry = stream.entries.pop(passed)

@@ -12,9 +12,8 @@ meet in the order in which they came, so that it makes no difference how they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import groupby
 from typing import assert_never
 
@@ -30,11 +29,8 @@ from headwater_agent.events import (
     Example,
     Floats,
     Happened,
-    Infer,
     Inferred,
-    Label,
     Mark,
-    Model,
     Prediction,
     Publish,
     Refined,
@@ -48,21 +44,18 @@ from headwater_agent.events import (
     Trained,
     Version,
     Warn,
-    Windows,
 )
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
 from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
+from headwater_agent.matching import Matching
 from headwater_agent.pipeline_settings import PipelineSettings
-from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of, flags
-from headwater_agent.streams import Cut, Streams
+from headwater_agent.predicting import Predicting
+from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
+from headwater_agent.streams import Streams
 from headwater_agent.watch import Watch
-from headwater_models.judging import has_meaning
 from headwater_models.manifest import Manifest
-
-DEGRADED_MISSING = 0.25
-"""Share of missing cells from which on a prediction says that its quality is degraded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +110,14 @@ class Pipeline:
         self.examples = Examples(manifest, self.learner)
         self._manifest = manifest
         self._outside = settings.labels.outside
-        self._period = int(manifest.grid.period)
         self._scorer = Scorer(
-            self.learner, max(int(manifest.horizon), settings.labels.late, self._period)
+            self.learner,
+            max(int(manifest.horizon), settings.labels.late, int(manifest.grid.period)),
         )
         self.watch = Watch(manifest, settings.drift)
         self._streams = Streams(manifest, settings)
+        self._predicting = Predicting(manifest, self.learner, self._streams)
+        self._matching = Matching(manifest, self.labels, self.examples)
         self._batch = Intake()
 
     @property
@@ -149,8 +144,8 @@ class Pipeline:
         match event:
             case Arrived():
                 yield from self._arrived(event)
-            case Inferred(windows, outputs):
-                yield from self._inferred(windows, outputs)
+            case Inferred():
+                yield from self._inferred(event)
             case Trained():
                 yield from self.learner.trained(event)
             case Taken(sequence):
@@ -182,51 +177,16 @@ class Pipeline:
         if self.watch.watches:
             batch.alarms += self.watch.joined(batch.joined.rows)
         if batch.joined.cut:
-            yield Infer(
-                self._windows(batch.joined.cut),
-                {
-                    "released": self.learner.version.weights,
-                    "personal": self.learner.personal.parameters,
-                },
-            )
+            yield self._predicting.ask(batch.joined.cut)
         elif not batch.empty:
             yield from self._meet_labels(())
             yield from self._close()
 
-    def _windows(self, cut: Sequence[Cut]) -> Windows:
-        return Windows(
-            streams=tuple(one.row.stream for one in cut),
-            times=np.array([one.row.slot * self._period for one in cut], np.int64),
-            values=np.stack([one.window for one in cut]),
-            received=np.array([one.received for one in cut], np.int64),
-        )
-
-    def _inferred(self, windows: Windows, outputs: dict[Model, Floats]) -> Iterator[Effect]:
-        released, personal = outputs["released"], outputs["personal"]
-        sane = bool(np.isfinite(personal).all()) or not np.isfinite(released).all()
-        serving = self.learner.served.serving if sane else "released"
-        predictions = tuple(
-            Prediction(
-                id=_prediction_id(one.row.stream, time, self.learner.version.name),
-                stream=one.row.stream,
-                time=time,
-                version=self.learner.version.name,
-                released=released[i],
-                personal=personal[i],
-                baseline=self._streams[one.row.stream].baseline.predict(one.window),
-                quality="degraded" if one.marked or one.missing > DEGRADED_MISSING else "ok",
-                received=one.received,
-                served=serving,
-                marked=one.marked,
-                thresholds=self._streams[one.row.stream].judge(released[i], personal[i]),
-            )
-            for i, (one, time) in enumerate(
-                zip(self._batch.joined.cut, windows.times.tolist(), strict=True)
-            )
-        )
+    def _inferred(self, answer: Inferred) -> Iterator[Effect]:
+        predictions, sane = self._predicting.make(self._batch.joined.cut, answer)
         yield Publish(predictions)
         if self.watch.watches:
-            self._batch.alarms += self.watch.predicted(predictions, windows.values)
+            self._batch.alarms += self.watch.predicted(predictions, answer.windows.values)
         if not sane:
             yield self._scorer.diverged()
         yield from self._meet_labels(predictions)
@@ -237,7 +197,7 @@ class Pipeline:
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""
-        found = yield from self._match({(p.stream, p.time): p for p in predictions})
+        found = yield from self._matching.match(self._batch, predictions)
         now = errors_of(self._manifest, found, [item.label for item in found])
         self._watch_errors(found, now)
         self._batch.scores += [Score(item.entry.prediction.id, item.label) for item in found]
@@ -255,60 +215,13 @@ class Pipeline:
         """Take labels that are the first of their predictions."""
         for item in found:
             self._streams[item.entry.prediction.stream].baseline.labelled(item.label)
-            self._learn_from(item)
+        self._matching.learn_from(found)
         yield from self._scorer.count(found, now)
 
     def _correct(self, item: Labelled, now: Errors) -> Iterator[Happened]:
         self.examples.correct(item.entry, item.label)
         before = errors_of(self._manifest, [item], [item.before or 0.0])
         yield from self._scorer.correct(item, before[0], now)
-
-    def _match(
-        self, made: Mapping[tuple[str, int], Prediction]
-    ) -> Generator[Refuse, None, list[Labelled]]:
-        """Take rows and labels as they came, and return what met its label.
-
-        Where nothing is known of their order, what the rows leave behind is let go at the end.
-        """
-        batch = self._batch
-        windows = {(cut.row.stream, cut.row.slot): cut.window for cut in batch.joined.cut}
-        found: list[Labelled | None] = []
-        for item in batch.in_order():
-            if isinstance(item, Label):
-                entry = self.labels.find(item)
-                if entry is None or not has_meaning(self._manifest, item.value):
-                    yield Refuse("label", item.stream)
-                else:
-                    found.append(self.labels.take(entry, item.value))
-                continue
-            found.append(self.labels.meet_row(item))
-            prediction = made.get((item.stream, item.slot * self._period))
-            if prediction is not None:
-                self._expect(prediction, windows[item.stream, item.slot])
-            if not batch.patient:
-                self.labels.let_go(item)
-        for row in {row.stream: row for row in batch.joined.rows}.values():
-            self.labels.let_go(row)
-        return [item for item in found if item is not None]
-
-    def _expect(self, prediction: Prediction, window: Floats) -> None:
-        waits = self.labels.expect(prediction, window)
-        if self._manifest.task == "anomaly":
-            waits.sequence = self._take_for_normal(prediction, window)
-
-    def _learn_from(self, item: Labelled) -> None:
-        """Make an example of a labelled prediction; an anomaly model has made one already."""
-        entry = item.entry
-        if self._manifest.task != "anomaly":
-            entry.sequence = self.examples.keep(entry.prediction, entry.window, item.label)
-        elif item.label and (entry.sequence or entry.prediction.marked):
-            self.examples.correct(entry, item.label)
-
-    def _take_for_normal(self, prediction: Prediction, window: Floats) -> int:
-        """Make an example of a window that the served model does not flag."""
-        if flags(prediction)[prediction.served == "personal"]:
-            return 0
-        return self.examples.keep(prediction, window, 0.0)
 
     def _watch_errors(self, found: Sequence[Labelled], now: Errors) -> None:
         """Show the watch the errors of what was served, where they are new."""
@@ -389,8 +302,3 @@ def carry_out(
 
 
 _NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
-
-
-def _prediction_id(stream: str, time: int, version: str) -> str:
-    """Name a prediction: the same version of the same window always gives the same name."""
-    return blake2b(f"{stream}\n{time}\n{version}".encode(), digest_size=16).hexdigest()

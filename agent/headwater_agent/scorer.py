@@ -40,7 +40,7 @@ def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[fl
     if manifest.task == "anomaly":
         flagged = np.array([[False, *flags(prediction)] for prediction in made])
         return np.asarray(flagged != (truth > 0), np.float64)
-    said = np.array([(p.baseline, p.released, p.personal) for p in made], np.float32)
+    said = np.concatenate([one for p in made for one in (p.baseline, p.released, p.personal)])
     of_each = errors(manifest, said.reshape(3 * len(made), -1), truth.repeat(3, axis=0))
     return of_each.reshape(-1, 3)
 

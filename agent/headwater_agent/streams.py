@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -81,6 +82,20 @@ class Streams:
             guard = StreamGuard(name, self._sensors, self._settings.guard)
             self._streams[name] = Stream(name, self._manifest, self._settings.anomaly, guard)
         return self._streams[name]
+
+    def judge(
+        self, names: Sequence[str], released: Floats, personal: Floats
+    ) -> list[tuple[float, float]]:
+        """Return for each output ``[N, 1]`` of a stream from where on it is an anomaly.
+
+        See :meth:`.Stream.judge`.
+        """
+        if self._manifest.task != "anomaly":
+            return [(math.nan, math.nan)] * len(names)
+        return [
+            self[name].judge(ours, theirs)
+            for name, ours, theirs in zip(names, released, personal, strict=True)
+        ]
 
     def join(self, records: Sequence[Record], into: Joined) -> Iterator[Refuse | Happened]:
         """Guard the records, join them to rows and cut the windows that become complete.

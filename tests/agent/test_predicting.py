@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headwater_agent.events import Floats, Infer, Inferred, Model, Prediction, Row
+from headwater_agent.learner import new_learner
+from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
+from headwater_agent.predicting import Predicting, prediction_id
+from headwater_agent.streams import Cut, Streams
+from headwater_models.manifest import Manifest
+from tests.agent.model import MINUTE, floats, manifest, regression, version
+
+NAN = float("nan")
+
+
+def cut(minute: int, *, missing: float = 0.0, marked: bool = False, level: float = 1.0) -> Cut:
+    row = Row("tank-1", minute, floats(level, 1), np.ones(2, np.bool_))
+    return Cut(row, np.full((3, 2), level, np.float32), minute * MINUTE + 7, marked, missing)
+
+
+def predicting(model: Manifest) -> Predicting:
+    learner = new_learner(model, version(), LearnerSettings(), ServeSettings())
+    learner.served.serving = "personal"
+    return Predicting(model, learner, Streams(model, PipelineSettings()))
+
+
+def made(
+    *windows: Cut, personal: Floats | None = None, model: Manifest | None = None
+) -> tuple[tuple[Prediction, ...], bool]:
+    asking = predicting(model or manifest())
+    ask = asking.ask(windows)
+    assert isinstance(ask, Infer)
+    released = np.arange(len(windows), dtype=np.float32)[:, None]
+    theirs = released + 1 if personal is None else personal
+    outputs: dict[Model, Floats] = {"released": released, "personal": theirs}
+    return asking.make(windows, Inferred(ask.windows, outputs))
+
+
+def test_both_models_are_asked_about_every_window() -> None:
+    ask = predicting(manifest()).ask([cut(5), cut(6, level=2.0)])
+    assert list(ask.parameters) == ["released", "personal"]
+    assert ask.windows.times.tolist() == [5 * MINUTE, 6 * MINUTE]
+    assert ask.windows.values[:, 0, 0].tolist() == [1.0, 2.0]
+    assert ask.windows.received.tolist() == [5 * MINUTE + 7, 6 * MINUTE + 7]
+
+
+def test_a_prediction_holds_what_each_model_says() -> None:
+    (_, one), sane = made(cut(5), cut(6, level=2.0))
+    assert sane
+    assert (one.stream, one.time, one.served) == ("tank-1", 6 * MINUTE, "personal")
+    assert (one.released.tolist(), one.personal.tolist(), one.baseline.tolist()) == ([1], [2], [2])
+    assert (one.quality, one.received) == ("ok", 6 * MINUTE + 7)
+
+
+@pytest.mark.parametrize("poor", [cut(5, missing=0.25), cut(5, missing=0.3), cut(5, marked=True)])
+def test_too_much_missing_or_a_doubted_cell_degrades(poor: Cut) -> None:
+    (one,), _ = made(poor)
+    assert one.quality == ("ok" if poor.missing == 0.25 else "degraded")
+
+
+def test_a_personal_model_that_is_not_finite_does_not_serve() -> None:
+    (one,), sane = made(cut(5), personal=np.array([[np.inf]], np.float32))
+    assert (one.served, sane) == ("released", False)
+
+
+def test_a_model_whose_labels_come_from_outside_has_the_streams_baseline() -> None:
+    (one,), _ = made(cut(5), model=regression())
+    assert np.isnan(one.baseline).all()
+
+
+def test_a_name_is_the_same_for_the_same_version_and_window_alone() -> None:
+    name = prediction_id("roof", 1_700_000_000_000, "v1")
+    assert name == prediction_id("roof", 1_700_000_000_000, "v1")
+    others = [("attic", 1_700_000_000_000, "v1"), ("roof", 1_700_000_000_001, "v1")]
+    others.append(("roof", 1_700_000_000_000, "v2"))
+    assert len({name, *(prediction_id(*other) for other in others)}) == 4
+    assert len(name) <= 64
