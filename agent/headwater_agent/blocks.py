@@ -36,16 +36,19 @@ class ReservedBlocks:
             digest = blake2b(f"{stream}\n{block}".encode(), digest_size=8).digest()
             return int.from_bytes(digest, "big") < threshold
 
-        self._reserved = reserved
+        @lru_cache(maxsize=65_536)
+        def use(stream: str, first: int, last: int, ends: tuple[int, int]) -> Use:
+            if not any(reserved(stream, block) for block in range(first, last + 1)):
+                return "learn"
+            return "judge" if all(reserved(stream, block) for block in ends) else "embargo"
+
+        self._use = use
 
     def use(self, stream: str, time: int) -> Use:
         """Say what an example whose window ends at *time* may be used for."""
-        first = (time - self._embargo) // self._block
-        last = (time + self._embargo) // self._block
-        if not any(self._reserved(stream, block) for block in range(first, last + 1)):
-            return "learn"
-        ends = (time // self._block, (time + self._horizon) // self._block)
-        return "judge" if all(self._reserved(stream, block) for block in ends) else "embargo"
+        block, embargo = self._block, self._embargo
+        ends = (time // block, (time + self._horizon) // block)
+        return self._use(stream, (time - embargo) // block, (time + embargo) // block, ends)
 
     def block_end(self, time: int) -> int:
         """Return the end of the block that *time* lies in: a coarser time that may be shared."""

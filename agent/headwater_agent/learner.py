@@ -291,9 +291,9 @@ class Learner:
         examples = [self._waiting.popleft() for _ in range(size)]
         self._through = examples[-1].sequence
         self._batch = Batch(
-            window=np.stack([example.window for example in examples]),
+            window=np.concatenate([example.window[None] for example in examples]),
             time=np.array([example.time for example in examples], np.int64),
-            label=np.stack([example.label for example in examples]),
+            label=np.concatenate([example.label for example in examples])[:, None],
             weight=np.ones(size, np.float32),
         )
         if self._normal_alone:

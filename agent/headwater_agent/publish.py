@@ -178,7 +178,7 @@ class Publisher:
         return topic, self._encoder.encode(payload)
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
-        numbers = _shortened(np.stack(made)).tolist()
+        numbers = _shortened(np.concatenate(made)).reshape(len(made), -1).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
