@@ -10,7 +10,7 @@ know no other format than pickle: after a restart they are shown the stored rows
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import copysign, isfinite, sqrt
 from typing import Literal, Protocol
@@ -94,55 +94,52 @@ class DriftMonitor:
         self._rows: dict[str, _Rows] = {}
         self._errors: dict[str, _Errors] = {}
 
-    def inputs(self, row: Row) -> list[Alarm]:
-        """Take a row; return an alarm for each channel that it shows to have changed.
+    def inputs(self, rows: Sequence[Row]) -> list[Alarm]:
+        """Take rows; return an alarm for each channel that one of them shows to have changed.
 
         Only what was observed counts: no missing cell, and none held over from an earlier row.
         """
         if self._makers is None or not self._settings.watches("inputs"):
             return []
-        rows = self._rows.get(row.stream)
-        if rows is None:
-            if self._is_full(self._rows):
-                return []
-            rows = self._rows[row.stream] = _Rows(len(self._channels), self._makers, self._settings)
-        return [
-            alarm
-            for channel, change in rows.add(row)
-            for alarm in self._alarm(
-                rows.series[channel],
-                change,
-                row.stream,
-                row.slot * self._period,
-                self._channels[channel],
-            )
-        ]
+        alarms: list[Alarm] = []
+        for row in rows:
+            known = self._rows.get(row.stream)
+            if known is None:
+                if self._is_full(self._rows):
+                    continue
+                known = _Rows(len(self._channels), self._makers, self._settings)
+                self._rows[row.stream] = known
+            for channel, change in known.add(row):
+                name, time = self._channels[channel], row.slot * self._period
+                alarms += self._alarm(known.series[channel], change, row.stream, time, name)
+        return alarms
 
-    def error(self, stream: str, time: int, loss: float) -> list[Alarm]:
-        """Take the error of a served prediction; return an alarm where errors have grown.
+    def errors(self, found: Iterable[tuple[str, int, float]]) -> list[Alarm]:
+        """Take the errors of served predictions; return an alarm where errors have grown.
 
         An error that shrank is no alarm; the detectors then begin again from there.
 
         Parameters
         ----------
-        stream, time
-            Of the prediction.
-        loss
-            In the target's unit, or 0 and 1 for classes; one that is not finite is passed over.
+        found
+            Stream and time of each prediction, and its error: in the target's unit, or 0 and 1
+            for classes; one that is not finite is passed over.
         """
-        if self._makers is None or not self._settings.watches("error") or not isfinite(loss):
+        if self._makers is None or not self._settings.watches("error"):
             return []
-        errors = self._errors.get(stream)
-        if errors is None:
-            if self._is_full(self._errors):
-                return []
-            errors = self._errors[stream] = _Errors(self._makers, self._settings)
-        return [
-            alarm
-            for change in errors.add(loss)
-            if change.value > change.before
-            for alarm in self._alarm(errors.series, change, stream, time, "")
-        ]
+        alarms: list[Alarm] = []
+        for stream, time, loss in found:
+            if not isfinite(loss):
+                continue
+            known = self._errors.get(stream)
+            if known is None:
+                if self._is_full(self._errors):
+                    continue
+                known = self._errors[stream] = _Errors(self._makers, self._settings)
+            for change in known.add(loss):
+                if change.value > change.before:
+                    alarms += self._alarm(known.series, change, stream, time, "")
+        return alarms
 
     def warm(self, rows: Iterable[Row], errors: Iterable[tuple[str, int, float]]) -> None:
         """See what is stored again after a restart, and raise no alarm about it.
@@ -158,10 +155,8 @@ class DriftMonitor:
         errors
             Stream, time and error, each stream's in order.
         """
-        for row in rows:
-            self.inputs(replace(row, observed=~np.isnan(row.values)))
-        for stream, time, loss in errors:
-            self.error(stream, time, loss)
+        self.inputs([replace(row, observed=~np.isnan(row.values)) for row in rows])
+        self.errors(errors)
         self.silenced = self.unwatched = 0
 
     def _is_full(self, streams: dict[str, _Rows] | dict[str, _Errors]) -> bool:
@@ -259,12 +254,15 @@ class _Rows:
         self._counts = np.zeros(channels, np.int64)
         self._seen = 0
 
-    def add(self, row: Row) -> list[tuple[int, _Change]]:
+    def add(self, row: Row) -> Sequence[tuple[int, _Change]]:
         """Take a row; return each channel with a change."""
         self._rows.append(row)
         self._seen += 1
+        sampled = self._every and self._seen % self._every == 0
+        if not sampled and len(self._rows) < self._mean_of:
+            return ()
         found: list[tuple[int, _Change]] = []
-        if self._every and self._seen % self._every == 0:
+        if sampled:
             found += self._ask(_Series.value, np.flatnonzero(row.observed), row.values)
         if len(self._rows) == self._mean_of:
             found += self._close()
@@ -272,8 +270,9 @@ class _Rows:
 
     def _close(self) -> list[tuple[int, _Change]]:
         """Take the means; a channel with less than half of its cells goes on adding."""
-        there = np.stack([row.observed for row in self._rows])
-        self._sums += np.where(there, np.stack([row.values for row in self._rows]), 0).sum(axis=0)
+        there = np.concatenate([row.observed[None] for row in self._rows])
+        values = np.concatenate([row.values[None] for row in self._rows])
+        self._sums += np.where(there, values, 0).sum(axis=0)
         self._counts += there.sum(axis=0)
         self._rows.clear()
         full = np.flatnonzero(2 * self._counts >= self._mean_of)
@@ -304,12 +303,15 @@ class _Errors:
         self._sum = 0.0
         self._seen = 0
 
-    def add(self, loss: float) -> list[_Change]:
+    def add(self, loss: float) -> Sequence[_Change]:
         """Take an error; return what changed."""
         self._sum += loss
         self._seen += 1
+        sampled = self._every and self._seen % self._every == 0
+        if not sampled and self._seen % self._mean_of:
+            return ()
         found: list[_Change | None] = []
-        if self._every and self._seen % self._every == 0:
+        if sampled:
             found.append(self.series.value(loss))
         if self._seen % self._mean_of == 0:
             found.append(self.series.mean(self._sum / self._mean_of))

@@ -191,18 +191,23 @@ class Estimate:
         made, self._made = self._made, []
         if not made:
             return
-        signals = method.signals([p for p, _ in made], np.stack([w for _, w in made])).tolist()
-        for (prediction, _), signal in zip(made, signals, strict=True):
-            stream = self._streams[prediction.stream]
-            sums = stream.signals or [0.0] * len(signal)
-            stream.signals = [a + b for a, b in zip(sums, signal, strict=True)]
+        windows = np.concatenate([window[None] for _, window in made])
+        signals = method.signals([p for p, _ in made], windows)
+        places: dict[str, list[int]] = {}
+        for place, (prediction, _) in enumerate(made):
+            places.setdefault(prediction.stream, []).append(place)
+        for name, own in places.items():
+            stream = self._streams[name]
+            before = [stream.signals] if stream.signals else []
+            stream.signals = np.cumsum([*before, *signals[own]], axis=0)[-1].tolist()
 
     def _learn(self, method: _Method) -> None:
         """Take what was labelled into the method."""
         told, self._labelled = self._labelled, []
         if not told:
             return
-        signals = method.signals([p for p, _, _ in told], np.stack([w for _, w, _ in told]))
+        windows = np.concatenate([window[None] for _, window, _ in told])
+        signals = method.signals([p for p, _, _ in told], windows)
         fade = MEMORY ** len(told)
         self.labels = fade * self.labels + len(told)
         method.learned *= fade
@@ -265,9 +270,12 @@ class _Loss:
 
     def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
         said, released, personal, baseline = (
-            point(self._manifest, np.stack(made))
-            for made in zip(
-                *((served(p), p.released, p.personal, p.baseline) for p in predictions), strict=True
+            point(self._manifest, np.concatenate(made).reshape(len(predictions), -1))
+            for made in (
+                [served(p) for p in predictions],
+                [p.released for p in predictions],
+                [p.personal for p in predictions],
+                [p.baseline for p in predictions],
             )
         )
         missing = np.isnan(windows).mean(axis=(1, 2))

@@ -229,7 +229,7 @@ class Pipeline:
         if not new or not self.watch.watches:
             return
         predictions = [found[i].entry.prediction for i in new]
-        windows = np.stack([found[i].entry.window for i in new])
+        windows = np.concatenate([found[i].entry.window[None] for i in new])
         served = [NAMES.index(prediction.served) for prediction in predictions]
         self._batch.alarms += self.watch.scored(predictions, windows, now[new, served])
 

@@ -61,9 +61,9 @@ class Watch:
         self.watches = settings.enabled
         self._react = settings.react
 
-    def joined(self, rows: Iterable[Row]) -> list[Alarm]:
+    def joined(self, rows: Sequence[Row]) -> list[Alarm]:
         """Take new rows."""
-        return self._raised([alarm for row in rows for alarm in self.monitor.inputs(row)])
+        return self._raised(self.monitor.inputs(rows))
 
     def predicted(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
         """Take predictions as they are made, with their windows ``[N, T, C]``."""
@@ -74,13 +74,8 @@ class Watch:
     ) -> list[Alarm]:
         """Take predictions whose labels came, and the error ``[N]`` of what was served."""
         self.estimate.learn(predictions, windows, errors)
-        return self._raised(
-            [
-                alarm
-                for prediction, error in zip(predictions, errors.tolist(), strict=True)
-                for alarm in self.monitor.error(prediction.stream, prediction.time, error)
-            ]
-        )
+        of_each = zip(predictions, errors.tolist(), strict=True)
+        return self._raised(self.monitor.errors((p.stream, p.time, error) for p, error in of_each))
 
     def react(self, alarms: Iterable[Alarm]) -> Reaction:
         """Return what is to be done about alarms; a wish for a retrain stays until a release."""

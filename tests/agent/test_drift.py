@@ -29,7 +29,7 @@ def shown(
     return [
         alarm
         for i, error in enumerate(errors, start)
-        for alarm in monitor.error(stream, i * MINUTE, error)
+        for alarm in monitor.errors([(stream, i * MINUTE, error)])
     ]
 
 
@@ -40,7 +40,7 @@ def rows(levels: Sequence[float], flows: Sequence[float]) -> list[Row]:
 
 
 def fed(monitor: DriftMonitor, given_rows: Iterable[Row]) -> list[Alarm]:
-    return [alarm for row in given_rows for alarm in monitor.inputs(row)]
+    return monitor.inputs(list(given_rows))
 
 
 def gains(rng: np.random.Generator, count: int, scale: float = 1.0) -> list[float]:
@@ -130,7 +130,8 @@ def test_a_stream_that_drifts_says_nothing_of_its_neighbour() -> None:
     for i in range(4000):
         scale = 1.0 if i < 3000 else 3.0
         for stream, error in (("a", scale), ("b", 1.0)):
-            found = monitor.error(stream, i * MINUTE, error * abs(rng.standard_normal()))
+            loss = error * abs(rng.standard_normal())
+            found = monitor.errors([(stream, i * MINUTE, loss)])
             assert all(alarm.stream == "a" and i >= 3000 for alarm in found)
     assert shown(monitor, gains(rng, 500, scale=3.0), "b", 4000)
 
@@ -180,7 +181,7 @@ def test_after_an_alarm_the_same_quantity_keeps_quiet_for_a_while() -> None:
 def test_streams_beyond_the_limit_are_counted_and_not_watched() -> None:
     monitor = watching(streams=2)
     for stream in ("a", "b", "c", "c"):
-        monitor.error(stream, 0, 1.0)
+        monitor.errors([(stream, 0, 1.0)])
     assert monitor.unwatched == 2
 
 
@@ -235,7 +236,7 @@ from headwater_agent.drift_settings import Adwin, DriftSettings, PageHinkley
 from tests.agent.model import manifest
 monitor = DriftMonitor(manifest(), DriftSettings({off}))
 for i in range(200):
-    assert monitor.error("s", i, float(i)) == []
+    assert monitor.errors([("s", i, float(i))]) == []
 assert not [name for name in sys.modules if name.split(".")[0] in ("river", "scipy")]
 """
 
