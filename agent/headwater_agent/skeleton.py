@@ -17,6 +17,7 @@ _HEAD = """\
 device = {device}    # lower case; what the broker and the coordinator know this agent by
 bundle = {bundle}    # the model: a folder or a .zip; relative paths start at this file
 state = "state"    # databases and keys
+# clock = "synchronised"    # wait until a time service has set it; "trusted" where there is none
 
 [trust]
 {trust}
@@ -159,6 +160,10 @@ enabled = {enabled}
 # ca = ""    # whom to trust instead of the system's certificate authorities
 # poll = "15s"
 # key = "state/exchange/node.key"
+# hours = []    # when it may, in local time, such as ["22:00-06:00"]; none: at all hours
+# allow = []    # a command whose exit code 0 says that it may now: ["/etc/headwater/on-mains"]
+# allow_timeout = "10s"
+# nice = 10
 """
 
 
