@@ -194,6 +194,8 @@ def _federation_complaints(federation: Federation) -> Iterator[str]:
         yield "federation.coordinator: http:// is for this machine only; write https://"
     if federation.poll < 1_000:
         yield "federation.poll: must be at least 1s"
+    if federation.every is not None and federation.every < 60_000:
+        yield "federation.every: must be at least 1min; for less, leave it out"
     yield from _allowance_complaints(federation)
 
 
