@@ -101,7 +101,8 @@ class FrontDoor(TyperGroup):
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 an error of the program, 2 wrong usage, 3 settings, 4 a bundle, "
-    "5 not supported or not installed, 6 the other side, 7 unreachable, 8 disk, 130 interrupted."
+    "5 not supported or not installed, 6 the other side, 7 unreachable, 8 disk, "
+    "9 not allowed now, 10 the ledger, 130 interrupted."
 )
 
 app = typer.Typer(cls=FrontDoor, no_args_is_help=True, suggest_commands=False, epilog=EXIT_CODES)

@@ -8,7 +8,9 @@
     ├── UnsupportedError    what was asked for cannot be done with this model or version
     ├── PeerError           the other side broke the protocol
     ├── UnreachableError    the network, broker or coordinator is away
-    └── StorageError        the disk, a file or a database is at fault
+    ├── StorageError        the disk, a file or a database is at fault
+    ├── NotNowError         it is not allowed at this time
+    └── LedgerError         what left the device and what is written down differ
 
 Each message is a sentence that says what is wrong, where, and what to do.
 """
@@ -59,3 +61,15 @@ class StorageError(HeadwaterError):
     """A file or a database cannot be read or written."""
 
     exit_code = 8
+
+
+class NotNowError(HeadwaterError):
+    """The owner's settings do not allow it at this time; later they may."""
+
+    exit_code = 9
+
+
+class LedgerError(HeadwaterError):
+    """The ledger of what left was changed, or the coordinator received what is not in it."""
+
+    exit_code = 10

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "agent/headwater_agent/correspondence.py": "data only",
     "agent/headwater_agent/drift_settings.py": "data only",
     "agent/headwater_agent/events.py": "data only",
+    "agent/headwater_agent/federation_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/guard/settings.py": "data only",
     "agent/headwater_agent/pipeline_settings.py": "data only",
     "agent/headwater_agent/threshold_settings.py": "agent/test_threshold.py",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +15,12 @@ from rich.console import Console
 from headwater.errors import HeadwaterError, StorageError
 from headwater_agent.codec import Decoder
 from headwater_agent.folders import make_folders
+from headwater_agent.install.commands import install, uninstall
 from headwater_agent.nodekey import make_key, read_key
 from headwater_agent.quarantine_cli import app as quarantine
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings import AgentSettings, load_settings
-from headwater_agent.skeleton import skeleton
+from headwater_agent.skeleton import host_name, skeleton
 from headwater_agent.status import is_running, read_status
 from headwater_agent.status_view import show
 from headwater_agent.transport import Session
@@ -29,6 +28,8 @@ from headwater_models.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(quarantine, name="quarantine")
+app.command()(install)
+app.command()(uninstall)
 
 PROBE_S = 10.0
 """Seconds that ``check --connect`` waits for the broker."""
@@ -55,7 +56,7 @@ def init(
     """Write a commented agent.toml for a model, the state folders and the device's key."""
     path = folder / "agent.toml"
     text = skeleton(
-        device=device or _host_name(),
+        device=device or host_name(),
         bundle_path=str(bundle.absolute()),
         bundle=Bundle.load(bundle),
         broker=broker,
@@ -161,12 +162,6 @@ def federate(
     level = context.find_root().params.get("log_level", "info")
     arguments = ["--settings", str(settings_file), "--log-level", level]
     raise typer.Exit(federation.main([*arguments, "--once"] if once else arguments))
-
-
-def _host_name() -> str:
-    """Make a device's name of the host's."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).strip("-._")
-    return name[:64] or "device"
 
 
 def _write_new(path: Path, text: str) -> None:

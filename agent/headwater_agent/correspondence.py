@@ -53,3 +53,11 @@ class LedgerLine:
     arrays: tuple[str, ...]
     bytes: int
     peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Since when, and why, the federation client may not run."""
+
+    since_ms: int
+    reason: str

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from headwater.errors import StorageError
 from headwater.wire import Kind
-from headwater_agent.correspondence import LedgerLine, State, StoredTask, StoredVersion
+from headwater_agent.correspondence import LedgerLine, Refusal, State, StoredTask, StoredVersion
 from headwater_agent.migrations import Migration, migrate
 
 KEPT_TASKS = 1_000
@@ -65,7 +65,14 @@ def _first_layout(db: Database) -> None:
     ).create_index(["task"], unique=True)
 
 
-LAYOUT: tuple[Migration, ...] = (_first_layout,)
+def _refusal(db: Database) -> None:
+    """Keep since when and why the client may not run; no row while it may."""
+    db.table("refusal").create(
+        {"id": int, "since_ms": int, "reason": str}, pk="id", not_null={"since_ms", "reason"}
+    )
+
+
+LAYOUT: tuple[Migration, ...] = (_first_layout, _refusal)
 """The steps of ``exchange.db``."""
 
 
@@ -108,6 +115,13 @@ class ExchangeReader:
     def ledger(self) -> list[LedgerLine]:
         """Return every answer that left the device, oldest first."""
         return [_line(row) for row in self._read("SELECT * FROM egress ORDER BY id")]
+
+    def refusal(self) -> Refusal | None:
+        """Return why the client may not run at present; None while it may."""
+        if not self._read("SELECT 1 FROM sqlite_master WHERE name = 'refusal'"):
+            return None  # of an earlier program
+        rows = self._read("SELECT since_ms, reason FROM refusal")
+        return Refusal(**dict(rows[0])) if rows else None
 
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         if not self._path.exists():
@@ -220,6 +234,17 @@ class Exchange:
                 ),
             )
             return written.rowcount == 1
+
+    def note_refusal(self, reason: str | None, now: int) -> bool:
+        """Keep why the client may not run, or that it may; return whether that is news."""
+        with self._transaction():
+            known = self._db.execute("SELECT reason FROM refusal").fetchone()
+            if (known["reason"] if known else None) == reason:
+                return False
+            self._db.execute("DELETE FROM refusal")
+            if reason is not None:
+                self._db.execute("INSERT INTO refusal VALUES (1, ?, ?)", (now, reason))
+        return True
 
     def settle(self, task: str, state: State, now: int) -> None:
         """Close a task, and forget the oldest closed ones."""

@@ -3,7 +3,8 @@
 It owns ``exchange/`` and reads ``share/``; it never opens ``agent.db``. It answers check-ins at
 once, stores what the agent's side has to do, verifies and stores versions, and sends finished
 outcomes after checking them again. It may die at any instruction: what it was asked, what it
-decided and what it sent are on disk before anyone is told.
+decided and what it sent are on disk before anyone is told. It runs only when the owner's settings
+allow it, and holds no connection while they do not.
 
 Run as ``python -m headwater_agent.federation --settings agent.toml [--once]``.
 """
@@ -18,22 +19,26 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
+from headwater.clock import now_ms
 from headwater.errors import (
     HeadwaterError,
+    NotNowError,
     PeerError,
     SettingsError,
     StorageError,
     UnreachableError,
 )
 from headwater.logs import configure_logging
+from headwater_agent.allowance import Allowance
 from headwater_agent.courier import Connection, Courier
 from headwater_agent.exchange import Exchange
 from headwater_agent.nodekey import read_key
 from headwater_agent.settings import PASSWORD_VARIABLE, AgentSettings, load_settings
+from headwater_agent.synchronised import Clock
 from headwater_agent.verdict import Device
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
@@ -64,6 +69,7 @@ def load_device(settings: AgentSettings) -> Device:
 def run(
     settings: AgentSettings,
     connect: Callable[[Device], Connection],
+    refusal: Callable[[], str | None],
     *,
     once: bool,
     stop: threading.Event,
@@ -71,29 +77,65 @@ def run(
 ) -> None:
     """Run the client until *stop* is set, or with *once* until nothing is owed any more.
 
+    Parameters
+    ----------
+    settings
+        The agent's.
+    connect
+        Makes a connection, each time that one is allowed.
+    refusal
+        Says why the client may not run now, or None; see :class:`.allowance.Allowance`.
+    once, stop, rng
+        When to end, and the source of jitter.
+
     Raises
     ------
+    NotNowError
+        With *once* when it is not allowed.
     HeadwaterError
         With *once* whatever goes wrong; else what no waiting would mend.
     """
     device = load_device(settings)
     with storage_errors(settings.exchange, "written"):
         settings.exchange.mkdir(parents=True, exist_ok=True)
-    with _alone(settings.exchange / "lock"):
-        exchange = Exchange(settings.exchange_db)
-        courier = Courier(settings, device, exchange, connect(device))
-        try:
-            _loop(courier, settings.federation.poll / 1000, once=once, stop=stop, rng=rng)
-        finally:
-            courier.close()
-            exchange.close()
+    poll_s = settings.federation.poll / 1000
+    refusals = 0
+    with _alone(settings.exchange / "lock"), closing(Exchange(settings.exchange_db)) as exchange:
+        while not stop.is_set():
+            reason = refusal()
+            _note(exchange, reason)
+            if reason is None:
+                courier = Courier(settings, device, exchange, connect(device))
+                with closing(courier):
+                    done = _session(courier, poll_s, refusal, once=once, stop=stop, rng=rng)
+                if done:
+                    return
+                refusals = 0
+            elif once:
+                raise NotNowError(f"Not now: {reason}.")
+            else:
+                refusals += 1
+                stop.wait(_pause(poll_s, refusals, rng))
 
 
-def _loop(
-    courier: Courier, poll_s: float, *, once: bool, stop: threading.Event, rng: Random
-) -> None:
+def _note(exchange: Exchange, reason: str | None) -> None:
+    """Let the owner see why the client waits."""
+    if exchange.note_refusal(reason, now_ms()):
+        _log.info("it may run" if reason is None else "waiting: %s", *([reason] if reason else []))
+
+
+def _session(
+    courier: Courier,
+    poll_s: float,
+    refusal: Callable[[], str | None],
+    *,
+    once: bool,
+    stop: threading.Event,
+    rng: Random,
+) -> bool:
+    """Exchange while that is allowed; return whether, with *once*, nothing is owed any more."""
     failures = 0
-    while not stop.is_set():
+    while not stop.is_set() and refusal() is None:
         try:
             came = courier.exchange_once()
         except (UnreachableError, PeerError) as error:
@@ -104,8 +146,9 @@ def _loop(
         else:
             failures = 0
             if once and not came and courier.idle:
-                return
+                return True
         stop.wait(_pause(poll_s, failures, rng))
+    return False
 
 
 def _pause(poll_s: float, failures: int, rng: Random) -> float:
@@ -114,6 +157,13 @@ def _pause(poll_s: float, failures: int, rng: Random) -> float:
         return poll_s * rng.uniform(0.8, 1.2)
     longest = max(poll_s, LONGEST_PAUSE_S)
     return min(longest, poll_s * 2.0 ** min(failures - 1, 16)) * rng.uniform(0.5, 1.0)
+
+
+def _be_nice(least: int) -> None:
+    """Yield the processor to others; threads that are started later inherit it."""
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    if niceness < least:
+        os.setpriority(os.PRIO_PROCESS, 0, least)
 
 
 @contextmanager
@@ -170,7 +220,10 @@ def main(arguments: list[str] | None = None) -> int:
             FLWR_DISABLE_UPDATE_CHECK="1",
             FLWR_HOME=str(settings.exchange / "flower"),
         )
-        run(settings, _connection(settings), once=given.once, stop=stop, rng=Random())  # noqa: S311 - jitter
+        _be_nice(settings.federation.nice)
+        allowance = Allowance(settings.federation, Clock(settings.clock))
+        rng = Random()  # noqa: S311 - jitter
+        run(settings, _connection(settings), allowance, once=given.once, stop=stop, rng=rng)
     except HeadwaterError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}\n")

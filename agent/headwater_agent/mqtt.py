@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
@@ -19,9 +19,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headwater.errors import UnreachableError
+from headwater_agent.deliveries import Deliveries
+from headwater_agent.packets import PacketError, check, encode_pubacks, encode_publish
 from headwater_agent.paho_client import (
+    CHUNK,
+    MAX_PACKET,
     REFUSALS,
-    BufferedSocket,
+    PacketSocket,
     PahoClient,
     explain,
     tls_context,
@@ -31,17 +35,17 @@ from headwater_agent.transport import Message, Session, Waker
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 4_096
-"""Most messages that one poll returns; the rest stay in the socket for the next."""
+MAX_IN_FLIGHT = 1_000
+"""Our publishes that wait for the broker's acknowledgement, however many it would take."""
 
-MAX_IN_FLIGHT = 20
-"""Our publishes that wait for the broker's acknowledgement (mosquitto takes 20)."""
+UNTOLD_RECEIVE_MAXIMUM = 20
+"""Publishes that a broker of MQTT 3.1.1, which cannot say, takes at once (mosquitto's default)."""
 
-MAX_QUEUED = 1_000
-"""Our publishes of QoS 1 that wait to be sent; beyond it the oldest are dropped and counted."""
+MAX_QUEUED = 10_000
+"""Our publishes of QoS 1 that wait to be sent; beyond it the oldest are dropped and counted.
 
-MAX_PACKET = 17 * 2**20
-"""Largest packet that the broker may send (MQTT 5): a little over the largest `max_payload`."""
+Who keeps fewer tokens outstanding than this loses nothing.
+"""
 
 STEADY_S = 10.0
 """Seconds after which a connection counts as good, so that the backoff starts again."""
@@ -71,8 +75,6 @@ class MqttTransport:
         Whether the broker has accepted us.
     trouble
         Why there is no connection or no data, in a sentence; empty when all is well.
-    dropped
-        Own messages that could not be queued.
 
     Raises
     ------
@@ -90,64 +92,102 @@ class MqttTransport:
     ) -> None:
         self.connected = False
         self.trouble = ""
-        self.dropped = 0
         self._broker = broker
         self._session = session
         self._waker = waker
+        self._v5 = broker.version == "5"
         self._new_delays = delays
         self._delays = delays()
         self._next_attempt = 0.0
         self._closed = False
         self._accepted_at = 0.0
-        self._connection = 0
-        self._messages: list[Message] = []
-        self._outbox: deque[tuple[str, bytes, bool]] = deque()
-        self._in_flight: set[int] = set()
+        self._not_sent = 0
+        self._output: list[bytes] = []
+        self._output_size = 0
+        self._deliveries = Deliveries(v5=self._v5, limit=MAX_QUEUED)
         self._unacknowledged: dict[int, bool] = {}
+        self._exactly_once: list[Message] = []
         self._client = self._make_client()
 
+    @property
+    def dropped(self) -> int:
+        """Own messages that were never sent: of QoS 0, or the oldest that waited."""
+        return self._not_sent + self._deliveries.dropped
+
+    @property
+    def refused(self) -> int:
+        """Own messages of QoS 1 that the broker did not take."""
+        return self._deliveries.refused
+
     def poll(self, timeout: float) -> list[Message]:
-        """Return what the socket holds; see :meth:`Transport.poll`."""
+        """Return what the socket holds, about 256 kB at most; see :meth:`Transport.poll`."""
         self._connect_if_due()
-        sock = self._client.buffered
-        if sock is None or self._client.socket() is None:
+        self.flush()
+        stream = self._client.stream
+        if stream is None or self._client.socket() is None:
             self._waker.wait(min(timeout, self._next_attempt - time.monotonic()))
             return []
-        writable = self._client.want_write()
         self._waker.wait(
-            0 if sock.pending() else min(timeout, 1.0), sock.fileno(), writable=writable
+            0 if stream.pending() else min(timeout, 1.0),
+            stream.fileno(),
+            writable=self._client.want_write(),
         )
-        self._exchange(sock)
-        messages, self._messages = self._messages, []
-        return messages
+        return self._exchange(stream)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> bool:
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
         """Send a message, or queue it if it has QoS 1; see :meth:`Transport.publish`.
 
-        Where too many wait, the oldest makes room. One of QoS 0 is dropped while there is no
-        connection or the broker does not take what was sent before.
+        One of QoS 0 is dropped while there is no connection or the broker does not take what was
+        sent before; one on a topic that MQTT does not allow is always dropped.
         """
-        if qos == 0:
-            free = self.connected and not self._client.want_write()
-            sent = free and not self._client.publish(topic, payload, 0, retain).rc
-            self.dropped += not sent
-            return sent
-        if len(self._outbox) == MAX_QUEUED:
-            self._outbox.popleft()
-            self.dropped += 1
-        self._outbox.append((topic, payload, retain))
-        self._send_waiting()
-        return True
+        try:
+            if qos:
+                return self._deliveries.put(topic, payload, retain=retain)
+            check(topic, payload)
+        except PacketError as error:
+            if not self._not_sent:
+                log.warning("a message is not sent: %s (further ones are only counted)", error)
+            self._not_sent += 1
+            return 0
+        if not self.connected or self._client.want_write():
+            self._not_sent += 1
+            return 0
+        packet = encode_publish(topic, payload, v5=self._v5, retain=retain)
+        self._output.append(packet)
+        self._output_size += len(packet)
+        if self._output_size > CHUNK:
+            self.flush()
+        return 0
+
+    def delivered(self) -> list[int]:
+        """Return tokens of QoS 1; see :meth:`Transport.delivered`.
+
+        Among them those of messages that the broker refused, which are counted in ``refused``:
+        sent again, they would be refused again.
+        """
+        return self._deliveries.delivered()
+
+    def flush(self) -> None:
+        """Send what the broker takes now, as one piece; see :meth:`Transport.flush`."""
+        if not self.connected:
+            return
+        packets = b"".join((*self._output, *self._deliveries.take()))
+        self._output.clear()
+        self._output_size = 0
+        if packets:
+            self._client.write(packets)
 
     def acknowledge(self, receipts: Iterable[int]) -> None:
-        """Send what can be sent in order, as one piece; see :meth:`Transport.acknowledge`."""
+        """Send what can be sent in order; see :meth:`Transport.acknowledge`."""
+        waiting = self._unacknowledged
         for receipt in receipts:
-            if receipt in self._unacknowledged:
-                self._unacknowledged[receipt] = True
-        ready = list(takewhile(self._unacknowledged.__getitem__, self._unacknowledged))
+            if receipt in waiting:
+                waiting[receipt] = True
+        ready = list(takewhile(waiting.__getitem__, waiting))
         for receipt in ready:
-            del self._unacknowledged[receipt]
-        self._client.acknowledge(receipt & 0xFFFF for receipt in ready)
+            del waiting[receipt]
+        if ready:
+            self._output.append(encode_pubacks(receipt & 0xFFFF for receipt in ready))
 
     def close(self) -> None:
         """Publish the offline status and disconnect; see :meth:`Transport.close`."""
@@ -159,6 +199,7 @@ class MqttTransport:
             deadline = time.monotonic() + LINGER_S
             while self._unsent() and time.monotonic() < deadline:
                 self.poll(0.1)
+            self.flush()
             self._client.disconnect()
             self._client.loop_write()
         self.connected = False
@@ -168,12 +209,13 @@ class MqttTransport:
         now = time.monotonic()
         if self._closed or self._client.socket() is not None or now < self._next_attempt:
             return
-        self._connection += 1
         self._unacknowledged.clear()
+        self._output.clear()
+        self._output_size = 0
         self._next_attempt = now + next(self._delays)
         broker = self._broker
         options: dict[str, Any] = {}
-        if broker.version == "5":
+        if self._v5:
             options = {
                 "clean_start": not self._session.persistent,
                 "properties": _connect_properties(broker, self._session),
@@ -184,48 +226,41 @@ class MqttTransport:
             self._lost(explain(error))
             self._client.drop()
 
-    def _exchange(self, sock: BufferedSocket) -> None:
+    def _exchange(self, stream: PacketSocket) -> list[Message]:
         """Read what is there, write what waits, and let paho keep the connection alive."""
-        sock.dry = False
+        client = self._client
         try:
-            while self._client.socket() is not None and not sock.dry:
-                self._client.loop_read()
-                if len(self._messages) >= MAX_BATCH:
-                    break
+            client.read(stream)
         except (MQTTException, ValueError, IndexError, struct.error) as error:
             self._lost(f"sent what is not MQTT ({error})")
-            self._client.drop()
-        if self._client.want_write():
-            self._client.loop_write()
-        self._client.loop_misc()
-        self._send_waiting()
+            client.drop()
+        received = stream.packets.take()
+        self._unacknowledged.update(dict.fromkeys(received.receipts, False))
+        if received.unreadable:
+            self.acknowledge(received.unreadable)
+        for packet_id, reason in received.acknowledged:
+            self._deliveries.acknowledge(packet_id, reason)
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+        if self._exactly_once:
+            received.messages.extend(self._exactly_once)
+            self._exactly_once.clear()
+        return received.messages
 
     def _unsent(self) -> bool:
         """Say whether own messages wait that this connection could still take."""
-        return self.connected and bool(self._outbox or self._in_flight)
-
-    def _send_waiting(self) -> None:
-        """Send what waits, as far as the broker takes it.
-
-        paho itself would send all it holds at once on a new connection, more than the broker's
-        Receive Maximum allows.
-        """
-        while self.connected and self._outbox and len(self._in_flight) < MAX_IN_FLIGHT:
-            topic, payload, retain = self._outbox.popleft()
-            self._in_flight.add(self._client.publish(topic, payload, 1, retain).mid)
+        return self.connected and bool(self._deliveries)
 
     def _make_client(self) -> PahoClient:
         broker, session = self._broker, self._session
-        v5 = broker.version == "5"
         client = PahoClient(
             CallbackAPIVersion.VERSION2,
             session.client_id,
-            clean_session=None if v5 else not session.persistent,
-            protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
+            clean_session=None if self._v5 else not session.persistent,
+            protocol=paho.MQTTv5 if self._v5 else paho.MQTTv311,
             reconnect_on_failure=False,
-            manual_ack=True,
         )
-        client.max_inflight_messages_set(MAX_IN_FLIGHT)
         if broker.username:
             client.username_pw_set(broker.username, broker.password or None)
         if broker.tls:
@@ -236,11 +271,15 @@ class MqttTransport:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_publish = self._on_publish
         return client
 
     def _on_connect(
-        self, _client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _p: object
+        self,
+        _client: paho.Client,
+        _data: object,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._lost(REFUSALS.get(str(reason), f"it refused the connection ({reason})"))
@@ -249,21 +288,28 @@ class MqttTransport:
         self._accepted_at = time.monotonic()
         log.info("connected to %s", self._broker.url)
         if self._session.subscriptions:
-            v5 = self._broker.version == "5"
             wanted: list[Any] = [
-                (topics, SubscribeOptions(qos) if v5 else qos)
+                (topics, SubscribeOptions(qos) if self._v5 else qos)
                 for topics, qos in self._session.subscriptions
             ]
             self._client.subscribe(wanted)
+        window = getattr(
+            properties, "ReceiveMaximum", 65_535 if self._v5 else UNTOLD_RECEIVE_MAXIMUM
+        )
+        self._deliveries.resume(
+            min(window, MAX_IN_FLIGHT),
+            getattr(properties, "MaximumPacketSize", 1 << 28),
+            session_present=flags.session_present,
+        )
         if (status := self._session.status) is not None:
-            self._in_flight.add(self._client.publish(status.topic, status.online, 1, True).mid)
+            self._deliveries.lead(status.topic, status.online, retain=True)
 
     def _on_disconnect(
         self, _client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _p: object
     ) -> None:
         if not self._closed and (self.connected or not self.trouble):
             why = REFUSALS.get(str(reason), f"the connection ended ({reason})")
-            if not self.connected and self._broker.version == "5":
+            if not self.connected and self._v5:
                 why += '; if it does not speak MQTT 5, set broker.version = "3.1.1"'
             self._lost(why)
         self.connected = False
@@ -280,22 +326,11 @@ class MqttTransport:
                 log.error("%s", self.trouble)
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        receipt = self._connection << 16 | message.mid if message.qos else 0
-        if receipt:
-            self._unacknowledged[receipt] = False
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            self.acknowledge([receipt])
-            return
-        self._messages.append(
-            Message(topic, bytes(message.payload), message.qos, message.retain, receipt)
-        )
-
-    def _on_publish(
-        self, _client: paho.Client, _data: object, mid: int, _reason: ReasonCode, _p: object
-    ) -> None:
-        self._in_flight.discard(mid)
+        """Take a message of QoS 2, left from an earlier subscription; paho acknowledges it."""
+        with suppress(UnicodeDecodeError):
+            self._exactly_once.append(
+                Message(message.topic, bytes(message.payload), 2, message.retain, 0)
+            )
 
     def _lost(self, why: str) -> None:
         if self.connected and time.monotonic() - self._accepted_at > STEADY_S:

@@ -1,20 +1,29 @@
-"""paho's client on a buffered socket, and its errors in words: what touches paho's inside."""
+"""paho's client on a socket of ours, and its errors in words: what touches paho's inside."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable
+import time
 
 import paho.mqtt.client as paho
 
 from headwater.errors import SettingsError
+from headwater_agent.deliveries import FIRST_PACKET_ID
+from headwater_agent.packets import PacketReader
 from headwater_agent.settings import Broker
 
 CONNECT_S = 5.0
 """Seconds for the TCP connection and for the TLS handshake."""
 
-_CHUNK = 262_144
+CHUNK = 262_144
+"""Bytes that are read from the socket at once, and that may wait to be written."""
+
+MAX_PACKET = 17 * 2**20
+"""Bytes of the largest packet that is read: a little over the largest `max_payload`."""
+
+_PUBACK = 0x40
+"""What paho is told that our own packets are: nothing that it does more with than to send it."""
 
 REFUSALS = {
     "Bad user name or password": (
@@ -39,32 +48,71 @@ REFUSALS = {
 """What a broker's refusal means, by MQTT's name for it."""
 
 
-class BufferedSocket:
-    """A socket that is read in large pieces and handed to paho in the small ones it asks for."""
+class PacketSocket:
+    """A socket that is read in large pieces, which are split into packets at once.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.dry = False
+    What is neither PUBLISH nor PUBACK, and the end of the stream, is handed to paho in the small
+    pieces that it asks for.
+
+    Parameters
+    ----------
+    sock
+        A connected socket.
+    packets
+        Splits what comes.
+    """
+
+    def __init__(self, sock: socket.socket, packets: PacketReader) -> None:
+        self.packets = packets
         self._sock = sock
-        self._chunk = b""
-        self._taken = 0
+        self._ended = False
+        self._error: OSError | None = None
+
+    def read(self) -> bool:
+        """Take what is there, about 256 kB at most; return whether there was anything.
+
+        TLS gives no more than a record at a time, and its socket can be readable without one.
+
+        Raises
+        ------
+        PacketError
+            When it is not MQTT.
+        """
+        taken = 0
+        tls = isinstance(self._sock, ssl.SSLSocket)
+        try:
+            while taken < CHUNK:
+                piece = self._sock.recv(CHUNK)
+                self._ended = not piece
+                taken += len(piece)
+                self.packets.feed(piece)
+                if self._ended or not tls:
+                    break
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return taken > 0
+        except OSError as error:
+            self._error = error
+        return taken > 0
+
+    def for_paho(self) -> bool:
+        """Say whether there is something that paho has to read."""
+        return bool(self.packets.others) or self._ended or self._error is not None
 
     def recv(self, size: int) -> bytes:
-        """Return at most *size* bytes; reads ahead, and sets ``dry`` where nothing is left."""
-        if self._taken == len(self._chunk):
-            try:
-                self._chunk = self._sock.recv(_CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self.dry = True
-                raise
-            self._taken = 0
-        piece = self._chunk[self._taken : self._taken + size]
-        self._taken += len(piece)
-        return piece
+        """Return at most *size* bytes of what is for paho."""
+        if others := self.packets.others:
+            piece = bytes(others[:size])
+            del others[:size]
+            return piece
+        if self._error is not None:
+            raise self._error
+        if self._ended:
+            return b""
+        raise BlockingIOError
 
     def pending(self) -> int:
         """Return the bytes that are here although the descriptor does not say so."""
-        decrypted = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
-        return len(self._chunk) - self._taken + decrypted
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
     def send(self, buffer: bytes | bytearray) -> int:
         """Send; return how many bytes were taken."""
@@ -84,14 +132,15 @@ class BufferedSocket:
 
 
 class PahoClient(paho.Client):
-    """paho's client on a buffered socket, with acknowledgements sent together.
+    """paho's client for all but the packets that come in masses, which go past it both ways.
 
-    Uses three private methods of paho-mqtt 2 (``_create_socket``, ``_packet_queue``,
-    ``_sock_close``); they are used nowhere else.
+    Uses private names of paho-mqtt 2.2, which are used nowhere else: ``_create_socket``,
+    ``_mid_generate``, ``_last_bytes_received``, ``_packet_queue`` and ``_sock_close``.
     """
 
-    buffered: BufferedSocket | None = None
+    stream: PacketSocket | None = None
     tls: ssl.SSLContext | None = None
+    connections = 0
 
     def _create_socket(self) -> paho.SocketLike:
         sock = socket.create_connection((self.host, self.port), CONNECT_S)
@@ -105,14 +154,35 @@ class PahoClient(paho.Client):
         except OSError:
             sock.close()
             raise
-        self.buffered = BufferedSocket(sock)
-        return self.buffered
+        self.connections += 1
+        v5 = self.protocol == paho.MQTTv5
+        packets = PacketReader(v5=v5, limit=MAX_PACKET, connection=self.connections)
+        self.stream = PacketSocket(sock, packets)
+        return self.stream
 
-    def acknowledge(self, mids: Iterable[int]) -> None:
-        """Send PUBACK for each message id, in one piece."""
-        joined = b"".join(b"\x40\x02" + mid.to_bytes(2, "big") for mid in mids)
-        if joined:
-            self._packet_queue(0x40, joined, 0, 0)
+    def _mid_generate(self) -> int:
+        """Return the packet id of a SUBSCRIBE: always one that no message of ours has."""
+        return FIRST_PACKET_ID - 1
+
+    def read(self, stream: PacketSocket) -> None:
+        """Read what is there, and let paho handle what is for paho.
+
+        Raises
+        ------
+        MQTTException, ValueError, IndexError, struct.error
+            When it is not MQTT; the packets before it can still be taken from the stream.
+        """
+        try:
+            if stream.read():
+                self._last_bytes_received = time.monotonic()
+        finally:
+            while self.socket() is not None and stream.for_paho():
+                self.loop_read()
+
+    def write(self, packets: bytes) -> None:
+        """Send packets in one piece, as far as the socket takes it now; keep the rest for later."""
+        if self.socket() is not None:
+            self._packet_queue(_PUBACK, packets, 0, 0)
 
     def drop(self) -> None:
         """Close the socket at once, if there is one."""

@@ -73,6 +73,23 @@ class Releases:
             raise
         return version, found.merged
 
+    def warm(self, version: Version) -> None:
+        """Run a version on golden rows, so that its first prediction takes no longer than others.
+
+        Raises
+        ------
+        BundleError
+            When an answer is not finite.
+        """
+        for name, values in golden_windows(
+            self._bundle.manifest, np.random.default_rng(version.sequence)
+        ).items():
+            times = np.zeros(len(values), np.int64)
+            windows = Windows(("golden",) * len(values), times, values, times)
+            answer = self._compute.warm(version, Infer(windows, {"released": version.weights}))
+            if not np.isfinite(answer.outputs["released"]).all():
+                raise BundleError(f"Version {version.name[:12]} gives no finite answer on {name}.")
+
     def _prove(self, found: StoredVersion) -> Version:
         statement = verify_version(found.statement, trusted=self._trusted())
         if (statement.version, statement.sequence) != (found.version, found.sequence):
@@ -85,7 +102,7 @@ class Releases:
             raise BundleError(f"The weights of version {found.version[:12]} were changed.")
         check_change(manifest, self._bundle.weights, weights)
         version = Version(found.version, found.sequence, weights)
-        self._run_golden_rows(version)
+        self.warm(version)
         return version
 
     def _trusted(self) -> ModelStatement:
@@ -97,13 +114,3 @@ class Releases:
         return verify_model(
             self._bundle.model_statement, model=self._bundle.model_id, publisher=self._publisher
         )
-
-    def _run_golden_rows(self, version: Version) -> None:
-        for name, values in golden_windows(
-            self._bundle.manifest, np.random.default_rng(version.sequence)
-        ).items():
-            times = np.zeros(len(values), np.int64)
-            windows = Windows(("golden",) * len(values), times, values, times)
-            answer = self._compute.warm(version, Infer(windows, {"released": version.weights}))
-            if not np.isfinite(answer.outputs["released"]).all():
-                raise BundleError(f"Version {version.name[:12]} gives no finite answer on {name}.")

@@ -7,6 +7,7 @@ it is busy. A second thread writes the store; only what it has committed is ackn
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import time
@@ -33,6 +34,7 @@ from headwater_agent.settings import AgentSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, Note, Update
 from headwater_agent.store_thread import StoreThread
+from headwater_agent.systemd import Notifier
 from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
 from headwater_agent.watch import about
 from headwater_models.bundle import Bundle
@@ -98,6 +100,7 @@ class Agent:
         )
         self._transport = self._connect()
         self._live = Live()
+        self._notifier = Notifier(os.environ)
         self._counts: Counter[str] = Counter()
         self._said: set[str] = set()
         self._trouble = ""
@@ -113,6 +116,7 @@ class Agent:
             self._pipeline.watch.monitor.warm(past, ())
         personal = self._pipeline.learner.personal
         self._compute.resume(personal.parameters, personal.state)
+        self._releases.warm(self._pipeline.learner.version)
         self._writer.put(Note(now_ms(), "start", self._bundle.version_id))
         _log.info("running %s on model %s", self._settings.device, self._bundle.model_id[:12])
         due = checkpoint_due = 0.0
@@ -256,6 +260,14 @@ class Agent:
         self._grant_requests()
         self._store_counts()
         self._write_status()
+        self._beat()
+
+    def _beat(self) -> None:
+        """Tell systemd that the loop went round, and whether a record would become a prediction."""
+        transport = self._transport
+        able = transport.connected and not transport.trouble
+        doing = "predicting" if able else transport.trouble or "waiting for the broker"
+        self._notifier.beat(able=able, status=doing)
 
     def _store_counts(self) -> None:
         if self._counts:
@@ -318,6 +330,7 @@ class Agent:
 
     def _close(self) -> None:
         """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
+        self._notifier.stopping()
         self._jobs.stop()
         self._do_all(self._pipeline.feed(events.Ticked()))
         self._store_counts()
@@ -328,6 +341,7 @@ class Agent:
         self._transport.close()
         self._store.close()
         self._waker.close()
+        self._notifier.close()
 
 
 def run(settings: AgentSettings, settings_file: Path) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
 from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.federation_settings import Federation
 from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline_settings import (
     LabelRules,
@@ -22,6 +23,7 @@ from headwater_agent.pipeline_settings import (
 )
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings_rules import PORTS, find_complaints
+from headwater_agent.synchronised import ClockRule
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_agent.topics import Pattern
 from headwater_models.manifest import Manifest
@@ -200,16 +202,6 @@ class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buffer: Positive = 20_000
 
 
-class Federation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The coordinator, and how often it is asked for work."""
-
-    enabled: bool = False
-    coordinator: str = ""
-    ca: Path | None = None
-    poll: Duration = Duration(15_000)
-    key: Path | None = None
-
-
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything an agent is told. Made by :func:`load_settings`."""
 
@@ -217,6 +209,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bundle: Path
     input: Input | tuple[Input, ...]
     state: Path = Path("state")
+    clock: ClockRule = "synchronised"
     trust: Trust = Trust()
     broker: Broker = Broker()
     output: Output = Output()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from headwater_agent.rivers import settings as rivers
+from headwater_agent.schedule import parse_hours
 from headwater_agent.topics import Pattern, overlaps
 
 if TYPE_CHECKING:
+    from headwater_agent.federation_settings import Federation
     from headwater_agent.settings import (
         AgentSettings,
         Broker,
-        Federation,
         Input,
         LabelInput,
         Learn,
@@ -193,6 +194,21 @@ def _federation_complaints(federation: Federation) -> Iterator[str]:
         yield "federation.coordinator: http:// is for this machine only; write https://"
     if federation.poll < 1_000:
         yield "federation.poll: must be at least 1s"
+    if federation.every is not None and federation.every < 60_000:
+        yield "federation.every: must be at least 1min; for less, leave it out"
+    yield from _allowance_complaints(federation)
+
+
+def _allowance_complaints(federation: Federation) -> Iterator[str]:
+    for i, hours in enumerate(federation.hours):
+        try:
+            parse_hours(hours)
+        except ValueError as error:
+            yield f"federation.hours[{i}]: {error}"
+    if federation.allow and not federation.allow[0].startswith("/"):
+        yield "federation.allow: the program needs an absolute path: /etc/headwater/on-mains"
+    if not 1_000 <= federation.allow_timeout <= 300_000:
+        yield "federation.allow_timeout: must be from 1s to 5min"
 
 
 def _loopback(host: str) -> bool:

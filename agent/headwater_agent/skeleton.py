@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 
 from headwater_models.bundle import Bundle
@@ -16,7 +17,8 @@ _HEAD = """\
 
 device = {device}    # lower case; what the broker and the coordinator know this agent by
 bundle = {bundle}    # the model: a folder or a .zip; relative paths start at this file
-state = "state"    # databases and keys
+state = {state}    # databases and keys
+# clock = "synchronised"    # wait until a time service has set it; "trusted" where there is none
 
 [trust]
 {trust}
@@ -158,12 +160,29 @@ enabled = {enabled}
 {coordinator}
 # ca = ""    # whom to trust instead of the system's certificate authorities
 # poll = "15s"
+# every = "1h"    # once installed: a timer starts the client so often, instead of it staying
 # key = "state/exchange/node.key"
+# hours = []    # when it may, in local time, such as ["22:00-06:00"]; none: at all hours
+# allow = []    # a command whose exit code 0 says that it may now: ["/etc/headwater/on-mains"]
+# allow_timeout = "10s"
+# nice = 10
 """
 
 
+def host_name() -> str:
+    """Make a device's name of the host's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).strip("-._")
+    return name[:64] or "device"
+
+
 def skeleton(
-    *, device: str, bundle_path: str, bundle: Bundle, broker: str, coordinator: str
+    *,
+    device: str,
+    bundle_path: str,
+    bundle: Bundle,
+    broker: str,
+    coordinator: str,
+    state: str = "state",
 ) -> str:
     """Return the text of a settings file that passes its own checks.
 
@@ -177,11 +196,14 @@ def skeleton(
         URL of the MQTT broker.
     coordinator
         URL of the coordinator; empty for a device that stays alone.
+    state
+        The state folder.
     """
     head = _HEAD.format(
         device=_text(device),
         name=device,
         bundle=_text(bundle_path),
+        state=_text(state),
         broker=_text(broker),
         trust="\n".join(_trust(bundle)),
     )

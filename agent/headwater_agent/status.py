@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headwater.errors import HeadwaterError
 from headwater.wire import CheckedIn
 from headwater_agent.agent_reader import AgentReader
+from headwater_agent.correspondence import Refusal
 from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
@@ -83,6 +84,8 @@ class SyncStatus(msgspec.Struct, frozen=True, kw_only=True):
     sent_ms: int | None
     answers: int
     bytes_sent: int
+    waiting: Refusal | None = None
+    """Why the federation client may not run at present."""
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,7 +246,7 @@ def _sync(settings: AgentSettings) -> SyncStatus | None:
     """Read the federation client's side; None where there is none or it is not ours to read."""
     try:
         reader = ExchangeReader(settings.exchange_db)
-        newest, ledger = reader.newest(), reader.ledger()
+        newest, ledger, waiting = reader.newest(), reader.ledger(), reader.refusal()
     except (HeadwaterError, OSError):
         return None
     return SyncStatus(
@@ -252,6 +255,7 @@ def _sync(settings: AgentSettings) -> SyncStatus | None:
         sent_ms=ledger[-1].time_ms if ledger else None,
         answers=len(ledger),
         bytes_sent=sum(line.bytes for line in ledger),
+        waiting=waiting,
     )
 
 

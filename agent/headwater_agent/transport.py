@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Protocol
 
+import msgspec
+
 from headwater_agent.topics import matches
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Message:
+class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A message as it came. ``receipt`` is 0 where nothing waits for an acknowledgement.
 
     A ``retained`` one was published before the subscription, possibly long ago: it may be shown
@@ -55,7 +56,8 @@ class Transport(Protocol):
     The laws, each with a test of its name: a message of QoS 1 that was not acknowledged is
     delivered again on the next connection, one that was acknowledged is not; what was published
     while a persistent session was away is delivered when it is back; the status is online while
-    the connection lives and offline after it, however it ended.
+    the connection lives and offline after it, however it ended; a token comes back once, when
+    the broker has the message.
     """
 
     connected: bool
@@ -67,15 +69,31 @@ class Transport(Protocol):
     def poll(self, timeout: float) -> list[Message]:
         """Wait at most *timeout* seconds for messages and return all that are there.
 
-        Also keeps the connection alive, and makes it again when it broke; never raises because
-        the broker is away.
+        First of all flushes. Also keeps the connection alive, and makes it again when it broke;
+        never raises because the broker is away.
         """
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> bool:
-        """Send a message; False (and counted) where it had to be dropped."""
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
+        """Send a message with the next :meth:`flush` or :meth:`poll`.
+
+        Returns a token that :meth:`delivered` gives back one day; 0 for QoS 0, and where the
+        message had to be dropped (and counted).
+        """
+
+    def delivered(self) -> list[int]:
+        """Return the tokens of messages that the broker has acknowledged since the last call.
+
+        In the order of the acknowledgements. What was not acknowledged when a connection ended is
+        sent again on the next one, before what is newer, for as long as this process lives.
+        """
+
+    def flush(self) -> None:
+        """Hand everything that can be sent now to the network; never waits."""
 
     def acknowledge(self, receipts: Iterable[int]) -> None:
-        """Tell the broker that messages are safe; receipts of earlier connections are ignored.
+        """Tell the broker that messages are safe, with the next :meth:`flush` or :meth:`poll`.
+
+        Receipts of earlier connections are ignored.
 
         The broker hears it in the order of delivery (MQTT 5.0, 4.6), so every receipt must come
         back one day: one that never does holds up those after it.
@@ -128,8 +146,9 @@ class Waker:
         waiting.register(self._reader, select.POLLIN)
         if other is not None:
             waiting.register(other, select.POLLIN | (select.POLLOUT if writable else 0))
-        waiting.poll(max(0.0, timeout) * 1000)
-        self.clear()
+        ready = waiting.poll(max(0.0, timeout) * 1000)
+        if any(descriptor == self._reader.fileno() for descriptor, _ in ready):
+            self.clear()
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -224,6 +243,8 @@ class MemoryTransport:
         self._waker = waker
         self._state: _Away | None = None
         self._given = 0
+        self._token = 0
+        self._delivered: list[int] = []
         self._safe: set[int] = set()
 
     def poll(self, timeout: float) -> list[Message]:
@@ -242,11 +263,23 @@ class MemoryTransport:
             messages.append(message)
         return messages
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> bool:
-        """Hand a message to the broker; see :meth:`Transport.publish`."""
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
+        """Hand a message to the broker at once; see :meth:`Transport.publish`."""
         self._connected()
         self._broker.publish(topic, payload, qos=qos, retain=retain)
-        return True
+        if not qos:
+            return 0
+        self._token += 1
+        self._delivered.append(self._token)
+        return self._token
+
+    def delivered(self) -> list[int]:
+        """Return all tokens since the last call; see :meth:`Transport.delivered`."""
+        delivered, self._delivered = self._delivered, []
+        return delivered
+
+    def flush(self) -> None:
+        """Do nothing: everything is sent at once."""
 
     def acknowledge(self, receipts: Iterable[int]) -> None:
         """Forget messages; see :meth:`Transport.acknowledge`."""

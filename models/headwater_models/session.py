@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from headwater.errors import BundleError
 from headwater_models.arrays import Arrays, State
 from headwater_models.graphscan import refuse_external_data
 from headwater_models.manifest import Manifest
 from headwater_models.statistics.solving import check_layout
+
+# From 1.29 on ONNX Runtime reports models, by name and hash, and the machine to its makers unless
+# it is told not to before it is loaded. No byte leaves a device that is not in its ledger.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 MAX_GRAPH_BYTES = 64 * 2**20
 """Largest graph that is opened at all."""

@@ -53,6 +53,7 @@ deadline = "30s"
 _AGENT = """\
 device = "{device}"
 bundle = {bundle}
+clock = "trusted"
 
 [trust]
 publisher = "{publisher}"

@@ -14,7 +14,8 @@ from headwater import wire
 from headwater.errors import UnreachableError
 from headwater.settings import Duration
 from headwater_agent.client import Delivered
-from headwater_agent.settings import AgentSettings, Federation, Input, Trust
+from headwater_agent.federation_settings import Federation
+from headwater_agent.settings import AgentSettings, Input, Trust
 from headwater_agent.verdict import Device
 from headwater_models.arrays import Arrays, pack
 from headwater_models.identity import version_id
@@ -152,6 +153,7 @@ def settings(folder: Path) -> AgentSettings:
         device=NAME,
         bundle=folder / "bundle",
         state=folder / "state",
+        clock="trusted",
         trust=Trust(publisher=PUBLISHER.public),
         input=Input(pattern="site/{stream}"),
         federation=Federation(enabled=True, coordinator=URL, poll=Duration(1_000)),
@@ -220,6 +222,7 @@ class MemoryConnection:
 PUBLIC_SETTINGS = f"""\
 device = "{NAME}"
 bundle = "bundle"
+clock = "trusted"
 
 [trust]
 publisher = "{PUBLISHER.public}"

@@ -11,8 +11,9 @@ import pytest
 
 from headwater.errors import StorageError
 from headwater.wire import Kind
-from headwater_agent.correspondence import LedgerLine, StoredTask, StoredVersion
-from headwater_agent.exchange import KEPT_TASKS, Exchange, ExchangeReader
+from headwater_agent.correspondence import LedgerLine, Refusal, StoredTask, StoredVersion
+from headwater_agent.exchange import KEPT_TASKS, LAYOUT, Exchange, ExchangeReader
+from headwater_agent.migrations import migrate
 from tests.conftest import skip_or_fail
 
 TASK = StoredTask("a" * 64, Kind.TRAIN, b"fields", b"flower", 10)
@@ -71,6 +72,30 @@ def test_the_newest_release_is_that_with_the_highest_sequence(tmp_path: Path) ->
     exchange.forget(["a" * 64, "c" * 64])
     assert reader.versions() == [version("b", 2)] == exchange.versions()
     exchange.close()
+
+
+def test_a_refusal_is_kept_from_its_beginning_until_it_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "exchange.db"
+    reader = ExchangeReader(path)
+    assert reader.refusal() is None
+    exchange = Exchange(path)
+    assert not exchange.note_refusal(None, 1)
+    assert exchange.note_refusal("on battery", 2)
+    assert not exchange.note_refusal("on battery", 3)
+    assert reader.refusal() == Refusal(2, "on battery")
+    assert exchange.note_refusal("metered", 4)
+    assert reader.refusal() == Refusal(4, "metered")
+    assert exchange.note_refusal(None, 5)
+    assert reader.refusal() is None
+    exchange.close()
+
+
+def test_a_database_of_an_earlier_program_has_no_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "exchange.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    migrate(db, LAYOUT[:1], path)
+    db.close()
+    assert ExchangeReader(path).refusal() is None
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

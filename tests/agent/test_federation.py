@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,13 @@ from random import Random
 import msgspec
 import pytest
 
-from headwater.errors import BundleError, PeerError, StorageError, UnreachableError
+from headwater.errors import (
+    BundleError,
+    NotNowError,
+    PeerError,
+    StorageError,
+    UnreachableError,
+)
 from headwater_agent import federation
 from headwater_agent.courier import Connection
 from headwater_agent.exchange import ExchangeReader
@@ -45,6 +52,13 @@ class Clock(threading.Event):
         return self.is_set()
 
 
+class Unreachable(MemoryConnection):
+    """A coordinator that must not be spoken to."""
+
+    def open(self) -> None:
+        raise AssertionError("it was spoken to")
+
+
 class Unknown(MemoryConnection):
     """A coordinator that does not know the device."""
 
@@ -52,11 +66,18 @@ class Unknown(MemoryConnection):
         raise PeerError("This device's key is not enrolled.")
 
 
-def run(folder: Path, connection: Connection, stop: Clock, *, once: bool = False) -> None:
+def run(
+    folder: Path,
+    connection: Connection,
+    stop: Clock,
+    *,
+    once: bool = False,
+    refusal: Callable[[], str | None] = lambda: None,
+) -> None:
     def connect(_: Device) -> Connection:
         return connection
 
-    federation.run(settings(folder), connect, once=once, stop=stop, rng=Random(1))
+    federation.run(settings(folder), connect, refusal, once=once, stop=stop, rng=Random(1))
 
 
 def test_with_once_it_ends_when_nothing_is_owed(tmp_path: Path) -> None:
@@ -108,6 +129,46 @@ def test_pauses_are_the_interval_and_double_up_to_a_bound_while_it_is_away(tmp_p
     assert min(stop.pauses[10:]) >= federation.LONGEST_PAUSE_S / 2
 
 
+def refusals(*given: str | None) -> Callable[[], str | None]:
+    """Refuse or allow in this order, and the last for ever."""
+    left = list(given)
+    return lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+def test_where_it_is_not_allowed_the_coordinator_is_not_spoken_to(tmp_path: Path) -> None:
+    with pytest.raises(NotNowError, match=r"Not now: on battery\."):
+        run(tmp_path, Unreachable(), Clock(), once=True, refusal=refusals("on battery"))
+    stop = Clock(pauses=30)
+    run(tmp_path, Unreachable(), stop, refusal=refusals("on battery"))
+    assert min(stop.pauses[10:]) >= federation.LONGEST_PAUSE_S / 2
+
+
+def test_the_owner_sees_since_when_and_why_it_waits(tmp_path: Path) -> None:
+    reader = ExchangeReader(settings(tmp_path).exchange_db)
+    run(tmp_path, Unreachable(), Clock(pauses=3), refusal=refusals("on battery"))
+    waiting = reader.refusal()
+    assert waiting is not None
+    assert waiting.reason == "on battery"
+    run(tmp_path, Unreachable(), Clock(pauses=3), refusal=refusals("on battery"))
+    assert reader.refusal() == waiting
+    run(tmp_path, MemoryConnection(), Clock(pauses=1))
+    assert reader.refusal() is None
+
+
+def test_resident_it_goes_on_as_soon_as_it_is_allowed_again(tmp_path: Path) -> None:
+    connection = MemoryConnection([check_in()])
+    run(tmp_path, connection, Clock(pauses=3), refusal=refusals("on battery", "on battery", None))
+    assert len(connection.answers) == 1
+
+
+def test_it_hangs_up_when_it_is_not_allowed_any_more(tmp_path: Path) -> None:
+    connection = MemoryConnection([train()])
+    run(tmp_path, connection, Clock(pauses=2), refusal=refusals(None, None, "on battery"))
+    assert connection.left is False  # its task is not answered: another process will follow
+    with pytest.raises(NotNowError, match="on battery"):
+        run(tmp_path, connection, Clock(), once=True, refusal=refusals(None, None, "on battery"))
+
+
 def test_a_second_client_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     first_is_in = threading.Event()
     end = threading.Event()
@@ -155,6 +216,13 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("prepare", "code", "sentence"),
     [
         (lambda _: None, 8, "node.key cannot be read"),
+        (
+            lambda made: (made / "agent.toml").write_text(
+                PUBLIC_SETTINGS + 'allow = ["/bin/sh", "-c", "echo on battery; false"]\n'
+            ),
+            9,
+            "error: Not now: on battery.",
+        ),
         (lambda made: (made / "agent.toml").write_text("devise = 1"), 3, "devise: there is no"),
         (
             lambda made: (made / "agent.toml").write_text(
@@ -164,7 +232,7 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "federation.coordinator: this key is required",
         ),
     ],
-    ids=["no key", "unknown setting", "no coordinator"],
+    ids=["no key", "not allowed", "unknown setting", "no coordinator"],
 )
 def test_the_process_ends_with_a_sentence_and_its_code(
     tmp_path: Path, prepare: Callable[[Path], object], code: int, sentence: str
@@ -172,10 +240,21 @@ def test_the_process_ends_with_a_sentence_and_its_code(
     settings(tmp_path)
     (tmp_path / "agent.toml").write_text(PUBLIC_SETTINGS)
     prepare(tmp_path)
-    done = started(tmp_path)
+    done = started(tmp_path, "--once")
     assert done.returncode == code
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_process_is_as_nice_as_it_is_told(tmp_path: Path) -> None:
+    settings(tmp_path)
+    program = "import os; print(os.getpriority(os.PRIO_PROCESS, os.getppid())); exit(1)"
+    allow = f'allow = ["{sys.executable}", "-c", "{program}"]'
+    least = os.getpriority(os.PRIO_PROCESS, 0)
+    for nice in (7, 0):
+        text = PUBLIC_SETTINGS + f"nice = {nice}\n{allow}\n"
+        (tmp_path / "agent.toml").write_text(text)
+        assert f"Not now: {max(nice, least)}." in started(tmp_path, "--once").stderr
 
 
 def test_the_password_of_the_broker_is_not_asked_for(tmp_path: Path) -> None:

@@ -12,18 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from iotcore import Broker as IotcoreBroker
+from paho.mqtt import publish
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from headwater.errors import SettingsError, UnreachableError
 from headwater_agent import mqtt
 from headwater_agent.mqtt import MqttTransport, probe
+from headwater_agent.paho_client import CHUNK, PacketSocket
 from headwater_agent.settings import Broker
 from headwater_agent.transport import Message, Session, Status, Waker
 from tests.conftest import free_port, skip_or_fail, wait_for_port
@@ -99,6 +107,17 @@ def receive(count: int, *transports: MqttTransport) -> list[Message]:
         found += transports[0].poll(0.02)
         for other in transports[1:]:
             other.poll(0)
+    return found
+
+
+def delivered(count: int, transport: MqttTransport) -> list[int]:
+    """Poll until the broker has acknowledged so many messages; return their tokens."""
+    found: list[int] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < count:
+        assert time.monotonic() < deadline, transport.trouble
+        transport.poll(0.02)
+        found += transport.delivered()
     return found
 
 
@@ -185,7 +204,7 @@ def test_what_waits_is_bounded_and_the_oldest_makes_room(join: Join) -> None:
     for n in range(mqtt.MAX_QUEUED + 5):
         assert transport.publish("in/a", str(n).encode(), qos=1, retain=False)
     assert transport.dropped == 5
-    assert transport._outbox[0][1] == b"5"
+    assert len(transport._deliveries) == mqtt.MAX_QUEUED
 
 
 def test_qos_0_without_a_connection_is_dropped_and_counted(join: Join) -> None:
@@ -346,10 +365,11 @@ def test_a_certificate_that_is_none_is_refused_at_start(join: Join, tmp_path: Pa
 
 
 CONNACK = b"\x20\x03\x00\x00\x00"
+GREETING = {"5": CONNACK, "3.1.1": b"\x20\x02\x00\x00"}
 
 
 @contextmanager
-def server_that_says(*answers: bytes) -> Iterator[int]:
+def server_that_says(*answers: bytes, hang_up: bool = False) -> Iterator[int]:
     """Accept one connection after another and send each its answer, whatever was asked."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -360,7 +380,7 @@ def server_that_says(*answers: bytes) -> Iterator[int]:
                     accepted.recv(4096)
                     accepted.sendall(answer)
                     accepted.settimeout(PATIENCE_S)
-                    while accepted.recv(4096):
+                    while not hang_up and accepted.recv(4096):
                         pass
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -395,6 +415,276 @@ def test_a_topic_that_is_no_text_is_passed_over_and_acknowledged(join: Join) -> 
         assert [(m.topic, m.payload) for m in receive(1, transport)] == [("a", b"x")]
         assert transport._unacknowledged == {}
         transport.close()
+
+
+def test_a_broker_that_ends_within_a_packet_has_ended(join: Join) -> None:
+    whole = b"\x30\x05\x00\x01a\x00x"
+    with server_that_says(CONNACK + whole + whole[:4], hang_up=True) as port:
+        transport = join(port)
+        found = poll_until(lambda: transport.trouble, transport)
+        assert [m.payload for m in found] == [b"x"]
+        assert not transport.connected
+        transport.close()
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_packet_that_is_too_large_ends_the_connection_before_it_is_here(
+    join: Join, version: str
+) -> None:
+    header = b"\x30\xff\xff\xff\x7f"
+    with server_that_says(GREETING[version] + header + b"x" * 1000) as port:
+        transport = join(port, version=version)
+        poll_until(lambda: transport.trouble, transport)
+        transport.close()
+    assert "a packet has 268435455 bytes" in transport.trouble
+    assert transport._client.stream is not None
+    assert not transport._client.stream.packets._partial
+
+
+@dataclass
+class Visit:
+    """A connection to a broker of the test: its answer to CONNECT, and what it does then."""
+
+    greeting: bytes = CONNACK
+    acknowledges: int = 0
+    """How many of the publishes it acknowledges."""
+    leaves_after: int = 1_000_000
+    """After how many publishes it hangs up."""
+    seen: list[tuple[int, bytes, bool]] = field(default_factory=list)
+    """Packet id, payload and DUP flag of the publishes."""
+    kinds: list[int] = field(default_factory=list)
+    """The first byte of each packet."""
+
+    def serve(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            while len(self.seen) < self.leaves_after and (first := stream.read(1)):
+                length = shift = 0
+                more = 128
+                while more & 128:
+                    more = stream.read(1)[0]
+                    length |= (more & 127) << shift
+                    shift += 7
+                self._take(connection, first[0], stream.read(length))
+
+    def _take(self, connection: socket.socket, first: int, body: bytes) -> None:
+        self.kinds.append(first)
+        if first == 0x10:
+            connection.sendall(self.greeting)
+        elif first & 0xF0 == 0x30:
+            at = 2 + int.from_bytes(body[:2], "big")
+            packet_id = body[at : at + 2]
+            if len(self.seen) < self.acknowledges:
+                connection.sendall(b"\x40\x02" + packet_id)
+            v5 = len(self.greeting) > 4
+            payload = body[at + 2 + v5 :]
+            self.seen.append((int.from_bytes(packet_id, "big"), payload, bool(first & 8)))
+
+
+@contextmanager
+def visited(*visits: Visit) -> Iterator[int]:
+    """Be a broker that goes through its visits one after another."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for visit in visits:
+                connection, _ = listening.accept()
+                with connection:
+                    visit.serve(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+PLAIN = Session(client_id="plain")
+KEPT = b"\x20\x03\x01\x00\x00"
+
+
+def greeting_with_receive_maximum(most: int) -> bytes:
+    return b"\x20\x06\x00\x00\x03\x21" + most.to_bytes(2, "big")
+
+
+@pytest.mark.parametrize(
+    ("version", "greeting", "window"),
+    [
+        ("5", greeting_with_receive_maximum(3), 3),
+        ("5", CONNACK, 30),
+        ("3.1.1", GREETING["3.1.1"], 20),
+    ],
+)
+def test_no_more_is_in_flight_than_the_broker_takes(
+    join: Join, version: str, greeting: bytes, window: int
+) -> None:
+    visit = Visit(greeting)
+    with visited(visit) as port:
+        transport = join(port, PLAIN, version=version)
+        for n in range(30):
+            assert transport.publish("a", b"%d" % n, qos=1, retain=False)
+        poll_until(lambda: len(visit.seen) >= window, transport)
+        for _ in range(3):
+            transport.poll(0.01)
+        transport._client.drop()
+    assert [payload for _, payload, _ in visit.seen] == [b"%d" % n for n in range(window)]
+
+
+def test_after_a_reconnect_the_same_packets_come_again_where_the_session_was_kept(
+    join: Join,
+) -> None:
+    first = Visit(greeting_with_receive_maximum(5), acknowledges=2, leaves_after=5)
+    second = Visit(KEPT, acknowledges=100)
+    with visited(first, second) as port:
+        transport = join(port, PLAIN)
+        tokens = [transport.publish("a", b"%d" % n, qos=1, retain=False) for n in range(8)]
+        assert delivered(len(tokens), transport) == tokens
+        transport.close()
+    assert second.seen[:3] == [(number, payload, True) for number, payload, _ in first.seen[2:]]
+    assert not second.seen[-1][2]
+    assert [payload for _, payload, _ in second.seen] == [b"%d" % n for n in range(2, 8)]
+
+
+def test_after_a_reconnect_they_are_sent_as_new_where_the_session_is_gone(join: Join) -> None:
+    first, second = Visit(acknowledges=2, leaves_after=5), Visit(acknowledges=100)
+    with visited(first, second) as port:
+        transport = join(port, PLAIN)
+        tokens = [transport.publish("a", b"%d" % n, qos=1, retain=False) for n in range(5)]
+        assert delivered(len(tokens), transport) == tokens
+        transport.close()
+    assert [item[1:] for item in second.seen] == [(b"%d" % n, False) for n in range(2, 5)]
+
+
+def test_every_message_arrives_although_the_broker_is_killed(join: Join, tmp_path: Path) -> None:
+    port, found = free_port(), []
+    sender = join(port, PLAIN)
+    tokens = [sender.publish("in/a", b"%d" % n, qos=1, retain=False) for n in range(300)]
+    for _ in range(3):
+        with broker_on(port, tmp_path, "allow_anonymous true") as broker:
+            found += delivered(60, sender)
+            broker.send_signal(signal.SIGKILL)
+    with broker_on(port, tmp_path, "allow_anonymous true"):
+        found += delivered(300 - len(found), sender)
+    assert found == tokens
+
+
+def test_what_a_wake_up_sends_leaves_in_one_piece(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit, writes = Visit(acknowledges=9), []
+    send = PacketSocket.send
+
+    def counted(stream: PacketSocket, data: bytes | bytearray) -> int:
+        writes.append(len(data))
+        return send(stream, data)
+
+    with visited(visit) as port:
+        transport = join(port, PLAIN)
+        poll_until(lambda: transport.connected, transport)
+        monkeypatch.setattr(PacketSocket, "send", counted)
+        for n in range(5):
+            transport.publish("a", b"%d" % n, qos=1, retain=False)
+            transport.publish("a", b"x", qos=0, retain=False)
+        assert not writes
+        transport.flush()
+        assert len(writes) == 1
+        poll_until(lambda: len(visit.seen) == 10, transport)
+        assert len(writes) == 1
+        transport.close()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_topic_that_mqtt_does_not_allow_is_dropped_and_counted(
+    join: Join, mosquitto: int, qos: int
+) -> None:
+    transport = join(mosquitto, PLAIN)
+    poll_until(lambda: transport.connected, transport)
+    assert transport.publish("a/+", b"", qos=qos, retain=False) == 0
+    assert transport.dropped == 1
+    transport.publish("a", b"", qos=1, retain=False)
+    poll_until(transport.delivered, transport)
+    assert not transport.trouble
+
+
+def test_qos_0_is_dropped_while_the_broker_does_not_read(join: Join) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        transport = join(listening.getsockname()[1], PLAIN)
+        transport.poll(0)
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(CONNACK)
+            poll_until(lambda: transport.connected, transport)
+            for _ in range(2_000):
+                transport.publish("a", bytes(10_000), qos=0, retain=False)
+            assert 0 < transport.dropped < 2_000
+            waiting = sum(map(len, transport._output))
+            waiting += sum(packet["to_process"] for packet in transport._client._out_packet)
+            assert waiting < 2 * CHUNK
+            transport._client.drop()
+
+
+def test_a_message_that_the_broker_does_not_allow_is_counted_and_not_repeated(
+    join: Join, tmp_path: Path
+) -> None:
+    port = free_port()
+    (tmp_path / "rules").write_text("topic readwrite in/#\n")
+    with broker_on(port, tmp_path, "allow_anonymous true", f"acl_file {tmp_path / 'rules'}"):
+        sender = join(port, PLAIN)
+        tokens = [sender.publish(topic, b"", qos=1, retain=False) for topic in ("no", "in/a")]
+        assert delivered(2, sender) == tokens
+        assert sender.refused == 1
+        assert sender.connected
+
+
+def test_messages_of_an_earlier_subscription_with_qos_2_come_once(
+    join: Join, mosquitto: int
+) -> None:
+    earlier = paho.Client(CallbackAPIVersion.VERSION2, "plain", protocol=paho.MQTTv5)
+    lasting: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    lasting.SessionExpiryInterval = 600
+    subscribed: list[object] = []
+    earlier.on_connect = lambda client, *_: client.subscribe("in/#", 2)
+    earlier.on_subscribe = lambda *found: subscribed.append(found)
+    earlier.connect("127.0.0.1", mosquitto, properties=lasting)
+    while not subscribed:
+        earlier.loop(0.1)
+    earlier.disconnect()
+    publish.multiple(
+        [("in/a", b"%d" % n, 2, False) for n in range(3)], hostname="127.0.0.1", port=mosquitto
+    )
+    for expected in ([b"0", b"1", b"2"], []):
+        transport = join(mosquitto, PLAIN)
+        poll_until(lambda: transport.connected, transport)  # noqa: B023 - used in this turn only
+        found = receive(len(expected), transport) + transport.poll(0.1) + transport.poll(0.1)
+        assert [(m.payload, m.qos, m.receipt) for m in found] == [(n, 2, 0) for n in expected]
+        transport.close()
+
+
+def test_a_broker_that_is_heard_is_not_asked_whether_it_is_there(join: Join) -> None:
+    visit = Visit(acknowledges=9)
+    with visited(visit) as port:
+        transport = join(port, PLAIN, keepalive=30_000)
+        poll_until(lambda: transport.connected, transport)
+        transport._client._last_bytes_received -= 29
+        transport.publish("a", b"", qos=1, retain=False)
+        poll_until(transport.delivered, transport)
+        transport._client._last_bytes_received -= 29
+        transport._client._last_msg_out -= 29
+        transport.poll(0)
+        transport.close()
+    assert 0xC0 not in visit.kinds
+
+
+def test_a_broker_that_is_silent_is_asked_and_then_given_up(join: Join) -> None:
+    visit = Visit()
+    with visited(visit) as port:
+        transport = join(port, PLAIN, keepalive=30_000)
+        poll_until(lambda: transport.connected, transport)
+        transport._client._last_bytes_received -= 31
+        poll_until(lambda: 0xC0 in visit.kinds, transport)
+        assert transport.connected
+        transport._client._ping_t -= 31
+        transport.poll(0)
+        assert "it did not answer within broker.keepalive" in transport.trouble
 
 
 def test_a_subscription_that_is_not_allowed_gets_a_sentence() -> None:

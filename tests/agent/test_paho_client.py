@@ -6,54 +6,125 @@ from collections.abc import Iterator
 
 import pytest
 
-from headwater_agent.paho_client import BufferedSocket, explain
+from headwater_agent.packets import PacketError, PacketReader, encode_publish
+from headwater_agent.paho_client import CHUNK, PacketSocket, explain
+
+PINGRESP = b"\xd0\x00"
+PUBLISH = encode_publish("a", b"x", v5=True, retain=False)
+
+
+def over(near: socket.socket) -> PacketSocket:
+    near.setblocking(False)
+    return PacketSocket(near, PacketReader(v5=True, limit=1 << 20))
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[BufferedSocket, socket.socket]]:
-    """A buffered socket and its other end."""
+def pair() -> Iterator[tuple[PacketSocket, socket.socket]]:
+    """A socket of packets and its other end."""
     near, far = socket.socketpair()
-    near.setblocking(False)
-    yield BufferedSocket(near), far
+    yield over(near), far
     near.close()
     far.close()
 
 
-def test_small_reads_are_served_from_one_large_one(
-    pair: tuple[BufferedSocket, socket.socket],
-) -> None:
-    buffered, far = pair
-    far.sendall(b"abcdef")
-    assert (buffered.recv(1), buffered.recv(3)) == (b"a", b"bcd")
-    assert buffered.pending() == 2
-    assert (buffered.recv(99), buffered.pending()) == (b"ef", 0)
+Pair = tuple[PacketSocket, socket.socket]
 
 
-def test_it_says_when_nothing_is_left(pair: tuple[BufferedSocket, socket.socket]) -> None:
-    buffered, far = pair
-    far.sendall(b"a")
-    buffered.recv(1)
-    assert not buffered.dry
+def test_messages_are_taken_out_and_the_rest_is_read_in_small_pieces(pair: Pair) -> None:
+    stream, far = pair
+    far.sendall(PINGRESP + PUBLISH + PINGRESP + PUBLISH)
+    assert stream.read()
+    assert [m.topic for m in stream.packets.take().messages] == ["a", "a"]
+    assert [stream.recv(1), stream.recv(2), stream.recv(9)] == [b"\xd0", b"\x00\xd0", b"\x00"]
+    assert not stream.for_paho()
     with pytest.raises(BlockingIOError):
-        buffered.recv(1)
-    assert buffered.dry
+        stream.recv(1)
 
 
-def test_the_end_of_the_stream_comes_after_what_was_sent(
-    pair: tuple[BufferedSocket, socket.socket],
+def test_there_is_nothing_to_read_when_nothing_came(pair: Pair) -> None:
+    stream, _ = pair
+    assert not stream.read()
+    assert not stream.for_paho()
+
+
+def test_paho_gets_no_part_of_a_packet(pair: Pair) -> None:
+    stream, far = pair
+    far.sendall(PINGRESP[:1])
+    assert stream.read()
+    assert not stream.for_paho()
+    far.sendall(PINGRESP[1:])
+    stream.read()
+    assert stream.recv(9) == PINGRESP
+
+
+@pytest.mark.parametrize("before", [b"", PUBLISH, PUBLISH[:3]])
+def test_the_end_of_the_stream_reaches_paho_with_nothing_else_to_read(
+    pair: Pair, before: bytes
 ) -> None:
-    buffered, far = pair
-    far.sendall(b"ab")
+    stream, far = pair
+    far.sendall(before)
     far.close()
-    assert (buffered.recv(1), buffered.recv(9), buffered.recv(9)) == (b"a", b"b", b"")
+    stream.read()
+    stream.read()
+    assert stream.for_paho()
+    assert stream.recv(1) == b""
 
 
-def test_what_is_sent_arrives(pair: tuple[BufferedSocket, socket.socket]) -> None:
-    buffered, far = pair
-    assert buffered.send(b"abc") == 3
+def test_the_end_of_the_stream_comes_after_what_was_sent(pair: Pair) -> None:
+    stream, far = pair
+    far.sendall(PINGRESP)
+    far.close()
+    stream.read()
+    stream.read()
+    assert [stream.recv(9), stream.recv(9)] == [PINGRESP, b""]
+
+
+def test_a_connection_that_breaks_is_told_to_paho() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    far.close()
+    stream = over(near)
+    stream.read()
+    assert stream.for_paho()
+    with pytest.raises(ConnectionResetError):
+        stream.recv(1)
+    stream.close()
+
+
+def test_one_read_takes_no_more_than_a_chunk(pair: Pair) -> None:
+    stream, far = pair
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)
+    far.setblocking(False)
+    while True:
+        try:
+            far.send(PUBLISH * 1000)
+        except BlockingIOError:
+            break
+    most = CHUNK // len(PUBLISH) + 1
+    found = 0
+    while stream.read():
+        batch = len(stream.packets.take().messages)
+        assert batch <= most
+        found += batch
+    assert found > 1000
+
+
+def test_what_is_not_mqtt_is_raised(pair: Pair) -> None:
+    stream, far = pair
+    far.sendall(PINGRESP + b"\x30\x00")
+    with pytest.raises(PacketError):
+        stream.read()
+    assert stream.recv(9) == PINGRESP
+
+
+def test_what_is_sent_arrives(pair: Pair) -> None:
+    stream, far = pair
+    assert stream.send(b"abc") == 3
     assert far.recv(9) == b"abc"
-    buffered.close()
-    assert buffered.fileno() == -1
+    stream.close()
+    assert stream.fileno() == -1
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,19 @@ def test_another_devices_predictions_may_be_read(tmp_path: Path) -> None:
         ("[store]\nrows = 10", "store.rows: must be at least store.examples"),
         ('[federation]\ncoordinator = "http://far"', "federation.coordinator: http:// is for"),
         ('[federation]\ncoordinator = "https://c"\npoll = "1ms"', "federation.poll: must be"),
+        ('[federation]\ncoordinator = "https://c"\nevery = "5s"', "federation.every: must be"),
+        (
+            '[federation]\ncoordinator = "https://c"\nhours = ["01:00-02:00", "22-6"]',
+            "federation.hours[1]: expected hours such as",
+        ),
+        (
+            '[federation]\ncoordinator = "https://c"\nallow = ["on-mains"]',
+            "federation.allow: the program needs an absolute path",
+        ),
+        (
+            '[federation]\ncoordinator = "https://c"\nallow_timeout = "1h"',
+            "federation.allow_timeout: must be from",
+        ),
         ('[store]\ncommit_every = "fast"', "store.commit_every: expected a duration"),
     ],
 )

@@ -5,6 +5,7 @@ import io
 import msgspec
 from rich.console import Console
 
+from headwater_agent.correspondence import Refusal
 from headwater_agent.events import Alarm
 from headwater_agent.live import LiveReport
 from headwater_agent.status import (
@@ -120,6 +121,19 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         assert said in text
     (roof,) = (line for line in text.splitlines() if line.startswith("roof"))
     assert roof.split()[-5:] == ["17", "0.75", "0.5", "0.25", "0.375"]
+
+
+def test_why_the_federation_client_waits_is_shown() -> None:
+    sync = SyncStatus(
+        version=None,
+        received_ms=None,
+        sent_ms=None,
+        answers=0,
+        bytes_sent=0,
+        waiting=Refusal(5_000, "on battery"),
+    )
+    text = shown(msgspec.structs.replace(STOPPED, sync=sync))
+    assert "waits since 1970-01-01 00:00:05Z: on battery" in text
 
 
 def test_a_classifiers_errors_are_called_by_their_name() -> None:

@@ -54,6 +54,17 @@ class Client:
     def payloads(self, count: int) -> list[bytes]:
         return [message.payload for message in self.receive(count)]
 
+    def delivered(self, last: int) -> list[int]:
+        """Return the tokens that come back up to one."""
+        found: list[int] = []
+
+        def there(_: list[Message]) -> bool:
+            found.extend(self.transport.delivered())
+            return last in found
+
+        self._poll_until(there)
+        return found
+
     def _poll_until(self, done: Callable[[list[Message]], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
         marks: list[Message] = []
@@ -256,6 +267,31 @@ def test_a_receipt_of_an_earlier_connection_is_ignored(world: World) -> None:
     again.sync()
     again.transport.close()
     assert world.client("l", "in").payloads(1) == [b"one"]
+
+
+def test_a_token_comes_back_once_when_the_broker_has_the_message(world: World) -> None:
+    sender = world.client("s")
+    tokens = [
+        sender.transport.publish(world.topic("in"), b"%d" % n, qos=1, retain=False)
+        for n in range(50)
+    ]
+    assert all(tokens)
+    found = sender.delivered(tokens[-1])
+    sender.sync()
+    found += sender.transport.delivered()
+    assert [token for token in found if token in tokens] == tokens
+
+
+def test_a_message_of_qos_0_has_no_token(world: World) -> None:
+    sender = world.client("s")
+    assert sender.transport.publish(world.topic("in"), b"x", qos=0, retain=False) == 0
+
+
+def test_what_was_flushed_needs_no_poll(world: World) -> None:
+    listener, sender = world.client("l", "in"), world.client("s")
+    sender.transport.publish(world.topic("in"), b"x", qos=1, retain=False)
+    sender.transport.flush()
+    assert listener.payloads(1) == [b"x"]
 
 
 def test_what_was_published_while_away_is_delivered_on_return(world: World) -> None:

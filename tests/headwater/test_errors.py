@@ -20,7 +20,7 @@ def test_exit_codes_are_never_used_twice() -> None:
 
 
 def test_exit_codes_leave_the_shells_own_alone() -> None:
-    assert {each.exit_code for each in TREE} == {1, 3, 4, 5, 6, 7, 8}
+    assert {each.exit_code for each in TREE} == {1, 3, 4, 5, 6, 7, 8, 9, 10}
 
 
 def test_the_tree_that_is_drawn_is_the_tree_there_is() -> None:

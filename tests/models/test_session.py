@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -237,3 +238,22 @@ def test_running_needs_no_onnx(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path / "infer.onnx")]
     subprocess.run(command, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("told", [{}, {"ORT_DISABLE_TELEMETRY": "0"}])
+def test_the_runtime_keeps_no_identity_to_report_under(
+    tmp_path: Path, told: dict[str, str]
+) -> None:
+    """Its telemetry begins with a database under the user's home, which then is not there."""
+    program = (
+        "import sys; from pathlib import Path; from headwater_models.session import Predictor;"
+        "Predictor(Path(sys.argv[1]).read_bytes())"
+    )
+    graph = tmp_path / "infer.onnx"
+    graph.write_bytes(BUILT.infer)
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environ = kept | {"HOME": str(home)} | told  # in CI it would be silent by itself
+    subprocess.run([sys.executable, "-c", program, str(graph)], check=True, env=environ)
+    assert list(home.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Sets a device up: users, folders and hardened systemd units, and takes them away again."""

@@ -1,0 +1,266 @@
+"""The MQTT packets that come in masses, PUBLISH and PUBACK, read and written without I/O.
+
+A piece of the byte stream is split at once, however many packets it holds and wherever it was
+cut; packets of other kinds come out as they went in. Formats after MQTT 3.1.1 and 5.0, sections
+2.1, 3.3 and 3.4.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from headwater_agent.transport import Message
+
+_K = TypeVar("_K", bound=str | bytes)
+_V = TypeVar("_V")
+
+_REMEMBERED, _REMEMBERED_LENGTH = 4_096, 256
+"""How many topics are remembered, and of what length at most: together a bound of 2 MB."""
+
+_MAX_PAYLOAD = (1 << 28) - (1 << 17)
+"""Bytes of a payload that fit into a packet beside the longest topic."""
+
+_PUBLISH, _QOS_0_OR_1, _PUBACK = 0x30, 0xF4, 0x40
+_SHORT = struct.Struct(">BB").pack
+_ID = struct.Struct(">H").pack
+
+
+class PacketError(ValueError):
+    """What MQTT does not allow: a packet that came, or one that was to be sent."""
+
+
+class _Remembered(dict[_K, _V]):
+    """What a function made of topics; forgotten when there are too many."""
+
+    def __init__(self, make: Callable[[_K], _V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, topic: _K) -> _V:
+        made = self._make(topic)
+        if len(topic) <= _REMEMBERED_LENGTH:
+            if len(self) == _REMEMBERED:
+                self.clear()
+            self[topic] = made
+        return made
+
+
+@dataclass(slots=True)
+class Received:
+    """What a piece of the stream held."""
+
+    messages: list[Message] = field(default_factory=list)
+    receipts: list[int] = field(default_factory=list)
+    """Of every message of QoS 1, in the order of delivery."""
+    unreadable: list[int] = field(default_factory=list)
+    """Those among ``receipts`` whose topic is no text, so that there is no message to show."""
+    acknowledged: list[tuple[int, int]] = field(default_factory=list)
+    """Packet id and reason code of each PUBACK; 128 and above is a refusal."""
+
+
+class PacketReader:
+    """Splits the stream of one connection.
+
+    PUBLISH of QoS 0 and 1 and PUBACK are decoded. Every other packet, once it is here whole, is
+    appended to ``others``. Properties of a PUBLISH are skipped: none changes what a message means
+    here, and a topic alias is never announced.
+
+    Parameters
+    ----------
+    v5
+        Whether the connection speaks MQTT 5.
+    limit
+        Bytes after the fixed header of the largest packet, at least 127; a larger one is refused
+        before it is buffered.
+    connection
+        Distinguishes the receipts of this connection from those of others: the receipt of a
+        message of QoS 1 is ``connection << 16`` plus the packet id.
+    """
+
+    def __init__(self, *, v5: bool, limit: int, connection: int = 0) -> None:
+        self.others = bytearray()
+        self._v5 = v5
+        self._limit = limit
+        self._base = connection << 16
+        self._partial = bytearray()
+        self._missing = 0
+        self._received = Received()
+        self._topics = _Remembered(_text)
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece of the stream.
+
+        Raises
+        ------
+        PacketError
+            When it is not MQTT. What came before can still be taken; nothing after it can be read.
+        """
+        if len(piece) < self._missing:
+            self._partial += piece
+            self._missing -= len(piece)
+            return
+        data = b"".join((self._partial, piece)) if self._partial else piece
+        try:
+            rest = self._split(data)
+        except IndexError:
+            raise PacketError("a packet is shorter than its fields") from None
+        self._partial = bytearray(data[rest:])
+
+    def take(self) -> Received:
+        """Return what was decoded since the last call."""
+        received, self._received = self._received, Received()
+        return received
+
+    def _split(self, data: bytes) -> int:
+        """Decode the whole packets; return where the first that is not whole begins."""
+        at, end = 0, len(data)
+        while end - at > 1:
+            first, length, body = data[at], data[at + 1], at + 2
+            if length > 127:
+                length, body = _varint(data, at + 1, end)
+                if not body:
+                    break
+                if length > self._limit:
+                    raise PacketError(f"a packet has {length} bytes; {self._limit} are allowed")
+            stop = body + length
+            if stop > end:
+                self._missing = stop - end
+                return at
+            if first & _QOS_0_OR_1 == _PUBLISH:
+                self._publish(data, first, body, stop)
+            elif first & 0xF0 == _PUBACK:
+                self._puback(data[body:stop])
+            else:
+                self.others += data[at:stop]
+            at = stop
+        self._missing = 1
+        return at
+
+    def _publish(self, data: bytes, first: int, body: int, stop: int) -> None:
+        body += 2
+        start = topic_end = body + (data[body - 2] << 8 | data[body - 1])
+        receipt = 0
+        if first & 2:
+            packet_id = data[start] << 8 | data[start + 1]
+            if not packet_id:
+                raise PacketError("a PUBLISH of QoS 1 has no packet id")
+            receipt = self._base | packet_id
+            start += 2
+        if self._v5:
+            properties, start = data[start], start + 1
+            if properties > 127:
+                properties, start = _varint(data, start - 1, stop)
+            start += properties
+        if topic_end == body or not topic_end <= start <= stop:
+            raise PacketError("a PUBLISH is shorter than its fields or has no topic")
+        topic = self._topics[data[body:topic_end]]
+        if receipt:
+            self._received.receipts.append(receipt)
+        if topic:
+            self._received.messages.append(
+                Message(topic, data[start:stop], first >> 1 & 1, bool(first & 1), receipt)
+            )
+        elif receipt:
+            self._received.unreadable.append(receipt)
+
+    def _puback(self, body: bytes) -> None:
+        if len(body) < 2 or (len(body) > 2 and not self._v5):
+            raise PacketError("a PUBACK has the wrong length")
+        reason = body[2] if len(body) > 2 else 0
+        self._received.acknowledged.append((body[0] << 8 | body[1], reason))
+
+
+def check(topic: str, payload: bytes) -> None:
+    """Refuse a message that no packet can carry.
+
+    Raises
+    ------
+    PacketError
+        When nothing can be published on the topic, or the payload is too large.
+    """
+    _fields[topic]
+    if len(payload) > _MAX_PAYLOAD:
+        raise PacketError(f"a message cannot have {len(payload)} bytes; at most {_MAX_PAYLOAD}")
+
+
+def encode_publish(
+    topic: str, payload: bytes, *, v5: bool, packet_id: int = 0, retain: bool, again: bool = False
+) -> bytes:
+    """Return a PUBLISH packet.
+
+    Parameters
+    ----------
+    topic, payload, retain
+        The message, which :func:`check` lets pass.
+    v5
+        Whether the connection speaks MQTT 5.
+    packet_id
+        From 1 to 65535 for QoS 1; 0 for QoS 0.
+    again
+        Whether it was sent before (the DUP flag).
+    """
+    head = _fields[topic]
+    first = _PUBLISH | retain
+    if packet_id:
+        first |= 0x0A if again else 0x02
+        head += _ID(packet_id)
+    if v5:
+        head += b"\0"
+    length = len(head) + len(payload)
+    if length < 128:
+        return _SHORT(first, length) + head + payload
+    return b"".join((bytes((first,)), _encode_varint(length), head, payload))
+
+
+def encode_pubacks(packet_ids: Iterable[int]) -> bytes:
+    """Return a PUBACK packet for each id, in their order."""
+    words = [0x4002_0000 | packet_id for packet_id in packet_ids]
+    return struct.pack(f">{len(words)}I", *words)
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return a variable byte integer and where it ends; 0 and 0 if it is not whole before *end*."""
+    value = 0
+    for place in range(4):
+        if at + place >= end:
+            return 0, 0
+        byte = data[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise PacketError("a length has more than four bytes")
+
+
+def _encode_varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def _text(raw: bytes) -> str:
+    """Return a topic as text; empty if MQTT does not allow it as such."""
+    try:
+        topic = raw.decode()
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in topic else topic
+
+
+def _field(topic: str) -> bytes:
+    """Return a topic as the first field of a PUBLISH."""
+    try:
+        raw = topic.encode()
+    except UnicodeEncodeError:
+        raise PacketError(f"the topic {topic!r} is no text") from None
+    if not 0 < len(raw) < 1 << 16 or any(c in topic for c in "+#\0"):
+        raise PacketError(f"nothing can be published on the topic {topic[:80]!r}")
+    return _ID(len(raw)) + raw
+
+
+_fields = _Remembered(_field)
