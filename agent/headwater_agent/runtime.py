@@ -246,6 +246,7 @@ class Agent:
         for topic, payload in self._publisher.encode(predictions, now_ms()):
             self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
             self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
+        self._transport.flush()
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
         output = self._settings.output
