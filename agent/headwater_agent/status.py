@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headwater.errors import HeadwaterError
 from headwater.wire import CheckedIn
 from headwater_agent.agent_reader import AgentReader
-from headwater_agent.correspondence import Refusal
+from headwater_agent.correspondence import CONNECTION, Refusal
 from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
@@ -246,15 +246,17 @@ def _sync(settings: AgentSettings) -> SyncStatus | None:
     """Read the federation client's side; None where there is none or it is not ours to read."""
     try:
         reader = ExchangeReader(settings.exchange_db)
-        newest, ledger, waiting = reader.newest(), reader.ledger(), reader.refusal()
+        newest, waiting = reader.newest(), reader.refusal()
+        totals = [one for one in reader.totals() if one.kind != CONNECTION]
+        sent_ms = reader.sent_ms()
     except (HeadwaterError, OSError):
         return None
     return SyncStatus(
         version=newest.version if newest else None,
         received_ms=newest.received_ms if newest else None,
-        sent_ms=ledger[-1].time_ms if ledger else None,
-        answers=len(ledger),
-        bytes_sent=sum(line.bytes for line in ledger),
+        sent_ms=sent_ms,
+        answers=sum(one.count for one in totals),
+        bytes_sent=sum(one.bytes for one in totals),
         waiting=waiting,
     )
 
