@@ -174,7 +174,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What is kept and when it is durable.
 
     ``process`` survives a killed process, ``power`` a power cut as well. ``rows``, ``examples``
-    and ``predictions`` are the newest that are kept, over all streams.
+    and ``predictions`` are the newest that are kept, over all streams; ``outbox`` are the messages
+    of ours that wait for the broker.
     """
 
     durability: Literal["process", "power"] = "process"
@@ -183,6 +184,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rows: Positive = 1_000_000
     examples: Positive = 100_000
     predictions: Positive = 100_000
+    outbox: Positive = 10_000
 
 
 class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -74,6 +74,7 @@ status = "headwater/{device}/status"
 # rows = 1000000    # the newest that are kept, over all streams
 # examples = 100000
 # predictions = 100000
+# outbox = 10000    # messages of ours that wait for the broker
 
 """
 
