@@ -30,16 +30,23 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one run. A figure without a peer is a plain number."""
+    """The figures of one run. A figure without a peer is a plain number.
+
+    ``missing`` names the peers that could not run, with the reason.
+    """
 
     benchmark: str
     machine: str
     versions: dict[str, str]
     figures: dict[str, float | Figure]
+    missing: dict[str, str] = {}
 
     def encode(self) -> bytes:
         """Return the report as one JSON object; a figure's peers stand beside ``ours`` by name."""
-        return msgspec.json.encode({**msgspec.structs.asdict(self), "figures": self._figures()})
+        plain = {**msgspec.structs.asdict(self), "figures": self._figures()}
+        if not self.missing:
+            del plain["missing"]
+        return msgspec.json.encode(plain)
 
     def _figures(self) -> dict[str, object]:
         return {name: _plain(figure) for name, figure in self.figures.items()}
@@ -54,11 +61,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 table.add_row(name, f"{figure:,.{0 if figure.is_integer() else 4}f}", "", "")
         console.print(table)
+        for peer, reason in self.missing.items():
+            console.print(f"{peer} did not run: {reason}", markup=False)
         console.print(f"[dim]{self.machine}; {_listed(self.versions)}[/dim]")
 
 
 def report(
-    benchmark: str, packages: Sequence[str], figures: Mapping[str, float | Figure]
+    benchmark: str,
+    packages: Sequence[str],
+    figures: Mapping[str, float | Figure],
+    missing: Mapping[str, str] | None = None,
 ) -> Report:
     """Put a report together with what is known of this machine and these packages."""
     return Report(
@@ -69,6 +81,7 @@ def report(
             **{name: version(name) for name in packages},
         },
         figures=dict(figures),
+        missing=dict(missing or {}),
     )
 
 

@@ -40,6 +40,28 @@ def name_of(vector: Vector) -> str:
     return STATISTICS if vector.dtype == np.float64 else ARRAY
 
 
+def digest(fields: bytes, vector: Vector | None) -> str:
+    """Return the hash of what a message says, the same for who sends and who receives it.
+
+    Parameters
+    ----------
+    fields
+        Still encoded.
+    vector
+        float32 or float64 ``[n]``, or None.
+
+    Returns
+    -------
+    str
+        SHA-256, in hexadecimal.
+    """
+    found = sha256(b"headwater message 1\n%d\n" % len(fields) + fields)
+    if vector is not None:
+        found.update(f"{name_of(vector)}\n".encode())
+        found.update(np.ascontiguousarray(vector, vector.dtype.newbyteorder("<")).data)
+    return found.hexdigest()
+
+
 def read_message(
     root: str,
     contents: Mapping[str, bytes],

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "agent/headwater_agent/events.py": "data only",
     "agent/headwater_agent/federation_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/guard/settings.py": "data only",
+    "agent/headwater_agent/metrics_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/pipeline_settings.py": "data only",
     "agent/headwater_agent/threshold_settings.py": "agent/test_threshold.py",
     "agent/headwater_agent/fleet.py": "system/test_fleet_contract.py",

@@ -43,9 +43,18 @@ class StoredVersion:
     received_ms: int
 
 
+CONNECTION = "connection"
+"""Kind of the lines that count what a connection sent: polls, heartbeats and what bears answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """One answer that was sent: when, for which task, what, how large, and to whom."""
+    """One answer that was sent: when, for which task, what, how large, and to whom.
+
+    ``digest`` is the answer's (:func:`headwater.objects.digest`); empty in lines of programs that
+    did not note it. A line of the kind ``connection`` is about no task: it counts the ``requests``
+    of a time and their bytes as HTTP/1.1 writes them, those that carried answers among them.
+    """
 
     time_ms: int
     task: str
@@ -53,6 +62,8 @@ class LedgerLine:
     arrays: tuple[str, ...]
     bytes: int
     peer: str
+    digest: str = ""
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, assert_never
 from headwater import wire
 from headwater.clock import now_ms
 from headwater.errors import HeadwaterError, PeerError
-from headwater.objects import Vector, name_of
+from headwater.objects import Vector, digest, name_of
 from headwater_agent.client import (
     Answered,
     Client,
@@ -24,7 +24,7 @@ from headwater_agent.client import (
     Settle,
     Ticked,
 )
-from headwater_agent.correspondence import LedgerLine, StoredVersion
+from headwater_agent.correspondence import CONNECTION, LedgerLine, StoredVersion
 from headwater_agent.exchange import Exchange
 from headwater_agent.outcome import Outcome, find_outcomes
 from headwater_agent.settings import AgentSettings
@@ -35,6 +35,9 @@ from headwater_models.weights import save_weights
 
 KEPT_RELEASES = 3
 """Newest releases whose weights stay, beside those that an open task is about."""
+
+ACCOUNTED_EVERY_MS = 3_600_000
+"""How often the ledger is told what a connection sent apart from answers; and at its end."""
 
 MESSAGES_AT_ONCE = 16
 """Messages that are taken in before outcomes are looked for again."""
@@ -58,6 +61,9 @@ class Connection(Protocol):
         self, flower: bytes, fields: bytes, array: Vector | None
     ) -> Literal["sent", "unwanted"]:
         """Answer a message; the same answer given twice is one answer."""
+
+    def sent(self) -> tuple[int, int]:
+        """Return the requests and bytes that went out since the last call, of whatever kind."""
 
     def close(self, *, leave: bool) -> None:
         """Hang up."""
@@ -97,6 +103,7 @@ class Courier:
         self._clock = clock
         self._complained: set[str] = set()
         self._opened = False
+        self._accounted_ms = clock()
         with storage_errors(self._folder, "written"):
             self._folder.mkdir(exist_ok=True)
         self._client = Client(
@@ -136,11 +143,32 @@ class Courier:
                 self._complain(str(outcome))
         self._perform(self._client.feed(Ticked(), self._clock()))
         self._prune()
+        if abs(self._clock() - self._accounted_ms) >= ACCOUNTED_EVERY_MS:
+            self._account()
         return came
 
     def close(self) -> None:
         """Hang up; with work left, stay known as online for the process that will follow."""
-        self._connection.close(leave=self.idle)
+        try:
+            self._connection.close(leave=self.idle)
+        finally:
+            self._account()
+
+    def _account(self) -> None:
+        """Write into the ledger what the connection sent since the last time."""
+        self._accounted_ms = self._clock()
+        requests, size = self._connection.sent()
+        if requests:
+            line = LedgerLine(
+                time_ms=self._accounted_ms,
+                task="",
+                kind=CONNECTION,
+                arrays=(),
+                bytes=size,
+                peer=self._peer,
+                requests=requests,
+            )
+            self._exchange.account(line)
 
     def _take_messages(self) -> bool:
         for count in range(MESSAGES_AT_ONCE):
@@ -190,11 +218,14 @@ class Courier:
             arrays=() if effect.array is None else (name_of(effect.array),),
             bytes=len(effect.fields) + size,
             peer=self._peer,
+            digest=digest(effect.fields, effect.array),
         )
-        first = self._exchange.will_send(line, effect.fields, effect.outcome)
+        entry = self._exchange.will_send(line, effect.fields, effect.outcome)
+        if entry is not None:
+            _log.info("entry %d of the ledger is %s", entry.number, entry.hash)
         result = self._connection.reply(task.flower, effect.fields, effect.array)
         _log.info("%s %s, %d bytes", result, kind, line.bytes)
-        if not first:
+        if entry is None:
             result = "sent"  # a part or all of it went out before this process or error
         self._perform(self._client.feed(Answered(task.task, result), self._clock()))
 

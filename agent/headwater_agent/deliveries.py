@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterable
+from typing import TypeAlias
 
-import msgspec
-
-from headwater_agent.packets import check, encode_publish
+from headwater_agent.packets import Unnumbered
 
 FIRST_PACKET_ID = 2
 """Packet ids below are left for other packets, which share them (MQTT 5.0, 2.2.1)."""
@@ -26,11 +26,8 @@ _REFUSED = 0x80
 log = logging.getLogger(__name__)
 
 
-class _Own(msgspec.Struct, frozen=True, gc=False):
-    token: int
-    topic: str
-    payload: bytes
-    retain: bool
+_Own: TypeAlias = tuple[int, Unnumbered]
+"""A message of ours by its token."""
 
 
 class Deliveries:
@@ -61,7 +58,7 @@ class Deliveries:
         self._last_id = _LAST_PACKET_ID
         self._window = 0
         self._largest = 0
-        self._lead: _Own | None = None
+        self._lead: Unnumbered | None = None
         self._queue: deque[_Own] = deque()
         self._in_flight: dict[int, _Own] = {}
         self._again: dict[int, _Own] = {}
@@ -80,17 +77,17 @@ class Deliveries:
         PacketError
             When there is no such message in MQTT.
         """
-        check(topic, payload)
+        packet = Unnumbered.of(topic, payload, v5=self._v5, retain=retain)
         while len(self._queue) >= self._limit:
             self._queue.popleft()
             self.dropped += 1
         self._token += 1
-        self._queue.append(_Own(self._token, topic, payload, retain))
+        self._queue.append((self._token, packet))
         return self._token
 
     def lead(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Set the message that goes before the queue; it replaces one that was not sent yet."""
-        self._lead = _Own(0, topic, payload, retain)
+        self._lead = Unnumbered.of(topic, payload, v5=self._v5, retain=retain)
 
     def resume(self, window: int, largest: int, *, session_present: bool) -> None:
         """Begin on a new connection.
@@ -109,7 +106,7 @@ class Deliveries:
         if session_present:
             self._again = dict(self._in_flight)
         else:
-            self._queue.extendleft(own for own in reversed(self._in_flight.values()) if own.token)
+            self._queue.extendleft(own for own in reversed(self._in_flight.values()) if own[0])
             self._in_flight.clear()
             self._again.clear()
 
@@ -119,63 +116,53 @@ class Deliveries:
         packets: list[bytes] = []
         while self._again and len(packets) < room:
             packet_id = next(iter(self._again))
-            packets.append(self._encoded(self._again.pop(packet_id), packet_id, again=True))
-        while len(packets) < room and (own := self._next()) is not None:
+            _, packet = self._again.pop(packet_id)
+            packets.append(packet.numbered(packet_id, again=True))
+        if self._lead is not None and len(packets) < room:
+            self._queue.appendleft((0, self._lead))
+            self._lead = None
+        while self._queue and len(packets) < room:
+            own = self._queue.popleft()
             packet_id = self._unused_id()
-            packet = self._encoded(own, packet_id, again=False)
-            if len(packet) > self._largest:
+            encoded = own[1].numbered(packet_id)
+            if len(encoded) > self._largest:
                 self._refuse(own, f"the broker takes no packet over {self._largest} bytes")
             else:
                 self._in_flight[packet_id] = own
-                packets.append(packet)
+                packets.append(encoded)
         return packets
 
-    def acknowledge(self, packet_id: int, reason: int) -> None:
-        """Take a PUBACK; one for a packet that is not in flight is passed over."""
-        self._again.pop(packet_id, None)
-        own = self._in_flight.pop(packet_id, None)
-        if own is None:
-            return
-        if reason >= _REFUSED:
-            self._refuse(own, f"the broker says 0x{reason:02x}; check its access rules")
-        elif own.token:
-            self._settled.append(own.token)
+    def acknowledge(self, pubacks: Iterable[tuple[int, int]]) -> None:
+        """Take packet ids and reason codes; an id that is not in flight is passed over."""
+        for packet_id, reason in pubacks:
+            own = self._in_flight.pop(packet_id, None)
+            if own is None:
+                continue
+            if self._again:
+                self._again.pop(packet_id, None)
+            if reason >= _REFUSED:
+                self._refuse(own, f"the broker says 0x{reason:02x}; check its access rules")
+            elif own[0]:
+                self._settled.append(own[0])
 
     def delivered(self) -> list[int]:
         """Return the tokens of the messages that were settled since the last call."""
         settled, self._settled = self._settled, []
         return settled
 
-    def _next(self) -> _Own | None:
-        lead, self._lead = self._lead, None
-        if lead is not None:
-            return lead
-        return self._queue.popleft() if self._queue else None
-
     def _unused_id(self) -> int:
         while True:
-            if self._last_id == _LAST_PACKET_ID:
-                self._last_id = FIRST_PACKET_ID - 1
-            self._last_id += 1
+            self._last_id = (
+                FIRST_PACKET_ID if self._last_id == _LAST_PACKET_ID else self._last_id + 1
+            )
             if self._last_id not in self._in_flight:
                 return self._last_id
 
-    def _encoded(self, own: _Own, packet_id: int, *, again: bool) -> bytes:
-        return encode_publish(
-            own.topic,
-            own.payload,
-            v5=self._v5,
-            packet_id=packet_id,
-            retain=own.retain,
-            again=again,
-        )
-
     def _refuse(self, own: _Own, why: str) -> None:
+        token, packet = own
         self.refused += 1
-        if own.token:
-            self._settled.append(own.token)
+        if token:
+            self._settled.append(token)
         if why not in self._said:
             self._said.add(why)
-            log.warning(
-                "a message on %s was refused: %s (further ones are only counted)", own.topic, why
-            )
+            log.warning("a message on %s was refused: %s (others are counted)", packet.topic, why)

@@ -6,7 +6,6 @@ why it keeps a rollback journal: a write-ahead log would need its readers to wri
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,17 @@ from sqlite_utils import Database
 
 from headwater.errors import StorageError
 from headwater.wire import Kind
-from headwater_agent.correspondence import LedgerLine, Refusal, State, StoredTask, StoredVersion
+from headwater_agent import egress
+from headwater_agent.correspondence import (
+    CONNECTION,
+    LedgerLine,
+    Refusal,
+    State,
+    StoredTask,
+    StoredVersion,
+)
+from headwater_agent.egress import Egress
+from headwater_agent.ledger import DAY_MS, Entry, Fold, Total, added
 from headwater_agent.migrations import Migration, migrate
 
 KEPT_TASKS = 1_000
@@ -72,7 +81,7 @@ def _refusal(db: Database) -> None:
     )
 
 
-LAYOUT: tuple[Migration, ...] = (_first_layout, _refusal)
+LAYOUT: tuple[Migration, ...] = (_first_layout, _refusal, egress.lay_out)
 """The steps of ``exchange.db``."""
 
 
@@ -112,9 +121,34 @@ class ExchangeReader:
         """Return all versions whose weights are here, lowest sequence first."""
         return [_version(r) for r in self._read("SELECT * FROM versions ORDER BY sequence")]
 
-    def ledger(self) -> list[LedgerLine]:
-        """Return every answer that left the device, oldest first."""
-        return [_line(row) for row in self._read("SELECT * FROM egress ORDER BY id")]
+    def entries(self, since_ms: int = 0) -> list[Entry]:
+        """Return the entries of the ledger that are kept one by one, oldest first.
+
+        Raises
+        ------
+        LedgerError
+            When one was changed so that it cannot be read.
+        """
+        sql = "SELECT * FROM egress WHERE time_ms >= ? ORDER BY number"
+        return [egress.entry_of(row) for row in self._read_ledger(sql, (since_ms,))]
+
+    def folds(self) -> list[Fold]:
+        """Return what is left of older entries, oldest first; raises as :meth:`entries` does."""
+        return [egress.fold_of(r) for r in self._read_ledger("SELECT * FROM folds ORDER BY number")]
+
+    def receipts(self) -> list[str]:
+        """Return the coordinator's signed receipts for what is kept one by one, oldest first."""
+        rows = self._read_ledger("SELECT statement FROM receipts ORDER BY number")
+        return [row["statement"] for row in rows]
+
+    def totals(self) -> tuple[Total, ...]:
+        """Return what left by day, kind and peer; raises as :meth:`entries` does."""
+        sql = (
+            f"SELECT time_ms / {DAY_MS} AS day, kind, peer, count(*) AS count, "  # noqa: S608 - a number
+            "sum(requests) AS requests, sum(bytes) AS bytes FROM egress GROUP BY 1, 2, 3"
+        )
+        kept = [Total(**dict(row)) for row in self._read_ledger(sql)]
+        return added([*(total for fold in self.folds() for total in fold.totals), *kept])
 
     def refusal(self) -> Refusal | None:
         """Return why the client may not run at present; None while it may."""
@@ -122,6 +156,23 @@ class ExchangeReader:
             return None  # of an earlier program
         rows = self._read("SELECT since_ms, reason FROM refusal")
         return Refusal(**dict(rows[0])) if rows else None
+
+    def sent_ms(self) -> int | None:
+        """Return when the newest answer left."""
+        sql = "SELECT max(time_ms) AS time_ms FROM egress WHERE kind != ?"
+        rows = self._read_ledger(sql, (CONNECTION,))
+        return rows[0]["time_ms"] if rows else None
+
+    def _read_ledger(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """Read the ledger, which a program before this one may have written without hashes."""
+        if self._read("SELECT 1 FROM sqlite_master WHERE name = 'egress'") and not self._read(
+            "SELECT 1 FROM sqlite_master WHERE name = 'folds'"
+        ):
+            raise StorageError(
+                f"{self._path} is of an earlier program; start the federation client once "
+                "(`headwater agent federate --once`), which brings it up to date."
+            )
+        return self._read(sql, values)
 
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         if not self._path.exists():
@@ -157,6 +208,7 @@ class Exchange:
             self._db.execute("PRAGMA journal_mode = DELETE")
             self._db.execute("PRAGMA synchronous = FULL")
             migrate(self._db, LAYOUT, path)
+        self._egress = Egress(self._db)
 
     def close(self) -> None:
         """Close the database."""
@@ -210,30 +262,23 @@ class Exchange:
                     ),
                 )
 
-    def will_send(self, line: LedgerLine, reply: bytes, outcome: str | None) -> bool:
+    def will_send(self, line: LedgerLine, reply: bytes, outcome: str | None) -> Entry | None:
         """Fix the answer to a task and write it into the ledger, before a byte of it leaves.
 
-        An answer that was cut off and is sent again stands in the ledger once; the result says
-        whether this is the first time.
+        An answer that was cut off and is sent again stands in the ledger once; there is an entry
+        only the first time.
         """
         with self._transaction():
             self._db.execute(
                 "UPDATE tasks SET reply = ?, outcome = ? WHERE task = ?",
                 (reply, outcome, line.task),
             )
-            written = self._db.execute(
-                "INSERT OR IGNORE INTO egress (time_ms, task, kind, arrays, bytes, peer) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    line.time_ms,
-                    line.task,
-                    line.kind,
-                    json.dumps(line.arrays),
-                    line.bytes,
-                    line.peer,
-                ),
-            )
-            return written.rowcount == 1
+            return self._egress.append(line)
+
+    def account(self, line: LedgerLine) -> Entry | None:
+        """Write into the ledger what a connection sent apart from answers."""
+        with self._transaction():
+            return self._egress.append(line)
 
     def note_refusal(self, reason: str | None, now: int) -> bool:
         """Keep why the client may not run, or that it may; return whether that is news."""
@@ -291,8 +336,3 @@ def _task(row: sqlite3.Row) -> StoredTask:
 
 def _version(row: sqlite3.Row) -> StoredVersion:
     return StoredVersion(**dict(row))
-
-
-def _line(row: sqlite3.Row) -> LedgerLine:
-    values = {key: row[key] for key in ("time_ms", "task", "kind", "bytes", "peer")}
-    return LedgerLine(arrays=tuple(json.loads(row["arrays"])), **values)

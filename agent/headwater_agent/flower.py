@@ -44,6 +44,7 @@ from headwater.wire import MAX_FIELDS_BYTES, Kind
 from headwater_agent.bounded_http import bounded_client, too_long
 from headwater_agent.client import Delivered
 from headwater_agent.fleet import FleetNode, RunEndedError
+from headwater_agent.meter import Meter
 
 _OVERHEAD_BYTES = 65_536
 _WRITING_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -88,7 +89,9 @@ class FleetConnection:
         timeout_s: float = 30.0,
     ) -> None:
         self._limit = 4 * elements + MAX_FIELDS_BYTES + _OVERHEAD_BYTES
+        self._meter = Meter()
         http = bounded_client(url, ca=ca, limit=self._limit, timeout_s=timeout_s)
+        http.event_hooks = {**http.event_hooks, "request": [self._meter]}
         self._node = FleetNode(
             url, key, http, node_file=node_file, rng=rng, heartbeat_s=heartbeat_s
         )
@@ -198,6 +201,10 @@ class FleetConnection:
             return self._pushed(request, metadata.run_id, objects)
         except RunEndedError:
             return "unwanted"
+
+    def sent(self) -> tuple[int, int]:
+        """Return the requests and bytes since the last call, heartbeats among them."""
+        return self._meter.taken()
 
     def _next(self) -> tuple[Metadata, ObjectTree] | None:
         answer = self._node.call(

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from headwater_agent.events import Mark
+from headwater_agent.learner import Learner
+
 LATENCIES = 2_000
 """Newest predictions that the latency percentiles are taken over."""
+
+LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper bounds of the histogram of latencies; a last part takes what is above."""
 
 RATE_WINDOW_S = 5.0
 """Seconds that the record rate is a mean over."""
 
 
 class LiveReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of ``live.json``; latencies are from receipt to publication, milliseconds."""
+    """The content of ``live.json``; latencies are from receipt to publication.
+
+    ``latency_counts`` has one for each part of the histogram, none added to the next. ``errors``
+    are recent means of baseline, released, personal and served. All counts are since the start.
+    """
 
     connected: bool
     trouble: str
     records_per_s: float
     latency_p50_ms: float
     latency_p99_ms: float
+    latency_counts: tuple[int, ...]
+    latency_sum_s: float
     predictions: int
     refused: dict[str, int]
+    marked: dict[str, int]
+    steps: int
+    errors: dict[str, float]
+    serves_personal: bool
 
 
 class Live:
@@ -34,8 +51,11 @@ class Live:
     def __init__(self) -> None:
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._arrivals: deque[tuple[float, int]] = deque()
+        self._latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self._latency_sum_s = 0.0
         self._predictions = 0
         self._refused: Counter[str] = Counter()
+        self._marked: Counter[str] = Counter()
 
     def arrived(self, records: int, monotonic: float) -> None:
         """Count records that came in at a moment of the monotonic clock, seconds."""
@@ -46,13 +66,21 @@ class Live:
         """Count a prediction and how long it took."""
         self._predictions += 1
         self._latencies.append(latency_ms)
+        seconds = latency_ms / 1000
+        self._latency_counts[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+        self._latency_sum_s += seconds
 
     def refused(self, counts: Mapping[str, int]) -> None:
         """Add refusals by reason."""
         self._refused.update(counts)
 
-    def report(self, monotonic: float, *, connected: bool, trouble: str) -> bytes:
+    def marked(self, marks: Iterable[Mark]) -> None:
+        """Count values that the guard keeps aside, by their reason."""
+        self._marked.update(mark.reason for mark in marks)
+
+    def report(self, monotonic: float, *, connected: bool, trouble: str, learner: Learner) -> bytes:
         """Return the report as JSON."""
+        score = learner.score
         self._forget(monotonic)
         latencies = np.array(self._latencies or [0.0])
         report = LiveReport(
@@ -61,8 +89,19 @@ class Live:
             records_per_s=sum(count for _, count in self._arrivals) / RATE_WINDOW_S,
             latency_p50_ms=float(np.percentile(latencies, 50)),
             latency_p99_ms=float(np.percentile(latencies, 99)),
+            latency_counts=tuple(self._latency_counts),
+            latency_sum_s=self._latency_sum_s,
             predictions=self._predictions,
             refused=dict(self._refused),
+            marked=dict(self._marked),
+            steps=learner.steps,
+            errors={
+                "baseline": score.recent_baseline,
+                "released": score.recent_released,
+                "personal": score.recent_personal,
+                "served": score.recent_served,
+            },
+            serves_personal=learner.served.serving == "personal",
         )
         return msgspec.json.encode(report)
 

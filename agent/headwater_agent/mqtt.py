@@ -20,7 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headwater.errors import UnreachableError
 from headwater_agent.deliveries import Deliveries
-from headwater_agent.packets import PacketError, check, encode_pubacks, encode_publish
+from headwater_agent.packets import PacketError, encode_pubacks, encode_publish
 from headwater_agent.paho_client import (
     CHUNK,
     MAX_PACKET,
@@ -101,6 +101,7 @@ class MqttTransport:
         self._next_attempt = 0.0
         self._closed = False
         self._accepted_at = 0.0
+        self._malformed = 0
         self._not_sent = 0
         self._output: list[bytes] = []
         self._output_size = 0
@@ -111,8 +112,8 @@ class MqttTransport:
 
     @property
     def dropped(self) -> int:
-        """Own messages that were never sent: of QoS 0, or the oldest that waited."""
-        return self._not_sent + self._deliveries.dropped
+        """Own messages that were not sent: of QoS 0, the oldest that waited, malformed ones."""
+        return self._malformed + self._not_sent + self._deliveries.dropped
 
     @property
     def refused(self) -> int:
@@ -143,16 +144,15 @@ class MqttTransport:
         try:
             if qos:
                 return self._deliveries.put(topic, payload, retain=retain)
-            check(topic, payload)
+            packet = encode_publish(topic, payload, v5=self._v5, retain=retain)
         except PacketError as error:
-            if not self._not_sent:
-                log.warning("a message is not sent: %s (further ones are only counted)", error)
-            self._not_sent += 1
+            if not self._malformed:
+                log.warning("a message is not sent: %s (others are counted)", error)
+            self._malformed += 1
             return 0
         if not self.connected or self._client.want_write():
             self._not_sent += 1
             return 0
-        packet = encode_publish(topic, payload, v5=self._v5, retain=retain)
         self._output.append(packet)
         self._output_size += len(packet)
         if self._output_size > CHUNK:
@@ -238,8 +238,7 @@ class MqttTransport:
         self._unacknowledged.update(dict.fromkeys(received.receipts, False))
         if received.unreadable:
             self.acknowledge(received.unreadable)
-        for packet_id, reason in received.acknowledged:
-            self._deliveries.acknowledge(packet_id, reason)
+        self._deliveries.acknowledge(received.acknowledged)
         if client.want_write():
             client.loop_write()
         client.loop_misc()

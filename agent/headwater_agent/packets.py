@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from headwater_agent.transport import Message
 
 _K = TypeVar("_K", bound=str | bytes)
@@ -20,10 +22,10 @@ _V = TypeVar("_V")
 _REMEMBERED, _REMEMBERED_LENGTH = 4_096, 256
 """How many topics are remembered, and of what length at most: together a bound of 2 MB."""
 
-_MAX_PAYLOAD = (1 << 28) - (1 << 17)
-"""Bytes of a payload that fit into a packet beside the longest topic."""
+_LONGEST = (1 << 28) - 1
+"""Bytes that a packet can have after its fixed header."""
 
-_PUBLISH, _QOS_0_OR_1, _PUBACK = 0x30, 0xF4, 0x40
+_PUBLISH, _QOS_1, _DUP, _QOS_0_OR_1, _PUBACK = 0x30, 0x32, 0x08, 0xF4, 0x40
 _SHORT = struct.Struct(">BB").pack
 _ID = struct.Struct(">H").pack
 
@@ -132,7 +134,7 @@ class PacketReader:
             if first & _QOS_0_OR_1 == _PUBLISH:
                 self._publish(data, first, body, stop)
             elif first & 0xF0 == _PUBACK:
-                self._puback(data[body:stop])
+                self._puback(data, body, stop)
             else:
                 self.others += data[at:stop]
             at = stop
@@ -166,53 +168,52 @@ class PacketReader:
         elif receipt:
             self._received.unreadable.append(receipt)
 
-    def _puback(self, body: bytes) -> None:
-        if len(body) < 2 or (len(body) > 2 and not self._v5):
+    def _puback(self, data: bytes, body: int, stop: int) -> None:
+        length = stop - body
+        if length < 2 or (length > 2 and not self._v5):
             raise PacketError("a PUBACK has the wrong length")
-        reason = body[2] if len(body) > 2 else 0
-        self._received.acknowledged.append((body[0] << 8 | body[1], reason))
+        reason = data[body + 2] if length > 2 else 0
+        self._received.acknowledged.append((data[body] << 8 | data[body + 1], reason))
 
 
-def check(topic: str, payload: bytes) -> None:
-    """Refuse a message that no packet can carry.
+class Unnumbered(msgspec.Struct, frozen=True, gc=False):
+    """A PUBLISH of QoS 1 that has no packet id yet: what stands before the id, and after it."""
+
+    topic: str
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, topic: str, payload: bytes, *, v5: bool, retain: bool) -> Unnumbered:
+        """Return the packet of a message.
+
+        Raises
+        ------
+        PacketError
+            When nothing can be published on the topic, or the payload is too large.
+        """
+        name = _fields[topic]
+        after = b"\0" + payload if v5 else payload
+        return cls(topic, _header(_QOS_1 | retain, len(name) + 2 + len(after)) + name, after)
+
+    def numbered(self, packet_id: int, *, again: bool = False) -> bytes:
+        """Return the packet with its id, and with the DUP flag if it is sent *again*."""
+        before = self.before
+        if again:
+            before = bytes((before[0] | _DUP,)) + before[1:]
+        return before + _ID(packet_id) + self.after
+
+
+def encode_publish(topic: str, payload: bytes, *, v5: bool, retain: bool) -> bytes:
+    """Return a PUBLISH of QoS 0.
 
     Raises
     ------
     PacketError
         When nothing can be published on the topic, or the payload is too large.
     """
-    _fields[topic]
-    if len(payload) > _MAX_PAYLOAD:
-        raise PacketError(f"a message cannot have {len(payload)} bytes; at most {_MAX_PAYLOAD}")
-
-
-def encode_publish(
-    topic: str, payload: bytes, *, v5: bool, packet_id: int = 0, retain: bool, again: bool = False
-) -> bytes:
-    """Return a PUBLISH packet.
-
-    Parameters
-    ----------
-    topic, payload, retain
-        The message, which :func:`check` lets pass.
-    v5
-        Whether the connection speaks MQTT 5.
-    packet_id
-        From 1 to 65535 for QoS 1; 0 for QoS 0.
-    again
-        Whether it was sent before (the DUP flag).
-    """
-    head = _fields[topic]
-    first = _PUBLISH | retain
-    if packet_id:
-        first |= 0x0A if again else 0x02
-        head += _ID(packet_id)
-    if v5:
-        head += b"\0"
-    length = len(head) + len(payload)
-    if length < 128:
-        return _SHORT(first, length) + head + payload
-    return b"".join((bytes((first,)), _encode_varint(length), head, payload))
+    head = _fields[topic] + b"\0" if v5 else _fields[topic]
+    return _header(_PUBLISH | retain, len(head) + len(payload)) + head + payload
 
 
 def encode_pubacks(packet_ids: Iterable[int]) -> bytes:
@@ -234,13 +235,18 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise PacketError("a length has more than four bytes")
 
 
-def _encode_varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
+def _header(first: int, length: int) -> bytes:
+    """Return the fixed header of a packet."""
+    if length < 128:
+        return _SHORT(first, length)
+    if length > _LONGEST:
+        raise PacketError(f"a packet of {length} bytes is longer than MQTT allows")
+    header = bytearray((first,))
+    while length > 127:
+        header.append(length & 127 | 128)
+        length >>= 7
+    header.append(length)
+    return bytes(header)
 
 
 def _text(raw: bytes) -> str:

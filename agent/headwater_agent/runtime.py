@@ -13,6 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -232,7 +233,10 @@ class Agent:
             case events.Warn(alarms):
                 self._warn(alarms)
                 self._writer.put(effect)
-            case events.Store() | events.Checkpoint():
+            case events.Store():
+                self._live.marked(effect.marks)
+                self._writer.put(effect)
+            case events.Checkpoint():
                 self._writer.put(effect)
             case events.Happened(kind, detail):
                 self._writer.put(Note(now_ms(), kind, detail))
@@ -325,9 +329,12 @@ class Agent:
         )
         write_live(self._settings.share / "status.json", encode(message))
         live = self._live.report(
-            time.monotonic(), connected=self._transport.connected, trouble=self._transport.trouble
+            time.monotonic(),
+            connected=self._transport.connected,
+            trouble=self._transport.trouble,
+            learner=self._pipeline.learner,
         )
-        write_live(self._settings.agent_db.parent / "live.json", live)
+        write_live(self._settings.live, live)
 
     def _close(self) -> None:
         """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
@@ -343,6 +350,15 @@ class Agent:
         self._store.close()
         self._waker.close()
         self._notifier.close()
+
+
+def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:
+    """Show the metrics meanwhile, where they are wanted."""
+    if not settings.metrics.wanted:
+        return nullcontext()
+    from headwater_agent.metrics_server import shown  # noqa: PLC0415 - imports prometheus_client
+
+    return shown(settings)
 
 
 def run(settings: AgentSettings, settings_file: Path) -> None:
@@ -361,7 +377,8 @@ def run(settings: AgentSettings, settings_file: Path) -> None:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        agent.run()
+        with _metrics(settings):
+            agent.run()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

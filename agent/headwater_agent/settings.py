@@ -14,6 +14,7 @@ from headwater.settings import Duration, read_toml
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.federation_settings import Federation
 from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.metrics_settings import MetricsSettings
 from headwater_agent.pipeline_settings import (
     LabelRules,
     LearnerSettings,
@@ -174,7 +175,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What is kept and when it is durable.
 
     ``process`` survives a killed process, ``power`` a power cut as well. ``rows``, ``examples``
-    and ``predictions`` are the newest that are kept, over all streams.
+    and ``predictions`` are the newest that are kept, over all streams; ``outbox`` are the messages
+    of ours that wait for the broker.
     """
 
     durability: Literal["process", "power"] = "process"
@@ -183,6 +185,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rows: Positive = 1_000_000
     examples: Positive = 100_000
     predictions: Positive = 100_000
+    outbox: Positive = 10_000
 
 
 class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -221,6 +224,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     anomaly: ThresholdSettings = ThresholdSettings()
     drift: DriftSettings = DriftSettings(enabled=False)
     federation: Federation = Federation()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -265,6 +269,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def agent_db(self) -> Path:
         """The agent's own database."""
         return self.state / "agent" / "agent.db"
+
+    @property
+    def live(self) -> Path:
+        """What the agent says of itself each second."""
+        return self.agent_db.parent / "live.json"
 
     @property
     def requests(self) -> Path:
@@ -355,6 +364,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> AgentSettings:
         _resolve(settings, folder, "bundle", "state"),
         broker=msgspec.structs.replace(broker, password=_password(broker, environ)),
         federation=_resolve(settings.federation, folder, "ca", "key"),
+        metrics=_resolve(settings.metrics, folder, "textfile"),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from headwater_agent import metrics_settings
 from headwater_agent.rivers import settings as rivers
 from headwater_agent.schedule import parse_hours
 from headwater_agent.topics import Pattern, overlaps
@@ -41,6 +42,7 @@ def find_complaints(settings: AgentSettings) -> Iterator[str]:
     yield from _trust_complaints(settings.trust)
     yield from _store_complaints(settings.store)
     yield from _learn_complaints(settings.learn)
+    yield from metrics_settings.find_complaints(settings.metrics)
 
 
 def _input_complaints(settings: AgentSettings) -> Iterator[str]:

@@ -74,6 +74,7 @@ status = "headwater/{device}/status"
 # rows = 1000000    # the newest that are kept, over all streams
 # examples = 100000
 # predictions = 100000
+# outbox = 10000    # messages of ours that wait for the broker
 
 """
 
@@ -166,6 +167,12 @@ enabled = {enabled}
 # allow = []    # a command whose exit code 0 says that it may now: ["/etc/headwater/on-mains"]
 # allow_timeout = "10s"
 # nice = 10
+
+# The agent's figures for Prometheus: on a port, or in a file for node_exporter.
+# [metrics]
+# listen = ""    # "127.0.0.1:9464"
+# textfile = ""    # "/var/lib/prometheus/node-exporter/headwater.prom"
+# every = "15s"    # how often that file is written
 """
 
 

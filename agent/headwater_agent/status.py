@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headwater.errors import HeadwaterError
 from headwater.wire import CheckedIn
 from headwater_agent.agent_reader import AgentReader
-from headwater_agent.correspondence import Refusal
+from headwater_agent.correspondence import CONNECTION, Refusal
 from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
@@ -137,12 +137,11 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         reader.close()
     if checkpoint is not None:
         standing = _newer(standing, read_checkpoint(checkpoint))
-    running = is_running(settings)
-    checked_in = _decoded(settings.share / "status.json", CheckedIn)
+    checked_in, live = read_report(settings)
     period = int(manifest.grid.period)
     return AgentStatus(
         device=settings.device,
-        running=running,
+        running=is_running(settings),
         version=checked_in.version if checked_in else newest,
         sequence=checked_in.sequence if checked_in else 0,
         records=checked_in.records if checked_in else 0,
@@ -160,8 +159,8 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         ),
         aside=AsideStatus(values=values, windows=windows),
         counters=counters,
-        live=_decoded(settings.agent_db.parent / "live.json", LiveReport) if running else None,
-        sync=_sync(settings),
+        live=live,
+        sync=read_sync(settings),
         happened=tuple(
             Happened(time_ms=note.time, kind=note.kind, detail=note.detail) for note in notes
         ),
@@ -204,6 +203,12 @@ def mean_errors(manifest: Manifest, labels: NDArray[np.float64], made: Floats) -
     )
 
 
+def read_report(settings: AgentSettings) -> tuple[CheckedIn | None, LiveReport | None]:
+    """Read what an agent last said of itself; the second only while it runs."""
+    live = _decoded(settings.live, LiveReport) if is_running(settings) else None
+    return _decoded(settings.share / "status.json", CheckedIn), live
+
+
 def is_running(settings: AgentSettings) -> bool:
     """Say whether an agent holds this state folder."""
     try:
@@ -242,19 +247,21 @@ def _errors_of(score: Score | None) -> Errors | None:
     )
 
 
-def _sync(settings: AgentSettings) -> SyncStatus | None:
+def read_sync(settings: AgentSettings) -> SyncStatus | None:
     """Read the federation client's side; None where there is none or it is not ours to read."""
     try:
         reader = ExchangeReader(settings.exchange_db)
-        newest, ledger, waiting = reader.newest(), reader.ledger(), reader.refusal()
+        newest, waiting = reader.newest(), reader.refusal()
+        totals = [one for one in reader.totals() if one.kind != CONNECTION]
+        sent_ms = reader.sent_ms()
     except (HeadwaterError, OSError):
         return None
     return SyncStatus(
         version=newest.version if newest else None,
         received_ms=newest.received_ms if newest else None,
-        sent_ms=ledger[-1].time_ms if ledger else None,
-        answers=len(ledger),
-        bytes_sent=sum(line.bytes for line in ledger),
+        sent_ms=sent_ms,
+        answers=sum(one.count for one in totals),
+        bytes_sent=sum(one.bytes for one in totals),
         waiting=waiting,
     )
 

@@ -13,6 +13,7 @@ import msgspec
 
 from headwater.errors import HeadwaterError, StorageError, UnreachableError
 from headwater.wire import CheckedIn
+from headwater_agent.correspondence import CONNECTION
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.folders import make_folders
 from headwater_agent.live import LiveReport
@@ -103,7 +104,8 @@ class LiveDevice:
 
     def bytes_out(self) -> int:
         """Return what the device has sent to the coordinator so far, by its ledger."""
-        return sum(line.bytes for line in ExchangeReader(self.settings.exchange_db).ledger())
+        totals = ExchangeReader(self.settings.exchange_db).totals()
+        return sum(one.bytes for one in totals if one.kind != CONNECTION)
 
 
 class LiveFleet:

@@ -178,6 +178,7 @@ class MemoryConnection:
         self.fails = fails
         self.late = late
         self.left: bool | None = None
+        self.calls = 0
         self._pulled = False
 
     def open(self) -> None:
@@ -209,11 +210,17 @@ class MemoryConnection:
         self.answers.setdefault(flower, answer)
         return "unwanted" if known else "sent"
 
+    def sent(self) -> tuple[int, int]:
+        """Count a request of 100 bytes for each call."""
+        calls, self.calls = self.calls, 0
+        return calls, 100 * calls
+
     def close(self, *, leave: bool) -> None:
         """Remember whether the device left."""
         self.left = leave
 
     def _count(self) -> None:
+        self.calls += 1
         self.fails -= 1
         if self.fails < 0:
             raise UnreachableError("The coordinator is away.")

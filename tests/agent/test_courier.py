@@ -7,10 +7,12 @@ import pytest
 
 from headwater import wire
 from headwater.errors import StorageError, UnreachableError
+from headwater.objects import digest
 from headwater_agent.client import Delivered
-from headwater_agent.correspondence import StoredTask, StoredVersion
-from headwater_agent.courier import Courier
+from headwater_agent.correspondence import CONNECTION, LedgerLine, StoredTask, StoredVersion
+from headwater_agent.courier import ACCOUNTED_EVERY_MS, Courier
 from headwater_agent.exchange import Exchange, ExchangeReader
+from headwater_agent.ledger import complaints
 from headwater_agent.outcome import write_outcome
 from headwater_models.weights import load_weights
 from tests.agent.federating import (
@@ -46,6 +48,13 @@ def deliver(folder: Path, connection: MemoryConnection, rounds: int = 1) -> None
 
 def reader(folder: Path) -> ExchangeReader:
     return ExchangeReader(settings(folder).exchange_db)
+
+
+def ledger(folder: Path) -> tuple[list[LedgerLine], list[LedgerLine]]:
+    """The answers in the ledger, and the lines about what connections sent."""
+    lines = [entry.line for entry in reader(folder).entries()]
+    split = [[one for one in lines if (one.kind == CONNECTION) is about] for about in (False, True)]
+    return split[0], split[1]
 
 
 def test_a_release_is_on_disk_with_its_weights_before_it_is_acknowledged(tmp_path: Path) -> None:
@@ -95,7 +104,7 @@ def test_an_update_is_sent_checked_and_in_the_ledger(tmp_path: Path) -> None:
     connection = MemoryConnection()
     deliver(tmp_path, connection)
     assert connection.answers == {train().flower: (wire.encode(reply), array.tobytes())}
-    (line,) = reader(tmp_path).ledger()
+    ((line,), _) = ledger(tmp_path)
     assert (line.task, line.kind, line.arrays, line.peer) == (
         task_name(1),
         "update",
@@ -103,7 +112,31 @@ def test_an_update_is_sent_checked_and_in_the_ledger(tmp_path: Path) -> None:
         URL,
     )
     assert line.bytes == len(wire.encode(reply)) + array.nbytes
+    assert line.digest == digest(wire.encode(reply), array)
     assert connection.left is True
+
+
+def test_all_that_a_connection_sends_is_in_the_ledger(tmp_path: Path) -> None:
+    deliver(tmp_path, MemoryConnection([check_in()]))
+    deliver(tmp_path, MemoryConnection(), rounds=3)
+    _, connections = ledger(tmp_path)
+    assert [(one.requests, one.bytes) for one in connections] == [(6, 600), (4, 400)]
+    assert {one.peer for one in connections} == {URL}
+
+
+def test_a_connection_that_lasts_is_accounted_for_every_hour(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    now = [0]
+    with closing(Exchange(made.exchange_db)) as exchange:
+        courier = Courier(made, device(), exchange, MemoryConnection(), clock=lambda: now[0])
+        for _ in range(12):
+            courier.exchange_once()
+            now[0] += ACCOUNTED_EVERY_MS // 4
+        _, connections = ledger(tmp_path)
+        assert [one.requests for one in connections] == [1 + 5, 4]
+        courier.close()
+    _, connections = ledger(tmp_path)
+    assert [one.requests for one in connections] == [1 + 5, 4, 3]
 
 
 def test_a_leak_in_an_outcome_does_not_leave(tmp_path: Path) -> None:
@@ -182,6 +215,8 @@ def test_cut_off_at_any_call_it_ends_as_if_nothing_had_happened(
         deliver(folder, connection, rounds=2)
         assert connection.answers == whole.answers
         assert reader(folder).waiting() == reader(tmp_path / "whole").waiting()
-        assert len(reader(folder).ledger()) == 3
-        states = {reader(folder).task(line.task) for line in reader(folder).ledger()}
+        lines, _ = ledger(folder)
+        assert len(lines) == 3
+        assert not list(complaints(reader(folder).folds(), reader(folder).entries()))
+        states = {reader(folder).task(line.task) for line in lines}
         assert {task.state for task in states if task is not None} == {"answered"}

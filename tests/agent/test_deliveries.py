@@ -53,7 +53,7 @@ def test_as_many_are_in_flight_as_the_window_says() -> None:
     first = sent(made)
     assert payloads(first) == list(range(20))
     assert made.take() == []
-    made.acknowledge(first[0].packet_id, 0)
+    made.acknowledge([(first[0].packet_id, 0)])
     assert payloads(sent(made)) == [20]
 
 
@@ -64,7 +64,7 @@ def test_tokens_come_back_in_the_order_of_the_acknowledgements() -> None:
     assert all(tokens)
     for message in sent(made):
         assert made.delivered() == []
-        made.acknowledge(message.packet_id, 0)
+        made.acknowledge([(message.packet_id, 0)])
         assert made.delivered() == [tokens[int(message.payload)]]
     assert not made
 
@@ -72,9 +72,9 @@ def test_tokens_come_back_in_the_order_of_the_acknowledgements() -> None:
 def test_an_acknowledgement_counts_once() -> None:
     made = started(messages=1)
     (message,) = sent(made)
-    made.acknowledge(message.packet_id, 0)
-    made.acknowledge(message.packet_id, 0)
-    made.acknowledge(999, 0)
+    made.acknowledge([(message.packet_id, 0)])
+    made.acknowledge([(message.packet_id, 0)])
+    made.acknowledge([(999, 0)])
     assert len(made.delivered()) == 1
 
 
@@ -87,7 +87,7 @@ def test_nothing_is_sent_before_the_broker_has_accepted_us() -> None:
 def test_where_the_session_was_kept_the_same_packets_come_again_in_order() -> None:
     made = started(window=3, messages=5)
     before = sent(made)
-    made.acknowledge(before[1].packet_id, 0)
+    made.acknowledge([(before[1].packet_id, 0)])
     made.resume(3, LARGEST, session_present=True)
     after = sent(made)
     assert payloads(after) == [0, 2, 3]
@@ -98,7 +98,7 @@ def test_where_the_session_was_kept_the_same_packets_come_again_in_order() -> No
 def test_where_the_session_is_gone_they_are_sent_as_new_in_order() -> None:
     made = started(window=3, messages=5)
     before = sent(made)
-    made.acknowledge(before[1].packet_id, 0)
+    made.acknowledge([(before[1].packet_id, 0)])
     made.resume(3, LARGEST, session_present=False)
     after = sent(made)
     assert payloads(after) == [0, 2, 3]
@@ -111,7 +111,7 @@ def test_a_smaller_window_of_the_next_connection_holds_for_what_comes_again() ->
     before = sent(made)
     made.resume(2, LARGEST, session_present=True)
     assert payloads(sent(made)) == [0, 1]
-    made.acknowledge(before[0].packet_id, 0)
+    made.acknowledge([(before[0].packet_id, 0)])
     (third,) = sent(made)
     assert (third.packet_id, third.again) == (before[2].packet_id, True)
 
@@ -148,7 +148,7 @@ def test_the_lead_has_no_token_and_is_not_sent_again_as_new() -> None:
     (lead,) = sent(made)
     made.resume(5, LARGEST, session_present=False)
     assert sent(made) == []
-    made.acknowledge(lead.packet_id, 0)
+    made.acknowledge([(lead.packet_id, 0)])
     assert made.delivered() == []
 
 
@@ -161,7 +161,7 @@ def test_packet_ids_are_used_again_only_when_they_are_free() -> None:
         (other,) = sent(made)
         assert FIRST_PACKET_ID <= other.packet_id <= 65_535
         assert other.packet_id != stays.packet_id
-        made.acknowledge(other.packet_id, 0)
+        made.acknowledge([(other.packet_id, 0)])
 
 
 def test_a_message_that_the_broker_refuses_is_counted_and_not_sent_again(
@@ -171,7 +171,7 @@ def test_a_message_that_the_broker_refuses_is_counted_and_not_sent_again(
     with caplog.at_level(logging.WARNING):
         tokens = [made.put("t", b"%d" % n, retain=False) for n in range(2)]
         for message in sent(made):
-            made.acknowledge(message.packet_id, 0x87)
+            made.acknowledge([(message.packet_id, 0x87)])
     assert made.refused == 2
     assert made.delivered() == tokens
     (line,) = caplog.messages
@@ -183,7 +183,7 @@ def test_a_message_that_the_broker_refuses_is_counted_and_not_sent_again(
 def test_an_acknowledgement_without_a_subscriber_is_none_the_less_one() -> None:
     made = started(messages=1)
     (message,) = sent(made)
-    made.acknowledge(message.packet_id, 0x10)
+    made.acknowledge([(message.packet_id, 0x10)])
     assert (len(made.delivered()), made.refused) == (1, 0)
 
 
@@ -245,7 +245,7 @@ class Delivering(RuleBasedStateMachine):
     @precondition(lambda self: self.session.unacknowledged)
     @rule()
     def acknowledge(self) -> None:
-        self.made.acknowledge(self.session.unacknowledged.pop(0).packet_id, 0)
+        self.made.acknowledge([(self.session.unacknowledged.pop(0).packet_id, 0)])
         self.delivered += self.made.delivered()
 
     @rule(kept=st.booleans(), window=st.integers(1, 5))

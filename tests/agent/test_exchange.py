@@ -54,7 +54,7 @@ def test_the_ledger_is_written_with_the_answer_and_once(tmp_path: Path) -> None:
     assert exchange.will_send(LINE, b"reply", "c" * 64)
     assert not exchange.will_send(replace(LINE, time_ms=99), b"reply", "c" * 64)
     reader = ExchangeReader(tmp_path / "exchange.db")
-    assert reader.ledger() == [LINE]
+    assert [entry.line for entry in reader.entries()] == [LINE]
     assert reader.task(TASK.task) == replace(TASK, reply=b"reply", outcome="c" * 64)
     exchange.close()
 

@@ -61,6 +61,11 @@ def test_another_devices_predictions_may_be_read(tmp_path: Path) -> None:
         ('[federation]\ncoordinator = "http://far"', "federation.coordinator: http:// is for"),
         ('[federation]\ncoordinator = "https://c"\npoll = "1ms"', "federation.poll: must be"),
         ('[federation]\ncoordinator = "https://c"\nevery = "5s"', "federation.every: must be"),
+        ('[metrics]\nlisten = "9464"', "metrics.listen: must be an address and a port"),
+        ('[metrics]\nlisten = "localhost:9464"', "metrics.listen: must be an address"),
+        ('[metrics]\nlisten = "127.0.0.1:70000"', "metrics.listen: must be an address"),
+        ('[metrics]\ntextfile = "hw.txt"', "metrics.textfile: its name must end in .prom"),
+        ('[metrics]\nevery = "5ms"', "metrics.every: must be at least 1s"),
         (
             '[federation]\ncoordinator = "https://c"\nhours = ["01:00-02:00", "22-6"]',
             "federation.hours[1]: expected hours such as",

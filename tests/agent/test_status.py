@@ -128,7 +128,9 @@ def test_a_running_agent_shows_its_live_figures(
     settings: AgentSettings, store: SqliteStore
 ) -> None:
     fill(store)
-    live = Live().report(0.0, connected=False, trouble="the broker is away")
+    version = Version("v1", 1, {"w": np.zeros(2, np.float32)})
+    learner = new_learner(small_manifest(), version, LearnerSettings(), ServeSettings())
+    live = Live().report(0.0, connected=False, trouble="the broker is away", learner=learner)
     (settings.agent_db.parent / "live.json").write_bytes(live)
     settings.share.mkdir()
     message = wire.CheckedIn(

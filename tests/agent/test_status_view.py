@@ -72,8 +72,14 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         records_per_s=12.0,
         latency_p50_ms=1.5,
         latency_p99_ms=9.25,
+        latency_counts=(3,),
+        latency_sum_s=0.0045,
         predictions=3,
         refused={},
+        marked={},
+        steps=0,
+        errors={},
+        serves_personal=False,
     )
     text = shown(
         msgspec.structs.replace(

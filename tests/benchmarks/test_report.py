@@ -46,3 +46,14 @@ def test_the_table_shows_every_figure_with_its_peers() -> None:
 
     shown = screen.getvalue()
     assert all(text in shown for text in ("agent", "latency", "other 4", "ms", "68,475"))
+
+
+def test_a_peer_that_could_not_run_is_named_with_the_reason() -> None:
+    found = report("agent", [], {"rss_mb": 90.0}, {"echo_c": "there is no C [compiler]"})
+    screen = io.StringIO()
+
+    found.show(Console(file=screen, width=100))
+
+    assert "echo_c did not run: there is no C [compiler]" in screen.getvalue()
+    assert json.loads(found.encode())["missing"] == {"echo_c": "there is no C [compiler]"}
+    assert "missing" not in json.loads(report("agent", [], {}).encode())

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from headwater.errors import PeerError
-from headwater.objects import Vector, name_of, read_message
+from headwater.objects import Vector, digest, name_of, read_message
 from headwater.wire import ARRAY, STATISTICS
 
 VECTOR = np.linspace(-1, 1, 300, dtype=np.float32)
@@ -198,3 +198,17 @@ def test_a_missing_part_is_refused() -> None:
     for name in parts:
         with pytest.raises(PeerError):
             read((root, {key: value for key, value in parts.items() if key != name}))
+
+
+def test_sender_and_receiver_give_a_message_the_same_digest() -> None:
+    fields, vector = read(objects())
+    assert digest(fields, vector) == digest(b"fields", VECTOR)
+    assert digest(b"fields", VECTOR[::-1]) == digest(b"fields", VECTOR[::-1].copy())
+    assert digest(b"fields", VECTOR.astype(">f4")) == digest(b"fields", VECTOR)
+
+
+@given(st.binary(max_size=20), st.binary(max_size=20))
+def test_messages_that_differ_have_digests_that_differ(one: bytes, other: bytes) -> None:
+    vectors = [None, VECTOR[:0], VECTOR, VECTOR.astype(np.float64), -VECTOR]
+    digests = {digest(fields, vector) for fields in (one, other) for vector in vectors}
+    assert len(digests) == len({one, other}) * len(vectors)

@@ -213,6 +213,7 @@ def _path_complaints(settings: AgentSettings) -> Iterator[str]:
         ("broker.key", broker.key),
         ("federation.ca", federation.ca),
         ("federation.key", federation.key),
+        ("metrics.textfile", settings.metrics.textfile),
     ):
         complaint = path is not None and _complaint(Path(normpath(CONFIGURATION / path)))
         if complaint:

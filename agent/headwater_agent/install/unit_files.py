@@ -56,8 +56,7 @@ def make_files(settings: AgentSettings, python: Path) -> Files:
     python
         The interpreter that Headwater is installed for, as the device knows it.
     """
-    where = {"python": python, "settings": SETTINGS, "state": settings.state}
-    units = {AGENT: _text("agent.service").format(**where, sandbox=_sandbox(_heard_by(settings)))}
+    units = {AGENT: _agent(settings, python)}
     federation = settings.federation
     if federation.enabled:
         command = f"ExecStart={python} -I -m headwater agent federate --settings {SETTINGS}"
@@ -73,10 +72,22 @@ def make_files(settings: AgentSettings, python: Path) -> Files:
             how=how,
             install=install,
             state=settings.state,
-            sandbox=_sandbox([federation.coordinator]),
+            sandbox=_sandbox(_address_rules([federation.coordinator])),
         )
     tmpfiles = _text("tmpfiles.conf").format(state=settings.state)
     return Files(units, _text("sysusers.conf"), tmpfiles)
+
+
+def _agent(settings: AgentSettings, python: Path) -> str:
+    metrics = settings.metrics
+    rules = _address_rules([settings.broker.url]) if metrics.stays_here else []
+    return _text("agent.service").format(
+        python=python,
+        settings=SETTINGS,
+        state=settings.state,
+        textfile=f" {metrics.textfile.parent}" if metrics.textfile is not None else "",
+        sandbox=_sandbox(rules),
+    )
 
 
 _INSTALL = """
@@ -105,12 +116,8 @@ def _text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _sandbox(urls: Iterable[str]) -> str:
-    return _text("sandbox.conf") + "".join(f"{line}\n" for line in _address_rules(urls))
-
-
-def _heard_by(settings: AgentSettings) -> list[str]:
-    return [settings.broker.url]
+def _sandbox(rules: Iterable[str]) -> str:
+    return _text("sandbox.conf") + "".join(f"{line}\n" for line in rules)
 
 
 def _address_rules(urls: Iterable[str]) -> list[str]:

@@ -127,3 +127,12 @@ def test_a_state_folder_elsewhere_is_the_one_that_is_opened() -> None:
     made = files(SMALLEST.replace('state = "/var/lib/headwater"', 'state = "/srv/hw"'))
     assert lines(made.units[AGENT], "ReadWritePaths") == ["/srv/hw/agent /srv/hw/share"]
     assert "d /srv/hw/agent 0700 headwater-agent" in made.tmpfiles
+
+
+def test_the_folder_of_the_metrics_is_opened_and_a_port_for_others_takes_the_filter_away() -> None:
+    metrics = '[metrics]\ntextfile = "/var/lib/prom/hw.prom"\nlisten = "127.0.0.1:9464"\n'
+    here = files(SMALLEST + metrics).units[AGENT]
+    assert lines(here, "ReadWritePaths")[0].endswith(" /var/lib/prom")
+    assert lines(here, "IPAddressDeny") == ["any"]
+    everywhere = files(SMALLEST + metrics.replace("127.0.0.1", "[::]")).units[AGENT]
+    assert lines(everywhere, "IPAddressDeny") == []

@@ -1,0 +1,164 @@
+"""CPU per event and sustained events: backlogs worked off, and streams at a steady rate."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.agent.sides import AGENT, CannotRunError
+from benchmarks.agent.stage import Running, Spent, stage
+from benchmarks.report import Better, Figure
+
+NAIVE = ("naive_script", "naive_river")
+SUBSCRIBER = "mosquitto_sub"
+RATES = (10, 100, 1_000)
+STREAMS = 300
+
+PILOT = 2_000
+"""Records of the backlog from which it is judged how many keep a side busy for long enough."""
+
+MOST = 250_000
+"""Records of a backlog at most, which the broker holds in memory."""
+
+Figures = dict[str, float | Figure]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: turns of each side, and seconds of each measurement."""
+
+    turns: int = 3
+    seconds: float = 6.0
+    rates: tuple[int, ...] = RATES
+    pilot: int = PILOT
+    streams: int = STREAMS
+
+
+@dataclass(slots=True)
+class Found:
+    """What was measured, by measurement and side, and who could not run."""
+
+    spent: dict[str, dict[str, list[Spent]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
+    """Return the figures of one stream at QoS 0 and 1; who cannot run is added to *missing*."""
+    sides = (AGENT, *NAIVE, SUBSCRIBER)
+    found = Found(missing=missing)
+    for _ in range(effort.turns):
+        for qos in (0, 1):
+            for side in sides:
+                _take_turn(found, model, effort, side, qos)
+    rates = {
+        f"cpu_per_event_at_{rate}": cost(found.spent[f"rate {rate}"], NAIVE)
+        for rate in effort.rates
+    }
+    return {
+        "cpu_per_event": cost(found.spent["qos 0"], NAIVE),
+        "cpu_per_event_qos1": cost(found.spent["qos 1"], NAIVE),
+        **rates,
+        **_events(found.spent["qos 0"], "events_qos0"),
+        **_events(found.spent["qos 1"], "events_qos1"),
+        **_beside_subscriber(found.spent["qos 0"], "vs_mosquitto_sub"),
+        **_beside_subscriber(found.spent["qos 1"], "vs_mosquitto_sub_qos1"),
+    }
+
+
+def measure_streams(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
+    """Return the figures of many streams, QoS 0."""
+    found = Found(missing=missing)
+    for _ in range(effort.turns):
+        for side in (AGENT, NAIVE[0]):
+            _take_turn(found, model, effort, side, 0, streams=effort.streams)
+    return _events(found.spent["qos 0"], f"events_{effort.streams}_streams")
+
+
+def _take_turn(
+    found: Found, model: Path, effort: Effort, side: str, qos: int, *, streams: int = 1
+) -> None:
+    """Let one side run through its measurements; note why where it cannot."""
+    if side in found.missing:
+        return
+    try:
+        with stage(model) as place, place.side(side, qos, streams) as running:
+            running.warm()
+            steady = side != SUBSCRIBER and qos == 0 and streams == 1
+            for rate in effort.rates if steady else ():
+                spent = running.at_rate(rate, effort.seconds)
+                found.spent[f"rate {rate}"][side].append(spent)
+            found.spent[f"qos {qos}"][side].append(saturate(running, effort))
+    except CannotRunError as error:
+        if side == AGENT:
+            raise
+        found.missing[side] = str(error)
+
+
+def saturate(running: Running, effort: Effort) -> Spent:
+    """Let a side work off a backlog that takes it about so many seconds of CPU."""
+    pilot = running.backlog(effort.pilot)
+    each = max(pilot.cpu_s, 1e-9) / effort.pilot
+    return running.backlog(min(MOST, max(effort.pilot, int(effort.seconds / each))))
+
+
+def compare(
+    spent: Mapping[str, Sequence[Spent]],
+    what: Callable[[Spent], float],
+    *,
+    peers: Sequence[str],
+    unit: str,
+    better: Better,
+) -> Figure:
+    """Return the medians over turns; the ratio is that to the first peer that ran."""
+    medians = {
+        side: statistics.median(what(turn) for turn in turns)
+        for side, turns in spent.items()
+        if side == AGENT or side in peers
+    }
+    ours = medians.pop(AGENT)
+    first = next(iter(medians.values()), float("nan"))
+    ratio = first / ours if better == "lower" else ours / first
+    return Figure(ours=ours, peers=medians, ratio=ratio, unit=unit, better=better)
+
+
+def cost(spent: Mapping[str, Sequence[Spent]], peers: Sequence[str]) -> Figure:
+    """Return the CPU per event."""
+    return compare(spent, _cpu_us, peers=peers, unit="us", better="lower")
+
+
+def _events(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
+    """Return events per second by the clock and by the CPU, and the share that ours lost."""
+    return {
+        name: compare(spent, _per_second, peers=NAIVE, unit="1/s", better="higher"),
+        f"{name}_cpu": compare(spent, _per_cpu, peers=NAIVE, unit="1/s of CPU", better="higher"),
+        f"{name}_lost": statistics.fmean(_lost(turn) for turn in spent[AGENT]),
+    }
+
+
+def _beside_subscriber(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
+    """Return events per second by the clock beside those of the C subscriber that does nothing."""
+    if SUBSCRIBER not in spent:
+        return {}
+    found = compare(spent, _per_second, peers=[SUBSCRIBER], unit="1/s", better="higher")
+    return {name: found}
+
+
+def _cpu_us(turn: Spent) -> float:
+    return 1e6 * turn.cpu_s / max(1, turn.events)
+
+
+def _per_second(turn: Spent) -> float:
+    return turn.events / turn.wall_s
+
+
+def _per_cpu(turn: Spent) -> float:
+    return turn.events / turn.cpu_s
+
+
+def _lost(turn: Spent) -> float:
+    return turn.lost / (turn.events + turn.lost)

@@ -1,0 +1,156 @@
+"""Who is measured, and how each is started: the agent, the scripts, and what does nothing but echo.
+
+All have the same client id, subscribe to ``sensors/+`` and run as processes of their own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.agent.workload import PUBLISHER
+from headwater_agent.folders import make_folders
+from headwater_agent.settings import AgentSettings, load_settings
+
+CLIENT = "measured"
+
+_SETTINGS = """\
+device = "bench"
+bundle = "{model}"
+state = "{state}"
+
+[trust]
+publisher = "{publisher}"
+
+[broker]
+url = "mqtt://127.0.0.1:{port}"
+client_id = "{client}"
+
+[input]
+pattern = "sensors/{{stream}}"
+qos = {qos}
+time = {{ field = "time", format = "ms" }}
+
+[output]
+qos = {qos}
+
+[drift]
+enabled = {drift}
+"""
+
+
+class CannotRunError(Exception):
+    """A side that cannot run here, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a side runs: the broker's port, the QoS, the model and a folder of its own."""
+
+    port: int
+    qos: int
+    model: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A measured program.
+
+    ``output`` is the filter of what it publishes, empty where it writes a line for each message
+    instead; ``window`` the records of a stream that it needs before it answers.
+    """
+
+    output: str
+    window: int
+    command: Callable[[Place], list[str]]
+
+
+def settings_of(place: Place, *, drift: bool = True) -> tuple[Path, AgentSettings]:
+    """Write the agent's settings, all at their defaults but drift; make its folders."""
+    path = place.folder / "agent.toml"
+    path.write_text(
+        _SETTINGS.format(
+            model=place.model,
+            state=place.folder / "state",
+            publisher=PUBLISHER.public,
+            port=place.port,
+            client=CLIENT,
+            qos=place.qos,
+            drift=str(drift).lower(),
+        )
+    )
+    settings = load_settings(path, {})
+    make_folders(settings)
+    return path, settings
+
+
+def agent(place: Place) -> list[str]:
+    """Run the agent as it is installed, with guard, learning, store and river's drift detectors."""
+    return run_agent(settings_of(place)[0])
+
+
+def agent_without_river(place: Place) -> list[str]:
+    """Run the agent with its default settings, which leave drift off."""
+    return run_agent(settings_of(place, drift=False)[0])
+
+
+def run_agent(settings_file: Path) -> list[str]:
+    """Return the command that runs an agent."""
+    return [sys.executable, "-m", "headwater", "agent", "run", "--settings", str(settings_file)]
+
+
+def _naive(learner: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        return [
+            *(sys.executable, "-m", "benchmarks.agent.naive", "--learner", learner),
+            *("--port", str(place.port), "--qos", str(place.qos)),
+            *("--model", str(place.model), "--database", str(place.folder / "naive.db")),
+        ]
+
+    return command
+
+
+def _echo(place: Place) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.agent.echo", str(place.port), str(place.qos)]
+
+
+def _echo_c(place: Place) -> list[str]:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise CannotRunError("there is no C compiler")
+    program = place.folder / "echo"
+    source = Path(__file__).with_name("echo.c")
+    built = subprocess.run(
+        [compiler, "-O2", "-o", str(program), str(source), "-l:libmosquitto.so.1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if built.returncode:
+        raise CannotRunError(f"it does not compile: {built.stderr.strip().splitlines()[-1]}")
+    return [str(program), str(place.port), str(place.qos)]
+
+
+def _mosquitto_sub(place: Place) -> list[str]:
+    program = shutil.which("mosquitto_sub")
+    if program is None:
+        raise CannotRunError("mosquitto_sub is not installed")
+    where = ["-h", "127.0.0.1", "-p", str(place.port), "-i", CLIENT]
+    return [program, *where, "-q", str(place.qos), "-t", "sensors/+"]
+
+
+AGENT = "ours"
+SIDES = {
+    AGENT: Side("headwater/+/+/prediction", 8, agent),
+    "ours_without_river": Side("headwater/+/+/prediction", 8, agent_without_river),
+    "naive_script": Side("naive/+/prediction", 8, _naive("graphs")),
+    "naive_river": Side("naive/+/prediction", 8, _naive("river")),
+    "echo": Side("echo/#", 1, _echo),
+    "echo_c": Side("echo/#", 1, _echo_c),
+    "mosquitto_sub": Side("", 1, _mosquitto_sub),
+}
