@@ -58,7 +58,7 @@ def test_marks_add_up_by_reason() -> None:
 def test_what_was_learned_is_taken_from_the_learner() -> None:
     mine = learner()
     mine.steps = 7
-    mine.score.add(baseline=4.0, released=3.0, personal=2.0, served=1.0)
+    mine.score.add([(4.0, 3.0, 2.0, 1.0)])
     mine.served.serving = "personal"
     made = report(Live(), 0.0, mine)
     assert made.errors == {"baseline": 4.0, "released": 3.0, "personal": 2.0, "served": 1.0}
