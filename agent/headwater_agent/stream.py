@@ -9,7 +9,7 @@ import msgspec
 from headwater.errors import StorageError
 from headwater_agent.baseline import Baseline
 from headwater_agent.events import Floats
-from headwater_agent.guard.stream import SavedGuard, StreamGuard
+from headwater_agent.guard.stream import StreamGuard
 from headwater_agent.rows import StreamRows
 from headwater_agent.threshold import SavedThreshold, Threshold
 from headwater_agent.threshold_settings import ThresholdSettings
@@ -22,7 +22,7 @@ class _Progress(msgspec.Struct, array_like=True):
     marked: int | None
     baseline: bytes
     thresholds: list[SavedThreshold]
-    guard: SavedGuard
+    guard: bytes
 
 
 class Stream:

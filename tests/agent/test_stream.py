@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from headwater.errors import StorageError
@@ -31,3 +32,11 @@ def test_a_restart_goes_on_with_the_same_rows_and_baseline() -> None:
 def test_damaged_progress_gets_a_sentence(damaged: bytes) -> None:
     with pytest.raises(StorageError, match="tank-1 cannot be read"):
         made(manifest()).restore(damaged)
+
+
+def test_progress_of_another_layout_gets_a_sentence() -> None:
+    stream = made(manifest())
+    *others, guard = msgspec.msgpack.decode(stream.progress())
+    for of_another in ([0, 1.0], guard[:-1], b""):
+        with pytest.raises(StorageError, match="tank-1 cannot be read"):
+            made(manifest()).restore(msgspec.msgpack.encode([*others, of_another]))

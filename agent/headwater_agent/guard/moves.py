@@ -1,209 +1,400 @@
-"""Which values of a record do not follow from the records of the stream before it.
+"""What is taken for true of a stream's channels, and how surprising their next values are.
 
-A stream is judged by its moves from one record to the next, for its level may drift: each channel
-by the surprise of its own move, and the record by the evidence of all channels together that it
-continues the stream, held against what the stream's records usually have.
-
-What a stream learns of itself must not come from what should be kept out of it, marked or not. So
-an ordinary move is trusted at once, and an unusual one only when the other channels speak clearly
-for the record, or when the next value is near to it: a lasting change of level is taken up by its
-second value, and a stray one is never learned from. Neither is anything in a record in which much
-is unusual at the same time.
+A move is measured from the newest *trusted* value. What a *doubted* value was is decided by the one
+that follows it. Standing still is no move, for a channel at rest (no rain, a closed valve) tells
+nothing about how far it goes once it moves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-from headwater_agent.events import MarkReason
-from headwater_agent.guard.channel import SHORTEST, ChannelMoves, Reference, SavedChannel, Sensor
-from headwater_agent.guard.settings import GuardSettings
+import msgspec
 
-YOUNG = 256
-"""Until so many records, those before count half with each doubling: some may have been bad."""
+from headwater_agent.guard.channel import Sensor
+from headwater_agent.guard.sizes import BINS, ORDINARY, MoveSizes
 
-SHARE = 0.4
-"""Of the usual evidence that a record must have to continue the stream, but for ``row``."""
+NEAR = 4.0
+"""Surprise up to which a value confirms the doubted one before it."""
 
-CLEAR, MANY = 0.7, 4
-"""Of the usual evidence, from so many channels on, with which unusual values are trusted, too."""
+STANDING = 6
+"""Repetitions after which a new level that does not move at all confirms itself."""
 
-FURTHEST = 1_024
-"""Records after which another one is taken as the one far apart."""
+SHORTEST = 12
+"""Repetitions of a value that are never a stuck sensor."""
 
-COMPARED = 4
-"""One record in so many is compared with the one far apart."""
+_FAR = 64.0
+"""Periods beyond which a longer silence allows no larger a move."""
 
-_PACE, _HASTE = 0.05, 5.0
-"""How fast the usual evidence follows, in nats a record; the first ones count more."""
-
-Verdict = Literal["clear", "continues", "settled", "stranger"]
-Cells = Sequence[tuple[int, float]]
-"""Channels and their values."""
+_LONG_AGO, _FOREVER = -(2**62), 2**62
+_UNKNOWN = -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Unusual:
-    """A value whose move is not ordinary."""
+class Unusual(msgspec.Struct, frozen=True, gc=False):
+    """A move that is not ordinary; ``place`` is its bin in :class:`MoveSizes`.
+
+    ``confirms`` says that the value shows the doubted one before it to be a new level.
+    """
 
     channel: int
-    value: float
+    place: int
     surprise: float
-    confirms: bool
+    confirms: bool = False
 
 
-class StreamMoves:
-    """The moves of one stream.
+class Look(msgspec.Struct, gc=False):
+    """A record at first sight, its channels by their index.
+
+    ``ordinary`` are those whose move does not surprise, to the bins in ``places``; ``begun`` those
+    with nothing to measure a move from; ``beyond`` those outside their range; ``still`` those that
+    repeat a value for longer than :data:`SHORTEST`. Channels that have spoken of this time or a
+    later one already are in none of them. ``evidence`` is that of all moves.
+    """
+
+    time: int
+    values: list[float]
+    evidence: float
+    ordinary: list[int]
+    places: list[int]
+    unusual: list[Unusual]
+    begun: list[int]
+    beyond: list[int]
+    still: list[int]
+
+    @property
+    def measured(self) -> int:
+        """How many channels can be judged."""
+        return len(self.ordinary) + len(self.unusual) + len(self.begun)
+
+    def said(self) -> list[int]:
+        """Return the channels that can be judged."""
+        return [*self.ordinary, *self.begun, *(one.channel for one in self.unusual)]
+
+
+class Doubt(msgspec.Struct, array_like=True, gc=False):
+    """A value that does not follow from the trusted one, and how often it was repeated."""
+
+    value: float
+    time: int
+    repeated: int
+
+
+class Known(msgspec.Struct, array_like=True):
+    """What is known of each channel: one number in each list.
+
+    ``before`` is what was trusted before the newest trusted value; ``far`` and ``next_far`` what
+    was trusted long before. ``runs`` is how often the trusted value was repeated, ``longest`` how
+    often any was.
+    """
+
+    trusted: list[float]
+    trusted_at: list[int]
+    before: list[float]
+    far: list[float]
+    next_far: list[float]
+    runs: list[int]
+    longest: list[int]
+
+
+class SavedMoves(msgspec.Struct, array_like=True):
+    """What :meth:`ChannelMoves.save` gives."""
+
+    known: Known
+    doubts: dict[int, Doubt]
+    counts: bytes
+    fresh: bytes
+
+
+class ChannelMoves:
+    """The moves of one stream's channels.
 
     Parameters
     ----------
     sensors
-        One for each channel.
-    settings
-        From which surprise on a value is marked.
-
-    Attributes
-    ----------
-    records
-        How many were judged.
-    usual
-        The evidence that half of the records exceed.
+        What is known of each channel beforehand.
+    stuck
+        How many times longer than ever before a channel repeats a value that is stuck.
     """
 
-    def __init__(self, sensors: Sequence[Sensor], settings: GuardSettings) -> None:
-        self.records = 0
-        self.usual = 0.0
-        self._channels = tuple(ChannelMoves(sensor) for sensor in sensors)
-        self._settings = settings
+    def __init__(self, sensors: Sequence[Sensor], stuck: float) -> None:
+        self._sensors = tuple(sensors)
+        self._stuck = stuck
+        self._lowest = [sensor.minimum for sensor in sensors]
+        self._highest = [sensor.maximum for sensor in sensors]
+        self._short = int(1.5 * sensors[0].period)
+        self._offsets = [
+            (channel + 1) * BINS - 1 - sensor.octave for channel, sensor in enumerate(sensors)
+        ]
+        self._sizes = MoveSizes(len(sensors))
+        self._known = _nothing(sensors)
+        self._doubts: dict[int, Doubt] = {}
 
-    def judge(self, time: int, cells: Cells, impossible: Cells) -> dict[int, MarkReason]:
-        """Say which values of a record do not follow from those before it.
+    def look(self, time: int, values: list[float]) -> Look:
+        """Measure the move of each channel; a NaN says nothing.
 
-        Parameters
-        ----------
-        time
-            Of the record. Where a channel has spoken later already, it is not judged.
-        cells
-            What lies in the channels' ranges.
-        impossible
-            What lies outside of them.
-
-        Returns
-        -------
-        dict
-            The reason for each channel that is marked.
+        Nothing is learned yet but for how long each repeats itself. What the loop does not know to
+        be ordinary gets a closer look.
         """
-        self._grow_older()
-        ordinary: list[tuple[int, float]] = []
-        unusual: list[_Unusual] = []
-        factor = self._settings.stuck or math.inf
-        for index, value in cells:
-            channel = self._channels[index]
-            if channel.is_late(time):
+        lowest, highest, offsets, frexp = self._lowest, self._highest, self._offsets, math.frexp
+        trusted, trusted_at, runs = self._known.trusted, self._known.trusted_at, self._known.runs
+        sizes, doubts, since = self._sizes, self._doubts, time - self._short
+        usual, evidence = sizes.ordinary, sizes.evidence
+        look = Look(time, values, 0.0, [], [], [], [], [], [])
+        ordinary, places, total = look.ordinary, look.places, 0.0
+        for channel, value in enumerate(values):
+            if (
+                not since < trusted_at[channel] < time
+                or not lowest[channel] <= value <= highest[channel]
+                or channel in doubts
+            ):
+                total += self._look_closer(look, channel)
                 continue
-            surprise = channel.look(value, time, factor)
-            if surprise:
-                confirms = channel.confirms(value, time, surprise)
-                unusual.append(_Unusual(index, value, surprise, confirms))
+            place = channel * BINS
+            move = value - trusted[channel]
+            if move:
+                mantissa, exponent = frexp(move)
+                exponent += offsets[channel]
+                place = exponent if exponent > place else place + 1
+                if runs[channel]:
+                    self._end_run(channel)
+                if place > usual[channel]:
+                    surprise = sizes.surprise[place] + (2 * abs(mantissa) - 1) * sizes.rise[place]
+                    if surprise > ORDINARY:
+                        look.unusual.append(Unusual(channel, place, surprise))
+                        total += evidence[place]
+                        continue
             else:
-                ordinary.append((index, value))
-        marks = self._marks(time, ordinary, unusual, impossible)
-        for index, _ in ordinary:
-            channel = self._channels[index]
-            if channel.run > SHORTEST and channel.is_stuck(factor):
-                marks.setdefault(index, "stuck")
-        return marks
+                runs[channel] += 1
+                if runs[channel] > SHORTEST:
+                    look.still.append(channel)
+            total += evidence[place]
+            ordinary.append(channel)
+            places.append(place)
+        look.evidence = total
+        return look
 
-    def save(self) -> list[SavedChannel]:
-        """Return everything that later decisions depend on, beside the attributes."""
-        return [channel.save() for channel in self._channels]
+    def _look_closer(self, look: Look, channel: int) -> float:
+        """Say of a value what it is, and return the evidence of its move."""
+        value, known, doubt = look.values[channel], self._known, self._doubts.get(channel)
+        if not self._lowest[channel] <= value <= self._highest[channel]:
+            if not math.isnan(value):
+                look.beyond.append(channel)
+            return 0.0
+        silence = look.time - known.trusted_at[channel]
+        if silence <= 0 or (doubt is not None and look.time <= doubt.time):
+            return 0.0
+        move = value - known.trusted[channel]
+        if move:
+            self._end_run(channel)
+        else:
+            known.runs[channel] += 1
+            if known.runs[channel] > SHORTEST:
+                look.still.append(channel)
+        place, within = self._measure(channel, move, silence)
+        if place == _UNKNOWN:
+            look.begun.append(channel)
+            return 0.0
+        surprise = self._sizes.surprise[place] + within * self._sizes.rise[place]
+        if place > self._sizes.ordinary[channel] and surprise > ORDINARY:
+            confirms = doubt is not None and self._confirms(look, channel, doubt, surprise)
+            look.unusual.append(Unusual(channel, place, surprise, confirms))
+        else:
+            look.ordinary.append(channel)
+            look.places.append(place)
+        return self._sizes.evidence[place]
 
-    def restore(self, saved: Sequence[SavedChannel]) -> None:
+    def evidence_since_before(self, look: Look) -> float:
+        """Return the evidence as measured from the values that were trusted before the newest."""
+        found, known = 0.0, self._known
+        for channel in look.said():
+            move = look.values[channel] - known.before[channel]
+            found += self._evidence(channel, move, look.time - known.trusted_at[channel])
+        return found
+
+    def evidence_since_doubted(self, look: Look) -> float:
+        """Return the evidence as measured from the doubted values; to repeat one is none."""
+        found = 0.0
+        for channel in look.said():
+            doubt = self._doubts.get(channel)
+            if doubt is not None and doubt.value != look.values[channel]:
+                move, silence = look.values[channel] - doubt.value, look.time - doubt.time
+                found += self._evidence(channel, move, silence)
+        return found
+
+    def trust(self, look: Look) -> None:
+        """Learn the ordinary moves of a record; the next ones are measured from here."""
+        time, values, known, fresh = look.time, look.values, self._known, self._sizes.fresh
+        trusted, trusted_at, before = known.trusted, known.trusted_at, known.before
+        for channel, place in zip(look.ordinary, look.places, strict=True):
+            fresh[place] += 1
+            before[channel] = trusted[channel]
+            trusted[channel] = values[channel]
+            trusted_at[channel] = time
+        for channel in look.begun:
+            self._follow(channel, values[channel], time)
+        if self._doubts:
+            for channel in look.ordinary:
+                self._doubts.pop(channel, None)
+
+    def compare(self, look: Look) -> None:
+        """Learn how far the ordinary values of a record are from those long before."""
+        values, far, fresh, offsets = look.values, self._known.far, self._sizes.fresh, self._offsets
+        apart, frexp = len(far) * BINS, math.frexp
+        for channel in look.ordinary:
+            move = values[channel] - far[channel]
+            if math.isnan(move):
+                continue
+            place = channel * BINS
+            if move:
+                exponent = frexp(move)[1] + offsets[channel]
+                place = exponent if exponent > place else place + 1
+            fresh[apart + place] += 1
+
+    def look_further_back(self) -> None:
+        """Compare with what was trusted later than so far."""
+        known = self._known
+        known.far, known.next_far = known.next_far, known.trusted.copy()
+
+    def renew(self, *, fade: bool) -> None:
+        """Judge by what was learned up to now; with *fade* what was learned so far counts half."""
+        self._sizes.renew(fade=fade)
+
+    def doubt(self, look: Look, channels: Iterable[int]) -> None:
+        """Remember values that do not follow from the trusted ones."""
+        for channel in channels:
+            value, doubt = look.values[channel], self._doubts.get(channel)
+            repeated = doubt.repeated + 1 if doubt is not None and doubt.value == value else 0
+            self._doubts[channel] = Doubt(value, look.time, repeated)
+
+    def settle(self, look: Look, channels: Iterable[int]) -> None:
+        """Take up the level that values confirm, and learn the moves that led to it."""
+        for channel in channels:
+            doubt = self._doubts.get(channel)
+            if doubt is not None:
+                self._move_to(channel, doubt.value, doubt.time)
+            self._move_to(channel, look.values[channel], look.time)
+
+    def comes_in_foreign_unit(self, look: Look, channel: int) -> bool:
+        """Say whether a value continues the channel if it is taken in another unit.
+
+        If so, the channel is followed in its own.
+        """
+        known, sensor = self._known, self._sensors[channel]
+        silence = look.time - known.trusted_at[channel]
+        if not self._sizes.known[channel] or silence > sensor.gap:
+            return False
+        for convert in sensor.foreign:
+            meant = convert(look.values[channel])
+            if self._surprise(channel, meant - known.trusted[channel], silence) <= ORDINARY:
+                known.trusted[channel], known.trusted_at[channel] = meant, look.time
+                self._doubts.pop(channel, None)
+                return True
+        return False
+
+    def is_stuck(self, channel: int) -> bool:
+        """Say whether it used to move and now repeats itself much longer than ever."""
+        run = self._known.runs[channel]
+        long = run > SHORTEST and run > self._stuck * self._known.longest[channel]
+        return long and self._sizes.known[channel]
+
+    def save(self) -> SavedMoves:
+        """Return everything that later decisions depend on, to be encoded at once."""
+        counts, fresh = self._sizes.save()
+        return SavedMoves(self._known, self._doubts, counts, fresh)
+
+    def restore(self, saved: SavedMoves) -> None:
         """Go on where :meth:`save` was called.
 
         Raises
         ------
         ValueError
-            When it is of another model.
+            When it is of another number of channels.
         """
-        for channel, one in zip(self._channels, saved, strict=True):
-            channel.restore(one)
+        lengths = {len(numbers) for numbers in msgspec.structs.astuple(saved.known)}
+        if lengths != {len(self._sensors)}:
+            raise ValueError(f"it is not of {len(self._sensors)} channels")
+        self._sizes.restore(saved.counts, saved.fresh)
+        self._known, self._doubts = saved.known, saved.doubts
 
-    def _marks(
-        self, time: int, ordinary: Cells, unusual: Sequence[_Unusual], impossible: Cells
-    ) -> dict[int, MarkReason]:
-        measured = [*ordinary, *((one.channel, one.value) for one in unusual)]
-        verdict = self._weigh(time, measured)
-        marks: dict[int, MarkReason] = {}
-        for index, value in impossible:
-            foreign = self._channels[index].comes_in_foreign_unit(value, time)
-            marks[index] = "unit" if foreign else "range"
-        if verdict == "stranger":
-            for index, value in measured:
-                self._channels[index].doubt(value, time)
-                marks[index] = "mixed"
-            return marks
-        if verdict == "settled":
-            for index, value in measured:
-                self._channels[index].settle(value, time)
-            return marks
-        doubtful = sum(not one.confirms for one in unusual)
-        learns = not impossible and doubtful <= 1 + len(measured) / 5
-        if learns:
-            self._trust(time, ordinary)
-        for one in unusual:
-            reason = self._take_in(one, time, learns=learns, clear=verdict == "clear")
-            if reason is not None:
-                marks[one.channel] = reason
-        return marks
+    def _confirms(self, look: Look, channel: int, doubt: Doubt, surprise: float) -> bool:
+        """Say whether a value shows that the doubted one before it was a new level.
 
-    def _weigh(self, time: int, measured: Cells) -> Verdict:
-        """Say whether a record continues the stream, is a stranger, or confirms the one before."""
-        evidence = self._evidence("trusted", time, measured)
-        least = SHARE * self.usual - self._settings.row
-        if evidence < least:
-            evidence = max(evidence, self._evidence("before", time, measured))
-        if evidence < least and len(measured) > 1:
-            doubted = self._evidence("doubted", time, measured)
-            return "settled" if doubted >= least else "stranger"
-        clear = evidence >= CLEAR * self.usual and len(measured) >= MANY
-        self.usual += math.copysign(max(_PACE, _HASTE / self.records), evidence - self.usual)
-        return "clear" if clear else "continues"
+        It must be near that one, and nearer than to the trusted one (*surprise*). To repeat it is
+        not enough, until it did so for long: a broken sensor repeats itself, too.
+        """
+        move, silence = look.values[channel] - doubt.value, look.time - doubt.time
+        if not move:
+            return doubt.repeated + 1 >= STANDING
+        if silence > self._sensors[channel].gap:
+            return False
+        return self._surprise(channel, move, silence) <= min(NEAR, surprise)
 
-    def _evidence(self, since: Reference, time: int, measured: Cells) -> float:
-        return sum(self._channels[index].evidence(since, value, time) for index, value in measured)
+    def _move_to(self, channel: int, value: float, time: int) -> None:
+        """Trust a value, and learn the move to it."""
+        move = value - self._known.trusted[channel]
+        place, _ = self._measure(channel, move, time - self._known.trusted_at[channel])
+        if place != _UNKNOWN:
+            self._sizes.fresh[place] += 1
+        self._follow(channel, value, time)
 
-    def _trust(self, time: int, ordinary: Cells) -> None:
-        for index, value in ordinary:
-            self._channels[index].trust(value, time)
-        if self.records % COMPARED == 0:
-            for index, value in ordinary:
-                self._channels[index].compare(value)
+    def _follow(self, channel: int, value: float, time: int) -> None:
+        known = self._known
+        known.before[channel] = known.trusted[channel]
+        known.trusted[channel], known.trusted_at[channel] = value, time
+        self._doubts.pop(channel, None)
 
-    def _take_in(self, one: _Unusual, time: int, *, learns: bool, clear: bool) -> MarkReason | None:
-        """Take an unusual value in, and say why it is marked if it is."""
-        channel = self._channels[one.channel]
-        surprising = one.surprise > self._settings.cell
-        if surprising and channel.comes_in_foreign_unit(one.value, time):
-            return "unit"
-        if one.confirms and learns:
-            channel.settle(one.value, time)
-            return None
-        if clear and learns and not surprising:
-            channel.trust(one.value, time)
-            return None
-        channel.doubt(one.value, time)
-        return "spike" if surprising and not one.confirms else None
+    def _evidence(self, channel: int, move: float, silence: int) -> float:
+        place, _ = self._measure(channel, move, silence)
+        return 0.0 if place == _UNKNOWN else self._sizes.evidence[place]
 
-    def _grow_older(self) -> None:
-        self.records += 1
-        doubled = self.records & (self.records - 1) == 0
-        if doubled and self.records <= YOUNG:
-            for channel in self._channels:
-                channel.fade()
-        if doubled or self.records % FURTHEST == 0:
-            for channel in self._channels:
-                channel.look_further_back()
+    def _surprise(self, channel: int, move: float, silence: int) -> float:
+        """Return minus the logarithm of the share of moves that are at least so large."""
+        place, within = self._measure(channel, move, silence)
+        if place == _UNKNOWN or not move:
+            return 0.0
+        return self._sizes.surprise[place] + within * self._sizes.rise[place]
+
+    def _measure(self, channel: int, move: float, silence: int) -> tuple[int, float]:
+        """Return the bin of a move, and how far into it, from 0 to 1."""
+        move = self._shorten(channel, move, silence)
+        if math.isnan(move):
+            return _UNKNOWN, 0.0
+        still = channel * BINS
+        if not move:
+            return still, 0.0
+        mantissa, exponent = math.frexp(move)
+        place = min(max(exponent + self._offsets[channel], still + 1), still + BINS - 1)
+        return place, 2 * abs(mantissa) - 1
+
+    def _shorten(self, channel: int, move: float, silence: int) -> float:
+        """Return how far a move over a silence would have gone in one period; NaN after a gap."""
+        if silence < self._short:
+            return move
+        sensor = self._sensors[channel]
+        if silence > sensor.gap:
+            return math.nan
+        return move / math.sqrt(min(silence / sensor.period, _FAR))
+
+    def _end_run(self, channel: int) -> None:
+        """Remember how long a value was repeated; a run that was held for stuck only in part."""
+        known = self._known
+        run, longest = known.runs[channel], known.longest[channel]
+        if run > longest:
+            known.longest[channel] = 2 * longest + SHORTEST if self.is_stuck(channel) else run
+        known.runs[channel] = 0
+
+
+def _nothing(sensors: Sequence[Sensor]) -> Known:
+    """Return what is known at first; a channel without an order is not to be listened to."""
+    count = len(sensors)
+    trusted, before, far, next_far = ([math.nan] * count for _ in range(4))
+    return Known(
+        trusted=trusted,
+        trusted_at=[_LONG_AGO if sensor.ordered else _FOREVER for sensor in sensors],
+        before=before,
+        far=far,
+        next_far=next_far,
+        runs=[0] * count,
+        longest=[0] * count,
+    )

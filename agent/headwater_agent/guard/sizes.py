@@ -1,4 +1,4 @@
-"""How large one channel's moves are: from one record to the next, and between records far apart.
+"""How large the moves of a stream's channels are: from one record to the next, and far apart.
 
 Sizes are counted in bins that double. The *surprise* of a move is minus the logarithm of the share
 of moves from one record to the next that were at least so large; beyond the largest one seen, the
@@ -6,159 +6,154 @@ share is taken to fall by four with each doubling, as of a Pareto tail of index 
 that a record continues the stream is the logarithm of how much likelier a move of this size is from
 one record to the next than to a stranger: half of the strangers lie as far off as the stream's own
 records of another time do, and half anywhere in the channel's range.
+
+Both are looked up in tables, which :meth:`MoveSizes.renew` makes of the counts; what is learned
+meanwhile waits for the next time. So the tables follow from what is saved, and a stream that renews
+them at certain of its records judges the same however often it is restarted in between.
 """
 
 from __future__ import annotations
 
-import math
-from array import array
-from typing import TypeAlias
+import numpy as np
+from numpy.typing import NDArray
 
 BINS = 20
 """Each a doubling, but for 0: no move at all. The last ends at the channel's whole range."""
 
 MEMORY = 8_192
-"""Moves at which all counts are halved."""
+"""Moves at which a channel's counts are halved."""
 
-ORDINARY_SHARE = math.exp(-2.0)
-"""Share of the largest moves that are not ordinary."""
+ORDINARY = 2.0
+"""Surprise up to which a move is trusted at once."""
+
+FEW = 8
+"""Moves of a channel before any of them surprises."""
 
 UNSEEN = 0.3
 """What a bin counts before anything fell into it."""
 
-_USUAL = tuple(UNSEEN * 2.0 ** min(0, BINS - 7 - place) for place in range(BINS))
-"""The same for moves from one record to the next, of which few cross much of the range."""
+_BIN = np.arange(BINS)
 
-_ALL_USUAL = sum(_USUAL)
+_PRIOR = np.stack([UNSEEN * 2.0 ** np.minimum(0, BINS - 7 - _BIN), np.full(BINS, UNSEEN)])[:, None]
+"""The same of each bin: few moves from one record to the next cross much of the range."""
 
-_TAIL = 0.25
+_ALL_PRIOR = _PRIOR.sum(axis=2, keepdims=True)
+
+_ANYWHERE = 2.0 ** np.where(_BIN, _BIN - BINS, -BINS)
+"""The share of each bin among moves to anywhere in the range."""
+
 _STEADY = 4
 """Moves from which a count is not extrapolated."""
 
-_ANYWHERE = (2.0**-BINS, *(2.0 ** (place - BINS) for place in range(1, BINS)))
-"""The share of each bin among moves to anywhere in the range."""
+_LEAST = 1e-12
+"""What is expected of a channel that never moved."""
 
-Counts: TypeAlias = "array[int]"
+_FALL = 4.0 ** -np.arange(BINS + 1)
+"""How the share falls from bin to bin where it is extrapolated."""
 
 
 class MoveSizes:
-    """How many moves of one channel there were of each size."""
+    """The counts of one stream, and what they say of a move.
 
-    __slots__ = ("_beyond", "_far", "_far_all", "_near", "_near_all", "_ordinary")
+    The bins of all channels stand in one row, and a *place* is a bin in it: that of no move at all
+    is ``channel * BINS``.
 
-    def __init__(self) -> None:
-        self._near, self._far = _empty(), _empty()
-        self._near_all = self._far_all = 0
-        self._ordinary = self._beyond = 0
+    Parameters
+    ----------
+    channels
+        How many channels the stream has.
 
-    @property
-    def moves(self) -> int:
-        """Moves from one record to the next, standing still left out."""
-        return self._near_all - self._near[0]
+    Attributes
+    ----------
+    evidence
+        For each place.
+    surprise
+        At each place's lower end.
+    rise
+        By how much it grows up to the upper end.
+    ordinary
+        For each channel, the last place in which no move surprises.
+    known
+        Whether a channel has made enough moves to go by.
+    fresh
+        How often each place was met since the tables were made, at most 255 times; then the same
+        for records far apart.
+    """
 
-    @property
-    def ordinary(self) -> int:
-        """The largest bin beyond which at least :data:`ORDINARY_SHARE` of all moves lie."""
-        return self._ordinary
+    __slots__ = ("_counts", "evidence", "fresh", "known", "ordinary", "rise", "surprise")
 
-    def learn(self, place: int) -> None:
-        """Count a move from one record to the next."""
-        self._near[place] += 1
-        self._near_all += 1
-        self._beyond += place > self._ordinary
-        if self._near_all >= MEMORY:
-            self._near_all = _halve(self._near)
-            self._find_ordinary()
-        else:
-            self._move_ordinary()
+    evidence: list[float]
+    surprise: list[float]
+    rise: list[float]
+    ordinary: list[int]
+    known: list[bool]
 
-    def learn_far(self, place: int) -> None:
-        """Count a move between two records far apart."""
-        self._far[place] += 1
-        self._far_all += 1
-        if self._far_all >= MEMORY:
-            self._far_all = _halve(self._far)
+    def __init__(self, channels: int) -> None:
+        self._counts = np.zeros((2, channels, BINS), np.uint16)
+        self.fresh = bytearray(self._counts.size)
+        self._tabulate()
 
-    def surprise(self, place: int, fraction: float) -> float:
-        """Return minus the logarithm of the share of moves that are at least so large.
+    def renew(self, *, fade: bool = False) -> None:
+        """Count what is fresh, and look at it from now on; with *fade* all that was so far half."""
+        self._take_in_fresh()
+        if fade:
+            self._counts >>= 1
+        self._tabulate()
 
-        There must have been a move.
+    def save(self) -> tuple[bytes, bytes]:
+        """Return all counts, and what is fresh."""
+        return self._counts.tobytes(), bytes(self.fresh)
 
-        Parameters
-        ----------
-        place
-            The bin, not that of standing still.
-        fraction
-            How far into the bin, from 0 to 1.
-        """
-        here = self._level(place)
-        return here + fraction * (self._level(place + 1) - here)
-
-    def evidence(self, place: int) -> float:
-        """Return the logarithm of how much likelier a move is in the stream than to a stranger."""
-        near = (self._near[place] + _USUAL[place]) / (self._near_all + _ALL_USUAL)
-        far = (self._far[place] + UNSEEN) / (self._far_all + UNSEEN * BINS)
-        return math.log(2 * near / (far + _ANYWHERE[place]))
-
-    def fade(self) -> None:
-        """Let what was learned so far count half."""
-        self._near_all, self._far_all = _halve(self._near), _halve(self._far)
-        self._find_ordinary()
-
-    def save(self) -> bytes:
-        """Return all counts."""
-        return self._near.tobytes() + self._far.tobytes()
-
-    def restore(self, saved: bytes) -> None:
+    def restore(self, counts: bytes, fresh: bytes) -> None:
         """Go on where :meth:`save` was called.
 
         Raises
         ------
         ValueError
-            When the counts are not as many as they must be.
+            When they are not as many as they must be.
         """
-        counts = array("H", saved)
-        if len(counts) != 2 * BINS:
-            raise ValueError(f"a channel has {len(counts)} counts, not {2 * BINS}")
-        self._near, self._far = counts[:BINS], counts[BINS:]
-        self._near_all, self._far_all = sum(self._near), sum(self._far)
-        self._find_ordinary()
+        found = np.frombuffer(counts, np.uint16)
+        if not found.size == len(fresh) == self._counts.size:
+            raise ValueError(f"there are {found.size} counts of moves, not {self._counts.size}")
+        self._counts = found.reshape(self._counts.shape).copy()
+        self.fresh = bytearray(fresh)
+        self._tabulate()
 
-    def _find_ordinary(self) -> None:
-        self._ordinary, self._beyond = 0, self.moves
-        self._move_ordinary()
+    def _take_in_fresh(self) -> None:
+        counts = self._counts
+        counts += np.frombuffer(self.fresh, np.uint8).reshape(counts.shape)
+        full = counts.sum(axis=2) >= MEMORY
+        if full.any():
+            counts[full] >>= 1
+        self.fresh = bytearray(counts.size)
 
-    def _move_ordinary(self) -> None:
-        """Keep the bin true, which every move may shift."""
-        near, least = self._near, ORDINARY_SHARE * (self._near_all - self._near[0])
-        while self._ordinary and self._beyond < least:
-            self._beyond += near[self._ordinary]
-            self._ordinary -= 1
-        while self._ordinary < BINS - 1 and self._beyond - near[self._ordinary + 1] >= least:
-            self._ordinary += 1
-            self._beyond -= near[self._ordinary]
-
-    def _level(self, place: int) -> float:
-        """Return the surprise at the lower end of a bin."""
-        near = self._near
-        larger = sum(near[place:])
-        count = float(larger)
-        tail = 1.0
-        for below in range(place - 1, 0, -1):
-            if larger >= _STEADY:
-                break
-            tail *= _TAIL
-            larger += near[below]
-            count = max(count, larger * tail)
-        return math.log((self.moves + 1) / count)
+    def _tabulate(self) -> None:
+        counts = self._counts.astype(np.float64)
+        near, far = (counts + _PRIOR) / (counts.sum(axis=2, keepdims=True) + _ALL_PRIOR)
+        self.evidence = np.log(2 * near / (far + _ANYWHERE)).ravel().tolist()
+        reached = _reached(counts[0])
+        moves = reached[:, :1]
+        levels = np.log((moves + 1) / _extrapolated(reached))
+        self.surprise = levels[:, :-1].ravel().tolist()
+        self.rise = (levels[:, 1:] - levels[:, :-1]).ravel().tolist()
+        known = moves[:, 0] >= FEW
+        self.known = known.tolist()
+        last = np.where(known, (levels <= ORDINARY).sum(axis=1) - 2, BINS - 1)
+        self.ordinary = (last + np.arange(0, near.size, BINS)).tolist()
 
 
-def _empty() -> Counts:
-    return array("H", bytes(2 * BINS))
+def _reached(near: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how many moves came to the lower end of each bin, and to the upper end of the last."""
+    near[:, 0] = 0
+    reached = np.zeros((len(near), BINS + 1))
+    reached[:, BINS - 1 :: -1] = near[:, ::-1].cumsum(axis=1)
+    return reached
 
 
-def _halve(counts: Counts) -> int:
-    """Halve all counts; return their sum."""
-    for place in range(BINS):
-        counts[place] >>= 1
-    return sum(counts)
+def _extrapolated(reached: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how many may be expected there: more, where fewer than :data:`_STEADY` were seen."""
+    steady = reached >= _STEADY
+    steady[:, :-1] &= steady[:, 1:]
+    expected = np.maximum.accumulate(np.where(steady, 0.0, reached) / _FALL, axis=1) * _FALL
+    most: NDArray[np.float64] = np.maximum(np.maximum(reached, expected), _LEAST)
+    return most

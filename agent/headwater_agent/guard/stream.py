@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from zlib import crc32
 
 import msgspec
@@ -13,8 +12,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from headwater_agent.events import Mark, MarkReason, Record, Refuse
-from headwater_agent.guard.channel import SavedChannel, Sensor
-from headwater_agent.guard.moves import StreamMoves
+from headwater_agent.guard.channel import Sensor
+from headwater_agent.guard.judge import Judge, SavedJudge
 from headwater_agent.guard.settings import GuardSettings
 
 REMEMBERED = 32
@@ -24,10 +23,12 @@ MAX_DOUBTED = 256
 """Most records that wait for another one to confirm their clock."""
 
 _NEVER = -(2**62)
+_64_BITS = 2**64 - 1
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A record as it may be used, its marked cells missing, and what these were."""
 
     record: Record
@@ -43,15 +44,13 @@ class _Doubted(msgspec.Struct, array_like=True):
     present: bytes
 
 
-class SavedGuard(msgspec.Struct, array_like=True):
-    """What :meth:`StreamGuard.save` gives."""
+class _Saved(msgspec.Struct, array_like=True):
+    """What :meth:`StreamGuard.save` encodes."""
 
-    records: int
-    usual: float
-    channels: list[SavedChannel]
+    judge: SavedJudge
     newest: int
     received: int
-    seen: list[tuple[int, int]]
+    seen: list[int]
     doubted: list[_Doubted]
     recent: bytes
     paused: bool
@@ -78,90 +77,87 @@ class StreamGuard:
     def __init__(self, stream: str, sensors: Sequence[Sensor], settings: GuardSettings) -> None:
         self.paused = False
         self._stream = stream
-        self._sensors = tuple(sensors)
         self._settings = settings
-        self._gap = self._sensors[0].gap
-        self._moves = StreamMoves(sensors, settings)
+        self._period = sensors[0].period
+        self._gap = sensors[0].gap // self._period * self._period
+        self._judge = Judge(sensors, settings)
         self._newest = self._received = _NEVER
-        self._seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._seen: deque[int] = deque(maxlen=REMEMBERED)
         self._doubted: list[Record] = []
-        self._recent: deque[bool] = deque(maxlen=settings.records)
-        self._marked = 0
+        self._recent = 0
 
-    def admit(self, record: Record) -> Iterator[Record | Refuse]:
-        """Yield what may be gone on with, in order, and what is refused.
+    def admit(self, record: Record) -> Sequence[Record | Refuse]:
+        """Return what may be gone on with, in order, and what is refused.
 
         A record that jumps further ahead than the grid's largest gap, while less than half of
         that went by on the wall clock, waits for the next one: a later one confirms it, one that
         goes on from before refutes it.
         """
         if not self._settings.enabled:
-            yield record
-        elif self._repeats(record):
-            yield Refuse("duplicate", self._stream)
-        else:
-            yield from self._check_clock(record)
+            return (record,)
+        if self._repeats(record):
+            return (Refuse("duplicate", self._stream),)
+        ahead = record.time - self._newest
+        if ahead > self._gap or (self._doubted and ahead > 0):
+            return list(self._check_clock(record))
+        if ahead > 0:
+            self._newest, self._received = record.time, record.received
+        return (record,)
 
     def judge(self, record: Record) -> Judged:
         """Mark what cannot be, and what does not follow from the stream's earlier records.
 
         A value that is not finite is always marked, the others only where the guard is enabled.
         """
-        marks: dict[int, MarkReason] = {}
-        cells: list[tuple[int, float]] = []
-        impossible: list[tuple[int, float]] = []
         values = record.values.tolist()
-        for index, (value, sensor) in enumerate(zip(values, self._sensors, strict=True)):
-            if math.isnan(value):
-                continue
-            if math.isinf(value):
-                marks[index] = "infinite"
-            elif not sensor.minimum <= value <= sensor.maximum:
-                impossible.append((index, value))
-            elif sensor.ordered:
-                cells.append((index, value))
+        marks: dict[int, MarkReason]
         if self._settings.enabled:
-            marks |= self._moves.judge(record.time, cells, impossible)
-            self._count(marked=bool(marks))
+            marks = self._judge.judge(record.time, values)
+            if marks or self._recent:
+                self._count(marked=bool(marks))
+        else:
+            marks = {
+                channel: "infinite" for channel, value in enumerate(values) if math.isinf(value)
+            }
         if not marks:
             return Judged(record)
         return Judged(
             _without(record, list(marks)),
             tuple(
-                Mark(self._stream, record.time, index, values[index], reason)
-                for index, reason in sorted(marks.items())
+                Mark(self._stream, record.time, channel, values[channel], reason)
+                for channel, reason in sorted(marks.items())
             ),
         )
 
-    def save(self) -> SavedGuard:
-        """Return everything that later decisions depend on."""
-        return SavedGuard(
-            records=self._moves.records,
-            usual=self._moves.usual,
-            channels=self._moves.save(),
-            newest=self._newest,
-            received=self._received,
-            seen=list(self._seen),
-            doubted=[
-                _Doubted(r.time, r.received, r.values.tobytes(), r.present.tobytes())
-                for r in self._doubted
-            ],
-            recent=bytes(self._recent),
-            paused=self.paused,
+    def save(self) -> bytes:
+        """Encode everything that later decisions depend on."""
+        return _encode(
+            _Saved(
+                judge=self._judge.save(),
+                newest=self._newest,
+                received=self._received,
+                seen=list(self._seen),
+                doubted=[
+                    _Doubted(r.time, r.received, r.values.tobytes(), r.present.tobytes())
+                    for r in self._doubted
+                ],
+                recent=self._recent.to_bytes(32, "little"),
+                paused=self.paused,
+            )
         )
 
-    def restore(self, saved: SavedGuard) -> None:
+    def restore(self, saved: bytes) -> None:
         """Go on where :meth:`save` was called.
 
         Raises
         ------
         ValueError
-            When it is of another model.
+            When it is damaged or of another model.
         """
-        self._moves.restore(saved.channels)
-        self._moves.records, self._moves.usual = saved.records, saved.usual
-        self._newest, self._received = saved.newest, saved.received
-        self._seen.extend(saved.seen)
+        found = msgspec.msgpack.decode(saved, type=_Saved)
+        self._judge.restore(found.judge)
+        self._newest, self._received = found.newest, found.received
+        self._seen = deque(found.seen, maxlen=REMEMBERED)
         self._doubted = [
             Record(
                 self._stream,
@@ -170,16 +166,15 @@ class StreamGuard:
                 np.frombuffer(one.present, np.bool_).copy(),
                 one.received,
             )
-            for one in saved.doubted
+            for one in found.doubted
         ]
-        self._recent.extend(map(bool, saved.recent))
-        self._marked = sum(self._recent)
-        self.paused = saved.paused
+        self._recent = int.from_bytes(found.recent, "little")
+        self.paused = found.paused
 
     def _repeats(self, record: Record) -> bool:
         """Say whether the same was said of the same time, and remember that it was."""
-        content = record.values.tobytes() + record.present.tobytes()
-        fingerprint = (record.time, crc32(content))
+        content = crc32(record.present.tobytes(), crc32(record.values.tobytes()))
+        fingerprint = (record.time ^ content << 32) & _64_BITS
         if fingerprint in self._seen:
             return True
         self._seen.append(fingerprint)
@@ -198,8 +193,8 @@ class StreamGuard:
 
     def _jumps(self, record: Record) -> bool:
         """Say whether more slots of the grid were left out than its largest gap has."""
-        period = self._sensors[0].period
-        return record.time // period - self._newest // period > self._gap // period
+        slots = record.time // self._period - self._newest // self._period
+        return slots * self._period > self._gap
 
     def _doubt(self, record: Record) -> Iterator[Record | Refuse]:
         """Let a record wait that jumps ahead, or let through those that it is later than."""
@@ -222,12 +217,11 @@ class StreamGuard:
 
     def _count(self, *, marked: bool) -> None:
         """Pause after a burst of marked records, until as many without a mark followed."""
-        if len(self._recent) == self._settings.records:
-            self._marked -= self._recent[0]
-        self._recent.append(marked)
-        self._marked += marked
-        limit = 0.0 if self.paused else self._settings.burst * self._settings.records
-        self.paused = self._marked > 0 and self._marked >= limit
+        records = self._settings.records
+        self._recent = (self._recent << 1 | marked) & ((1 << records) - 1)
+        count = self._recent.bit_count()
+        limit = 0.0 if self.paused else self._settings.burst * records
+        self.paused = count > 0 and count >= limit
 
 
 def _without(record: Record, marked: Sequence[int]) -> Record:

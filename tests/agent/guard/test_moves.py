@@ -1,150 +1,185 @@
-"""Records of one stream, held against those before them."""
+"""Channels: what is trusted, what is doubted, and what settles a doubt."""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
+import pytest
 
 from headwater_agent.guard.channel import Sensor
-from headwater_agent.guard.moves import StreamMoves
-from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.guard.moves import SHORTEST, STANDING, ChannelMoves, Look, SavedMoves
+from headwater_agent.guard.sizes import FEW
+from headwater_agent.units import conversion
 from tests.agent.model import MINUTE
 
-CHANNELS = 6
-SENSORS = [Sensor(minimum=0, maximum=100, period=MINUTE, gap=60 * MINUTE)] * CHANNELS
-GENTLE = GuardSettings()
-
-Table = NDArray[np.float64]
+SENSOR = Sensor(minimum=-50, maximum=60, period=MINUTE, gap=10 * MINUTE)
 
 
-def walk(records: int, seed: int, channels: int = CHANNELS) -> Table:
-    """Channels that wander through their range, each at a pace of its own."""
-    rng = np.random.default_rng(seed)
-    pace = np.geomspace(0.1, 1.0, channels)
-    steps = rng.standard_t(3, (records, channels)) * pace
-    turned = np.abs((50 * rng.random(channels) + 25 + np.cumsum(steps, axis=0)) % 200 - 100)
-    return np.asarray(np.round(turned, 2), np.float64)
+def take(moves: ChannelMoves, value: float, time: int) -> Look:
+    """Look at a value and trust it, however far it moved."""
+    look = moves.look(time, [value])
+    look.ordinary += [one.channel for one in look.unusual]
+    look.places += [one.place for one in look.unusual]
+    moves.trust(look)
+    return look
 
 
-def marked(
-    table: Table, moves: StreamMoves, start: int = 0
-) -> tuple[NDArray[np.bool_], Counter[str]]:
-    """Return which cells were marked, and how often for which reason."""
-    cells = np.zeros(table.shape, np.bool_)
-    reasons: Counter[str] = Counter()
-    for number, row in enumerate(table.tolist()):
-        time = (start + number) * MINUTE
-        for channel, reason in moves.judge(time, list(enumerate(row)), ()).items():
-            cells[number, channel] = True
-            reasons[reason] += 1
-    return cells, reasons
+def calm(sensor: Sensor = SENSOR, minutes: int = 200) -> tuple[ChannelMoves, int]:
+    """A channel that moves by about half a degree, and the time of its next value."""
+    moves, rng = ChannelMoves([sensor], stuck=8), np.random.default_rng(0)
+    levels = 20 + np.cumsum(rng.choice([-0.5, 0.5], minutes)) % 2
+    for minute, value in enumerate(levels.tolist()):
+        take(moves, value, minute * MINUTE)
+    moves.renew(fade=False)
+    return moves, minutes * MINUTE
 
 
-def test_few_records_of_an_undisturbed_stream_are_marked() -> None:
-    cells, _ = marked(walk(3000, 1), StreamMoves(SENSORS, GENTLE))
-    assert cells.any(axis=1).mean() < 0.02
+def surprise(moves: ChannelMoves, value: float, time: int) -> float:
+    """How surprising a value is, 0 for an ordinary one."""
+    look = moves.look(time, [value])
+    return sum(one.surprise for one in look.unusual)
 
 
-def test_records_of_another_stream_are_marked_whole() -> None:
-    table, other = walk(3000, 1), walk(3000, 2)
-    rng = np.random.default_rng(3)
-    strange = rng.random(3000) < 0.2
-    table[strange] = other[rng.permutation(3000)[strange]]
-    cells, _ = marked(table, StreamMoves(SENSORS, GENTLE))
-    assert cells[500:][strange[500:]].mean() > 0.9
-    assert cells[500:][~strange[500:]].mean() < 0.03
+def confirmed(moves: ChannelMoves, value: float, time: int) -> bool:
+    """Whether a value is unusual and shows that the doubted one was a new level."""
+    look = moves.look(time, [value])
+    return any(one.confirms for one in look.unusual)
 
 
-def test_swapped_channels_are_marked() -> None:
-    table = walk(3000, 4)
-    rng = np.random.default_rng(5)
-    swapped = rng.random(3000) < 0.2
-    table[swapped] = rng.permuted(table[swapped], axis=1)
-    cells, _ = marked(table, StreamMoves(SENSORS, GENTLE))
-    assert cells[500:][swapped[500:]].any(axis=1).mean() > 0.9
+def doubt(moves: ChannelMoves, value: float, time: int) -> None:
+    moves.doubt(moves.look(time, [value]), [0])
 
 
-def test_a_single_value_that_jumps_and_comes_back_is_a_spike_and_the_rest_is_not_marked() -> None:
-    table = walk(1000, 6)
-    table[900, 0] = 100 - table[900, 0]
-    moves = StreamMoves(SENSORS, GENTLE)
-    marked(table[:900], moves)
-    assert moves.judge(900 * MINUTE, list(enumerate(table[900].tolist())), ()) == {0: "spike"}
-    assert moves.judge(901 * MINUTE, list(enumerate(table[901].tolist())), ()) == {}
+def test_an_ordinary_move_does_not_surprise_and_a_jump_does() -> None:
+    moves, now = calm()
+    assert surprise(moves, 20.5, now) == 0
+    assert surprise(moves, 45.0, now) > 7
 
 
-def test_a_stream_whose_level_has_changed_is_taken_up_with_its_second_record() -> None:
-    table = walk(1200, 7)
-    moves = StreamMoves(SENSORS, GENTLE)
-    marked(table[:1000], moves)
-    table[1000:] = np.abs(100 - table[1000:])
-    cells, _ = marked(table[1000:], moves, start=1000)
-    assert cells[0].any()
-    assert cells[2:].any(axis=1).mean() < 0.05
+def test_what_was_learned_is_looked_at_once_it_is_renewed() -> None:
+    moves, now = calm()
+    for minute in range(100):
+        take(moves, 20.0 + 20 * (minute % 2), now + minute * MINUTE)
+    then = now + 100 * MINUTE
+    assert surprise(moves, 20.0, then) > 7
+    moves.renew(fade=False)
+    assert surprise(moves, 20.0, then) == 0
 
 
-def test_strangers_from_the_first_record_on_do_not_become_normal() -> None:
-    """A fifth of all records is drawn anywhere, and the guard knows nothing yet."""
-    table = walk(400, 8)
-    rng = np.random.default_rng(9)
-    strange = rng.random(400) < 0.2
-    table[strange] = rng.uniform(0, 100, (int(strange.sum()), CHANNELS))
-    cells, _ = marked(table, StreamMoves(SENSORS, GENTLE))
-    assert cells[50:][strange[50:]].mean() > 0.8
-    assert cells[50:][~strange[50:]].mean() < 0.05
+def test_nothing_surprises_before_a_few_moves_are_known() -> None:
+    moves, now = calm(minutes=FEW)
+    assert surprise(moves, 60.0, now) == 0
 
 
-def test_one_channel_alone_is_judged_by_its_own_moves() -> None:
-    table = walk(1000, 10, channels=1)
-    table[900] = 100 - table[900]
-    cells, reasons = marked(table, StreamMoves(SENSORS[:1], GENTLE))
-    assert cells[900]
-    assert set(reasons) == {"spike"}
-    assert cells.mean() < 0.01
+def test_a_move_over_a_longer_silence_may_be_larger() -> None:
+    moves, now = calm()
+    at_once = surprise(moves, 24.0, now)
+    assert surprise(moves, 24.0, now + 9 * MINUTE) < at_once
 
 
-def test_a_channel_that_stands_still_is_marked_stuck_and_the_others_go_on() -> None:
-    table = walk(1000, 11)
-    table[500:, 2] = table[499, 2]
-    cells, reasons = marked(table, StreamMoves(SENSORS, GENTLE))
-    assert reasons["stuck"] > 400
-    assert cells[600:, 2].all()
-    assert cells[600:, [0, 1, 3, 4, 5]].mean() < 0.03
+def test_after_a_gap_a_value_is_taken_as_it_comes() -> None:
+    moves, now = calm()
+    look = moves.look(now + 20 * MINUTE, [45.0])
+    assert (look.begun, look.unusual, look.evidence) == ([0], [], 0)
+    moves.trust(look)
+    assert surprise(moves, 45.5, now + 21 * MINUTE) == 0
 
 
-def test_stuck_channels_can_be_left_alone() -> None:
-    table = walk(1000, 11)
-    table[500:, 2] = table[499, 2]
-    _, reasons = marked(table, StreamMoves(SENSORS, GuardSettings(stuck=0)))
-    assert not reasons["stuck"]
+def test_a_second_value_near_the_doubted_one_confirms_a_new_level() -> None:
+    moves, now = calm()
+    assert not confirmed(moves, 45.0, now)
+    doubt(moves, 45.0, now)
+    look = moves.look(now + MINUTE, [45.5])
+    assert [one.confirms for one in look.unusual] == [True]
+    moves.settle(look, [0])
+    assert surprise(moves, 46.0, now + 2 * MINUTE) == 0
 
 
-def test_a_value_out_of_range_is_named_and_nothing_of_its_record_is_learned() -> None:
-    table = walk(300, 12)
-    moves = StreamMoves(SENSORS, GENTLE)
-    marked(table, moves)
+def test_a_value_that_only_repeats_the_doubted_one_confirms_it_after_long() -> None:
+    moves, now = calm()
+    answers = []
+    for minute in range(STANDING + 2):
+        look = moves.look(now + minute * MINUTE, [45.0])
+        answers += [one.confirms for one in look.unusual]
+        moves.doubt(look, [0])
+    assert answers == [False] * STANDING + [True] * 2
+
+
+def test_what_is_doubted_changes_nothing_that_was_learned() -> None:
+    moves, now = calm()
     before = moves.save()
-    cells = [*enumerate(table[299].tolist())][1:]
-    assert moves.judge(300 * MINUTE, cells, [(0, 1e6)]) == {0: "range"}
-    assert [one.sizes for one in moves.save()] == [one.sizes for one in before]
+    counts, trusted = (before.counts, before.fresh), list(before.known.trusted)
+    for minute in range(5):
+        doubt(moves, 40.0 + minute * 4, now + minute * MINUTE)
+    after = moves.save()
+    assert (after.counts, after.fresh) == counts
+    assert after.known.trusted == trusted
 
 
-def test_what_is_late_is_not_judged() -> None:
-    table = walk(300, 13)
-    moves = StreamMoves(SENSORS, GENTLE)
-    marked(table, moves)
-    assert moves.judge(100 * MINUTE, [(0, 99.0), (1, 1.0), (2, 99.0)], ()) == {}
+def test_a_sensor_that_used_to_move_and_stands_still_is_stuck() -> None:
+    moves, now = calm()
+    stuck = []
+    for minute in range(8 * SHORTEST):
+        look = take(moves, 20.0, now + minute * MINUTE)
+        stuck.append(look.still == [0] and moves.is_stuck(0))
+    assert not any(stuck[:SHORTEST])
+    assert stuck[-1]
+
+
+def test_a_channel_that_rests_for_long_again_and_again_is_not_stuck() -> None:
+    moves, rng, time = ChannelMoves([SENSOR], stuck=8), np.random.default_rng(1), 0
+    stuck = []
+    for _ in range(40):
+        for value in [0.0] * 50 + list(rng.uniform(1, 9, 3)):
+            take(moves, value, time)
+            stuck.append(moves.is_stuck(0))
+            time += MINUTE
+        moves.renew(fade=False)
+    assert not any(stuck[1000:])
+
+
+def test_a_value_in_another_unit_continues_the_channel_in_its_own() -> None:
+    moves, now = calm(replace(SENSOR, foreign=(conversion("degF", "degC"),)))
+    assert moves.comes_in_foreign_unit(moves.look(now, [68.5]), 0)
+    assert not moves.comes_in_foreign_unit(moves.look(now + MINUTE, [45.0]), 0)
+    assert surprise(moves, 20.5, now + 2 * MINUTE) == 0
+
+
+def test_evidence_is_measured_from_the_trusted_the_one_before_and_the_doubted() -> None:
+    moves, now = calm()
+    for minute, value in enumerate((20.0, 40.0)):
+        take(moves, value, now + minute * MINUTE)
+    look = moves.look(now + 2 * MINUTE, [20.5])
+    assert moves.evidence_since_before(look) > look.evidence
+    assert moves.evidence_since_doubted(look) == 0
+    moves.doubt(look, [0])
+    assert moves.evidence_since_doubted(moves.look(now + 3 * MINUTE, [21.0])) > 0
+    assert moves.evidence_since_doubted(moves.look(now + 3 * MINUTE, [20.5])) == 0
+
+
+def test_a_time_that_was_spoken_of_is_late() -> None:
+    moves, now = calm()
+    assert moves.look(now - MINUTE, [20.0]).measured == 0
+    assert moves.look(now, [40.0]).measured == 1
+    doubt(moves, 40.0, now)
+    assert moves.look(now, [20.0]).measured == 0
 
 
 def test_a_restart_goes_on_exactly_there() -> None:
-    table = walk(600, 14)
-    table[::7] = walk(600, 15)[::7]
-    straight, first, second = (StreamMoves(SENSORS, GENTLE) for _ in range(3))
-    expected, _ = marked(table, straight)
-    before, _ = marked(table[:300], first)
-    second.restore(first.save())
-    second.records, second.usual = first.records, first.usual
-    after, _ = marked(table[300:], second, start=300)
-    np.testing.assert_array_equal(np.concatenate([before, after]), expected)
+    moves, now = calm()
+    moves.look_further_back()
+    doubt(moves, 40.0, now)
+    again = ChannelMoves([SENSOR], stuck=8)
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(moves.save()), type=SavedMoves))
+    for one in (moves, again):
+        look = one.look(now + MINUTE, [40.5])
+        assert [found.confirms for found in look.unusual] == [True]
+        one.settle(look, [0])
+    assert msgspec.msgpack.encode(again.save()) == msgspec.msgpack.encode(moves.save())
+
+
+def test_what_is_of_other_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match="not of 2 channels"):
+        ChannelMoves([SENSOR] * 2, stuck=8).restore(calm()[0].save())

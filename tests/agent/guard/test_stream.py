@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +13,7 @@ from msgspec.structs import replace
 from headwater_agent.events import Record, Refuse
 from headwater_agent.guard.channel import sensors
 from headwater_agent.guard.settings import GuardSettings
-from headwater_agent.guard.stream import MAX_DOUBTED, SavedGuard, StreamGuard
+from headwater_agent.guard.stream import MAX_DOUBTED, StreamGuard
 from tests.agent.model import MINUTE, manifest, record
 
 INF = math.inf
@@ -165,6 +164,5 @@ def test_a_restart_goes_on_exactly_there(steps: list[tuple[int, float]], cut: in
 
     expected = told(straight, items)
     before = told(first, items[:cut])
-    encoded = msgspec.msgpack.encode(first.save())
-    second.restore(msgspec.msgpack.decode(encoded, type=SavedGuard))
+    second.restore(first.save())
     assert before + told(second, items[cut:]) == expected

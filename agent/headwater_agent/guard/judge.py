@@ -1,0 +1,183 @@
+"""Which values of a record do not follow from the records of the stream before it.
+
+A stream is judged by its moves from one record to the next, for its level may drift: each channel
+by the surprise of its own move, and the record by the evidence of all channels together that it
+continues the stream, held against what the stream's records usually have.
+
+What a stream learns of itself must not come from what should be kept out of it, marked or not. So
+an ordinary move is trusted at once, and an unusual one only when the other channels speak clearly
+for the record, or when the next value is near to it: a lasting change of level is taken up by its
+second value, and a stray one is never learned from. Neither is anything in a record in which much
+is unusual at the same time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from headwater_agent.events import MarkReason
+from headwater_agent.guard.channel import Sensor
+from headwater_agent.guard.moves import ChannelMoves, Look, SavedMoves, Unusual
+from headwater_agent.guard.settings import GuardSettings
+
+YOUNG = 256
+"""Until so many records, those before count half with each doubling: some may have been bad."""
+
+SHARE = 0.4
+"""Of the usual evidence that a record must have to continue the stream, but for ``row``."""
+
+CLEAR, MANY = 0.7, 4
+"""Of the usual evidence, from so many channels on, with which unusual values are trusted, too."""
+
+FURTHEST = 1_024
+"""Records after which another one is taken as the one far apart."""
+
+COMPARED = 4
+"""One record in so many is compared with the one far apart."""
+
+RENEWED = 64
+"""Most records that are judged before what they taught is looked at; a young stream's are fewer."""
+
+_PACE, _HASTE = 0.05, 5.0
+"""How fast the usual evidence follows, in nats a record; the first ones count more."""
+
+
+class SavedJudge(msgspec.Struct, array_like=True):
+    """What :meth:`Judge.save` gives."""
+
+    records: int
+    usual: float
+    moves: SavedMoves
+
+
+class Judge:
+    """The judge of one stream's records.
+
+    Parameters
+    ----------
+    sensors
+        One for each channel.
+    settings
+        From which surprise on a value is marked.
+    """
+
+    def __init__(self, sensors: Sequence[Sensor], settings: GuardSettings) -> None:
+        self._records = 0
+        self._usual = 0.0
+        """The evidence that half of the records exceed."""
+        self._moves = ChannelMoves(sensors, settings.stuck or math.inf)
+        self._settings = settings
+
+    def judge(self, time: int, values: list[float]) -> dict[int, MarkReason]:
+        """Say which values of a record do not follow from those before it.
+
+        Parameters
+        ----------
+        time
+            Of the record. Where a channel has spoken later already, it is not judged.
+        values
+            One for each channel, NaN where it says nothing.
+
+        Returns
+        -------
+        dict
+            The reason for each channel that is marked.
+        """
+        self._records += 1
+        if self._records % _interval(self._records) == 0:
+            self._renew()
+        moves = self._moves
+        look = moves.look(time, values)
+        marks = self._mark_beyond(look) if look.beyond else {}
+        least = SHARE * self._usual - self._settings.row
+        if look.evidence < least:
+            look.evidence = max(look.evidence, moves.evidence_since_before(look))
+        if look.evidence >= least or look.measured <= 1:
+            self._take_in(look, marks)
+        elif moves.evidence_since_doubted(look) >= least:
+            moves.settle(look, look.said())
+        else:
+            moves.doubt(look, look.said())
+            marks |= dict.fromkeys(look.said(), "mixed")
+        for channel in look.still:
+            if moves.is_stuck(channel):
+                marks.setdefault(channel, "stuck")
+        return marks
+
+    def save(self) -> SavedJudge:
+        """Return everything that later decisions depend on, to be encoded at once."""
+        return SavedJudge(self._records, self._usual, self._moves.save())
+
+    def restore(self, saved: SavedJudge) -> None:
+        """Go on where :meth:`save` was called.
+
+        Raises
+        ------
+        ValueError
+            When it is of another model.
+        """
+        self._moves.restore(saved.moves)
+        self._records, self._usual = saved.records, saved.usual
+
+    def _mark_beyond(self, look: Look) -> dict[int, MarkReason]:
+        """Say why values outside their ranges are there."""
+        marks: dict[int, MarkReason] = {}
+        for channel in look.beyond:
+            if math.isinf(look.values[channel]):
+                marks[channel] = "infinite"
+            elif self._moves.comes_in_foreign_unit(look, channel):
+                marks[channel] = "unit"
+            else:
+                marks[channel] = "range"
+        return marks
+
+    def _take_in(self, look: Look, marks: dict[int, MarkReason]) -> None:
+        """Learn from a record that continues the stream, and mark the values that do not."""
+        usual, haste = self._usual, _HASTE / self._records
+        haste = max(haste, _PACE)
+        self._usual += haste if look.evidence >= usual else -haste
+        learns = not look.beyond
+        if look.unusual:
+            doubtful = [one for one in look.unusual if not one.confirms]
+            learns = learns and len(doubtful) <= 1 + look.measured / 5
+            clear = learns and look.measured >= MANY and look.evidence >= CLEAR * usual
+            for one in look.unusual:
+                reason = self._take_in_unusual(look, one, learns=learns, clear=clear)
+                if reason is not None:
+                    marks[one.channel] = reason
+        if learns:
+            self._moves.trust(look)
+            if self._records % COMPARED == 0:
+                self._moves.compare(look)
+
+    def _take_in_unusual(
+        self, look: Look, one: Unusual, *, learns: bool, clear: bool
+    ) -> MarkReason | None:
+        """Learn from an unusual value what may be learned, and say why it is marked if it is."""
+        surprising = one.surprise > self._settings.cell
+        if clear and not one.confirms and not surprising:
+            look.ordinary.append(one.channel)
+            look.places.append(one.place)
+            return None
+        if surprising and self._moves.comes_in_foreign_unit(look, one.channel):
+            return "unit"
+        if one.confirms and learns:
+            self._moves.settle(look, [one.channel])
+            return None
+        self._moves.doubt(look, [one.channel])
+        return "spike" if surprising and not one.confirms else None
+
+    def _renew(self) -> None:
+        """Judge by what was learned up to now."""
+        doubled = self._records & (self._records - 1) == 0
+        self._moves.renew(fade=doubled and self._records <= YOUNG)
+        if doubled or self._records % FURTHEST == 0:
+            self._moves.look_further_back()
+
+
+def _interval(records: int) -> int:
+    """Return how many records apart a stream looks at what it learned: about each sixteenth."""
+    return min(1 << max(records.bit_length() - 5, 0), RENEWED)
