@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from headwater import __version__
 from headwater.errors import HeadwaterError, UnsupportedError
-from headwater.logs import configure_logging
+from headwater.logs import FORMAT_VARIABLE, LogFormat, configure_logging
 
 EXTRAS = {
     "onnx": "build",
@@ -120,6 +120,9 @@ def front_door(
         Literal["debug", "info", "warning", "error"],
         typer.Option(envvar="HEADWATER_LOG_LEVEL", help="Least severe record shown on stderr."),
     ] = "info",
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=FORMAT_VARIABLE, help="How a record looks on stderr.")
+    ] = "auto",
     traceback: Annotated[  # noqa: ARG001 - read by FrontDoor from the context
         bool,
         typer.Option(
@@ -134,7 +137,7 @@ def front_door(
     ] = False,
 ) -> None:
     """ONNX models that learn on sensor streams at the edge, and as a fleet."""
-    configure_logging(log_level)
+    configure_logging(log_level, log_format)
 
 
 def main() -> None:
