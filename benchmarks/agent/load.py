@@ -63,10 +63,10 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
         "cpu_per_event": cost(found.spent["qos 0"], NAIVE),
         "cpu_per_event_qos1": cost(found.spent["qos 1"], NAIVE),
         **rates,
-        **_events(found.spent["qos 0"], "events_qos0"),
-        **_events(found.spent["qos 1"], "events_qos1"),
-        **_beside_subscriber(found.spent["qos 0"], "vs_mosquitto_sub"),
-        **_beside_subscriber(found.spent["qos 1"], "vs_mosquitto_sub_qos1"),
+        **events(found.spent["qos 0"], "events_qos0"),
+        **events(found.spent["qos 1"], "events_qos1"),
+        **beside_subscriber(found.spent["qos 0"], "vs_mosquitto_sub"),
+        **beside_subscriber(found.spent["qos 1"], "vs_mosquitto_sub_qos1"),
     }
 
 
@@ -76,7 +76,7 @@ def measure_streams(model: Path, effort: Effort, missing: dict[str, str]) -> Fig
     for _ in range(effort.turns):
         for side in (AGENT, NAIVE[0]):
             _take_turn(found, model, effort, side, 0, streams=effort.streams)
-    return _events(found.spent["qos 0"], f"events_{effort.streams}_streams")
+    return events(found.spent["qos 0"], f"events_{effort.streams}_streams")
 
 
 def _take_turn(
@@ -131,7 +131,7 @@ def cost(spent: Mapping[str, Sequence[Spent]], peers: Sequence[str]) -> Figure:
     return compare(spent, _cpu_us, peers=peers, unit="us", better="lower")
 
 
-def _events(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
+def events(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
     """Return events per second by the clock and by the CPU, and the share that ours lost."""
     return {
         name: compare(spent, _per_second, peers=NAIVE, unit="1/s", better="higher"),
@@ -140,7 +140,7 @@ def _events(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
     }
 
 
-def _beside_subscriber(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
+def beside_subscriber(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
     """Return events per second by the clock beside those of the C subscriber that does nothing."""
     if SUBSCRIBER not in spent:
         return {}

@@ -144,10 +144,10 @@ def _mosquitto_sub(place: Place) -> list[str]:
     return [program, *where, "-q", str(place.qos), "-t", "sensors/+"]
 
 
-AGENT = "ours"
+AGENT, AGENT_WITHOUT_RIVER = "ours", "ours_without_river"
 SIDES = {
     AGENT: Side("headwater/+/+/prediction", 8, agent),
-    "ours_without_river": Side("headwater/+/+/prediction", 8, agent_without_river),
+    AGENT_WITHOUT_RIVER: Side("headwater/+/+/prediction", 8, agent_without_river),
     "naive_script": Side("naive/+/prediction", 8, _naive("graphs")),
     "naive_river": Side("naive/+/prediction", 8, _naive("river")),
     "echo": Side("echo/#", 1, _echo),

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from benchmarks.agent.sides import CLIENT, SIDES, CannotRunError, Place, Side
 from benchmarks.agent.wire import Wire
 from benchmarks.agent.workload import Sensors
 from headwater.errors import UnsupportedError
+from headwater_coordinator import child as wrapper
 from headwater_simulator.broker import free_ports, listens
 from headwater_simulator.processes import Child, Crew, crew
 
@@ -85,9 +87,15 @@ class Running:
         The load's connection to the same broker.
     sensors
         What it is to work on.
+
+    Attributes
+    ----------
+    began
+        When the program was started, by the monotonic clock.
     """
 
     def __init__(self, side: Side, child: Child, place: Place, wire: Wire, sensors: Sensors):
+        self.began = _executed(child.pid)
         self.place = place
         self.sensors = sensors
         self._side = side
@@ -104,6 +112,11 @@ class Running:
         """Return the CPU time of all its threads so far."""
         return time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3) of another process
 
+    def check(self) -> None:
+        """Raise CannotRunError where it has ended."""
+        if self._child.exit_code is not None:
+            raise CannotRunError(f"{self._child.name} ended:\n{self._child.tail()}")
+
     def first_answer(self, rate: float) -> float:
         """Stream until an answer comes; return the monotonic clock then."""
         deadline = time.monotonic() + START_S
@@ -114,7 +127,7 @@ class Running:
                 came = self._answers(wait)
             if came:
                 return time.monotonic()
-            self._check()
+            self.check()
         raise TimeoutError(f"{self._child.name} does not answer:\n{self._child.tail()}")
 
     def warm(self) -> None:
@@ -123,7 +136,11 @@ class Running:
         count = max(WARM, 10 * self.sensors.streams)
         self._wire.send(self._next(count))
         self._wire.settle()
-        self._rest()
+        self.rest()
+
+    def rest(self) -> None:
+        """Return once no more answers come, and it is idle."""
+        self._gather(lambda: self._answers(0.05), sys.maxsize)
 
     def backlog(self, count: int) -> Spent:
         """Let it work off records that the broker already holds for it.
@@ -189,15 +206,8 @@ class Running:
             if came or spent - cpu > WORKS * (time.monotonic() - now):
                 active = time.monotonic()
             cpu = spent
-            self._check()
+            self.check()
         return seen, last
-
-    def _rest(self) -> None:
-        """Return once no more answers come."""
-        last = time.monotonic()
-        while time.monotonic() - last < SETTLE_S:
-            if self._answers(0.05):
-                last = time.monotonic()
 
     def _answers(self, timeout: float) -> int:
         """Return how many answers came; those that are lines are counted in the file."""
@@ -209,11 +219,6 @@ class Running:
             new = file.read()
         self._read += len(new)
         return new.count(b"\n")
-
-    def _check(self) -> None:
-        """Make sure that it has not ended."""
-        if self._child.exit_code is not None:
-            raise CannotRunError(f"{self._child.name} ended:\n{self._child.tail()}")
 
 
 class Stage:
@@ -227,6 +232,8 @@ class Stage:
         An empty folder.
     model
         The model's folder.
+    core
+        That of the measured process.
 
     Raises
     ------
@@ -234,13 +241,14 @@ class Stage:
         When there is no mosquitto.
     """
 
-    def __init__(self, hands: Crew, folder: Path, model: Path) -> None:
+    def __init__(self, hands: Crew, folder: Path, model: Path, core: int) -> None:
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if program is None:
             raise UnsupportedError("mosquitto is not installed; install it to run this benchmark.")
-        self._hands = hands
-        self._folder = folder
-        self._model = model
+        self.hands = hands
+        self.folder = folder
+        self.model = model
+        self._core = core
         (self._port,) = free_ports(1)
         settings = folder / "mosquitto.conf"
         settings.write_text(_BROKER.format(port=self._port))
@@ -257,24 +265,24 @@ class Stage:
             When it cannot run here.
         """
         side = SIDES[name]
-        place = Place(self._port, qos, self._model, self._folder)
+        place = Place(self._port, qos, self.model, self.folder)
         wire = Wire(self._port, "load")
         try:
             if side.output:
                 wire.subscribe(side.output)
-            child = self._hands.start(name, side.command(place), catches_sigterm=False)
-            os.sched_setaffinity(child.pid, measured_core())
+            child = self.hands.start(name, side.command(place), catches_sigterm=False)
             try:
-                _until(lambda: self._subscribed() or child.exit_code is not None, name)
+                os.sched_setaffinity(child.pid, {self._core})
                 running = Running(side, child, place, wire, Sensors(streams))
-                running._check()  # noqa: SLF001 - it may have ended at once
+                _until(lambda: self._subscribed(running), f"{name} subscribes")
                 yield running
             finally:
                 child.stop()
         finally:
             wire.close()
 
-    def _subscribed(self) -> bool:
+    def _subscribed(self, running: Running) -> bool:
+        running.check()
         log = self._broker.log.read_text(encoding="utf-8")
         return re.search(rf" {CLIENT} \d+ sensors/\+", log) is not None
 
@@ -292,23 +300,26 @@ def stage(model: Path, root: Path | None = None) -> Iterator[Stage]:
     """
     with tempfile.TemporaryDirectory(prefix="headwater-bench-", dir=root) as name:
         folder = Path(name)
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, before - measured_core() or before)
+        cores = os.sched_getaffinity(0)
+        core = max(cores)
+        os.sched_setaffinity(0, cores - {core} or cores)
         try:
             with crew(folder / "logs", os.environ) as hands:
-                yield Stage(hands, folder, model)
+                yield Stage(hands, folder, model, core)
         finally:
-            os.sched_setaffinity(0, before)
+            os.sched_setaffinity(0, cores)
 
 
-def measured_core() -> set[int]:
-    """Return the core of the measured process: the last one."""
-    return {max(range(os.cpu_count() or 1))}
+def _executed(pid: int) -> float:
+    """Return when a child has become its program, for until then it was Python's start."""
+    command = Path(f"/proc/{pid}/cmdline")
+    _until(lambda: wrapper.__name__.encode() not in command.read_bytes(), "a program starts", 0.001)
+    return time.monotonic()
 
 
-def _until(done: Callable[[], object], what: str) -> None:
+def _until(done: Callable[[], object], what: str, pause_s: float = 0.01) -> None:
     deadline = time.monotonic() + START_S
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError(f"Not within {START_S:g} seconds: {what}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
