@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +35,9 @@ app.command()(uninstall)
 
 PROBE_S = 10.0
 """Seconds that ``check --connect`` waits for the broker."""
+
+WATCH_S = 2.0
+"""Seconds between two looks of ``status --watch``."""
 
 SettingsFile = Annotated[
     Path,
@@ -122,15 +127,29 @@ def run(settings_file: SettingsFile = Path("agent.toml")) -> None:
 def status(
     settings_file: SettingsFile = Path("agent.toml"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Show what an agent has seen, how well it predicts, and what it sent."""
     settings = load_settings(settings_file, os.environ)
     manifest = Bundle.load(settings.bundle).manifest
-    found = read_status(settings, manifest)
-    if as_json:
-        typer.echo(msgspec.json.encode(found))
-    else:
-        show(found, manifest, Console())
+    console = Console()
+
+    def look() -> None:
+        found = read_status(settings, manifest)
+        if as_json:
+            typer.echo(msgspec.json.encode(found))
+            return
+        if watch:
+            console.clear()
+        show(found, manifest, console)
+
+    look()
+    with suppress(KeyboardInterrupt):
+        while watch:
+            time.sleep(WATCH_S)
+            look()
 
 
 @app.command()
@@ -196,7 +215,6 @@ def _notes(settings: AgentSettings) -> Iterator[str]:
         task = _load(settings).manifest.task
     except HeadwaterError:
         return  # the model's own line says so
-    if task in ("classification", "regression") and settings.labels is None:
         yield (
             f"labels: a {task} model learns from labels, and no [labels] names their topic: it "
             "predicts and never learns"

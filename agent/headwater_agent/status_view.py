@@ -74,7 +74,8 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
         sync = status.sync
         received = "none yet" if sync.received_ms is None else _when(sync.received_ms)
         yield "last release", received
-        yield "sent", f"{sync.answers:,} answers, {sync.bytes_sent:,} bytes"
+        sent = "" if sync.sent_ms is None else f", last {_when(sync.sent_ms)}"
+        yield "sent", f"{sync.answers:,} answers, {sync.bytes_sent:,} bytes{sent}"
         if sync.waiting is not None:
             yield "federation", f"waits since {_when(sync.waiting.since_ms)}: {sync.waiting.reason}"
     for name, value in sorted(status.counters.items()):

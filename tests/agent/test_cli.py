@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from headwater.errors import BundleError, HeadwaterError, SettingsError, StorageError
 from headwater.settings import Duration
 from headwater_agent import events
-from headwater_agent.cli import app
+from headwater_agent.cli import WATCH_S, app
 from headwater_agent.settings import load_settings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_models.bundle import Bundle
@@ -169,6 +169,27 @@ def test_status_is_a_table_or_one_object(folder: Path) -> None:
         {"name": "roof", "rows": 0, "examples": 0, "until_ms": None, "errors": None}
     ]
     assert "roof-1, not running" in run("status", "--settings", folder / "agent.toml").stdout
+
+
+@pytest.mark.parametrize(
+    ("form", "looks"), [((), "roof-1, not"), (("--json",), '"device":"roof-1"')]
+)
+def test_a_status_that_is_watched_is_shown_until_it_is_interrupted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...], looks: str
+) -> None:
+    settings = load_settings(folder / "agent.toml", {})
+    SqliteStore(settings.agent_db, signed().manifest, settings.store).close()
+    slept = iter([None, None])
+
+    def sleep(seconds: float) -> None:
+        assert seconds == WATCH_S
+        if next(slept, "awake") == "awake":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("headwater_agent.cli.time.sleep", sleep)
+    done = run("status", "--settings", folder / "agent.toml", "--watch", *form)
+    assert done.exit_code == 0
+    assert done.stdout.count(looks) == 3
 
 
 def test_federate_without_a_coordinator_says_so(folder: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
             aside=AsideStatus(values={"mixed": 1300, "spike": 4}, windows=21),
             counters={"refused-late": 4},
             live=live,
-            sync=SyncStatus(version="b", received_ms=0, sent_ms=None, answers=2, bytes_sent=4096),
+            sync=SyncStatus(version="b", received_ms=0, sent_ms=9_000, answers=2, bytes_sent=4096),
             happened=(Happened(time_ms=1_000, kind="release", detail="v2"),),
         )
     )
@@ -119,7 +119,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         "MAE 3 baseline, 1 released, 2 personal, 1.5 served, over 2 predictions",
         "1970-01-01 00:00:05Z",
         "personal, excess 1.5 of 100",
-        "2 answers, 4,096 bytes",
+        "2 answers, 4,096 bytes, last 1970-01-01 00:00:09Z",
         "1,300 mixed, 4 spike; 21 windows held back",
         "refused-late",
         "1970-01-01 00:00:01Z",
