@@ -142,14 +142,30 @@ def test_the_lead_goes_before_the_queue_and_after_what_comes_again() -> None:
     assert [m.retain for m in after] == [False, True, False]
 
 
-def test_the_lead_has_no_token_and_is_not_sent_again_as_new() -> None:
+def test_the_lead_has_no_token() -> None:
     made = started()
     made.lead("t", b"88", retain=True)
     (lead,) = sent(made)
-    made.resume(5, LARGEST, session_present=False)
-    assert sent(made) == []
     made.acknowledge([(lead.packet_id, 0)])
     assert made.delivered() == []
+    assert not made
+
+
+def test_the_lead_of_a_lost_session_is_not_sent_again() -> None:
+    made = started()
+    made.lead("t", b"88", retain=True)
+    sent(made)
+    made.resume(5, LARGEST, session_present=False)
+    assert sent(made) == []
+
+
+def test_what_is_acknowledged_before_it_comes_again_does_not_come_again() -> None:
+    made = started(window=3, messages=3)
+    before = sent(made)
+    made.resume(1, LARGEST, session_present=True)
+    made.acknowledge([(before[0].packet_id, 0), (before[1].packet_id, 0)])
+    assert payloads(sent(made)) == [2]
+    assert made.take() == []
 
 
 def test_packet_ids_are_used_again_only_when_they_are_free() -> None:

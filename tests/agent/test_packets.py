@@ -282,6 +282,20 @@ def test_a_packet_over_the_limit_is_refused_before_it_is_buffered(v5: bool, kind
     made.feed(header)
 
 
+@pytest.mark.parametrize("length", [127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
+def test_the_length_of_a_packet_takes_as_many_bytes_as_it_needs(length: int) -> None:
+    packet = encode_publish("a", bytes(length - 3), v5=False, retain=False)
+    made = reader(v5=False, limit=length)
+    made.feed(packet)
+    assert [len(m.payload) for m in made.take().messages] == [length - 3]
+    paho_packet = PahoEncoder(v5=False).encode(
+        {"topic": "a", "payload": bytes(length - 3), "packet_id": 0, "retain": False},
+        again=False,
+        properties=None,
+    )
+    assert packet[:8] == paho_packet[:8]
+
+
 def test_a_large_packet_in_small_pieces_is_put_together_once() -> None:
     splits = []
 
