@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from sqlite_utils import Database
 
 from headwater.errors import StorageError
+from headwater_agent.segment import Ints, bits, encode, whole
+from headwater_agent.segment_log import (
+    EXAMPLES,
+    INSERT,
+    JOINED,
+    PREDICTIONS,
+    ROWS,
+    SCORES,
+    TABLE,
+    Kind,
+)
+from headwater_agent.stored import DEGRADED, MARKED, PERSONAL
 
 Migration = Callable[[Database], None]
 
@@ -149,11 +164,96 @@ def _standing(db: Database) -> None:
     db.table("standing").create({"stream": int, "state": bytes}, pk="stream", not_null={"state"})
 
 
+def _segments(db: Database) -> None:
+    """Put rows, predictions, scores and examples into a log, and begin the outbox.
+
+    What is converted here is written in the form of :mod:`.segment`: whoever changes that form
+    converts both.
+    """
+    db.execute(TABLE)
+    db.table("versions").create({"id": int, "name": str}, pk="id", not_null={"name"})
+    db.execute("INSERT INTO versions (name) SELECT version FROM predictions GROUP BY version")
+    db.table("versions").create_index(["name"], unique=True)
+    db.table("outbox").create(
+        {"id": int, "token": int, "topic": str, "payload": bytes, "retain": int},
+        pk="id",
+        not_null={"token", "topic", "payload", "retain"},
+    )
+    for found in _chunks(db, "SELECT length(cells), stream, slot, cells FROM rows ORDER BY rowid"):
+        _, streams, slots, cells = zip(*found, strict=True)
+        _append(db, ROWS, (whole(streams), whole(slots)), b"".join(cells))
+    _convert_predictions(db)
+    for found in _chunks(
+        db, "SELECT 0, sequence, stream, time, reserved, label FROM examples ORDER BY sequence"
+    ):
+        _, *columns, labels = zip(*found, strict=True)
+        made = np.array(labels, "<f4").tobytes()
+        _append(db, EXAMPLES, [whole(column) for column in columns], made)
+    for table in ("rows", "predictions", "examples"):
+        db.table(table).drop()
+
+
+def _standing_beside_progress(db: Database) -> None:
+    """Keep what labels change beside a stream's progress, for both change at once.
+
+    Under 0 and no name is what is the device's.
+    """
+    db.execute("INSERT INTO streams (id, name) VALUES (0, '')")
+    db.table("streams").add_column("standing", bytes)
+    db.execute(
+        "UPDATE streams SET standing = (SELECT state FROM standing s WHERE s.stream = streams.id)"
+    )
+    db.table("standing").drop()
+
+
+def _convert_predictions(db: Database) -> None:
+    sql = (
+        "SELECT length(released) + length(personal) + length(baseline), released, personal,"
+        " baseline, number, stream, time, coalesce(received, 0), v.id,"
+        " (quality IS 'degraded') * ? + (served = 'personal') * ? + (marked != 0) * ?,"
+        " threshold_released, threshold_personal, p.id"
+        " FROM predictions p JOIN versions v ON v.name = version ORDER BY number"
+    )
+    for found in _chunks(db, sql, (DEGRADED, PERSONAL, MARKED)):
+        _, *made, number, stream, time, received, version, flags, one, two, ids = zip(
+            *found, strict=True
+        )
+        columns = [whole(c) for c in (number, stream, time, received, version, flags)]
+        columns += [np.array(c, np.float64).view(np.int64) for c in (one, two)]
+        columns.append(whole([len(key) for key in ids]))
+        cells = b"".join(part for of_one in zip(*made, strict=True) for part in of_one)
+        _append(db, PREDICTIONS, columns, cells, "".join(ids))
+    scores = "SELECT 0, number, label FROM predictions WHERE label IS NOT NULL ORDER BY number"
+    for found in _chunks(db, scores):
+        _, numbers, labels = zip(*found, strict=True)
+        _append(db, SCORES, (whole(numbers), bits(labels)))
+
+
+def _chunks(
+    db: Database, sql: str, parameters: Sequence[int] = ()
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield what is found in pieces that become segments, of an equal first column each."""
+    cursor = db.execute(sql, parameters)
+    while found := list(islice(cursor, JOINED)):
+        for _, alike in groupby(found, lambda row: row[0]):
+            yield list(alike)
+
+
+def _append(
+    db: Database, kind: Kind, columns: Sequence[Ints], cells: bytes = b"", texts: str = ""
+) -> None:
+    key, made = columns[kind.index(kind.key)], encode(columns, cells, texts)
+    row = (kind.number, made.count, int(key.min()), int(key.max()))
+    db.execute(INSERT, (*row, made.columns, made.cells, made.texts))
+
+
 AGENT: tuple[Migration, ...] = (
     _first_layout,
     _what_was_served,
     _alarms,
     _what_is_kept_aside,
     _standing,
+    _segments,
+    _standing_beside_progress,
 )
 """The steps of ``agent.db``."""

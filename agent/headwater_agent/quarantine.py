@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headwater.errors import StorageError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Cleared, Example, Floats, Held, Mark, MarkReason, Row
-from headwater_agent.store import rebuild_windows
+from headwater_agent.rebuilding import rebuild_windows
 from headwater_models.manifest import Manifest
 
 UNUSABLE: MarkReason = "infinite"

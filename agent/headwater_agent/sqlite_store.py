@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from headwater.clock import now_ms
 from headwater.errors import StorageError
-from headwater_agent import events
+from headwater_agent import damage, events
 from headwater_agent.agent_reader import AgentReader, guarded, quoted
-from headwater_agent.events import Floats, Prediction
+from headwater_agent.log_writer import LogWriter
 from headwater_agent.migrations import AGENT, migrate
+from headwater_agent.pipeline import Saved
+from headwater_agent.segment import DamagedError
 from headwater_agent.settings import StoreSettings
-from headwater_agent.store import Count, Entry, Note, Update, kept_rows
+from headwater_agent.store import (
+    FINGERPRINTS,
+    Count,
+    Entry,
+    Fingerprints,
+    Messages,
+    Note,
+    Outbox,
+    Unsent,
+    Update,
+    unsent_after,
+)
 from headwater_models.manifest import Manifest
-
-_PRUNE = {
-    "rows": (
-        "DELETE FROM rows WHERE rowid <= (SELECT max(rowid) FROM rows) - :limit AND slot <="
-        " (SELECT max(slot) FROM rows n WHERE n.stream = rows.stream) - :keep"
-    ),
-    "examples": (
-        "DELETE FROM examples WHERE sequence <= (SELECT max(sequence) FROM examples) - :limit"
-    ),
-    "predictions": (
-        "DELETE FROM predictions WHERE number <= (SELECT max(number) FROM predictions) - :limit"
-    ),
-}
-"""How each bounded table loses its oldest; the newest rows of each stream are spared."""
 
 _LOCK_ATTEMPTS = 4
 """`headwater agent status` touches the lock for a moment; another agent keeps it."""
 
+_WAL_PAGES = 1_000
+"""Pages of 4 kB from which on the write-ahead log is brought into the database."""
+
+_WAL_BYTES = 16 << 20
+"""To how much the write-ahead log is cut down after a time of need."""
+
 _MAX_HISTORY = (
+    "DELETE FROM versions WHERE id <= (SELECT max(id) FROM versions) - 10000",
     "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 10000",
     "DELETE FROM updates WHERE sequence <= (SELECT max(sequence) FROM updates) - 10000",
     "DELETE FROM alarms WHERE id <= (SELECT max(id) FROM alarms) - 10000",
@@ -46,9 +53,14 @@ _MAX_HISTORY = (
     "DELETE FROM held WHERE id <= (SELECT max(id) FROM held) - 100000",
 )
 
+_log = logging.getLogger(__name__)
+
 
 class SqliteStore(AgentReader):
     """The store on disk, and its only writer: a second one is refused.
+
+    A database that is found damaged at a start is kept aside and begun anew with what can be read
+    of it; a note says so. Found later, that is an error, and the next start does it.
 
     Parameters
     ----------
@@ -60,61 +72,146 @@ class SqliteStore(AgentReader):
         Durability and limits.
     late
         How long a prediction may wait for a label from outside, milliseconds.
+    fingerprints
+        How many are kept.
 
     Raises
     ------
     StorageError
-        When the database is damaged, newer than this program, or held by another agent.
+        When the database is newer than this program, cannot be written, or is held by another
+        agent.
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, settings: StoreSettings, *, late: int = 0
+        self,
+        path: Path,
+        manifest: Manifest,
+        settings: StoreSettings,
+        *,
+        late: int = 0,
+        fingerprints: int = FINGERPRINTS,
     ) -> None:
         self._settings = settings
         self._late = late
+        self._fingerprints = fingerprints
         self._lock = _lock(path)
-        with ExitStack() as undo, guarded(path):
+        with ExitStack() as undo:
             undo.callback(self._lock.close)
-            self._open(path, manifest, f"file:{quoted(path)}")
-            undo.callback(self._connection.close)
-            self._streams = self._prepare()
+            if damage.is_suspect(path):
+                self._repair(path, manifest, "the last run found it damaged")
+            else:
+                try:
+                    self._begin(path, manifest)
+                except DamagedError as error:
+                    self._repair(path, manifest, str(error))
             undo.pop_all()
-        self._written = dict.fromkeys(_PRUNE, 0)
+
+    def load(self) -> Saved:
+        """Return what the pipeline needs; see :meth:`headwater_agent.store.Store.load`."""
+        with self._turn:
+            try:
+                return super().load()
+            except DamagedError as error:
+                self._connection.close()
+                self._repair(self._path, self._manifest, str(error))
+                return super().load()
 
     def write(self, group: Sequence[Entry]) -> None:
         """Make a group durable; see :meth:`headwater_agent.store.Store.write`."""
-        known = dict(self._streams)
-        with guarded(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._turn:
             try:
-                self._write_batches([e for e in group if isinstance(e, events.Store)])
-                for entry in group:
-                    self._write(entry)
-                self._prune()
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._streams = known
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                with guarded(self._path):
+                    self._write_group(group)
+            except DamagedError:
+                damage.mark_suspect(self._path)
                 raise
+
+    def messages(self) -> Messages:
+        """Return what the transport needs; see :meth:`headwater_agent.store.Store.messages`."""
+        with self._snapshot():
+            found = self._connection.execute(
+                "SELECT token, topic, payload, retain FROM outbox ORDER BY id"
+            ).fetchall()
+            fingerprints = self._log.fingerprints()
+        return Messages(
+            fingerprints,
+            [
+                Unsent(token, topic, payload, bool(retain))
+                for token, topic, payload, retain in found
+            ],
+        )
 
     def close(self) -> None:
         """Close the database and give up the lock; a second call is fine."""
         super().close()
         self._lock.close()
 
-    def _prepare(self) -> dict[str, int]:
-        """Set the durability, bring the layout up to date and return the known streams."""
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        level = "FULL" if self._settings.durability == "power" else "NORMAL"
-        self._connection.execute(f"PRAGMA synchronous = {level}")
-        migrate(self._connection, AGENT, self._path)
-        return dict(self._connection.execute("SELECT name, id FROM streams").fetchall())
+    def _begin(self, path: Path, manifest: Manifest) -> None:
+        """Open the database, bring its layout up to date, and read what a writer must know."""
+        with ExitStack() as undo, guarded(path):
+            self._open(path, manifest, f"file:{quoted(path)}")
+            undo.callback(self._connection.close)
+            level = "FULL" if self._settings.durability == "power" else "NORMAL"
+            for setting in (
+                "journal_mode = WAL",
+                f"synchronous = {level}",
+                f"wal_autocheckpoint = {_WAL_PAGES}",
+                f"journal_size_limit = {_WAL_BYTES}",
+            ):
+                self._connection.execute(f"PRAGMA {setting}")
+            migrate(self._connection, AGENT, path)
+            self._log = LogWriter(
+                self._connection,
+                manifest,
+                self._settings,
+                self._records,
+                late=self._late,
+                fingerprints=self._fingerprints,
+            )
+            self._read_outbox()
+            undo.pop_all()
+
+    def _repair(self, path: Path, manifest: Manifest, reason: str) -> None:
+        """Begin anew with what can still be read."""
+        aside = damage.set_aside(path, now_ms())
+        self._begin(path, manifest)
+        with guarded(path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            taken, lost = damage.take_over(aside, self._connection)
+            detail = f"{reason} Kept as {aside.name}; taken over {taken}, not readable {lost}."
+            self._write(Note(now_ms(), "repaired", detail))
+            self._connection.execute("COMMIT")
+            self._refresh()
+        _log.warning("%s was damaged and is begun anew: %s", path, detail)
+
+    def _write_group(self, group: Sequence[Entry]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._write_batches([e for e in group if isinstance(e, events.Store)])
+            self._write_messages(group)
+            for entry in group:
+                self._write(entry)
+            self._prune()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._refresh()
+            raise
+
+    def _refresh(self) -> None:
+        """Read again what a writer must know, after what was written was taken back."""
+        self._log.refresh()
+        self._read_outbox()
+
+    def _read_outbox(self) -> None:
+        found = self._connection.execute("SELECT token, id FROM outbox ORDER BY id")
+        self._unsent: dict[int, int] = dict(found.fetchall())
 
     def _write(self, entry: Entry) -> None:
         run = self._connection.execute
         match entry:
-            case events.Store():
+            case events.Store() | Outbox() | Fingerprints():
                 return  # written with the others
             case events.Checkpoint(state, learned_through):
                 run("REPLACE INTO checkpoint VALUES (1, ?, ?)", (state, learned_through))
@@ -129,104 +226,94 @@ class SqliteStore(AgentReader):
                 for name, value in added.items():
                     self._count(name, value)
             case events.Warn(alarms):
-                self._connection.executemany(
+                stream = self._log.stream
+                self._run_all(
                     "INSERT INTO alarms (stream, time, detector, channel, value, before)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        (self._stream(a.stream), a.time, a.detector, a.channel, a.value, a.before)
+                    [
+                        (stream(a.stream), a.time, a.detector, a.channel, a.value, a.before)
                         for a in alarms
-                    ),
+                    ],
                 )
 
     def _write_batches(self, batches: Sequence[events.Store]) -> None:
-        run_all = self._connection.executemany
-        rows = [row for batch in batches for row in batch.rows]
-        predictions = [prediction for batch in batches for prediction in batch.predictions]
-        examples = [example for batch in batches for example in batch.examples]
+        self._log.append(batches)
+        self._write_aside(batches)
         progress = dict(pair for batch in batches for pair in batch.progress)
         standing = dict(pair for batch in batches for pair in batch.standing)
-        run_all(
-            "REPLACE INTO rows VALUES (?, ?, ?)",
-            ((self._stream(r.stream), r.slot, _blob(r.values)) for r in rows),
+        stream = self._log.stream
+        self._run_all(
+            "UPDATE streams SET progress = coalesce(?, progress), standing = coalesce(?, standing)"
+            " WHERE id = ?",
+            [
+                (progress.get(name), standing.get(name), stream(name))
+                for name in progress | standing
+            ],
         )
-        run_all(
-            "INSERT INTO predictions (id, stream, time, version, released, personal, baseline,"
-            " quality, received, served, threshold_released, threshold_personal, marked)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (self._prediction(p) for p in predictions),
-        )
-        run_all(
-            "UPDATE predictions SET label = ? WHERE id = ?",
-            ((score.label, score.prediction) for batch in batches for score in batch.scores),
-        )
-        run_all(
-            "REPLACE INTO examples VALUES (?, ?, ?, ?, ?)",
-            (
-                (e.sequence, self._stream(e.stream), e.time, float(e.label[0]), int(e.reserved))
-                for e in examples
-            ),
-        )
-        run_all(
-            "UPDATE examples SET label = ? WHERE sequence = ?",
-            ((c.label, c.sequence) for batch in batches for c in batch.corrections),
-        )
-        self._write_aside(batches)
-        run_all(
-            "UPDATE streams SET progress = ? WHERE id = ?",
-            ((state, self._stream(name)) for name, state in progress.items()),
-        )
-        run_all(
-            "REPLACE INTO standing VALUES (?, ?)",
-            ((self._stream(name) if name else 0, state) for name, state in standing.items()),
-        )
-        self._written["rows"] += len(rows)
-        self._written["examples"] += len(examples)
-        self._written["predictions"] += len(predictions)
 
     def _write_aside(self, batches: Sequence[events.Store]) -> None:
         """Write what the guard keeps aside, and forget what it does not any more."""
-        run_all = self._connection.executemany
-        run_all(
+        stream = self._log.stream
+        self._run_all(
             "REPLACE INTO marks (stream, time, channel, value, reason) VALUES (?, ?, ?, ?, ?)",
-            (
-                (self._stream(m.stream), m.time, m.channel, m.value, m.reason)
+            [
+                (stream(m.stream), m.time, m.channel, m.value, m.reason)
                 for batch in batches
                 for m in batch.marks
-            ),
+            ],
         )
-        run_all(
+        self._run_all(
             "REPLACE INTO held (stream, time, label, reserved) VALUES (?, ?, ?, ?)",
-            (
-                (self._stream(h.stream), h.time, float(h.label[0]), int(h.reserved))
+            [
+                (stream(h.stream), h.time, float(h.label[0]), int(h.reserved))
                 for batch in batches
                 for h in batch.held
-            ),
+            ],
         )
         cleared = [batch for batch in batches if batch.cleared]
-        run_all(
+        self._run_all(
             "DELETE FROM marks WHERE stream = ? AND time = ? AND channel = ?",
-            (
-                (self._stream(m.stream), m.time, m.channel)
-                for batch in cleared
-                for m in batch.cleared
-            ),
+            [(stream(m.stream), m.time, m.channel) for batch in cleared for m in batch.cleared],
         )
-        run_all(
+        self._run_all(
             "DELETE FROM held WHERE stream = ? AND time = ?",
-            ((self._stream(e.stream), e.time) for batch in cleared for e in batch.examples),
+            [(stream(e.stream), e.time) for batch in cleared for e in batch.examples],
         )
 
-    def _prediction(self, p: Prediction) -> tuple[Any, ...]:
-        made = (_blob(p.released), _blob(p.personal), _blob(p.baseline))
-        facts = (p.quality, p.received, p.served, *p.thresholds, int(p.marked))
-        return (p.id, self._stream(p.stream), p.time, p.version, *made, *facts)
+    def _write_messages(self, group: Sequence[Entry]) -> None:
+        """Write what is unsent at the end of the group, and the fingerprints."""
+        fingerprints = [v for e in group if isinstance(e, Fingerprints) for v in e.values]
+        self._log.remember(fingerprints[-self._fingerprints :])
+        unsent: dict[int, Unsent] = {}
+        for entry in group:
+            if isinstance(entry, Outbox):
+                if entry.afresh and self._unsent:
+                    self._connection.execute("DELETE FROM outbox")
+                    self._unsent.clear()
+                unsent = unsent_after(unsent, entry)
+                self._forget([token for token in entry.gone if token in self._unsent])
+        over = len(self._unsent) + len(unsent) - self._settings.outbox
+        if over > 0:
+            self._forget(list(islice(self._unsent, over)))
+            for token in list(unsent)[: max(0, len(unsent) - self._settings.outbox)]:
+                del unsent[token]
+            self._count("outbox-dropped", over)
+        for token, message in unsent.items():
+            made = self._connection.execute(
+                "INSERT INTO outbox (token, topic, payload, retain) VALUES (?, ?, ?, ?)",
+                (token, message.topic, message.payload, int(message.retain)),
+            )
+            self._unsent[token] = made.lastrowid or 0
 
-    def _stream(self, name: str) -> int:
-        found = self._streams.get(name)
-        if found is None:
-            made = self._connection.execute("INSERT INTO streams (name) VALUES (?)", (name,))
-            found = self._streams[name] = int(made.lastrowid or 0)
-        return found
+    def _forget(self, tokens: Sequence[int]) -> None:
+        """Take messages out of the outbox."""
+        self._run_all(
+            "DELETE FROM outbox WHERE id = ?", [(self._unsent.pop(token),) for token in tokens]
+        )
+
+    def _run_all(self, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
+        if values:
+            self._connection.executemany(sql, values)
 
     def _count(self, name: str, value: int) -> None:
         self._connection.execute(
@@ -236,22 +323,11 @@ class SqliteStore(AgentReader):
         )
 
     def _prune(self) -> None:
-        """Drop what is over a limit, once as much as a hundredth of the limit was written."""
-        keep = kept_rows(self._manifest, self._late)
-        for table, statement in _PRUNE.items():
-            limit = getattr(self._settings, table)
-            if self._written[table] <= limit // 100:
-                continue
-            self._written[table] = 0
-            dropped = self._connection.execute(statement, {"limit": limit, "keep": keep}).rowcount
-            if dropped:
-                self._count(f"{table}-dropped", dropped)
+        """Drop what is over a limit."""
+        for name, dropped in self._log.prune().items():
+            self._count(name, dropped)
         for statement in _MAX_HISTORY:
             self._connection.execute(statement)
-
-
-def _blob(values: Floats) -> bytes:
-    return np.ascontiguousarray(values, "<f4").tobytes()
 
 
 def _lock(path: Path) -> Any:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from headwater.errors import StorageError
 from headwater_agent import events
 from headwater_agent.events import Batch, Example, Floats, Prediction, Row
 from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
+from headwater_agent.rebuilding import with_windows
 from headwater_agent.settings import StoreSettings
 from headwater_models.manifest import Manifest
 
@@ -47,6 +50,7 @@ class Note:
         "resumed",
         "cleared",
         "refusal",
+        "repaired",
     ]
     detail: str
 
@@ -58,7 +62,54 @@ class Count:
     added: Mapping[str, int]
 
 
-Entry = events.Store | events.Checkpoint | events.Warn | Update | Note | Count
+class Unsent(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A message of ours that the broker has not acknowledged; ``token`` names it in this run."""
+
+    token: int
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outbox:
+    """Messages that were published, in their order, and tokens of those acknowledged since.
+
+    What is added and acknowledged before its group is written never reaches the disk. ``afresh``
+    says that what an earlier run left was published again, or is given up: it goes, and this is
+    all there is.
+    """
+
+    added: Sequence[Unsent] = ()
+    gone: Sequence[int] = ()
+    afresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprints:
+    """Fingerprints of messages that were taken up, int64 each, in their order."""
+
+    values: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Messages:
+    """What a transport needs to go on: the newest ``fingerprints`` and what is ``unsent``.
+
+    Both are oldest first; a message is a repetition of one whose fingerprint is here.
+    """
+
+    fingerprints: Sequence[int]
+    unsent: Sequence[Unsent]
+
+
+Entry = (
+    events.Store | events.Checkpoint | events.Warn | Update | Note | Count | Outbox | Fingerprints
+)
+
+
+class PassingError(StorageError):
+    """Nothing can be written for now: the disk is full, or something holds it. Worth a retry."""
 
 
 class Store(Protocol):
@@ -74,12 +125,17 @@ class Store(Protocol):
 
         Raises
         ------
+        PassingError
+            When it cannot be written for now; nothing of the group is kept.
         StorageError
-            When the disk or the database is at fault; nothing of the group is kept then.
+            When the disk or the database is at fault; nothing of the group is kept then either.
         """
 
     def load(self) -> Saved:
         """Return what the pipeline needs to go on after a restart."""
+
+    def messages(self) -> Messages:
+        """Return what the transport needs to go on after a restart."""
 
     def examples(self, *, reserved: bool, newest: int, through: int | None = None) -> Batch:
         """Return the newest examples of one kind, oldest first, with windows rebuilt from rows.
@@ -92,97 +148,8 @@ class Store(Protocol):
         """Give the files back; a second call is fine."""
 
 
-def cut_windows(
-    slots: NDArray[np.int64], cells: Floats, ends: NDArray[np.int64], length: int
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Cut the windows that end at given slots out of the rows of one stream.
-
-    Parameters
-    ----------
-    slots
-        int64 ``[R]``, ascending.
-    cells
-        float32 ``[R, C]``.
-    ends
-        int64 ``[N]``: the slot of each window's last row.
-    length
-        Rows of a window T.
-
-    Returns
-    -------
-    windows
-        float32 ``[M, T, C]`` of those windows whose rows are all there.
-    whole
-        bool ``[N]``: which those are.
-    """
-    if not len(slots):
-        return np.zeros((0, length, cells.shape[1]), np.float32), np.zeros(len(ends), np.bool_)
-    last = np.minimum(np.searchsorted(slots, ends), len(slots) - 1)
-    first = last - (length - 1)
-    reaches = slots[np.maximum(first, 0)] == ends - (length - 1)
-    whole = (slots[last] == ends) & (first >= 0) & reaches
-    return cells[first[whole, None] + np.arange(length)], whole
-
-
-def rebuild_windows(
-    manifest: Manifest,
-    streams: Sequence[Hashable],
-    times: NDArray[np.int64],
-    rows_between: Callable[[Any, int, int], tuple[NDArray[np.int64], Floats]],
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Rebuild the windows of examples of many streams.
-
-    Parameters
-    ----------
-    manifest
-        Period, window and channels.
-    streams, times
-        Stream and time of the last row of each example, both of length N.
-    rows_between
-        Gives slots int64 ``[R]``, ascending, and cells float32 ``[R, C]`` of a stream from one
-        slot to another, both included.
-
-    Returns
-    -------
-    windows
-        float32 ``[M, T, C]`` of the examples whose rows are all there, in their order.
-    whole
-        bool ``[N]``: which those are.
-    """
-    length = manifest.window
-    ends = times // int(manifest.grid.period)
-    windows = np.empty((len(times), length, len(manifest.channels)), np.float32)
-    whole = np.zeros(len(times), np.bool_)
-    places: dict[Hashable, list[int]] = {}
-    for place, stream in enumerate(streams):
-        places.setdefault(stream, []).append(place)
-    for stream, found in places.items():
-        own = ends[found]
-        slots, cells = rows_between(stream, int(own.min()) - length + 1, int(own.max()))
-        cut, there = cut_windows(slots, cells, own, length)
-        index = np.array(found)
-        windows[index[there]] = cut
-        whole[index] = there
-    return windows[whole], whole
-
-
-Placed = TypeVar("Placed", Example, Prediction)
-
-
-def with_windows(
-    manifest: Manifest,
-    found: Sequence[Placed],
-    rows_between: Callable[[Any, int, int], tuple[NDArray[np.int64], Floats]],
-) -> list[tuple[Placed, Floats]]:
-    """Return examples or predictions with their windows, where all rows of them are there."""
-    windows, whole = rebuild_windows(
-        manifest,
-        [one.stream for one in found],
-        np.array([one.time for one in found], np.int64),
-        rows_between,
-    )
-    kept = (one for one, there in zip(found, whole, strict=True) if there)
-    return list(zip(kept, windows, strict=True))
+FINGERPRINTS = 1_000
+"""Fingerprints kept where nothing else is said: no broker sends more that is unacknowledged."""
 
 
 class MemoryStore:
@@ -196,10 +163,21 @@ class MemoryStore:
         The limits; durability means nothing here.
     late
         How long a prediction may wait for a label from outside, milliseconds.
+    fingerprints
+        How many are kept.
     """
 
-    def __init__(self, manifest: Manifest, settings: StoreSettings, *, late: int = 0) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        settings: StoreSettings,
+        *,
+        late: int = 0,
+        fingerprints: int = FINGERPRINTS,
+    ) -> None:
         self._late = late
+        self._fingerprints: deque[int] = deque(maxlen=fingerprints)
+        self._unsent: dict[int, Unsent] = {}
         self.updates: dict[int, Update] = {}
         self.notes: list[Note] = []
         self.alarms: list[events.Alarm] = []
@@ -230,6 +208,10 @@ class MemoryStore:
                     self.alarms.extend(alarms)
                 case Count(added):
                     self.counters.update(added)
+                case Outbox():
+                    self._unsent = unsent_after(self._unsent, entry)
+                case Fingerprints(values):
+                    self._fingerprints.extend(values)
         self._prune()
 
     def load(self) -> Saved:
@@ -251,8 +233,12 @@ class MemoryStore:
             scored=[(p, label) for p, label in self._predictions.values() if label is not None],
             sequences={(e.stream, e.time): e.sequence for e in self._examples},
             examples=self._with_windows(unlearned[-MAX_WAITING:]),
-            sequence=max((e.sequence for e in self._examples), default=0),
+            sequence=max([through, *(e.sequence for e in self._examples)]),
         )
+
+    def messages(self) -> Messages:
+        """Return what the transport needs to go on; see :meth:`Store.messages`."""
+        return Messages(list(self._fingerprints), list(self._unsent.values()))
 
     def examples(self, *, reserved: bool, newest: int, through: int | None = None) -> Batch:
         """Return the newest examples of one kind; see :meth:`Store.examples`."""
@@ -305,6 +291,9 @@ class MemoryStore:
         while len(self._predictions) > self._settings.predictions:
             del self._predictions[next(iter(self._predictions))]
             self.counters["predictions-dropped"] += 1
+        while len(self._unsent) > self._settings.outbox:
+            del self._unsent[next(iter(self._unsent))]
+            self.counters["outbox-dropped"] += 1
 
     def _waiting(self, newest: Mapping[str, int]) -> list[tuple[Prediction, Floats]]:
         reach = reach_of(self._manifest, self._late)
@@ -326,6 +315,15 @@ class MemoryStore:
         shape = (len(slots), len(self._manifest.channels))
         cells = np.array([rows[slot] for slot in slots], np.float32).reshape(shape)
         return np.array(slots, np.int64), cells
+
+
+def unsent_after(unsent: Mapping[int, Unsent], entry: Outbox) -> dict[int, Unsent]:
+    """Return by token what the broker has not acknowledged once an entry is applied."""
+    left = {} if entry.afresh else dict(unsent)
+    left.update((message.token, message) for message in entry.added)
+    for token in entry.gone:
+        left.pop(token, None)
+    return left
 
 
 _NO_WINDOW: Floats = np.zeros((0, 0), np.float32)

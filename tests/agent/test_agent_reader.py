@@ -24,7 +24,7 @@ def test_a_reader_sees_what_the_running_agent_committed_and_cannot_write(tmp_pat
     store.write([rows(range(6)), events.Store(examples=(example(1, 4),))])
     assert reader.examples(reserved=False, newest=1).window.shape == (1, 3, 2)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader._connection.execute("DELETE FROM rows")
+        reader._connection.execute("DELETE FROM segments")
     reader.close()
     store.close()
 
@@ -37,9 +37,11 @@ def test_reading_where_no_agent_ever_ran_says_so(tmp_path: Path) -> None:
 def test_rows_of_another_model_are_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.write([rows(range(3))])
-    store._connection.execute("UPDATE rows SET cells = x'00000000'")
+    other = msgspec.structs.replace(small_manifest(), channels=small_manifest().channels[:1])
+    reader = AgentReader(tmp_path / "agent.db", other)
     with pytest.raises(StorageError, match="rows of another model"):
-        store.load()
+        reader.load()
+    reader.close()
     store.close()
 
 

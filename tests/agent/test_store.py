@@ -5,15 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from headwater_agent import events
 from headwater_agent.events import Alarm, Prediction, Warn
 from headwater_agent.settings import StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
-from headwater_agent.store import Count, MemoryStore, Note, Store, Update, cut_windows
+from headwater_agent.store import (
+    Count,
+    Fingerprints,
+    MemoryStore,
+    Note,
+    Outbox,
+    Store,
+    Unsent,
+    Update,
+)
 from tests.agent.making import example, prediction, row, rows, small_manifest
 
 Make = Callable[..., Store]
@@ -24,12 +31,14 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Make stores of one kind; all are closed."""
     made: list[Store] = []
 
-    def build(late: int = 0, **limits: int) -> Store:
+    def build(late: int = 0, fingerprints: int = 100, **limits: int) -> Store:
         settings = StoreSettings(**{"rows": 10_000, "examples": 1_000, **limits})  # type: ignore[arg-type]
+        kept = {"late": late, "fingerprints": fingerprints}
+        path = tmp_path / "agent" / "agent.db"
         store: Store = (
-            MemoryStore(small_manifest(), settings, late=late)
+            MemoryStore(small_manifest(), settings, **kept)
             if request.param == "memory"
-            else SqliteStore(tmp_path / "agent" / "agent.db", small_manifest(), settings, late=late)
+            else SqliteStore(path, small_manifest(), settings, **kept)
         )
         made.append(store)
         return store
@@ -232,6 +241,56 @@ def test_the_newest_rows_of_a_quiet_stream_are_never_dropped(make: Make) -> None
     assert [r.slot for r in store.load().rows if r.stream == "quiet"] == [2, 3, 4]
 
 
+def unsent(token: int, text: str = "") -> Unsent:
+    return Unsent(token, f"out/{token}", f"{text or token}".encode(), retain=token % 2 == 0)
+
+
+def waiting(store: Store) -> list[tuple[int, str, bytes, bool]]:
+    return [(u.token, u.topic, u.payload, u.retain) for u in store.messages().unsent]
+
+
+def test_what_the_broker_has_not_acknowledged_comes_back_in_order(store: Store) -> None:
+    store.write([Outbox(added=(unsent(1), unsent(2), unsent(3))), Outbox(gone=(2,))])
+    store.write([Outbox(added=(unsent(4),), gone=(1, 77))])
+    assert waiting(store) == [(3, "out/3", b"3", False), (4, "out/4", b"4", True)]
+
+
+def test_what_is_published_again_after_a_restart_takes_the_place_of_what_was_left(
+    store: Store,
+) -> None:
+    store.write([Outbox(added=(unsent(1, "old"), unsent(2, "old")))])
+    store.write(
+        [Outbox(added=(unsent(1, "new"), unsent(2, "new")), afresh=True), Outbox(gone=(1,))]
+    )
+    assert waiting(store) == [(2, "out/2", b"new", True)]
+    store.write([Outbox(afresh=True)])
+    assert waiting(store) == []
+
+
+def test_a_full_outbox_drops_its_oldest_and_counts_them(make: Make) -> None:
+    store = make(outbox=3)
+    store.write([Outbox(added=(unsent(1), unsent(2)))])
+    store.write([Outbox(added=tuple(unsent(n) for n in range(3, 8)), gone=(2,))])
+    assert [token for token, *_ in waiting(store)] == [5, 6, 7]
+    store.write([Outbox(added=(unsent(8),), gone=(3, 6))])
+    assert [token for token, *_ in waiting(store)] == [5, 7, 8]
+    counters = store.counters if isinstance(store, MemoryStore) else _counters(store)
+    assert counters["outbox-dropped"] == 3
+
+
+def test_the_newest_fingerprints_come_back_oldest_first(make: Make) -> None:
+    store = make(fingerprints=3)
+    assert list(store.messages().fingerprints) == []
+    store.write([Fingerprints((5, -(2**63))), Fingerprints(())])
+    store.write([Fingerprints((7,)), Fingerprints((2**63 - 1,))])
+    assert list(store.messages().fingerprints) == [-(2**63), 7, 2**63 - 1]
+
+
+def test_the_sequence_never_falls_behind_what_was_learned(store: Store) -> None:
+    store.write([events.Checkpoint(b"", 50), events.Store(examples=(example(3, 3),))])
+    assert store.load().sequence == 50
+
+
 def test_updates_notes_and_counts_are_taken(store: Store) -> None:
     update = Update(1, "t" * 64, "b" * 64, 10, 123)
     store.write([update, Note(5, "release", "v2"), Count({"late": 2}), Count({"late": 3})])
@@ -261,20 +320,9 @@ def test_alarms_are_taken_in_their_order(store: Store) -> None:
         assert store.alarms(1) == [second]
 
 
-@given(
-    st.sets(st.integers(0, 40)),
-    st.lists(st.integers(-5, 45), max_size=20),
-    st.integers(1, 5),
-)
-def test_windows_are_cut_exactly_where_all_rows_are_there(
-    present: set[int], ends: list[int], length: int
-) -> None:
-    slots = np.array(sorted(present), np.int64)
-    cells = slots.astype(np.float32).reshape(-1, 1)
-    windows, whole = cut_windows(slots, cells, np.array(ends, np.int64), length)
-    wanted = [list(range(end - length + 1, end + 1)) for end in ends]
-    assert whole.tolist() == [present.issuperset(window) for window in wanted]
-    assert windows[:, :, 0].tolist() == [w for w in wanted if present.issuperset(w)]
+def _counters(store: Store) -> dict[str, int]:
+    assert isinstance(store, SqliteStore)
+    return store.counters()
 
 
 def _same(found: Prediction, wanted: Prediction) -> None:
