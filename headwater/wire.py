@@ -14,8 +14,14 @@ import msgspec
 
 from headwater.errors import PeerError
 
-PROTOCOL = 1
-"""Version of the messages below; a peer may be one older."""
+PROTOCOL = 2
+"""Version of the messages below, which every reply states; a peer may be one older.
+
+2: a check-in may carry receipts.
+"""
+
+COMMON = PROTOCOL - 1
+"""What a task states, unless it holds something newer: an agent one version older reads it too."""
 
 MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
@@ -30,6 +36,9 @@ from statistics."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Receipts = Annotated[
+    tuple[Annotated[str, msgspec.Meta(max_length=1024)], ...], msgspec.Meta(max_length=50)
+]
 
 
 class Kind(StrEnum):
@@ -42,9 +51,14 @@ class Kind(StrEnum):
 
 
 class CheckIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="checkin"):
-    """Ask a device who it is and what it runs."""
+    """Ask a device who it is and what it runs, and say what was received of it.
 
-    protocol: int = PROTOCOL
+    ``receipts`` are signed statements (see ``headwater_models.signing``), left out for a device
+    that speaks an older protocol.
+    """
+
+    receipts: Receipts | msgspec.UnsetType = msgspec.UNSET
+    protocol: int = COMMON
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="train"):
@@ -57,7 +71,7 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
-    protocol: int = PROTOCOL
+    protocol: int = COMMON
 
 
 class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="eval"):
@@ -70,7 +84,7 @@ class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     round: Count
     statement: str
     """The candidate's signed version statement, as JSON (see ``headwater_models.signing``)."""
-    protocol: int = PROTOCOL
+    protocol: int = COMMON
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="release"):
@@ -82,7 +96,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The signed version statement, as JSON."""
     merged: Count = 0
     """Highest sequence of this device's updates that the version contains; 0: none yet."""
-    protocol: int = PROTOCOL
+    protocol: int = COMMON
 
 
 Task = CheckIn | Train | Evaluate | Release

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from headwater.errors import HeadwaterError, StorageError
 from headwater_agent.codec import Decoder
+from headwater_agent.egress_cli import egress
 from headwater_agent.folders import make_folders
 from headwater_agent.install.commands import install, uninstall
 from headwater_agent.nodekey import make_key, read_key
@@ -30,6 +31,7 @@ from headwater_models.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(quarantine, name="quarantine")
+app.command()(egress)
 app.command()(install)
 app.command()(uninstall)
 
@@ -215,6 +217,7 @@ def _notes(settings: AgentSettings) -> Iterator[str]:
         task = _load(settings).manifest.task
     except HeadwaterError:
         return  # the model's own line says so
+    if task in ("classification", "regression") and settings.labels is None:
         yield (
             f"labels: a {task} model learns from labels, and no [labels] names their topic: it "
             "predicts and never learns"

@@ -20,6 +20,7 @@ from headwater.wire import ARRAY, Kind
 from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.outcome import Outcome
 from headwater_agent.outgoing import check_outgoing
+from headwater_agent.receipts import Received, read_receipts
 from headwater_agent.verdict import Device, judge, newest
 from headwater_models.arrays import Arrays
 from headwater_models.signing import VersionStatement
@@ -81,11 +82,15 @@ Event = Delivered | Found | Reported | Answered | Ticked
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """Store a task, and the version with its weights that it brought; then confirm the message."""
+    """Store a task, and the version with its weights, or the receipts, that it brought.
+
+    Then confirm the message.
+    """
 
     task: StoredTask
     version: StoredVersion | None = None
     weights: Arrays | None = None
+    receipts: tuple[Received, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,14 +210,19 @@ class Client:
         if name in self._settled:
             yield Drop(f"The coordinator asks again for task {name[:12]}, which is closed.")
             return
-        task = StoredTask(name, event.kind, event.fields, event.flower, now)
+        receipts: tuple[Received, ...] = ()
+        if isinstance(message, wire.CheckIn):
+            receipts, complaints = read_receipts(self._device, message)
+            yield from (Drop(complaint) for complaint in complaints)
+            message = wire.CheckIn(protocol=message.protocol)
+        task = StoredTask(name, event.kind, wire.encode(message), event.flower, now)
         before = self._open.get(name)
         if before is not None:
             keep = Keep(replace(task, reply=before.reply, outcome=before.outcome))
         else:
             found = judge(self._device, self._versions, name, message, event.array, now=now)
             reply = None if found.reply is None else wire.encode(found.reply)
-            keep = Keep(replace(task, reply=reply), found.version, found.weights)
+            keep = Keep(replace(task, reply=reply), found.version, found.weights, receipts)
         self._open[name] = keep.task
         if keep.version is not None:
             self._versions[keep.version.version] = keep.version

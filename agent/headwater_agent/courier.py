@@ -204,7 +204,7 @@ class Courier:
             save_weights(self._weights(effect.version.version), effect.weights)
             version = effect.version
             _log.info("%s %s, sequence %d", version.kind, version.version[:12], version.sequence)
-        self._exchange.keep(effect.task, effect.version)
+        self._exchange.keep(effect.task, effect.version, effect.receipts)
         self._connection.confirm()
 
     def _send(self, effect: Send) -> None:

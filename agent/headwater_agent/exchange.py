@@ -27,6 +27,7 @@ from headwater_agent.correspondence import (
 from headwater_agent.egress import Egress
 from headwater_agent.ledger import DAY_MS, Entry, Fold, Total, added
 from headwater_agent.migrations import Migration, migrate
+from headwater_agent.receipts import Received
 
 KEPT_TASKS = 1_000
 """Settled tasks that are remembered, so that a repetition is recognised."""
@@ -132,6 +133,11 @@ class ExchangeReader:
         sql = "SELECT * FROM egress WHERE time_ms >= ? ORDER BY number"
         return [egress.entry_of(row) for row in self._read_ledger(sql, (since_ms,))]
 
+    def newest_entry(self) -> Entry | None:
+        """Return the ledger's head; raises as :meth:`entries` does."""
+        rows = self._read_ledger("SELECT * FROM egress ORDER BY number DESC LIMIT 1")
+        return egress.entry_of(rows[0]) if rows else None
+
     def folds(self) -> list[Fold]:
         """Return what is left of older entries, oldest first; raises as :meth:`entries` does."""
         return [egress.fold_of(r) for r in self._read_ledger("SELECT * FROM folds ORDER BY number")]
@@ -232,9 +238,15 @@ class Exchange:
             rows = self._db.execute("SELECT * FROM versions ORDER BY sequence")
             return [_version(row) for row in rows]
 
-    def keep(self, task: StoredTask, version: StoredVersion | None) -> None:
-        """Store a task, in place of an open one of the same name, and the version it brought."""
+    def keep(
+        self,
+        task: StoredTask,
+        version: StoredVersion | None,
+        receipts: Sequence[Received] = (),
+    ) -> None:
+        """Store a task, in place of an open one of the same name, and what it brought."""
         with self._transaction():
+            self._egress.received((one.receipt.message, one.statement) for one in receipts)
             self._db.execute(
                 "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (

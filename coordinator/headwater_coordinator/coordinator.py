@@ -7,10 +7,12 @@ from collections import deque
 from dataclasses import replace
 from typing import Literal, assert_never
 
+import msgspec
 import numpy as np
 
 from headwater import wire
 from headwater.errors import HeadwaterError, PeerError, UnsupportedError
+from headwater.objects import digest
 from headwater_coordinator import events as e
 from headwater_coordinator.core import Federation
 from headwater_coordinator.database import Database
@@ -26,7 +28,7 @@ from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
-from headwater_models.signing import sign_version
+from headwater_models.signing import sign_receipt, sign_version
 from headwater_models.statistics import dependence
 
 _KINDS: dict[type[wire.Task], wire.Kind] = {
@@ -135,6 +137,8 @@ class Coordinator:
         match effect:
             case e.Note(device):
                 self._database.note(device)
+            case e.Receive():
+                self._database.receive(effect, now)
             case e.Accept():
                 self._database.accept(effect, now, self._holds_for(effect.update.base))
             case e.Erase(node):
@@ -156,15 +160,35 @@ class Coordinator:
 
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)
+        task = effect.task
+        if isinstance(task, wire.CheckIn) and task.protocol > wire.COMMON:
+            task = msgspec.structs.replace(task, receipts=self._receipts(effect))
         self._outbox.append(
             Outgoing(
                 ask=effect.ask,
                 node=effect.node,
-                kind=_KINDS[type(effect.task)],
-                fields=wire.encode(effect.task),
+                kind=_KINDS[type(task)],
+                fields=wire.encode(task),
                 vector=vector,
                 ttl_s=effect.ttl_ms / 1000,
             )
+        )
+
+    def _receipts(self, effect: e.Ask) -> tuple[str, ...]:
+        """Sign what was received of a device and it was not told, the oldest first."""
+        device = self._federation.state.devices[effect.node].name
+        return tuple(
+            sign_receipt(
+                self._key,
+                model=self._model,
+                device=device,
+                number=one.number,
+                kind=one.kind,
+                message=one.digest,
+                task=one.task,
+                time_ms=one.time_ms,
+            )
+            for one in self._database.receipts_for(effect.node, effect.ask)
         )
 
     def _merged(self, effect: e.Merge, now: int) -> e.Merged | e.Released:
@@ -250,4 +274,4 @@ def _event(arrival: Arrival) -> e.Event:
         reply = wire.decode_reply(arrival.fields)
     except PeerError as error:
         return e.Failed(arrival.ask, str(error), "unreadable")
-    return e.Replied(arrival.ask, reply, arrival.vector)
+    return e.Replied(arrival.ask, reply, arrival.vector, digest(arrival.fields, arrival.vector))

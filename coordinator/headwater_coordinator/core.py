@@ -74,8 +74,8 @@ class Federation:
         match event:
             case e.Seen(nodes):
                 yield from self._fleet.seen(nodes, now)
-            case e.Replied(ask, reply, vector):
-                yield from self._replied(ask, reply, vector)
+            case e.Replied():
+                yield from self._replied(event)
             case e.Failed(ask, reason, kind):
                 yield from self._failed(ask, reason, unreadable=kind == "unreadable")
             case e.Merged(candidate):
@@ -94,11 +94,16 @@ class Federation:
             case _:
                 assert_never(event)
 
-    def _replied(self, ask: str, reply: wire.Reply, vector: Vector | None) -> Iterator[e.Effect]:
+    def _replied(self, event: e.Replied) -> Iterator[e.Effect]:
+        ask, reply, vector = event.ask, event.reply, event.vector
         asked = self._fleet.answered(ask)
         if asked is None:
             return
         device = self.state.devices[asked.node]
+        device.protocol = reply.protocol
+        if reply.protocol > wire.COMMON:
+            kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
+            yield e.Receive(asked.node, ask, kind, task, event.digest)
         wrong = complaint(asked.task, reply, vector, self._expected(asked, device))
         if wrong is not None:
             yield e.Refuse(asked.node, device.name, ask, type(reply).__name__, wrong)

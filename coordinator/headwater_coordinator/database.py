@@ -22,6 +22,7 @@ from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.migrations import migrate
+from headwater_coordinator.receipts import Booked, Receipts
 from headwater_coordinator.state import Device, Pending, State, Version
 
 _WAIT_S = 30.0
@@ -53,6 +54,7 @@ class Database:
             raise StorageError(f"{path} cannot be used: {error}.") from error
         self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
         self.contributions = Contributions(self._connection)
+        self._receipts = Receipts(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +154,16 @@ class Database:
                 },
                 pk="node",
             )
+
+    def receive(self, effect: e.Receive, now: int) -> None:
+        """Keep what a device is to be given a receipt for; forget what it has receipts for."""
+        with self._db.atomic():
+            self._receipts.received(effect, now)
+
+    def receipts_for(self, node: str, ask: str) -> list[Booked]:
+        """Return what a device is owed receipts for, to go out with *ask*."""
+        with self._db.atomic():
+            return self._receipts.owed(node, ask)
 
     def accept(self, effect: e.Accept, now: int, holds_for: str | None = None) -> None:
         """Keep an update; the device's pending one is superseded.

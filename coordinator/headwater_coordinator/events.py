@@ -27,11 +27,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replied:
-    """The answer to an ask came; ``vector`` is what its array held, unchecked."""
+    """The answer to an ask came; ``vector`` is what its array held, unchecked.
+
+    ``digest`` is the answer's (:func:`headwater.objects.digest`).
+    """
 
     ask: str
     reply: wire.Reply
     vector: Vector | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,20 @@ class Note:
     """Make durable what is known of a device."""
 
     device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Record that a reply came, so that its device is given a receipt with a later check-in.
+
+    The device has the receipts that went out with this ``ask``; they need not be kept.
+    """
+
+    node: str
+    ask: str
+    kind: str
+    task: str | None
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +220,7 @@ class Reject:
     decision: Decision
 
 
-Booked = Note | Accept | Erase | Readmit | Refuse | Open | Close
+Booked = Note | Receive | Accept | Erase | Readmit | Refuse | Open | Close
 """Effects that are written down, and no more."""
 
 Effect = Booked | Ask | Forget | Merge | Release | Reject

@@ -59,6 +59,7 @@ class Fleet:
             if online != device.online:
                 device.online = online
                 device.check_in_ms = now
+                device.protocol = wire.COMMON
                 yield Note(device)
 
     def due(self, now: int) -> Iterator[Effect]:
@@ -73,7 +74,7 @@ class Fleet:
     def _greeted(self, device: Device, now: int) -> Iterator[Effect]:
         if now >= device.check_in_ms:
             device.check_in_ms = now + self._settings.check_in
-            yield self.ask(device.node, wire.CheckIn(), None, now)
+            yield self.ask(device.node, wire.CheckIn(protocol=device.protocol), None, now)
         release = self._state.release
         if device.name and device.version != release.name and now >= device.offer_ms:
             device.offer_ms = now + self._settings.deadline

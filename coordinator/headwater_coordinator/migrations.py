@@ -106,6 +106,18 @@ MIGRATIONS = (
     ALTER TABLE devices ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN erased INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE receipts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        node TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        task TEXT,
+        digest TEXT NOT NULL,
+        received_ms INTEGER NOT NULL,
+        ask TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE INDEX receipts_by_node ON receipts (node, ask);
+    """,
 )
 
 

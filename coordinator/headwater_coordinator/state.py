@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from headwater.wire import COMMON
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -41,6 +43,8 @@ class Device:
     """Whether it asks for a round on account of one."""
     forgotten: bool = False
     """Whether what it contributed was erased; then it is asked for nothing more."""
+    protocol: int = COMMON
+    """Of its last reply; an older one until it has replied."""
     online: bool = False
     seen_ms: int = 0
     check_in_ms: int = 0

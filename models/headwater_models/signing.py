@@ -1,10 +1,11 @@
-"""Who may say what a model and its versions are: signed statements and the rules they keep.
+"""Who may say what a model and its versions are, and what was received: signed statements.
 
 The publisher signs a *model statement*: the model's id and the release keys that may speak for
 it. A release key (or the publisher) signs a *version statement*: a version, its place in the
-order, and its parent. Both are JSON objects ``{"statement": ..., "key": ..., "signature": ...}``
-in which the signature covers the statement's bytes exactly as they stand, behind a prefix that
-says of which kind they are, so that no statement can pass for one of another kind.
+order, and its parent; or a *receipt* for a device's message. All are JSON objects
+``{"statement": ..., "key": ..., "signature": ...}`` in which the signature covers the statement's
+bytes exactly as they stand, behind a prefix that says of which kind they are, so that no statement
+can pass for one of another kind.
 
 The sequence of a model's statements only ever rises. A rollback is a new statement with a higher
 sequence that names an older version, so a device refuses every sequence that is not above its
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import BundleError
-from headwater.wire import Count, Hash
+from headwater.wire import Count, Hash, Name
 from headwater_models.keys import PublicKey, Signature, SigningKey, verifies
 from headwater_models.manifest import Manifest
 from headwater_models.weights import check_weights
@@ -31,6 +32,7 @@ MAX_STATEMENT_BYTES = 65_536
 
 _MODEL = b"headwater model statement 1\n"
 _VERSION = b"headwater version statement 1\n"
+_RECEIPT = b"headwater receipt statement 1\n"
 
 
 class ModelStatement(
@@ -73,7 +75,25 @@ class VersionStatement(
     """The key that signs, one of the model statement's signers."""
 
 
-S = TypeVar("S", ModelStatement, VersionStatement)
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="receipt"):
+    """A release key says that the coordinator received a message of a device.
+
+    ``message`` is its digest (:func:`headwater.objects.digest`), ``kind`` its tag on the wire, and
+    ``task`` what it answers, where that has a name. ``number`` is the coordinator's own.
+    """
+
+    model: Hash
+    device: Name
+    number: Count
+    kind: Name
+    message: Hash
+    task: Hash | None
+    time_ms: Count
+    """When it was received, in UTC milliseconds of the coordinator."""
+    key: PublicKey
+
+
+S = TypeVar("S", ModelStatement, VersionStatement, Receipt)
 
 
 class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +132,54 @@ def sign_version(
         kind=kind, model=model, version=version, sequence=sequence, parent=parent, key=key.public
     )
     return _sign(_VERSION, statement, key)
+
+
+def sign_receipt(
+    key: SigningKey,
+    *,
+    model: str,
+    device: str,
+    number: int,
+    kind: str,
+    message: str,
+    task: str | None,
+    time_ms: int,
+) -> str:
+    """Sign with a release key that a device's message was received; see :class:`Receipt`."""
+    receipt = Receipt(
+        model=model,
+        device=device,
+        number=number,
+        kind=kind,
+        message=message,
+        task=task,
+        time_ms=time_ms,
+        key=key.public,
+    )
+    return _sign(_RECEIPT, receipt, key)
+
+
+def verify_receipt(statement: str, *, trusted: ModelStatement | None = None) -> Receipt:
+    """Read a receipt once its signature is proved.
+
+    Without *trusted* this proves only that the key it names has signed it.
+
+    Raises
+    ------
+    BundleError
+        When it is damaged, falsely signed, about another model, or of a key without the right.
+    """
+    found, key = _verify(_RECEIPT, statement, Receipt)
+    if key != found.key:
+        raise BundleError("The receipt is not signed by the key it names.")
+    if trusted is not None:
+        _check_model(found.model, trusted.model)
+        if key not in trusted.signers:
+            raise BundleError(
+                f"The receipt is signed by {_short(key)}, to which the model's publisher does not "
+                "delegate."
+            )
+    return found
 
 
 def verify_model(
@@ -216,7 +284,9 @@ def check_change(
             raise BundleError(f"The version changes {array.name}, which the manifest {how}.")
 
 
-def _sign(prefix: bytes, statement: ModelStatement | VersionStatement, key: SigningKey) -> str:
+def _sign(
+    prefix: bytes, statement: ModelStatement | VersionStatement | Receipt, key: SigningKey
+) -> str:
     text = msgspec.json.encode(statement)
     msgspec.json.decode(text, type=type(statement))  # structs check their fields when decoded
     signed = _Signed(statement=msgspec.Raw(text), key=key.public, signature=key.sign(prefix + text))

@@ -37,6 +37,7 @@ from tests.agent.federating import (
     update,
     weights,
 )
+from tests.agent.test_receipts import receipt
 
 
 class Shell:
@@ -116,6 +117,18 @@ def test_a_check_in_is_answered_without_counts_when_the_agent_is_silent_or_stran
         shell.feed(Reported(status))
         expected = wire.CheckedIn(device=NAME, model=own.model, version=own.version, sequence=1)
         assert shell.answer(only(shell.answers)) == expected
+
+
+def test_receipts_come_with_a_check_in_and_are_kept_apart_from_it() -> None:
+    client = Client(device())
+    statement = receipt(1)
+    message = wire.CheckIn(protocol=2, receipts=(statement, receipt(2, name="pi-2")))
+    drop, keep = client.feed(delivered(message), 0)
+    assert isinstance(drop, Drop)
+    assert "a receipt of the device pi-2" in drop.reason
+    assert isinstance(keep, Keep)
+    assert [one.statement for one in keep.receipts] == [statement]
+    assert wire.decode_task(keep.task.fields) == wire.CheckIn(protocol=2)
 
 
 def test_a_training_task_waits_for_its_outcome_and_is_answered_with_it() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from headwater_agent.courier import ACCOUNTED_EVERY_MS, Courier
 from headwater_agent.exchange import Exchange, ExchangeReader
 from headwater_agent.ledger import complaints
 from headwater_agent.outcome import write_outcome
+from headwater_agent.receipts import Received, Reconciled, reconcile
+from headwater_models.signing import sign_receipt
 from headwater_models.weights import load_weights
 from tests.agent.federating import (
     NAME,
     URL,
     MemoryConnection,
     check_in,
+    delivered,
     device,
     evaluate,
     name_of,
@@ -31,6 +35,7 @@ from tests.agent.federating import (
     update,
     weights,
 )
+from tests.models.bundles import RELEASE
 
 
 def deliver(folder: Path, connection: MemoryConnection, rounds: int = 1) -> None:
@@ -124,6 +129,28 @@ def test_all_that_a_connection_sends_is_in_the_ledger(tmp_path: Path) -> None:
     assert {one.peer for one in connections} == {URL}
 
 
+def test_receipts_for_what_was_sent_agree_with_the_ledger(tmp_path: Path) -> None:
+    connection = MemoryConnection([check_in(1)])
+    deliver(tmp_path, connection)
+    ((fields, _),) = connection.answers.values()
+    told = sign_receipt(
+        RELEASE,
+        model=device().trusted.model,
+        device=NAME,
+        number=1,
+        kind="checked-in",
+        message=digest(fields, None),
+        task=None,
+        time_ms=0,
+    )
+    message = wire.CheckIn(protocol=2, receipts=(told,))
+    deliver(tmp_path, MemoryConnection([delivered(message, number=2)]))
+    entries = reader(tmp_path).entries()
+    assert reader(tmp_path).receipts() == [told]
+    found = reconcile(reader(tmp_path).folds(), entries, reader(tmp_path).receipts())
+    assert found == Reconciled((), frozenset({entries[0].number}), ())
+
+
 def test_a_connection_that_lasts_is_accounted_for_every_hour(tmp_path: Path) -> None:
     made = settings(tmp_path)
     now = [0]
@@ -181,7 +208,12 @@ def all_messages() -> list[Delivered]:
 class FullDisk(Exchange):
     """A database that cannot be written any more."""
 
-    def keep(self, task: StoredTask, version: StoredVersion | None) -> None:
+    def keep(
+        self,
+        task: StoredTask,
+        version: StoredVersion | None,
+        receipts: Sequence[Received] = (),
+    ) -> None:
         raise StorageError(f"The disk is full, {task.task} and {version} are not kept.")
 
 

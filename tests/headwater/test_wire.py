@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ def of_field(message: type[Any], field: msgspec.structs.FieldInfo) -> st.SearchS
         return st.just(wire.PROTOCOL)
     if field.name == "statement":
         return st.text(max_size=40)
+    if field.name == "receipts":
+        return st.just(msgspec.UNSET) | st.lists(st.text(max_size=40), max_size=3).map(tuple)
     return of_type(msgspec.inspect.type_info(field.type), f"{message.__name__}.{field.name}")
 
 
@@ -61,6 +64,8 @@ def sample(message: type[Any]) -> dict[str, Any]:
                 values[field.name] = first
             case msgspec.inspect.BoolType():
                 values[field.name] = True
+            case msgspec.inspect.VarTupleType():
+                values[field.name] = ["receipt"]
             case _:
                 values[field.name] = 1
     return values
@@ -184,3 +189,31 @@ def test_the_kinds_are_flower_message_types() -> None:
 
 def test_only_three_messages_carry_an_array() -> None:
     assert set(wire.CARRIES_ARRAY) == {wire.Evaluate, wire.Release, wire.Update}
+
+
+RECORDED = (Path(__file__).parent / "protocol_1.jsonl").read_bytes().splitlines()
+"""Each message as a program of protocol 1 sent it."""
+
+
+def test_what_devices_of_protocol_1_send_is_read() -> None:
+    replies = [line for line in RECORDED if b'"device"' in line]
+    read = [wire.decode_reply(line) for line in replies]
+    assert {type(reply) for reply in read} == set(REPLIES)
+    assert {reply.protocol for reply in read} == {1}
+
+
+def test_what_devices_of_protocol_1_are_sent_is_what_they_were_sent_before() -> None:
+    tasks = [line for line in RECORDED if b'"device"' not in line]
+    read = [wire.decode_task(line) for line in tasks]
+    assert {type(task) for task in read} == set(TASKS)
+    for task, line in zip(read, tasks, strict=True):
+        fields = {name: getattr(task, name) for name in task.__struct_fields__}
+        assert wire.encode(type(task)(**{k: fields[k] for k in fields if k != "protocol"})) == line
+
+
+def test_a_check_in_holds_a_bounded_number_of_short_receipts() -> None:
+    most = wire.CheckIn(protocol=2, receipts=("x" * 1024,) * 50)
+    assert wire.decode_task(wire.encode(most)) == most
+    for receipts in (("x" * 1025,), ("x",) * 51):
+        with pytest.raises(PeerError, match="length"):
+            wire.decode_task(wire.encode(wire.CheckIn(protocol=2, receipts=receipts)))

@@ -19,8 +19,10 @@ from headwater_models.signing import (
     check_change,
     check_follows,
     sign_model,
+    sign_receipt,
     sign_version,
     verify_model,
+    verify_receipt,
     verify_version,
 )
 from tests.models.bundles import CREATED, PUBLISHER, RELEASE, STRANGER, manifest_with
@@ -214,3 +216,50 @@ def test_a_release_may_change_what_merges_and_nothing_local_or_frozen() -> None:
         check_change(manifest, parent, {**parent, "base": moved["base"]})
     with pytest.raises(BundleError, match="missing: own"):
         check_change(manifest, parent, {n: a for n, a in parent.items() if n != "own"})
+
+
+def receipt_text(key: SigningKey = RELEASE, **fields: Any) -> str:
+    defaults: dict[str, Any] = {
+        "model": MODEL,
+        "device": "pump-1",
+        "number": 3,
+        "kind": "update",
+        "message": VERSION,
+        "task": OTHER,
+        "time_ms": 5,
+    }
+    return sign_receipt(key, **(defaults | fields))
+
+
+def test_a_receipt_of_a_delegated_key_is_taken() -> None:
+    found = verify_receipt(receipt_text(), trusted=TRUSTED)
+    assert (found.device, found.number, found.kind) == ("pump-1", 3, "update")
+    assert (found.message, found.task, found.time_ms) == (VERSION, OTHER, 5)
+    assert verify_receipt(receipt_text(task=None), trusted=TRUSTED).task is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (receipt_text(STRANGER), "does not delegate"),
+        (receipt_text(model=OTHER), "is about model"),
+        (receipt_text().replace("pump-1", "pump-2"), "changed after it was signed"),
+        (version_text(), "signed by another key"),
+        ("{}", "damaged"),
+    ],
+    ids=["stranger", "another model", "changed", "a version's statement", "damaged"],
+)
+def test_other_receipts_are_refused(text: str, why: str) -> None:
+    with pytest.raises(BundleError, match=why):
+        verify_receipt(text, trusted=TRUSTED)
+
+
+def test_without_trust_a_receipt_is_proved_to_be_as_it_was_signed() -> None:
+    assert verify_receipt(receipt_text(STRANGER)).key == STRANGER.public
+    with pytest.raises(BundleError, match="changed after it was signed"):
+        verify_receipt(receipt_text(STRANGER).replace("pump-1", "pump-2"))
+
+
+def test_a_receipt_fits_into_a_check_in_whatever_it_says() -> None:
+    longest = receipt_text(device="d" * 64, kind="k" * 64, number=2**53, time_ms=2**53)
+    assert len(longest) <= 1_024
