@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from headwater_agent.install.unit_files import (
 )
 from tests.agent.install import image
 from tests.agent.install.image import PYTHON, SMALLEST, TIMED, needs_systemd
+from tests.conftest import skip_or_fail
+from tests.models.bundles import signed
 
 NAMED = '[broker]\nurl = "mqtts://broker.example.org:8883"\n'
 EXPOSURE = 20
@@ -136,3 +139,29 @@ def test_the_folder_of_the_metrics_is_opened_and_a_port_for_others_takes_the_fil
     assert lines(here, "IPAddressDeny") == ["any"]
     everywhere = files(SMALLEST + metrics.replace("127.0.0.1", "[::]")).units[AGENT]
     assert lines(everywhere, "IPAddressDeny") == []
+
+
+FORBIDS_NEW_CODE = """
+import ctypes, pathlib, sys
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) != 0:
+    sys.exit(77)
+import numpy as np
+import headwater_agent.federation, headwater_agent.runtime, river.drift
+from headwater_agent.nodekey import make_key
+from headwater_models.bundle import Bundle
+from headwater_models.checks import check_bundle
+list(check_bundle(Bundle.load(pathlib.Path(sys.argv[1])), np.random.default_rng(0)))
+make_key(pathlib.Path(sys.argv[1]).parent)
+"""
+
+
+def test_the_program_works_where_no_memory_becomes_code(tmp_path: Path) -> None:
+    """What MemoryDenyWriteExecute= forbids, the kernel forbids here (Linux 6.3)."""
+    signed().save(tmp_path / "model")
+    done = subprocess.run(
+        [sys.executable, "-c", FORBIDS_NEW_CODE, str(tmp_path / "model")], check=False
+    )
+    if done.returncode == 77:
+        skip_or_fail("the kernel cannot forbid memory that becomes code")
+    assert done.returncode == 0
