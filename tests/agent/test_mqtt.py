@@ -554,6 +554,36 @@ def test_after_a_reconnect_they_are_sent_as_new_where_the_session_is_gone(join: 
     assert [item[1:] for item in second.seen] == [(b"%d" % n, False) for n in range(2, 5)]
 
 
+def test_what_an_ended_connection_left_does_not_hold_up_acknowledgements(join: Join) -> None:
+    message = b"\x32\x08\x00\x01a\x00\x07\x00xy"
+    first, second = Visit(CONNACK + message, leaves_after=1), Visit(KEPT + message)
+    with visited(first, second) as port:
+        transport = join(port, PLAIN)
+        (before,) = receive(1, transport)
+        transport.publish("a", b"", qos=1, retain=False)
+        (after,) = receive(1, transport)
+        transport.acknowledge([before.receipt])
+        transport.flush()
+        assert before.receipt != after.receipt
+        transport.acknowledge([after.receipt])
+        poll_until(lambda: 0x40 in second.kinds, transport)
+        transport._client.drop()
+    assert second.kinds.count(0x40) == 1
+
+
+def test_a_message_larger_than_the_broker_takes_is_counted_and_not_sent(join: Join) -> None:
+    visit = Visit(b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x32", acknowledges=9)
+    with visited(visit) as port:
+        transport = join(port, PLAIN)
+        tokens = [
+            transport.publish("a", bytes(size), qos=1, retain=False) for size in (100, 42, 43)
+        ]
+        assert sorted(delivered(3, transport)) == tokens
+        assert transport.refused == 2
+        transport.close()
+    assert [payload for _, payload, _ in visit.seen] == [bytes(42)]
+
+
 def test_every_message_arrives_although_the_broker_is_killed(join: Join, tmp_path: Path) -> None:
     port, found = free_port(), []
     sender = join(port, PLAIN)
@@ -593,13 +623,17 @@ def test_what_a_wake_up_sends_leaves_in_one_piece(
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-def test_a_topic_that_mqtt_does_not_allow_is_dropped_and_counted(
-    join: Join, mosquitto: int, qos: int
+def test_a_topic_that_mqtt_does_not_allow_is_dropped_counted_and_said_once(
+    join: Join, mosquitto: int, qos: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     transport = join(mosquitto, PLAIN)
     poll_until(lambda: transport.connected, transport)
-    assert transport.publish("a/+", b"", qos=qos, retain=False) == 0
-    assert transport.dropped == 1
+    for topic in ("a/+", "#"):
+        assert transport.publish(topic, b"", qos=qos, retain=False) == 0
+    assert transport.dropped == 2
+    assert caplog.messages == [
+        "a message is not sent: nothing can be published on the topic 'a/+' (others are counted)"
+    ]
     transport.publish("a", b"", qos=1, retain=False)
     poll_until(transport.delivered, transport)
     assert not transport.trouble

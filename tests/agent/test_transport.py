@@ -269,6 +269,16 @@ def test_a_receipt_of_an_earlier_connection_is_ignored(world: World) -> None:
     assert world.client("l", "in").payloads(1) == [b"one"]
 
 
+def test_what_was_acknowledged_last_is_not_delivered_again(world: World) -> None:
+    listener, sender = world.client("l", "in"), world.client("s")
+    sender.send(world.topic("in"), b"one")
+    listener.transport.acknowledge([listener.receive(1)[0].receipt])
+    listener.transport.close()
+    again = world.client("l", "in")
+    sender.send(world.topic("in"), b"two")
+    assert again.payloads(1) == [b"two"]
+
+
 def test_a_token_comes_back_once_when_the_broker_has_the_message(world: World) -> None:
     sender = world.client("s")
     tokens = [
