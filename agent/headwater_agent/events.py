@@ -201,12 +201,26 @@ class Arrived:
     """Records and labels came in, each in the order of their receipt.
 
     ``order`` says for each label how many of the records came before it. Without it none of the
-    labels is too late for what its batch began with, or brought.
+    labels is too late for what its batch began with, or brought. With ``settle`` labels are met,
+    everything is stored and learned from at once; otherwise that waits for :class:`Settle`.
     """
 
     records: tuple[Record, ...] = ()
     labels: tuple[Label, ...] = ()
     order: tuple[int, ...] = ()
+    settle: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settle:
+    """Let what came meet its labels, and store what was made of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """Learn for a while: at most so many batches of the examples that wait."""
+
+    batches: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,7 +284,9 @@ class Refined:
     parameters: Arrays | None
 
 
-Event = Arrived | Inferred | Trained | Taken | Released | Refined | Cleared | Ticked
+Event = (
+    Arrived | Settle | Study | Inferred | Trained | Taken | Released | Refined | Cleared | Ticked
+)
 
 # Effects
 
@@ -323,7 +339,7 @@ class Warn:
 class Happened:
     """Something about the served model, or about learning, that an owner wants to read later."""
 
-    kind: Literal["promoted", "demoted", "reset", "paused", "resumed"]
+    kind: Literal["promoted", "demoted", "reset", "paused", "resumed", "overloaded"]
     detail: str
 
 

@@ -16,6 +16,7 @@ from headwater_agent.events import (
     BranchName,
     Checkpoint,
     Example,
+    Happened,
     Refine,
     Refined,
     Train,
@@ -33,7 +34,7 @@ from headwater_models.manifest import Manifest
 from headwater_models.schedule import rate
 
 MAX_WAITING = 8_192
-"""Most examples that may wait for training; beyond it the oldest are dropped and counted."""
+"""Most examples that may wait for training; beyond it every other one is dropped and counted."""
 
 MIN_REFINED = 10
 """Fewest examples that a personal model is refined on."""
@@ -130,6 +131,8 @@ class Learner:
         self._settings = settings
         self._hurried, self._hurried_until = 1.0, 0
         self._waiting: deque[Example] = deque()
+        self._allowed = 0
+        self._overloaded = False
         self._training: list[BranchName] = []
         self._batch: Batch | None = None
         self._through = 0
@@ -139,16 +142,37 @@ class Learner:
         self._seen = 0
         self._normal_alone = normal_alone
 
-    def learn(self, examples: list[Example]) -> Iterator[Train | Refine]:
-        """Take examples in the order of their sequence and ask for what is due."""
+    def learn(self, examples: list[Example]) -> Iterator[Refine | Happened]:
+        """Take examples in the order of their sequence; see :meth:`study`.
+
+        While more wait than :data:`MAX_WAITING`, every other one is left out.
+        """
         if not self._settings.enabled:
             return
         yield from self._refine(sum(not example.reserved for example in examples))
-        self._waiting.extend(example for example in examples if not example.reserved)
-        while len(self._waiting) > MAX_WAITING:
-            self.learned_through = self._waiting.popleft().sequence
-            self.dropped += 1
+        waiting = self._waiting
+        waiting.extend(example for example in examples if not example.reserved)
+        while len(waiting) > MAX_WAITING:
+            kept = list(waiting)[1::2]
+            self.dropped += len(waiting) - len(kept)
+            waiting.clear()
+            waiting.extend(kept)
+            if not self._overloaded:
+                self._overloaded = True
+                detail = (
+                    "learning does not keep up with the streams; every other example is left out"
+                )
+                yield Happened("overloaded", detail)
+
+    def study(self, batches: int = MAX_WAITING) -> Iterator[Train]:
+        """Learn from at most so many batches of the examples that wait."""
+        self._allowed = batches
         yield from self._due()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is a whole batch to learn from."""
+        return len(self._waiting) >= self._settings.batch
 
     def correct(self, sequence: int, label: float) -> bool:
         """Correct an example that waits to be learned; False where it was learned already."""
@@ -286,8 +310,10 @@ class Learner:
 
     def _due(self) -> Iterator[Train]:
         size = self._settings.batch
-        if self._training or len(self._waiting) < size:
+        if self._training or not self.is_due or not self._allowed:
+            self._overloaded &= self.is_due
             return
+        self._allowed -= 1
         examples = [self._waiting.popleft() for _ in range(size)]
         self._through = examples[-1].sequence
         self._batch = Batch(

@@ -4,10 +4,11 @@ No I/O, no clock, no randomness: :meth:`Pipeline.feed` takes an event and yields
 caller carries each effect out; the answers to :class:`Infer` and :class:`Train` are fed back as
 :class:`Inferred` and :class:`Trained` before the next :class:`Arrived`.
 
-A batch of records goes through in this order, so that nothing is ever scored on a prediction made
-after its label was seen or trained on: rows are joined, windows cut, predictions made with the
-parameters as they are, labels met, examples stored, and only then learned from. Rows and labels
-meet in the order in which they came, so that it makes no difference how they are cut into batches.
+Predictions are made as soon as records arrive. The rest is settled later, for many batches
+together, in this order, so that nothing is ever scored on a prediction made after its label was
+seen or trained on: labels met, examples stored, and only then learned from. Rows and labels meet
+in the order in which they came, so that it makes no difference how they are cut into batches, nor
+when they are settled.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from headwater_agent.events import (
     Released,
     Row,
     Score,
+    Settle,
     Store,
+    Study,
     Taken,
     Ticked,
     Trained,
@@ -119,6 +122,7 @@ class Pipeline:
         self._predicting = Predicting(manifest, self.learner, self._streams)
         self._matching = Matching(manifest, self.labels, self.examples)
         self._batch = Intake()
+        self._settles = True
 
     @property
     def records(self) -> int:
@@ -138,6 +142,7 @@ class Pipeline:
         self.labels.restore(saved.entries(), saved.rows)
         self.watch.monitor.warm((), self._errors_of(saved.scored))
         yield from self.learner.learn(list(saved.examples))
+        yield from self.learner.study()
 
     def feed(self, event: Event) -> Iterator[Effect]:
         """Take one event and yield what is to be done about it."""
@@ -148,6 +153,19 @@ class Pipeline:
                 yield from self._inferred(event)
             case Trained():
                 yield from self.learner.trained(event)
+            case Study(batches):
+                yield from self.learner.study(batches)
+            case _:
+                yield from self._settle()
+                yield from self._change(event)
+
+    def _change(
+        self, event: Settle | Taken | Released | Refined | Cleared | Ticked
+    ) -> Iterator[Effect]:
+        """Take an event that what came before it must be settled for."""
+        match event:
+            case Settle():
+                pass
             case Taken(sequence):
                 self.learner.take(sequence)
                 yield self.checkpoint()
@@ -161,6 +179,7 @@ class Pipeline:
                 self.examples.clear(examples)
                 self._batch.joined.rows.extend(rows)
                 yield from self._close(cleared=marks)
+                yield from self.learner.study()
             case Ticked():
                 if self.learner.changed:
                     yield self.checkpoint()
@@ -172,28 +191,44 @@ class Pipeline:
         return self.learner.checkpoint(self.watch.save())
 
     def _arrived(self, event: Arrived) -> Iterator[Effect]:
-        batch = self._batch = Intake.of(event)
-        yield from batch.join(event, self._streams)
+        joined = self._batch.joined
+        rows, cut = len(joined.rows), len(joined.cut)
+        yield from self._batch.take(event, self._streams)
         if self.watch.watches:
-            batch.alarms += self.watch.joined(batch.joined.rows)
-        if batch.joined.cut:
-            yield self._predicting.ask(batch.joined.cut)
-        elif not batch.empty:
-            yield from self._meet_labels(())
-            yield from self._close()
+            self._batch.alarms += self.watch.joined(joined.rows[rows:])
+        self._settles = event.settle
+        if len(joined.cut) > cut:
+            yield self._predicting.ask(joined.cut[cut:])
+        else:
+            yield from self._settle_if_asked()
 
     def _inferred(self, answer: Inferred) -> Iterator[Effect]:
-        predictions, sane = self._predicting.make(self._batch.joined.cut, answer)
+        batch = self._batch
+        cut = batch.joined.cut[len(batch.predictions) :]
+        predictions, sane = self._predicting.make(cut, answer)
+        batch.predictions += predictions
         yield Publish(predictions)
         if self.watch.watches:
-            self._batch.alarms += self.watch.predicted(predictions, answer.windows.values)
+            batch.alarms += self.watch.predicted(predictions, answer.windows.values)
         if not sane:
             yield self._scorer.diverged()
+        yield from self._settle_if_asked()
+
+    def _settle_if_asked(self) -> Iterator[Effect]:
+        if self._settles:
+            yield from self._settle()
+            yield from self.learner.study()
+
+    def _settle(self) -> Iterator[Effect]:
+        """Let what came since the last time meet its labels, and store it."""
+        if self._batch.empty:
+            return
+        predictions = self._batch.predictions
         yield from self._meet_labels(predictions)
         if self._manifest.task == "anomaly" and not self._outside:
             for prediction in predictions:
                 yield from self._scorer.unlabelled(prediction)
-        yield from self._close(predictions)
+        yield from self._close()
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""
@@ -242,13 +277,11 @@ class Pipeline:
         for (made, _), errors in zip(scored, table, strict=True):
             yield made.stream, made.time, float(errors[NAMES.index(made.served)])
 
-    def _close(
-        self, predictions: tuple[Prediction, ...] = (), cleared: tuple[Mark, ...] = ()
-    ) -> Iterator[Effect]:
-        """Store what the batch made, and learn from it.
+    def _close(self, cleared: tuple[Mark, ...] = ()) -> Iterator[Effect]:
+        """Store what was made of what came, and let the learner have the examples.
 
         What the stored examples would not repeat goes before it: a crash between the two repeats
-        the batch.
+        what came.
         """
         batch, self._batch = self._batch, Intake()
         made = self.examples.drain()
@@ -259,7 +292,7 @@ class Pipeline:
             yield self.checkpoint()
         yield Store(
             rows=tuple(batch.joined.rows),
-            predictions=predictions,
+            predictions=tuple(batch.predictions),
             scores=tuple(batch.scores),
             examples=tuple(made.examples),
             marks=tuple(batch.joined.marks),

@@ -12,7 +12,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -22,14 +22,13 @@ from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
 from headwater_agent import events, publish, quarantine
 from headwater_agent.answers import check_in
-from headwater_agent.codec import Decoder
 from headwater_agent.compute import Compute
 from headwater_agent.jobs import Jobs
-from headwater_agent.label_codec import LabelDecoder
 from headwater_agent.live import Live, write_live
 from headwater_agent.mqtt import MqttTransport
-from headwater_agent.payload import Refusal
+from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
+from headwater_agent.reception import Reception
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
 from headwater_agent.sqlite_store import SqliteStore
@@ -45,6 +44,9 @@ HOUSEKEEPING_S = 1.0
 
 PAST_MEANS = 100
 """Means of each channel that the drift detectors see again at a start."""
+
+SETTLE_S = 0.25
+"""Longest that predictions wait to be settled: many together cost much less than each alone."""
 
 CHECKPOINT_S = 10.0
 """How often the learning state is stored; after a crash what came since is learned again."""
@@ -75,18 +77,21 @@ class Agent:
         self._pipeline = Pipeline(
             manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
-        self._decoder = Decoder(settings, manifest)
-        self._label_decoder = (
-            LabelDecoder(settings.labels, settings.device, manifest) if settings.labels else None
-        )
+        self._reception = Reception(settings, manifest)
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
         self._waker = Waker()
         late = int(settings.labels.late) if settings.labels else 0
         self._store = SqliteStore(settings.agent_db, manifest, settings.store, late=late)
+        group = max(1, settings.commit_records // 2)
+        self._pace = Pace(
+            every_s=min(SETTLE_S, settings.store.commit_every / 1000),
+            messages=group,
+            budget_s=settings.learn.budget / 1000,
+        )
         self._writer = StoreThread(
             self._store,
             every_s=settings.store.commit_every / 1000,
-            records=settings.commit_records,
+            records=group,
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
@@ -103,7 +108,6 @@ class Agent:
         self._live = Live()
         self._notifier = Notifier(os.environ)
         self._counts: Counter[str] = Counter()
-        self._said: set[str] = set()
         self._trouble = ""
         self._taken_at = 0.0
         self._stopping = False
@@ -123,7 +127,8 @@ class Agent:
         due = checkpoint_due = 0.0
         try:
             while not self._stopping:
-                self._take(self._transport.poll(max(0.0, due - time.monotonic())))
+                self._take(self._transport.poll(self._rest(due)))
+                self._catch_up()
                 self._transport.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
                     self._keep_house()
@@ -133,6 +138,12 @@ class Agent:
                     checkpoint_due = time.monotonic() + CHECKPOINT_S
         finally:
             self._close()
+
+    def _rest(self, due: float) -> float:
+        """Return how many seconds there is nothing to do unless something comes."""
+        now = time.monotonic()
+        learns = self._pipeline.learner.is_due
+        return 0.0 if learns else min(max(0.0, due - now), self._pace.rest(now))
 
     def stop(self) -> None:
         """End :meth:`run` soon; safe to call from a signal handler."""
@@ -165,57 +176,28 @@ class Agent:
         )
 
     def _take(self, messages: list[Message]) -> None:
-        """Decode what came in and feed it to the core as one batch."""
+        """Predict from what came in, as one batch."""
         if not messages:
             return
-        received = now_ms()
         self._taken_at = time.perf_counter()
-        records: list[events.Record] = []
-        labels: list[events.Label] = []
-        order: list[int] = []
-        useless: list[int] = []
-        for message, decoded in zip(messages, self._decode(messages, received), strict=True):
-            if isinstance(decoded, Refusal):
-                self._refuse(decoded, message.receipt, useless)
-                continue
-            for item in decoded:
-                if isinstance(item, events.Record):
-                    records.append(item)
-                else:
-                    labels.append(item)
-                    order.append(len(records))
+        arrived, useless = self._reception.take(messages, now_ms())
         if useless:
             self._writer.put(events.Store(receipts=tuple(useless)))
-        if records or labels:
-            self._live.arrived(len(records), time.monotonic())
-            arrived = events.Arrived(tuple(records), tuple(labels), tuple(order))
+        if arrived.records or arrived.labels:
+            now = time.monotonic()
+            self._live.arrived(len(arrived.records), now)
+            self._pace.arrived(len(messages), now)
             self._do_all(self._pipeline.feed(arrived))
 
-    def _decode(
-        self, messages: Sequence[Message], received: int
-    ) -> Iterator[Sequence[events.Record | events.Label] | Refusal]:
-        """Yield what each message holds: those of sensors are decoded together."""
-        labels = self._label_decoder
-        of_labels = {m.topic for m in messages if labels is not None and labels.reads(m.topic)}
-        sensors = [m for m in messages if not m.retained and m.topic not in of_labels]
-        records = iter(self._decoder.decode_all(sensors, received))
-        for message in messages:
-            if message.retained:
-                detail = "it was retained, so its age is unknown"
-                yield Refusal("retained", message.topic, detail)
-            elif labels is not None and message.topic in of_labels:
-                yield labels.decode(message.topic, message.payload, received, message.receipt)
-            else:
-                yield next(records)
-
-    def _refuse(self, refusal: Refusal, receipt: int, useless: list[int]) -> None:
-        name = f"refused-{refusal.reason}"
-        if name not in self._said:
-            _log.warning("%s (further ones of this kind are only counted)", refusal)
-            self._said.add(name)
-        self._counts[name] += 1
-        if receipt:
-            useless.append(receipt)
+    def _catch_up(self) -> None:
+        """Settle what came, and learn, where it is time for either."""
+        learner = self._pipeline.learner
+        if self._pace.settles(time.monotonic()):
+            self._do_all(self._pipeline.feed(events.Settle()))
+        if learner.is_due:
+            began, steps = time.monotonic(), learner.steps
+            self._do_all(self._pipeline.feed(events.Study(self._pace.batches)))
+            self._pace.learned(learner.steps - steps, time.monotonic() - began)
 
     def _do_all(self, effects: Iterable[events.Effect]) -> None:
         carry_out(self._pipeline, effects, self._do)
@@ -275,6 +257,8 @@ class Agent:
         self._notifier.beat(able=able, status=doing)
 
     def _store_counts(self) -> None:
+        self._counts += self._reception.refused
+        self._reception.refused.clear()
         if self._counts:
             self._writer.put(Count(dict(self._counts)))
             self._live.refused(self._counts)
@@ -305,6 +289,7 @@ class Agent:
         """Put back what a person says was right."""
         for path, wanted in quarantine.asked(self._settings.requests):
             if wanted is not None:
+                self._do_all(self._pipeline.feed(events.Settle()))
                 self._writer.flush()
                 cleared = quarantine.clear(self._store, self._bundle.manifest, wanted)
                 self._do_all(self._pipeline.feed(cleared))

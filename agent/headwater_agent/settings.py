@@ -194,6 +194,8 @@ class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     An update for the fleet is trained on the newest ``buffer`` examples when it is asked for
     (``replay``), or grows beside the personal model as the stream goes by (``stream``). With
     ``river`` a model of river is the personal one, in the place of the bundle's training graph.
+    ``budget`` is how long learning may keep predictions waiting; what it cannot keep up with is
+    sampled.
     """
 
     enabled: bool = True
@@ -203,6 +205,7 @@ class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
     buffer: Positive = 20_000
+    budget: Duration = Duration(20)
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -85,6 +85,7 @@ _LEARN = """\
 # learning_rate = {rate}
 # training = "replay"    # "stream": the update grows as the stream goes by
 # buffer = 20000    # newest examples that an update for the fleet is trained on
+# budget = "20ms"    # how long learning may keep predictions waiting
 
 # Let the personal model learn the stored examples again, from each release on.
 # [learn.refine]

@@ -48,6 +48,7 @@ class Note:
         "reset",
         "paused",
         "resumed",
+        "overloaded",
         "cleared",
         "refusal",
         "repaired",

@@ -8,8 +8,8 @@ from tests.agent.model import manifest, record
 
 
 def joined(event: Arrived) -> Intake:
-    intake = Intake.of(event)
-    list(intake.join(event, Streams(manifest(), PipelineSettings())))
+    intake = Intake()
+    list(intake.take(event, Streams(manifest(), PipelineSettings())))
     return intake
 
 
@@ -41,10 +41,20 @@ def test_labels_of_unknown_order_come_last_and_nothing_is_let_go_before_them() -
 
 def test_each_receipt_counts_once() -> None:
     event = Arrived((record(1, receipt=9), record(2, receipt=7), record(3)), LABELS)
-    assert list(Intake.of(event).receipts) == [8, 9, 7]
+    assert list(joined(event).receipts) == [8, 9, 7]
 
 
 def test_what_touches_no_stream_and_wants_no_receipt_is_nothing() -> None:
     assert joined(Arrived()).empty
     assert not joined(Arrived((record(1),))).empty
     assert not joined(Arrived((), (Label(1.0, id="a"),))).empty
+
+
+def test_what_comes_in_several_batches_is_taken_in_its_order() -> None:
+    intake, streams = Intake(), Streams(manifest(), PipelineSettings())
+    list(intake.take(Arrived(RECORDS[:2], LABELS[:1], (1,)), streams))
+    list(intake.take(Arrived(RECORDS[2:], LABELS[1:], (0,)), streams))
+    assert came(intake) == [0, "a", 1, "b", 2, 3]
+    assert not intake.patient
+    list(intake.take(Arrived((), LABELS), streams))
+    assert intake.patient

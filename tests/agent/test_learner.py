@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from headwater_agent.drift_settings import DriftSettings
-from headwater_agent.events import Effect, Example, Refine, Refined, Train, Trained
+from headwater_agent.events import Effect, Example, Happened, Refine, Refined, Train, Trained
 from headwater_agent.learner import MAX_WAITING, Learner, new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, RefineSettings, ServeSettings
 from headwater_agent.watch import Watch
@@ -25,6 +25,12 @@ def example(sequence: int, *, reserved: bool = False) -> Example:
 def learner(batch: int = 2, **chosen: Any) -> Learner:
     settings = LearnerSettings(batch=batch, learning_rate=0.5, **chosen)
     return new_learner(manifest(), version(), settings, ServeSettings())
+
+
+def learn(learning: Learner, examples: list[Example]) -> Iterator[Effect]:
+    """Take examples and learn from them at once."""
+    yield from learning.learn(examples)
+    yield from learning.study()
 
 
 def steps(effects: Iterable[Effect]) -> list[Train]:
@@ -45,16 +51,16 @@ def answer(step: Train, value: float) -> Trained:
 
 def test_a_step_is_asked_for_when_a_batch_is_full() -> None:
     learning = learner()
-    assert list(learning.learn([example(1)])) == []
-    (step,) = steps(learning.learn([example(2)]))
+    assert list(learn(learning, [example(1)])) == []
+    (step,) = steps(learn(learning, [example(2)]))
     assert step.batch.label.tolist() == [[1], [2]]
     assert step.learning_rate == 0.5
 
 
 def test_one_step_is_under_way_at_a_time_and_the_next_follows_its_answer() -> None:
     learning = learner()
-    (first,) = steps(learning.learn([example(n) for n in range(1, 6)]))
-    assert list(learning.learn([example(6)])) == []
+    (first,) = steps(learn(learning, [example(n) for n in range(1, 6)]))
+    assert list(learn(learning, [example(6)])) == []
     (second,) = steps(learning.trained(answer(first, 3)))
     assert (learning.learned_through, second.batch.label.tolist()) == (2, [[3], [4]])
     np.testing.assert_array_equal(second.parameters["w"], [3, 3])
@@ -62,13 +68,13 @@ def test_one_step_is_under_way_at_a_time_and_the_next_follows_its_answer() -> No
 
 def test_reserved_examples_are_never_in_a_batch() -> None:
     learning = learner()
-    (step,) = steps(learning.learn([example(1), example(2, reserved=True), example(3)]))
+    (step,) = steps(learn(learning, [example(1), example(2, reserved=True), example(3)]))
     assert step.batch.label.tolist() == [[1], [3]]
 
 
 def test_a_checkpoint_brings_back_the_whole_learning_state() -> None:
     learning = learner()
-    (step,) = steps(learning.learn([example(1), example(2)]))
+    (step,) = steps(learn(learning, [example(1), example(2)]))
     list(learning.trained(answer(step, 7)))
     learning.personal.take(4)
     learning.score.add([(3, 2, 1, 2)])
@@ -82,24 +88,43 @@ def test_a_checkpoint_brings_back_the_whole_learning_state() -> None:
 
 def test_batches_are_cut_the_same_after_a_restart() -> None:
     learning = learner()
-    (step,) = steps(learning.learn([example(1), example(2), example(3)]))
+    (step,) = steps(learn(learning, [example(1), example(2), example(3)]))
     list(learning.trained(answer(step, 7)))
     again = learner()
     again.restore(learning.checkpoint(WATCH).state)
-    (step,) = steps(again.learn([example(3), example(4)]))
+    (step,) = steps(learn(again, [example(3), example(4)]))
     assert step.batch.label.tolist() == [[3], [4]]
 
 
-def test_when_training_cannot_keep_up_the_oldest_are_dropped_and_counted() -> None:
-    learning = learner()
-    list(learning.learn([example(n) for n in range(1, MAX_WAITING + 11)]))
-    list(learning.learn([example(MAX_WAITING + 11)]))
-    assert learning.dropped == 10
+def test_when_learning_cannot_keep_up_every_other_example_is_left_out_and_that_is_told_once() -> (
+    None
+):
+    learning = learner(batch=2)
+    told = list(learning.learn([example(n) for n in range(1, MAX_WAITING + 2)]))
+    assert [effect.kind for effect in told if isinstance(effect, Happened)] == ["overloaded"]
+    assert learning.dropped == MAX_WAITING // 2 + 1
+    assert list(learning.learn([example(n) for n in range(1, MAX_WAITING)])) == []
+    (step,) = steps(learning.study(1))
+    assert step.batch.time.tolist() == [example(n).time for n in (4, 8)]
+
+
+def test_no_more_batches_are_learned_than_are_allowed() -> None:
+    learning = learner(batch=2)
+    assert not learning.is_due
+    list(learning.learn([example(n) for n in range(1, 8)]))
+    assert learning.is_due
+    (first,) = steps(learning.study(2))
+    (second,) = steps(learning.trained(answer(first, 1)))
+    assert list(learning.trained(answer(second, 2))) == []
+    assert (learning.learned_through, learning.is_due) == (4, True)
+    (third,) = steps(learning.study())
+    assert list(learning.trained(answer(third, 3))) == []
+    assert not learning.is_due
 
 
 def test_switched_off_it_asks_for_nothing() -> None:
     learning = new_learner(manifest(), version(), LearnerSettings(enabled=False), ServeSettings())
-    assert list(learning.learn([example(n) for n in range(100)])) == []
+    assert list(learn(learning, [example(n) for n in range(100)])) == []
 
 
 @pytest.mark.parametrize("merged", [0, 1])
@@ -116,7 +141,7 @@ def test_the_rate_follows_the_schedule_and_is_raised_for_a_while() -> None:
     learning.hurry(10.0, steps=2)
     rates = []
     for n in range(1, 5):
-        (step,) = steps(learning.learn([example(n)]))
+        (step,) = steps(learn(learning, [example(n)]))
         rates.append(step.learning_rate)
         assert steps(learning.trained(answer(step, 0))) == []
     assert rates == [5.0, 3.75, 0.25, 0.125]
@@ -124,7 +149,7 @@ def test_the_rate_follows_the_schedule_and_is_raised_for_a_while() -> None:
 
 def test_what_its_examples_do_not_repeat_is_known_until_it_is_saved() -> None:
     learning = learner(batch=1)
-    (step,) = steps(learning.learn([example(1)]))
+    (step,) = steps(learn(learning, [example(1)]))
     list(learning.trained(answer(step, 7)))
     assert (learning.changed, learning.unrepeatable) == (True, False)
     for change in (learning.reset, lambda: learning.hurry(2.0, 5)):
@@ -136,7 +161,7 @@ def test_what_its_examples_do_not_repeat_is_known_until_it_is_saved() -> None:
 
 def test_in_stream_training_the_contribution_learns_the_same_batches() -> None:
     learning = learner(batch=1, training="stream")
-    (mine,) = steps(learning.learn([example(1), example(2)]))
+    (mine,) = steps(learn(learning, [example(1), example(2)]))
     (ours,) = steps(learning.trained(answer(mine, 1)))
     assert (mine.branch, ours.branch) == ("personal", "contribution")
     assert ours.batch is mine.batch
@@ -151,7 +176,7 @@ def test_in_stream_training_the_contribution_learns_the_same_batches() -> None:
 
 def test_a_checkpoint_brings_the_contribution_back() -> None:
     learning, again = learner(batch=1, training="stream"), learner(batch=1, training="stream")
-    (mine,) = steps(learning.learn([example(1)]))
+    (mine,) = steps(learn(learning, [example(1)]))
     (ours,) = steps(learning.trained(answer(mine, 1)))
     assert steps(learning.trained(answer(ours, 2))) == []
     learning.take(1)
@@ -161,9 +186,9 @@ def test_a_checkpoint_brings_the_contribution_back() -> None:
 
 def test_a_waiting_example_takes_the_corrected_label() -> None:
     learning = learner(batch=2)
-    assert steps(learning.learn([example(1)])) == []
+    assert steps(learn(learning, [example(1)])) == []
     assert learning.correct(1, 9.0)
-    (step,) = steps(learning.learn([example(2)]))
+    (step,) = steps(learn(learning, [example(2)]))
     assert step.batch.label.tolist() == [[9], [2]]
     assert not learning.correct(1, 8.0)
 
@@ -174,15 +199,15 @@ def refining(**chosen: Any) -> Learner:
 
 def test_the_personal_model_is_refined_once_there_are_enough_examples() -> None:
     learning = refining()
-    assert refinements(learning.learn([example(n) for n in range(1, 10)])) == []
-    (asked,) = refinements(learning.learn([example(10)]))
+    assert refinements(learn(learning, [example(n) for n in range(1, 10)])) == []
+    (asked,) = refinements(learn(learning, [example(10)]))
     assert asked.version == "v1"
-    assert refinements(learning.learn([example(11)])) == []
+    assert refinements(learn(learning, [example(11)])) == []
 
 
 def test_what_was_learned_while_it_was_refined_stays_on_top() -> None:
     learning = refining()
-    (_,) = refinements(learning.learn([example(n) for n in range(1, 11)]))
+    (_,) = refinements(learn(learning, [example(n) for n in range(1, 11)]))
     learning.personal.trained({"w": floats(1, 2)}, {"w.m": floats(0, 0)}, 1)
     learning.refined(Refined("v1", {"w": floats(10, 10)}))
     np.testing.assert_array_equal(learning.personal.parameters["w"], [11, 12])
@@ -190,10 +215,10 @@ def test_what_was_learned_while_it_was_refined_stays_on_top() -> None:
 
 def test_each_release_and_enough_further_examples_refine_again() -> None:
     learning = refining(every=5)
-    (_,) = refinements(learning.learn([example(n) for n in range(1, 11)]))
+    (_,) = refinements(learn(learning, [example(n) for n in range(1, 11)]))
     learning.refined(Refined("v1", None))
-    assert refinements(learning.learn([example(n) for n in range(11, 15)])) == []
-    (_,) = refinements(learning.learn([example(15)]))
+    assert refinements(learn(learning, [example(n) for n in range(11, 15)])) == []
+    (_,) = refinements(learn(learning, [example(15)]))
     learning.refined(Refined("v1", None))
     learning.learned_through = 15
     (asked,) = refinements(learning.release(version(2, (4, 4)), 0))
@@ -202,7 +227,7 @@ def test_each_release_and_enough_further_examples_refine_again() -> None:
 
 def test_what_was_refined_from_an_older_release_is_left() -> None:
     learning = refining()
-    (_,) = refinements(learning.learn([example(n) for n in range(1, 11)]))
+    (_,) = refinements(learn(learning, [example(n) for n in range(1, 11)]))
     list(learning.release(version(2, (4, 4)), 0))
     learning.refined(Refined("v1", {"w": floats(10, 10)}))
     np.testing.assert_array_equal(learning.personal.parameters["w"], [4, 4])

@@ -33,8 +33,8 @@ class Device:
     ) -> tuple[list[tuple[int, float]], list[Refuse]]:
         """Return which minutes were labelled with what, and what was refused."""
         event = Arrived(records, labels, order)
-        batch = Intake.of(event)
-        list(batch.join(event, self._streams))
+        batch = Intake()
+        list(batch.take(event, self._streams))
         made = [
             Prediction(
                 f"{cut.row.slot}",

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -28,7 +29,9 @@ from headwater_agent.events import (
     Refuse,
     Released,
     Row,
+    Settle,
     Store,
+    Study,
     Taken,
     Ticked,
     Train,
@@ -477,18 +480,24 @@ def test_a_restart_at_any_record_ends_in_the_undisturbed_learning_state(
     ]
 
 
-@given(stories, st.lists(st.integers(1, 9), max_size=80))
-def test_how_records_are_cut_into_batches_changes_no_row_and_no_example(
-    items: list[Record], sizes: list[int]
+settled = st.lists(st.booleans(), min_size=1, max_size=9)
+"""Which batches are settled at once, over and over again."""
+
+
+@given(stories, st.lists(st.integers(1, 9), max_size=80), settled)
+def test_how_records_are_cut_into_batches_and_when_they_are_settled_changes_nothing(
+    items: list[Record], sizes: list[int], settles: list[bool]
 ) -> None:
     settings = manifest(window=2, horizon=2, hold=1)
     one_by_one, batched = Device(settings), Device(settings)
     for item in items:
         one_by_one.receive(item)
     start = 0
-    for size in [*sizes, len(items)]:
-        batched.receive(*items[start : start + size])
+    for size, settle in zip([*sizes, len(items)], cycle(settles), strict=False):
+        batched.feed(Arrived(tuple(items[start : start + size]), settle=settle))
         start += size
+    batched.feed(Settle())
+    batched.feed(Study(1_000))
     assert batched.sequences == one_by_one.sequences
     assert [(r.stream, r.slot) for r in batched.rows] == [
         (r.stream, r.slot) for r in one_by_one.rows
@@ -496,13 +505,38 @@ def test_how_records_are_cut_into_batches_changes_no_row_and_no_example(
     assert [p.id for p in batched.predictions] == [p.id for p in one_by_one.predictions]
 
 
+def test_a_prediction_goes_out_before_anything_is_settled() -> None:
+    device = Device(manifest(window=1, horizon=1), batch=1)
+    for minute in range(3):
+        device.feed(Arrived((record(minute, receipt=minute + 1),), settle=False))
+    assert len(device.predictions) == 3
+    assert (device.stores, device.steps) == ([], [])
+    device.feed(Settle())
+    (store,) = device.stores
+    assert store.receipts == (1, 2, 3)
+    assert (len(store.predictions), len(store.examples)) == (3, 2)
+    assert device.steps == []
+    device.feed(Study(1))
+    assert len(device.steps) == 1
+    device.feed(Settle())
+    assert len(device.stores) == 1
+
+
+@pytest.mark.parametrize("event", [Taken(1), Released(version(2), 0), Ticked()])
+def test_what_changes_the_models_comes_after_what_was_received(event: Event) -> None:
+    device = Device(manifest(window=1, horizon=1), batch=1)
+    device.feed(Arrived((record(0, receipt=1), record(1, receipt=2)), settle=False))
+    device.feed(event)
+    assert [store.receipts for store in device.stores] == [(1, 2)]
+
+
 def reason(refused: Refuse) -> str:
     return refused.reason
 
 
-@given(told, st.lists(st.integers(1, 9), max_size=60), st.integers(0, 90 * MINUTE))
+@given(told, st.lists(st.integers(1, 9), max_size=60), st.integers(0, 90 * MINUTE), settled)
 def test_how_records_and_labels_are_cut_into_batches_changes_no_example_and_refuses_nothing_else(
-    items: list[Item], sizes: list[int], tolerance: int
+    items: list[Item], sizes: list[int], tolerance: int, settles: list[bool]
 ) -> None:
     rules = LabelRules(outside=True, late=60 * MINUTE, tolerance=tolerance)
     model = msgspec.structs.replace(regression(), window=1)
@@ -510,8 +544,9 @@ def test_how_records_and_labels_are_cut_into_batches_changes_no_example_and_refu
     batched = Device(model, labels=rules, guard=ANYTHING_GOES)
     for item in items:
         one_by_one.feed(arrived(item))
-    for batch in cut(items, sizes):
-        batched.feed(arrived(*batch))
+    for batch, settle in zip(cut(items, sizes), cycle(settles), strict=False):
+        batched.feed(replace(arrived(*batch), settle=settle))
+    batched.feed(Settle())
     assert batched.labelled == one_by_one.labelled
     assert Counter(map(reason, batched.refused)) == Counter(map(reason, one_by_one.refused))
     assert [(r.stream, r.slot) for r in batched.rows] == [

@@ -1,0 +1,98 @@
+"""Messages as they came to an event for the core: decoded together, what is useless counted."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from headwater_agent.codec import Decoder
+from headwater_agent.events import Arrived, Label, Record
+from headwater_agent.label_codec import LabelDecoder
+from headwater_agent.payload import Refusal
+from headwater_agent.settings import AgentSettings
+from headwater_agent.transport import Message
+from headwater_models.manifest import Manifest
+
+_log = logging.getLogger(__name__)
+
+
+class Reception:
+    """Decode the messages of a wake-up.
+
+    Parameters
+    ----------
+    settings
+        Inputs and labels.
+    manifest
+        The model's channels.
+
+    Attributes
+    ----------
+    refused
+        Messages refused since somebody took the counts away, by reason.
+
+    Raises
+    ------
+    SettingsError
+        When the inputs do not fit the model.
+    """
+
+    def __init__(self, settings: AgentSettings, manifest: Manifest) -> None:
+        self.refused: Counter[str] = Counter()
+        self._sensors = Decoder(settings, manifest)
+        self._labels = (
+            LabelDecoder(settings.labels, settings.device, manifest) if settings.labels else None
+        )
+        self._said: set[str] = set()
+
+    def take(self, messages: Sequence[Message], received: int) -> tuple[Arrived, list[int]]:
+        """Return what messages hold, and the receipts of those that hold nothing.
+
+        Parameters
+        ----------
+        messages
+            As they came.
+        received
+            Wall clock at receipt, UTC milliseconds.
+        """
+        records: list[Record] = []
+        labels: list[Label] = []
+        order: list[int] = []
+        useless: list[int] = []
+        for message, decoded in zip(messages, self._decode(messages, received), strict=True):
+            if isinstance(decoded, Refusal):
+                self._count(decoded)
+                if message.receipt:
+                    useless.append(message.receipt)
+                continue
+            for item in decoded:
+                if isinstance(item, Record):
+                    records.append(item)
+                else:
+                    labels.append(item)
+                    order.append(len(records))
+        return Arrived(tuple(records), tuple(labels), tuple(order), settle=False), useless
+
+    def _decode(
+        self, messages: Sequence[Message], received: int
+    ) -> Iterator[Sequence[Record | Label] | Refusal]:
+        """Yield what each message holds: those of sensors are decoded together."""
+        labels = self._labels
+        of_labels = {m.topic for m in messages if labels is not None and labels.reads(m.topic)}
+        sensors = [m for m in messages if not m.retained and m.topic not in of_labels]
+        records = iter(self._sensors.decode_all(sensors, received))
+        for message in messages:
+            if message.retained:
+                detail = "it was retained, so its age is unknown"
+                yield Refusal("retained", message.topic, detail)
+            elif labels is not None and message.topic in of_labels:
+                yield labels.decode(message.topic, message.payload, received, message.receipt)
+            else:
+                yield next(records)
+
+    def _count(self, refusal: Refusal) -> None:
+        if refusal.reason not in self._said:
+            _log.warning("%s (further ones of this kind are only counted)", refusal)
+            self._said.add(refusal.reason)
+        self.refused[f"refused-{refusal.reason}"] += 1

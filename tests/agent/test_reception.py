@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from headwater_agent.events import Arrived
+from headwater_agent.reception import Reception
+from headwater_agent.settings import AgentSettings, Input, LabelInput
+from headwater_agent.transport import Message
+from tests.agent.model import regression
+
+NOW = 1_700_000_000_000
+
+
+def reception() -> Reception:
+    settings = AgentSettings(
+        device="d1",
+        bundle=Path("m"),
+        input=Input(pattern="tank/{stream}"),
+        labels=LabelInput(pattern="label/{stream}"),
+    )
+    return Reception(settings, regression())
+
+
+def message(topic: str, payload: object, receipt: int, *, retained: bool = False) -> Message:
+    return Message(topic, json.dumps(payload).encode(), 1, retained, receipt)
+
+
+READING = {"level": 1.5, "flow": 2.5}
+
+
+def take(*messages: Message) -> tuple[Arrived, list[int]]:
+    return reception().take(messages, NOW)
+
+
+def test_records_and_labels_keep_their_order() -> None:
+    arrived, useless = take(
+        message("tank/a", READING, 1),
+        message("label/a", 7.0, 2),
+        message("tank/b", READING, 3),
+        message("tank/a", [READING, READING], 4),
+        message("label/b", 8.0, 5),
+    )
+    assert [(r.stream, r.receipt) for r in arrived.records] == [
+        ("a", 1),
+        ("b", 3),
+        ("a", 4),
+        ("a", 4),
+    ]
+    assert [(label.value, label.receipt) for label in arrived.labels] == [(7.0, 2), (8.0, 5)]
+    assert (arrived.order, useless, arrived.settle) == ((1, 4), [], False)
+
+
+def test_what_is_useless_gives_its_receipt_back_and_is_counted() -> None:
+    receiving = reception()
+    arrived, useless = receiving.take(
+        [
+            message("tank/a", READING, 1, retained=True),
+            message("label/a", 7.0, 2, retained=True),
+            message("tank/a", "soon", 3),
+            message("elsewhere", READING, 4),
+            message("label/a", {}, 5),
+            message("tank/a", "soon", 0),
+            message("tank/a", READING, 6),
+        ],
+        NOW,
+    )
+    assert [record.receipt for record in arrived.records] == [6]
+    assert useless == [1, 2, 3, 4, 5]
+    assert receiving.refused == {
+        "refused-retained": 2,
+        "refused-channel": 2,
+        "refused-topic": 1,
+        "refused-label": 1,
+    }
+
+
+def test_each_kind_of_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        take(*(message("tank/a", "soon", 0) for _ in range(5)), message("x", READING, 0))
+    assert len(caplog.records) == 2
