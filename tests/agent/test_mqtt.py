@@ -607,13 +607,10 @@ def test_what_an_ended_connection_left_does_not_hold_up_acknowledgements(join: J
         (before,) = receive(1, transport)
         transport.publish("a", b"", qos=1, retain=False)
         (after,) = receive(1, transport)
-        transport.acknowledge([before.receipt])
-        transport.flush()
         assert before.receipt != after.receipt
         transport.acknowledge([after.receipt])
         poll_until(lambda: 0x40 in second.kinds, transport)
         transport._client.drop()
-    assert second.kinds.count(0x40) == 1
 
 
 def test_a_message_larger_than_the_broker_takes_is_counted_and_not_sent(join: Join) -> None:
