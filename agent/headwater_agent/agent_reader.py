@@ -227,6 +227,12 @@ class AgentReader:
             (windows,) = self._one("SELECT count(*) FROM held") or (0,)
         return values, windows
 
+    def count_outbox(self) -> int:
+        """Return how many messages of ours the broker has not acknowledged."""
+        with self._snapshot():
+            (waiting,) = self._one("SELECT count(*) FROM outbox") or (0,)
+        return int(waiting)
+
     def held(self) -> list[Held]:
         """Return all windows that are held back, oldest first."""
         sql = (

@@ -128,11 +128,8 @@ class MqttTransport:
         if stream is None or self._client.socket() is None:
             self._waker.wait(min(timeout, self._next_attempt - time.monotonic()))
             return []
-        self._waker.wait(
-            0 if stream.pending() else min(timeout, 1.0),
-            stream.fileno(),
-            writable=self._client.want_write(),
-        )
+        writable = self._client.want_write()
+        self._waker.wait(min(timeout, 1.0), stream.fileno(), writable=writable)
         return self._exchange(stream)
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:

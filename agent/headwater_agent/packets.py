@@ -20,12 +20,15 @@ _K = TypeVar("_K", bound=str | bytes)
 _V = TypeVar("_V")
 
 _REMEMBERED, _REMEMBERED_LENGTH = 4_096, 256
-"""How many topics are remembered, and of what length at most: together a bound of 2 MB."""
+"""How many topics are remembered, and of what length at most: a few megabytes in all."""
 
 _LONGEST = (1 << 28) - 1
 """Bytes that a packet can have after its fixed header."""
 
-_PUBLISH, _QOS_1, _DUP, _QOS_0_OR_1, _PUBACK = 0x30, 0x32, 0x08, 0xF4, 0x40
+_PUBLISH, _QOS_1, _DUP, _PUBACK = 0x30, 0x32, 0x08, 0x40
+_TYPE, _TYPE_AND_QOS_2 = 0xF0, 0xF4
+"""Bits of a packet's first byte; the second leaves out QoS 2 and what is no QoS at all."""
+
 _SHORT = struct.Struct(">BB").pack
 _ID = struct.Struct(">H").pack
 
@@ -131,9 +134,9 @@ class PacketReader:
             if stop > end:
                 self._missing = stop - end
                 return at
-            if first & _QOS_0_OR_1 == _PUBLISH:
+            if first & _TYPE_AND_QOS_2 == _PUBLISH:
                 self._publish(data, first, body, stop)
-            elif first & 0xF0 == _PUBACK:
+            elif first & _TYPE == _PUBACK:
                 self._puback(data, body, stop)
             else:
                 self.others += data[at:stop]

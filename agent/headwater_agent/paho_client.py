@@ -71,7 +71,8 @@ class PacketSocket:
     def read(self) -> bool:
         """Take what is there, about 256 kB at most; return whether there was anything.
 
-        TLS gives no more than a record at a time, and its socket can be readable without one.
+        TLS gives one record at a time, always whole, for none is larger than what is asked for: so
+        nothing stays behind that the descriptor does not tell of.
 
         Raises
         ------
@@ -109,10 +110,6 @@ class PacketSocket:
         if self._ended:
             return b""
         raise BlockingIOError
-
-    def pending(self) -> int:
-        """Return the bytes that are here although the descriptor does not say so."""
-        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
     def send(self, buffer: bytes | bytearray) -> int:
         """Send; return how many bytes were taken."""

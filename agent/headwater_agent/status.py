@@ -108,6 +108,9 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     served: ServedStatus | None
     streams: tuple[StreamStatus, ...]
     aside: AsideStatus
+    outbox: int
+    """Messages of the agent that the broker has not acknowledged."""
+
     counters: dict[str, int]
     live: LiveReport | None
     sync: SyncStatus | None
@@ -130,6 +133,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         checkpoint = reader.checkpoint()
         streams = reader.streams()
         values, windows = reader.count_aside()
+        outbox = reader.count_outbox()
         counters = reader.counters()
         notes = reader.notes(10)
         alarms = reader.alarms(10)
@@ -158,6 +162,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
             for row in streams
         ),
         aside=AsideStatus(values=values, windows=windows),
+        outbox=outbox,
         counters=counters,
         live=live,
         sync=read_sync(settings),

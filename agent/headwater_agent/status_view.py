@@ -70,6 +70,8 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
     if status.aside.values or status.aside.windows:
         values = ", ".join(f"{count:,} {name}" for name, count in status.aside.values.items())
         yield "kept aside", f"{values or 'no values'}; {status.aside.windows:,} windows held back"
+    if status.outbox:
+        yield "outbox", f"{status.outbox:,} messages wait for the broker"
     if status.sync is not None:
         sync = status.sync
         received = "none yet" if sync.received_ms is None else _when(sync.received_ms)

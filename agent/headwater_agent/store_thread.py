@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from headwater.errors import HeadwaterError, StorageError
 from headwater_agent import events
-from headwater_agent.store import Entry, Store
+from headwater_agent.store import Count, Entry, Fingerprints, Outbox, PassingError, Store, Update
 
-MAX_WAITING = 10_000
-"""Most entries that wait for the disk; then :meth:`StoreThread.put` waits too."""
+MAX_WAITING = 20_000
+"""Rows, predictions, messages and the like that wait for the disk at most."""
+
+LARGE = MAX_WAITING // 2
+"""From how many on they are a group, whatever its age and receipts."""
+
+PATIENCE_S = 2.0
+"""How long :meth:`StoreThread.put` waits for a disk that is slow; then it drops what it may."""
+
+FLUSH_S = 10.0
+"""How long :meth:`StoreThread.flush` waits."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+"""Between the attempts to write a group."""
+
+_log = logging.getLogger(__name__)
 
 
 class StoreThread:
     """Write entries in the order in which they came, many in one transaction.
 
-    A group is committed when it is ``every_s`` old or holds the receipts of ``records``
-    messages. Only then are its receipts handed back, so a crash redelivers and never loses.
+    A group is committed when it is ``every_s`` old, holds the receipts of ``records`` messages, or
+    is :data:`LARGE`. Only then are its receipts handed back, so a crash redelivers and never loses.
+
+    A group that cannot be written for now, as on a full disk, is tried again until it is. What
+    comes meanwhile waits. What is over :data:`MAX_WAITING` is dropped and counted, but for what
+    has receipts: as none is handed back, the broker soon sends no more of that.
 
     Parameters
     ----------
@@ -39,42 +59,63 @@ class StoreThread:
         self._wake = wake
         self._changed = threading.Condition()
         self._waiting: list[Entry] = []
+        self._weight = 0
         self._unwritten = 0
         self._since = 0.0
         self._flush = False
         self._stop = False
+        self._overdue = False
+        self._trouble = ""
+        self._uncounted: Counter[str] = Counter()
         self._receipts: list[int] = []
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be stored for now; empty while all is well."""
+        return self._trouble or ("The disk is slow." if self._overdue else "")
+
     def put(self, entry: Entry) -> None:
-        """Hand over an entry; waits while too many wait for the disk.
+        """Hand over an entry; waits a little while too much waits for the disk.
 
         Raises
         ------
         StorageError
-            When an earlier group could not be written; nothing later is.
+            When an earlier group could not be written and never will; nothing later is.
         """
         with self._changed:
-            while len(self._waiting) >= MAX_WAITING and self._error is None:
-                self._changed.wait()
+            if self._weight >= MAX_WAITING and not self.trouble:
+                self._overdue = not self._changed.wait_for(self._may_go_on, PATIENCE_S)
             self._check()
+            if self._weight >= MAX_WAITING and self._drop(entry):
+                return
             if not self._waiting:
                 self._since = time.monotonic()
             self._waiting.append(entry)
+            self._weight += _weight(entry)
             if isinstance(entry, events.Store):
                 self._unwritten += len(entry.receipts)
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Return once everything handed over so far is durable; raises as :meth:`put` does."""
+        """Return once everything handed over so far is durable; raises as :meth:`put` does.
+
+        Raises
+        ------
+        PassingError
+            When it cannot be made durable for now. It waits on.
+        """
         with self._changed:
             self._flush = True
             self._changed.notify_all()
-            while self._flush and self._error is None:
-                self._changed.wait()
+            self._changed.wait_for(
+                lambda: not self._flush or self._error is not None or self.trouble, FLUSH_S
+            )
             self._check()
+            if self._flush:
+                raise PassingError(f"Nothing can be stored for now. {self.trouble}".rstrip())
 
     def committed(self) -> list[int]:
         """Return the receipts that became durable since the last call, in their order.
@@ -92,7 +133,8 @@ class StoreThread:
     def close(self) -> None:
         """Write what waits and end the thread; raises as :meth:`put` does.
 
-        The store stays open. A second call is fine.
+        What cannot be written then is given up, and its receipts are never handed back. The store
+        stays open. A second call is fine.
         """
         with self._changed:
             self._stop = True
@@ -104,16 +146,80 @@ class StoreThread:
         if self._error is not None:
             raise StorageError(f"The agent cannot go on: {self._error}") from self._error
 
+    def _may_go_on(self) -> bool:
+        return self._weight < MAX_WAITING or self._error is not None or bool(self._trouble)
+
+    def _drop(self, entry: Entry) -> bool:
+        """Count an entry instead of keeping it, if it is one that may be dropped."""
+        match entry:
+            case Update() | Fingerprints():
+                return False
+            case events.Store() if entry.receipts:
+                return False
+            case events.Store():
+                self._uncounted["rows-unstored"] += len(entry.rows)
+                self._uncounted["predictions-unstored"] += len(entry.predictions)
+            case Outbox():
+                self._uncounted["outbox-unstored"] += len(entry.added)
+            case Count(added):
+                self._uncounted.update(added)
+            case events.Checkpoint():
+                self._forget_checkpoints()
+                return False
+            case _:
+                self._uncounted["notes-unstored"] += 1
+        return True
+
+    def _forget_checkpoints(self) -> None:
+        """Let the checkpoint that comes take the place of those that wait."""
+        kept: list[Entry] = [e for e in self._waiting if not isinstance(e, events.Checkpoint)]
+        self._weight -= len(self._waiting) - len(kept)
+        self._waiting = kept
+
     def _run(self) -> None:
         try:
             while (group := self._next_group()) is not None:
-                self._store.write(group)
+                self._write(group)
                 self._hand_back(group)
         except HeadwaterError as error:
             self._fail(error)
         except Exception as error:
             self._fail(error)
             raise
+
+    def _write(self, group: list[Entry]) -> None:
+        """Write a group, however long it takes; once only when the thread is to end."""
+        pauses = _pauses()
+        while True:
+            with self._changed:
+                last, missing = self._stop, dict(+self._uncounted)
+            try:
+                self._store.write([*group, Count(missing)] if missing else group)
+            except PassingError as error:
+                if last:
+                    raise
+                self._suffer(str(error), next(pauses))
+            else:
+                self._recover(missing)
+                return
+
+    def _suffer(self, trouble: str, pause_s: float) -> None:
+        if not self._trouble:
+            _log.warning("predictions go on, but nothing can be stored for now: %s", trouble)
+        with self._changed:
+            self._trouble = trouble
+            self._changed.notify_all()
+        self._wake()
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop, pause_s)
+
+    def _recover(self, counted: dict[str, int]) -> None:
+        if self._trouble:
+            _log.warning("the store can be written again")
+        with self._changed:
+            self._trouble, self._overdue = "", False
+            self._uncounted -= Counter(counted)
+            self._changed.notify_all()
 
     def _next_group(self) -> list[Entry] | None:
         """Wait for a full group; None after :meth:`close`, when nothing waits."""
@@ -127,7 +233,7 @@ class StoreThread:
                     self._changed.wait()
                 else:
                     self._changed.wait(max(0.0, self._since + self._every_s - time.monotonic()))
-            group, self._waiting, self._unwritten = self._waiting, [], 0
+            group, self._waiting, self._unwritten, self._weight = self._waiting, [], 0, 0
             self._changed.notify_all()
             return group
 
@@ -135,7 +241,8 @@ class StoreThread:
         if not self._waiting:
             return False
         old = time.monotonic() >= self._since + self._every_s
-        return old or self._unwritten >= self._records or self._flush or self._stop
+        large = self._unwritten >= self._records or self._weight >= LARGE
+        return old or large or self._flush or self._stop
 
     def _hand_back(self, group: list[Entry]) -> None:
         with self._changed:
@@ -149,3 +256,21 @@ class StoreThread:
             self._error = error
             self._changed.notify_all()
         self._wake()
+
+
+def _weight(entry: Entry) -> int:
+    match entry:
+        case events.Store():
+            parts = (entry.rows, entry.predictions, entry.scores, entry.examples, entry.receipts)
+            return 1 + sum(map(len, parts))
+        case Outbox():
+            return 1 + len(entry.added)
+        case _:
+            return 1
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE_S
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE_S)

@@ -15,9 +15,12 @@ struct mosquitto_message {
 };
 typedef void (*on_message)(struct mosquitto *, void *, const struct mosquitto_message *);
 
+#define MOSQ_OPT_TCP_NODELAY 11
+
 int mosquitto_lib_init(void);
 struct mosquitto *mosquitto_new(const char *id, bool clean_session, void *data);
 void mosquitto_message_callback_set(struct mosquitto *client, on_message callback);
+int mosquitto_int_option(struct mosquitto *client, int option, int value);
 int mosquitto_connect(struct mosquitto *client, const char *host, int port, int keepalive);
 int mosquitto_subscribe(struct mosquitto *client, int *mid, const char *topics, int qos);
 int mosquitto_publish(struct mosquitto *client, int *mid, const char *topic, int length,
@@ -43,6 +46,8 @@ int main(int argc, char **argv)
 	mosquitto_lib_init();
 	client = mosquitto_new("measured", true, NULL);
 	mosquitto_message_callback_set(client, answer);
+	if (mosquitto_int_option(client, MOSQ_OPT_TCP_NODELAY, 1))
+		return 1;
 	if (mosquitto_connect(client, "127.0.0.1", atoi(argv[1]), 60))
 		return 1;
 	mosquitto_subscribe(client, NULL, "sensors/+", atoi(argv[2]));

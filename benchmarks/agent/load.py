@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.agent.sides import AGENT, CannotRunError
+from benchmarks.agent.sides import AGENT, CannotRunError, status_of
 from benchmarks.agent.stage import Running, Spent, stage
 from benchmarks.report import Better, Figure
 
@@ -39,12 +39,17 @@ class Effort:
 
 @dataclass(slots=True)
 class Found:
-    """What was measured, by measurement and side, and who could not run."""
+    """What was measured, by measurement and side, and who could not run.
+
+    Of the agent also the share of records that is in its store, and what it counted.
+    """
 
     spent: dict[str, dict[str, list[Spent]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
     missing: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    counted: Counter[str] = field(default_factory=Counter)
 
 
 def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
@@ -64,9 +69,12 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
         "cpu_per_event_qos1": cost(found.spent["qos 1"], NAIVE),
         **rates,
         **events(found.spent["qos 0"], "events_qos0"),
+        "events_qos0_stored": min(found.stored["qos 0"]),
         **events(found.spent["qos 1"], "events_qos1"),
+        "events_qos1_stored": min(found.stored["qos 1"]),
         **beside_subscriber(found.spent["qos 0"], "vs_mosquitto_sub"),
         **beside_subscriber(found.spent["qos 1"], "vs_mosquitto_sub_qos1"),
+        **{f"counted_{name}": float(count) for name, count in found.counted.items()},
     }
 
 
@@ -76,7 +84,12 @@ def measure_streams(model: Path, effort: Effort, missing: dict[str, str]) -> Fig
     for _ in range(effort.turns):
         for side in (AGENT, NAIVE[0]):
             _take_turn(found, model, effort, side, 0, streams=effort.streams)
-    return events(found.spent["qos 0"], f"events_{effort.streams}_streams")
+    name = f"events_{effort.streams}_streams"
+    return {
+        **events(found.spent["qos 0"], name),
+        f"{name}_stored": min(found.stored["qos 0"]),
+        **{f"{name}_counted_{what}": float(count) for what, count in found.counted.items()},
+    }
 
 
 def _take_turn(
@@ -93,6 +106,10 @@ def _take_turn(
                 spent = running.at_rate(rate, effort.seconds)
                 found.spent[f"rate {rate}"][side].append(spent)
             found.spent[f"qos {qos}"][side].append(saturate(running, effort))
+            if side == AGENT:
+                status = status_of(running.place)
+                found.stored[f"qos {qos}"].append(status.records / running.sensors.taken)
+                found.counted.update(status.counters)
     except CannotRunError as error:
         if side == AGENT:
             raise

@@ -15,6 +15,8 @@ from pathlib import Path
 from benchmarks.agent.workload import PUBLISHER
 from headwater_agent.folders import make_folders
 from headwater_agent.settings import AgentSettings, load_settings
+from headwater_agent.status import AgentStatus, read_status
+from headwater_models.bundle import Bundle
 
 CLIENT = "measured"
 
@@ -87,6 +89,11 @@ def settings_of(place: Place, *, drift: bool = True) -> tuple[Path, AgentSetting
     settings = load_settings(path, {})
     make_folders(settings)
     return path, settings
+
+
+def status_of(place: Place) -> AgentStatus:
+    """Return what ``headwater agent status`` says of the agent there."""
+    return read_status(settings_of(place)[1], Bundle.load(place.model).manifest)
 
 
 def agent(place: Place) -> list[str]:

@@ -303,11 +303,13 @@ def stage(model: Path, root: Path | None = None) -> Iterator[Stage]:
         cores = os.sched_getaffinity(0)
         core = max(cores)
         os.sched_setaffinity(0, cores - {core} or cores)
+        handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: clean up
         try:
             with crew(folder / "logs", os.environ) as hands:
                 yield Stage(hands, folder, model, core)
         finally:
             os.sched_setaffinity(0, cores)
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _executed(pid: int) -> float:

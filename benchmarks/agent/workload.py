@@ -70,10 +70,16 @@ class Sensors:
         How many take turns.
     seed
         Decides where they begin and how they move.
+
+    Attributes
+    ----------
+    taken
+        Records so far.
     """
 
     def __init__(self, streams: int = 1, seed: int = 0) -> None:
         self.streams = streams
+        self.taken = 0
         self._rng = np.random.default_rng(seed)
         self._levels = self._rng.uniform(0.3, 0.7, (streams, len(CHANNELS)))
         self._low = np.array([channel.minimum for channel in CHANNELS], float)
@@ -84,6 +90,7 @@ class Sensors:
 
     def take(self, count: int) -> list[tuple[str, bytes]]:
         """Return topic and payload of the next records, the streams in turn."""
+        self.taken += count
         return [next(self._endless) for _ in range(count)]
 
     def _messages(self) -> Iterator[tuple[str, bytes]]:

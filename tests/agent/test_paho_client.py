@@ -93,6 +93,23 @@ def test_a_connection_that_breaks_is_told_to_paho() -> None:
     stream.close()
 
 
+class Counted(socket.socket):
+    calls = 0
+
+    def recv(self, *args: int) -> bytes:
+        self.calls += 1
+        return super().recv(*args)
+
+
+def test_a_wake_up_costs_one_call() -> None:
+    near, far = socket.socketpair()
+    with Counted(fileno=near.detach()) as counted, far:
+        stream = over(counted)
+        far.sendall(PUBLISH * 100)
+        assert stream.read()
+        assert counted.calls == 1
+
+
 def test_one_read_takes_no_more_than_a_chunk(pair: Pair) -> None:
     stream, far = pair
     far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK)

@@ -27,7 +27,7 @@ from headwater_agent.status import (
     mean_errors,
     read_status,
 )
-from headwater_agent.store import Count, Note
+from headwater_agent.store import Count, Note, Outbox, Unsent
 from headwater_agent.watch import Watch
 from tests.agent.making import prediction, rows, small_manifest
 
@@ -51,6 +51,7 @@ def fill(store: SqliteStore) -> None:
     store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
     held = events.Held("s", 5_000, np.zeros(1, np.float32), reserved=False)
     store.write([events.Store(marks=(events.Mark("s", 5_000, 0, 9.0, "spike"),), held=(held,))])
+    store.write([Outbox(added=(Unsent(1, "out", b"{}", retain=False),))])
     store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2"), events.Warn((ALARM,))])
 
 
@@ -71,6 +72,7 @@ def test_a_stopped_agent_is_read_from_its_database(
     assert found.errors == Errors(scored=2, baseline=3.0, released=1.0, personal=2.0, served=1.0)
     assert found.counters == {"refused-late": 4}
     assert found.aside == AsideStatus(values={"spike": 1}, windows=1)
+    assert found.outbox == 1
     assert [(s.name, s.rows, s.until_ms) for s in found.streams] == [("s", 6, 5_000)]
     assert [(h.time_ms, h.kind, h.detail) for h in found.happened] == [(1_000, "release", "v2")]
     assert found.alarms == (ALARM,)

@@ -30,6 +30,7 @@ STOPPED = AgentStatus(
     served=None,
     streams=(),
     aside=AsideStatus(values={}, windows=0),
+    outbox=0,
     counters={},
     live=None,
     sync=None,
@@ -51,6 +52,7 @@ def test_an_agent_that_has_done_nothing_is_shown() -> None:
     assert "none yet, sequence 0" in text
     assert "no prediction has met its label yet" in text
     assert "kept aside" not in text
+    assert "outbox" not in text
 
 
 def test_alarms_are_shown_with_what_changed() -> None:
@@ -103,6 +105,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
             ),
             served=ServedStatus(serving="personal", excess=1.5, bound=100.0),
             aside=AsideStatus(values={"mixed": 1300, "spike": 4}, windows=21),
+            outbox=1_234,
             counters={"refused-late": 4},
             live=live,
             sync=SyncStatus(version="b", received_ms=0, sent_ms=9_000, answers=2, bytes_sent=4096),
@@ -121,6 +124,7 @@ def test_a_running_agent_is_shown_with_everything() -> None:
         "personal, excess 1.5 of 100",
         "2 answers, 4,096 bytes, last 1970-01-01 00:00:09Z",
         "1,300 mixed, 4 spike; 21 windows held back",
+        "1,234 messages wait for the broker",
         "refused-late",
         "1970-01-01 00:00:01Z",
     ):

@@ -2,30 +2,47 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from headwater.errors import StorageError
-from headwater_agent import events
+from headwater_agent import events, store_thread
 from headwater_agent.settings import StoreSettings
-from headwater_agent.store import Entry, MemoryStore, Note
+from headwater_agent.sqlite_store import SqliteStore
+from headwater_agent.store import (
+    Count,
+    Entry,
+    MemoryStore,
+    Note,
+    Outbox,
+    PassingError,
+    Unsent,
+    Update,
+)
 from headwater_agent.store_thread import StoreThread
-from tests.agent.making import small_manifest
+from tests.agent.making import row, small_manifest
 
 FAR = 3600.0
 
 
 class Groups(MemoryStore):
-    """A store that remembers its groups and can hold one up or fail on a note."""
+    """A store that remembers its groups and can hold one up, fail on a note, or be full."""
 
     def __init__(self) -> None:
         super().__init__(small_manifest(), StoreSettings())
         self.groups: list[list[Entry]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.attempts = 0
+        self.full = False
 
     def write(self, group: Sequence[Entry]) -> None:
         self.gate.wait()
+        self.attempts += 1
+        if self.full:
+            raise PassingError("the disk is full; free some space")
         if any(isinstance(entry, Note) for entry in group):
             raise StorageError("the disk is full")
         self.groups.append(list(group))
@@ -42,6 +59,20 @@ class Rig:
 
     def put(self, *receipts: int) -> None:
         self.thread.put(events.Store(receipts=receipts))
+
+    def fill_disk(self) -> None:
+        """Let a group fail for want of room."""
+        self.store.full = True
+        self.put(1)
+        self.thread.put(Count({"first": 1}))
+        self.put(2, 3)
+        self.wait_until_woken()
+        assert "disk is full" in self.thread.trouble
+
+    def put_rows(self, count: int, *receipts: int) -> None:
+        self.thread.put(
+            events.Store(rows=tuple(row(slot) for slot in range(count)), receipts=receipts)
+        )
 
     def wait_until_woken(self) -> None:
         assert self.woken.wait(20)
@@ -117,3 +148,139 @@ def test_a_store_that_fails_is_told_to_who_uses_it() -> None:
         rig.thread.flush()
     with pytest.raises(StorageError):
         rig.thread.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither wait nor pause for long."""
+    for name in ("PATIENCE_S", "FLUSH_S", "FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(store_thread, name, 0.01)
+    monkeypatch.setattr(store_thread, "MAX_WAITING", 20)
+    monkeypatch.setattr(store_thread, "LARGE", 10)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_full_disk_is_waited_out_and_nothing_is_acknowledged_meanwhile(slow: Rig) -> None:
+    slow.fill_disk()
+    assert slow.thread.committed() == []
+    slow.put(4)
+    while slow.store.attempts < 4:
+        slow.wait_until_woken()
+    assert slow.thread.committed() == []
+    slow.store.full = False
+    slow.thread.put(Count({"later": 1}))
+    slow.put(5, 6)
+    receipts: list[int] = []
+    while len(receipts) < 6:
+        slow.wait_until_woken()
+        receipts += slow.thread.committed()
+    assert receipts == [1, 2, 3, 4, 5, 6]
+    assert slow.thread.trouble == ""
+    assert slow.store.counters == {"first": 1, "later": 1}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_while_the_disk_is_full_what_has_no_receipt_is_dropped_and_counted(slow: Rig) -> None:
+    slow.fill_disk()
+    slow.put_rows(15)
+    slow.put_rows(15)
+    slow.put_rows(7)
+    slow.put_rows(5, 4)
+    slow.thread.put(Outbox(added=(Unsent(1, "t", b""),)))
+    slow.thread.put(Count({"refused": 2}))
+    slow.thread.put(events.Checkpoint(b"one", 1))
+    slow.thread.put(events.Checkpoint(b"two", 2))
+    slow.thread.put(Update(1, "task", "base", 0, 0))
+    slow.store.full = False
+    while slow.thread.trouble:
+        slow.wait_until_woken()
+    slow.thread.flush()
+    assert slow.thread.committed() == [1, 2, 3, 4]
+    assert slow.store.counters == {
+        "first": 1,
+        "refused": 2,
+        "rows-unstored": 7,
+        "outbox-unstored": 1,
+    }
+    written = [entry for group in slow.store.groups for entry in group]
+    checkpoints = [entry.state for entry in written if isinstance(entry, events.Checkpoint)]
+    assert checkpoints == [b"two"]
+    assert slow.store.updates[1].task == "task"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_disk_that_does_not_answer_holds_nobody_up_for_long(slow: Rig) -> None:
+    slow.store.gate.clear()
+    for _ in range(40):
+        slow.put_rows(10)
+    assert slow.thread.trouble == "The disk is slow."
+    slow.store.gate.set()
+    slow.wait_until_woken()
+    slow.thread.flush()
+    assert slow.thread.trouble == ""
+    stored = sum(len(e.rows) for g in slow.store.groups for e in g if isinstance(e, events.Store))
+    assert stored + slow.store.counters["rows-unstored"] == 400
+    assert stored >= 20
+
+
+@pytest.mark.usefixtures("hasty")
+def test_flushing_while_nothing_can_be_stored_says_so(slow: Rig) -> None:
+    slow.fill_disk()
+    with pytest.raises(PassingError, match=r"for now\. the disk is full"):
+        slow.thread.flush()
+    slow.store.full = False
+
+
+@pytest.mark.usefixtures("hasty")
+def test_closing_on_a_full_disk_ends_and_hands_no_receipt_back() -> None:
+    rig = Rig(FAR, 3)
+    rig.fill_disk()
+    with pytest.raises(StorageError, match="disk is full"):
+        rig.thread.close()
+    assert rig.store.groups == []
+
+
+def test_a_group_without_receipts_is_committed_when_it_is_large(
+    slow: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_thread, "LARGE", 10)
+    slow.put_rows(9)
+    slow.wait_until_woken()
+    assert len(slow.store.groups) == 1
+
+
+def test_pauses_grow_up_to_a_bound() -> None:
+    pauses = list(islice(store_thread._pauses(), 9))
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_real_store_on_a_full_disk_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_thread, "FIRST_PAUSE_S", 0.01)
+    store = SqliteStore(tmp_path / "agent.db", small_manifest(), StoreSettings())
+    woken = threading.Event()
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    thread = StoreThread(store, every_s=FAR, records=1, wake=woken.set)
+    for turn in range(20):
+        batch = tuple(row(slot) for slot in range(1_000 * turn, 1_000 * turn + 1_000))
+        thread.put(events.Store(rows=batch, receipts=(turn + 1,)))
+    while not thread.trouble:
+        assert woken.wait(20)
+        woken.clear()
+    assert "the disk is full; free some space" in thread.trouble
+    receipts = thread.committed()
+    assert len(receipts) < 20
+    assert store.streams() == [] or store.streams()[0]["rows"] == 1_000 * len(receipts)
+    with store._turn:
+        store._connection.execute("PRAGMA max_page_count = 100000")
+    while len(receipts) < 20:
+        assert woken.wait(20)
+        woken.clear()
+        receipts += thread.committed()
+    thread.close()
+    assert receipts == list(range(1, 21))
+    assert [r.slot for r in store.load().rows] == [19_997, 19_998, 19_999]
+    assert store.streams()[0]["rows"] == 20_000
+    store.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import select
 import threading
 import time
 import uuid
@@ -378,6 +379,14 @@ def test_a_wake_up_before_the_wait_is_not_lost_and_many_count_once() -> None:
         waker.wake()
     waker.wait(3600)
     waker.clear()
+    waker.close()
+
+
+def test_a_wake_up_ends_one_wait_and_no_further_one() -> None:
+    waker = Waker()
+    waker.wake()
+    waker.wait(3600)
+    assert select.select([waker], [], [], 0)[0] == []
     waker.close()
 
 

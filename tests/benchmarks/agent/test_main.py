@@ -26,3 +26,4 @@ def test_a_quick_run_ends_with_one_object() -> None:
     assert found["figures"]["events_3_streams"]["ours"] > 0
     assert found["figures"]["events_3_streams"]["naive_script"] > 0
     assert found["figures"]["events_3_streams_lost"] == 0
+    assert found["figures"]["events_3_streams_stored"] == 1

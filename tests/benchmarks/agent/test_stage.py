@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,11 @@ def test_processes_folder_and_cores_are_as_before(model: Path) -> None:
     assert os.sched_getaffinity(0) == cores
     assert not place.folder.exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_run_that_is_told_to_end_cleans_up(model: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stage(model) as place:
+        signal.raise_signal(signal.SIGTERM)
+    assert not place.folder.exists()
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -29,6 +29,7 @@ def test_records_are_the_same_at_each_start_and_however_they_are_taken() -> None
     whole = Sensors(streams=3).take(100)
     parts = Sensors(streams=3)
     assert whole == [*parts.take(1), *parts.take(49), *parts.take(50)]
+    assert parts.taken == 100
 
 
 def test_streams_take_turns_a_period_apart() -> None:
