@@ -18,6 +18,9 @@ from headwater_agent.topics import Pattern
 from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
 
+_FEW = 16
+"""Below so many numbers, each is written and read again."""
+
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
 """The powers of ten that float64 holds exactly."""
@@ -122,12 +125,20 @@ class Publisher:
         if not predictions:
             return []
         manifest = self._manifest
-        times = np.array([made.time for made in predictions], np.int64)
-        seen, valid = _iso(times), _iso(times + int(manifest.horizon))
+        count, times = len(predictions), [made.time for made in predictions]
+        moments = _iso([*times, *(time + int(manifest.horizon) for time in times)])
+        seen, valid = moments[:count], moments[count:]
+        said = self._values(
+            [
+                *(made.released for made in predictions),
+                *(made.personal for made in predictions),
+                *(made.baseline for made in predictions),
+            ]
+        )
         values = {
-            "released": self._values([made.released for made in predictions]),
-            "personal": self._values([made.personal for made in predictions]),
-            "baseline": self._values([made.baseline for made in predictions]),
+            "released": said[:count],
+            "personal": said[count : 2 * count],
+            "baseline": said[2 * count :],
         }
         verdicts = self._verdicts(predictions)
         encode, topic = self._encoder.encode, self._topic_of
@@ -161,7 +172,7 @@ class Publisher:
 
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
         """Return topic and payload of an alarm."""
-        (time,) = _iso(np.array([alarm.time], np.int64))
+        (time,) = _iso([alarm.time])
         value, before = _shortened(np.array([alarm.value, alarm.before])).tolist()
         payload = Alarmed(
             stream=alarm.stream,
@@ -178,7 +189,7 @@ class Publisher:
         return topic, self._encoder.encode(payload)
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
-        numbers = _shortened(np.concatenate(made)).reshape(len(made), -1).tolist()
+        numbers = np.reshape(_shortened(np.concatenate(made)), (len(made), -1)).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
@@ -195,7 +206,7 @@ def _verdict(prediction: Prediction) -> dict[str, Any]:
     if not math.isfinite(threshold):
         return {}
     score = float(getattr(prediction, prediction.served)[0])
-    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array(threshold)))}
+    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array([threshold]))[0])}
 
 
 def status(device: str, state: Literal["online", "offline"]) -> bytes:
@@ -205,7 +216,9 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
 
 def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return float32 numbers with the seven digits they have; JSON has null for the others."""
-    exact = np.asarray(values, np.float64)
+    exact = values.astype(np.float64)
+    if exact.size < _FEW:
+        return np.array([float(f"{value:.7g}") for value in exact.tolist()])
     size = np.abs(exact, where=np.isfinite(exact) & (exact != 0), out=np.ones_like(exact))
     digits = 6 - np.floor(np.log10(size)).astype(np.int64)
     near = np.clip(digits, -_POWERS, _POWERS)
@@ -216,5 +229,6 @@ def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return short
 
 
-def _iso(times: NDArray[np.int64]) -> list[str]:
-    return np.datetime_as_string(times.astype("M8[ms]"), timezone="UTC").tolist()  # type: ignore[no-any-return]
+def _iso(times: Sequence[int]) -> list[str]:
+    moments = np.array(times, np.int64).astype("M8[ms]")
+    return np.datetime_as_string(moments, timezone="UTC").tolist()  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.codec import Decoder
+from headwater_agent.codec import FEW, Decoder
 from headwater_agent.events import Record
 from headwater_agent.payload import Refusal
 from headwater_agent.plain import PlainPayloads
@@ -116,7 +116,8 @@ def test_paths_and_repeated_keys_are_not_plain() -> None:
 
 def test_what_a_plain_payload_does_not_speak_of_is_missing() -> None:
     codec = decoder(Input(pattern="air/{stream}", channels={"temp": ChannelField()}))
-    (decoded,) = codec.decode_all([Message("air/roof", b'{"temp": 3}', 1, False, 7)], NOW)
+    messages = [Message("air/roof", b'{"temp": 3}', 1, False, 7)] * FEW
+    decoded = codec.decode_all(messages, NOW)[0]
     assert not isinstance(decoded, Refusal)
     (record,) = decoded
     assert record.present.tolist() == [True, False]

@@ -105,7 +105,9 @@ def test_the_status_names_device_and_state(state: str) -> None:
     assert json.loads(payload) == {"device": "d1", "status": state}
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
+)
 def test_numbers_have_the_seven_digits_of_a_float32(values: list[float]) -> None:
     publisher = Publisher(SETTINGS, "m", small_manifest())
     sent_together = publisher.encode([prediction(9, value=value) for value in values], 0)
