@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import stat
 import subprocess
@@ -72,6 +73,7 @@ def test_figures_that_cannot_be_made_end_one_answer_only() -> None:
 
 
 def test_a_file_is_replaced_again_and_again_for_everyone_to_read(tmp_path: Path) -> None:
+    os.umask(0o027)
     path = tmp_path / "hw.prom"
     written = threading.Semaphore(0)
     count = iter(range(1_000))

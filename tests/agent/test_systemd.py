@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -7,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from headwater.errors import BundleError
 from headwater_agent.systemd import Notifier
 from tests.agent.test_runtime import prepare
 from tests.conftest import free_port
+from tests.models.bundles import CREATED, PUBLISHER, RELEASE, tiny
 
 
 class Manager:
@@ -144,11 +148,18 @@ def test_without_a_manager_that_is_understood_nothing_is_said(address: str) -> N
     notifier.close()
 
 
-def start(folder: Path, manager: Manager) -> subprocess.Popen[bytes]:
+@contextmanager
+def start(folder: Path, manager: Manager) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an agent as systemd does, and make sure that it is gone afterwards."""
     command = [sys.executable, "-m", "headwater", "agent", "run"]
     environ = os.environ | {"NOTIFY_SOCKET": manager.environ["NOTIFY_SOCKET"]}
     environ |= {"WATCHDOG_USEC": "60000000"}
-    return subprocess.Popen([*command, "--settings", str(folder / "agent.toml")], env=environ)
+    command += ["--settings", str(folder / "agent.toml")]
+    with subprocess.Popen(command, env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_an_agent_is_ready_when_the_broker_takes_it_and_beats_until_it_stops(
@@ -169,9 +180,22 @@ def test_an_agent_is_ready_when_the_broker_takes_it_and_beats_until_it_stops(
 def test_an_agent_without_a_broker_is_alive_and_not_ready(tmp_path: Path) -> None:
     prepare(tmp_path, free_port())
     manager = Manager(str(tmp_path / "notify"))
-    with start(tmp_path, manager) as process:
+    with start(tmp_path, manager):
         said = manager.until("STATUS=Broker mqtt://127.0.0.1") + manager.until("EXTEND_TIMEOUT")
-        process.kill()
     assert "WATCHDOG=1" in said
     assert "READY=1" not in said
+    manager.close()
+
+
+def test_a_model_without_a_finite_answer_never_becomes_ready(
+    tmp_path: Path, mosquitto: int
+) -> None:
+    weights = {name: np.full_like(array, 3e38) for name, array in tiny().weights.items()}
+    wild = dataclasses.replace(tiny(), weights=weights)
+    bundle = wild.sign(PUBLISHER, delegates=[RELEASE.public], created=CREATED)
+    prepare(tmp_path, mosquitto, bundle=bundle)
+    manager = Manager(str(tmp_path / "notify"))
+    with start(tmp_path, manager) as process:
+        assert process.wait(60) == BundleError.exit_code
+    assert "READY=1" not in manager.heard()
     manager.close()
