@@ -106,6 +106,24 @@ def test_a_value_that_only_repeats_the_doubted_one_confirms_it_after_long() -> N
     assert answers == [False] * STANDING + [True] * 2
 
 
+def test_a_doubt_ends_with_the_next_value_that_is_trusted() -> None:
+    moves, now = calm()
+    doubt(moves, 45.0, now)
+    take(moves, 20.0, now + MINUTE)
+    assert not confirmed(moves, 45.5, now + 2 * MINUTE)
+
+
+def test_records_far_apart_are_compared_once_there_are_some() -> None:
+    moves, now = calm()
+    look, before = moves.look(now, [20.0]), moves.save().fresh
+    moves.compare(look)
+    assert moves.save().fresh == before
+    moves.look_further_back()
+    moves.look_further_back()
+    moves.compare(look)
+    assert sum(moves.save().fresh) == sum(before) + 1
+
+
 def test_what_is_doubted_changes_nothing_that_was_learned() -> None:
     moves, now = calm()
     before = moves.save()
