@@ -30,7 +30,8 @@ class Reception:
     Attributes
     ----------
     refused
-        Messages refused since somebody took the counts away, by reason.
+        Messages refused since somebody took the counts away, by reason (``refused-json``), and
+        the values and items of arrays that were ``unreadable`` in what was read.
 
     Raises
     ------
@@ -72,6 +73,7 @@ class Reception:
                 else:
                     labels.append(item)
                     order.append(len(records))
+        self._count_unreadable()
         return Arrived(tuple(records), tuple(labels), tuple(order), settle=False), useless
 
     def _decode(
@@ -90,6 +92,12 @@ class Reception:
                 yield labels.decode(message.topic, message.payload, received, message.receipt)
             else:
                 yield next(records)
+
+    def _count_unreadable(self) -> None:
+        for decoder in (self._sensors, self._labels):
+            if decoder is not None and decoder.unreadable:
+                self.refused["unreadable"] += decoder.unreadable
+                decoder.unreadable = 0
 
     def _count(self, refusal: Refusal) -> None:
         if refusal.reason not in self._said:

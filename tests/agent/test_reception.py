@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from headwater_agent.codec import FEW
 from headwater_agent.events import Arrived
+from headwater_agent.payload import MAX_TOPIC
 from headwater_agent.reception import Reception
 from headwater_agent.settings import AgentSettings, Input, LabelInput
 from headwater_agent.transport import Message
@@ -76,6 +78,49 @@ def test_what_is_useless_gives_its_receipt_back_and_is_counted() -> None:
         "refused-topic": 1,
         "refused-label": 1,
     }
+
+
+@pytest.mark.parametrize("topic", ["tank/a", "label/a"])
+@pytest.mark.parametrize("count", [1, FEW])
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b" " * 70_000, "size"),
+        (b"[" * 100 + b"]" * 100, "deep"),
+        (b"[" * 5_000, "deep"),
+        (b"{%s}" % b",".join(b'"%d":1' % i for i in range(5_000)), "keys"),
+        (b'{"level": 1, "flow": 2', "json"),
+        (b"\xff", "json"),
+    ],
+)
+def test_what_breaks_a_limit_is_counted_by_its_reason(
+    topic: str, count: int, payload: bytes, reason: str
+) -> None:
+    receiving = reception()
+    _, useless = receiving.take([Message(topic, payload, 1, False, 9)] * count, NOW)
+    assert receiving.refused == {f"refused-{reason}": count}
+    assert useless == [9] * count
+
+
+@pytest.mark.parametrize("pattern", ["tank", "label"])
+def test_a_topic_that_is_too_long_is_counted(pattern: str) -> None:
+    receiving = reception()
+    receiving.take([message(f"{pattern}/{'t' * MAX_TOPIC}", READING, 1)], NOW)
+    assert receiving.refused == {"refused-topic-length": 1}
+
+
+def test_what_was_left_out_of_messages_is_counted() -> None:
+    receiving = reception()
+    receiving.take(
+        [
+            message("tank/a", {"level": "soon", "flow": 1}, 1),
+            message("tank/a", [READING, "soon"], 2),
+            message("label/a", [1, "soon"], 3),
+        ],
+        NOW,
+    )
+    receiving.take([message("tank/a", READING, 4)], NOW)
+    assert receiving.refused == {"unreadable": 3}
 
 
 def test_each_kind_of_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
