@@ -62,9 +62,9 @@ class Live:
         self._arrivals.append((monotonic, records))
         self._forget(monotonic)
 
-    def predicted(self, latency_ms: float) -> None:
-        """Count a prediction and how long it took."""
-        self._fresh.append(latency_ms)
+    def predicted(self, latency_ms: float, predictions: int = 1) -> None:
+        """Count predictions that went out together, and how long they took."""
+        self._fresh += [latency_ms] * predictions
 
     def refused(self, counts: Mapping[str, int]) -> None:
         """Add refusals by reason."""

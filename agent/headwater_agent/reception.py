@@ -47,8 +47,8 @@ class Reception:
         )
         self._said: set[str] = set()
 
-    def take(self, messages: Sequence[Message], received: int) -> tuple[Arrived, list[int]]:
-        """Return what messages hold, and the receipts of those that hold nothing.
+    def take(self, messages: Sequence[Message], received: int) -> Arrived:
+        """Return what messages hold, to be settled later.
 
         Parameters
         ----------
@@ -74,7 +74,9 @@ class Reception:
                     labels.append(item)
                     order.append(len(records))
         self._count_unreadable()
-        return Arrived(tuple(records), tuple(labels), tuple(order), settle=False), useless
+        return Arrived(
+            tuple(records), tuple(labels), tuple(order), receipts=tuple(useless), settle=False
+        )
 
     def _decode(
         self, messages: Sequence[Message], received: int

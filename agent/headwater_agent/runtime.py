@@ -22,17 +22,19 @@ from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
 from headwater_agent import events, publish, quarantine
 from headwater_agent.answers import check_in
-from headwater_agent.compute import Compute
+from headwater_agent.compute import make_compute
 from headwater_agent.jobs import Jobs
 from headwater_agent.live import Live, write_live
 from headwater_agent.mqtt import MqttTransport
+from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.reception import Reception
+from headwater_agent.redelivery import Redelivery
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
 from headwater_agent.sqlite_store import SqliteStore
-from headwater_agent.store import Count, Note, Update
+from headwater_agent.store import Count, Entry, Fingerprints, Note, PassingError, Update
 from headwater_agent.store_thread import StoreThread
 from headwater_agent.systemd import Notifier
 from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
@@ -81,7 +83,12 @@ class Agent:
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
         self._waker = Waker()
         late = int(settings.labels.late) if settings.labels else 0
-        self._store = SqliteStore(settings.agent_db, manifest, settings.store, late=late)
+        reach = settings.broker.receive_maximum
+        self._store = SqliteStore(
+            settings.agent_db, manifest, settings.store, late=late, fingerprints=reach
+        )
+        before = self._store.messages()
+        self._redelivery = Redelivery(before.fingerprints, reach)
         group = max(1, settings.commit_records // 2)
         self._pace = Pace(
             every_s=min(SETTLE_S, settings.store.commit_every / 1000),
@@ -95,7 +102,7 @@ class Agent:
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
-        self._compute = self._make_compute()
+        self._compute = make_compute(self._bundle, settings.learn.river, self._learned)
         self._releases = Releases(settings, self._bundle, self._compute)
         self._jobs = Jobs(
             settings,
@@ -105,10 +112,12 @@ class Agent:
             refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
         self._transport = self._connect()
+        self._sender = Sender(self._transport, before.unsent, qos=settings.output.qos)
         self._live = Live()
         self._notifier = Notifier(os.environ)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
+        self._silenced = False
         self._taken_at = 0.0
         self._stopping = False
 
@@ -150,17 +159,10 @@ class Agent:
         self._stopping = True
         self._waker.wake()
 
-    def _make_compute(self) -> Compute:
-        learn = self._settings.learn
-        if learn.river is None:
-            return Compute(self._bundle)
-        from headwater_agent.rivers.compute import RiverCompute  # noqa: PLC0415 - river is heavy
-
-        def learned() -> list[events.Batch]:
-            through = self._pipeline.learner.learned_through
-            return [self._store.examples(reserved=False, newest=learn.buffer, through=through)]
-
-        return RiverCompute(self._bundle, learn.river, learned)
+    def _learned(self) -> list[events.Batch]:
+        newest = self._settings.learn.buffer
+        through = self._pipeline.learner.learned_through
+        return [self._store.examples(reserved=False, newest=newest, through=through)]
 
     def _connect(self) -> Transport:
         settings = self._settings
@@ -180,14 +182,16 @@ class Agent:
         if not messages:
             return
         self._taken_at = time.perf_counter()
-        arrived, useless = self._reception.take(messages, now_ms())
-        if useless:
-            self._writer.put(events.Store(receipts=tuple(useless)))
-        if arrived.records or arrived.labels:
-            now = time.monotonic()
-            self._live.arrived(len(arrived.records), now)
-            self._pace.arrived(len(messages), now)
-            self._do_all(self._pipeline.feed(arrived))
+        fresh, repeated = self._redelivery.sort(messages)
+        if repeated:
+            self._counts["repeated"] += len(repeated)
+            self._do_all(self._pipeline.feed(events.Settle()))
+            self._writer.put(events.Store(receipts=tuple(repeated)))
+        arrived = self._reception.take(fresh, now_ms())
+        now = time.monotonic()
+        self._live.arrived(len(arrived.records), now)
+        self._pace.arrived(len(fresh), now)
+        self._do_all(self._pipeline.feed(arrived))
 
     def _catch_up(self) -> None:
         """Settle what came, and learn, where it is time for either."""
@@ -217,7 +221,7 @@ class Agent:
                 self._writer.put(effect)
             case events.Store():
                 self._live.marked(effect.marks)
-                self._writer.put(effect)
+                self._store_messages(effect)
             case events.Checkpoint():
                 self._writer.put(effect)
             case events.Happened(kind, detail):
@@ -228,24 +232,31 @@ class Agent:
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
-        output = self._settings.output
-        for topic, payload in self._publisher.encode(predictions, now_ms()):
-            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
-            self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
-        self._transport.flush()
+        messages = self._publisher.encode(predictions, now_ms())
+        self._sender.send(messages, retain=self._settings.output.retain)
+        self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
-        output = self._settings.output
+        messages = map(self._publisher.encode_alarm, alarms)
+        self._sender.send(messages, retain=self._settings.output.retain)
         for alarm in alarms:
-            topic, payload = self._publisher.encode_alarm(alarm)
-            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
             what = f"{about(alarm)} ({alarm.channel})" if alarm.channel else about(alarm)
             _log.warning("stream %s has changed: %s", alarm.stream, what)
+
+    def _store_messages(self, *entries: Entry) -> None:
+        """Store entries together with the messages that they come from and led to."""
+        receipts = [r for e in entries if isinstance(e, events.Store) for r in e.receipts]
+        taken = self._redelivery.fingerprints(receipts)
+        outbox = self._sender.changes()
+        more = [Fingerprints(taken)] if taken else []
+        if entries or outbox:
+            self._writer.put(*entries, *more, *([outbox] if outbox else []))
 
     def _keep_house(self) -> None:
         self._look_at_exchange()
         self._grant_requests()
         self._store_counts()
+        self._store_messages()
         self._write_status()
         self._beat()
 
@@ -254,6 +265,7 @@ class Agent:
         transport = self._transport
         able = transport.connected and not transport.trouble
         doing = "predicting" if able else transport.trouble or "waiting for the broker"
+        doing = self._writer.trouble or doing
         self._notifier.beat(able=able, status=doing)
 
     def _store_counts(self) -> None:
@@ -286,19 +298,25 @@ class Agent:
             _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
 
     def _grant_requests(self) -> None:
-        """Put back what a person says was right."""
+        """Put back what a person says was right; a wish waits while nothing can be stored."""
         for path, wanted in quarantine.asked(self._settings.requests):
-            if wanted is not None:
-                self._do_all(self._pipeline.feed(events.Settle()))
-                self._writer.flush()
-                cleared = quarantine.clear(self._store, self._bundle.manifest, wanted)
-                self._do_all(self._pipeline.feed(cleared))
-                detail = f"{len(cleared.marks)} values, {len(cleared.examples)} windows"
-                self._writer.put(Note(now_ms(), "cleared", detail))
-                self._writer.flush()
-            else:
+            if wanted is None:
                 _log.warning("the request %s cannot be read; ask again", path.name)
+            else:
+                try:
+                    self._clear(wanted)
+                except PassingError:
+                    return
             path.unlink(missing_ok=True)
+
+    def _clear(self, wanted: quarantine.Wanted) -> None:
+        self._do_all(self._pipeline.feed(events.Settle()))
+        self._writer.flush()
+        cleared = quarantine.clear(self._store, self._bundle.manifest, wanted)
+        self._do_all(self._pipeline.feed(cleared))
+        detail = f"{len(cleared.marks)} values, {len(cleared.examples)} windows"
+        self._writer.put(Note(now_ms(), "cleared", detail))
+        self._writer.flush()
 
     def _begin_update(self, task: str, base: str) -> int:
         self._update += 1
@@ -309,6 +327,16 @@ class Agent:
         return self._update
 
     def _write_status(self) -> None:
+        try:
+            self._write_files()
+        except OSError as error:
+            if not self._silenced:
+                _log.warning("the status cannot be written: %s", error.strerror)
+            self._silenced = True
+        else:
+            self._silenced = False
+
+    def _write_files(self) -> None:
         message = check_in(
             self._pipeline, device=self._settings.device, model=self._bundle.model_id
         )
@@ -316,7 +344,7 @@ class Agent:
         live = self._live.report(
             time.monotonic(),
             connected=self._transport.connected,
-            trouble=self._transport.trouble,
+            trouble=self._transport.trouble or self._writer.trouble,
             learner=self._pipeline.learner,
         )
         write_live(self._settings.live, live)
@@ -328,13 +356,16 @@ class Agent:
         self._do_all(self._pipeline.feed(events.Ticked()))
         self._store_counts()
         self._writer.put(Note(now_ms(), "stop", self._pipeline.learner.version.name))
-        self._writer.close()
-        self._transport.acknowledge(self._writer.committed())
-        self._write_status()
-        self._transport.close()
-        self._store.close()
-        self._waker.close()
-        self._notifier.close()
+        self._store_messages()
+        try:
+            self._writer.close()
+            self._transport.acknowledge(self._writer.committed())
+        finally:
+            self._write_status()
+            self._transport.close()
+            self._store.close()
+            self._waker.close()
+            self._notifier.close()
 
 
 def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:

@@ -34,12 +34,12 @@ def message(topic: str, payload: object, receipt: int, *, retained: bool = False
 READING = {"level": 1.5, "flow": 2.5}
 
 
-def take(*messages: Message) -> tuple[Arrived, list[int]]:
+def take(*messages: Message) -> Arrived:
     return reception().take(messages, NOW)
 
 
 def test_records_and_labels_keep_their_order() -> None:
-    arrived, useless = take(
+    arrived = take(
         message("tank/a", READING, 1),
         message("label/a", 7.0, 2),
         message("tank/b", READING, 3),
@@ -53,12 +53,12 @@ def test_records_and_labels_keep_their_order() -> None:
         ("a", 4),
     ]
     assert [(label.value, label.receipt) for label in arrived.labels] == [(7.0, 2), (8.0, 5)]
-    assert (arrived.order, useless, arrived.settle) == ((1, 4), [], False)
+    assert (arrived.order, arrived.receipts, arrived.settle) == ((1, 4), (), False)
 
 
 def test_what_is_useless_gives_its_receipt_back_and_is_counted() -> None:
     receiving = reception()
-    arrived, useless = receiving.take(
+    arrived = receiving.take(
         [
             message("tank/a", READING, 1, retained=True),
             message("label/a", 7.0, 2, retained=True),
@@ -71,7 +71,7 @@ def test_what_is_useless_gives_its_receipt_back_and_is_counted() -> None:
         NOW,
     )
     assert [record.receipt for record in arrived.records] == [6]
-    assert useless == [1, 2, 3, 4, 5]
+    assert arrived.receipts == (1, 2, 3, 4, 5)
     assert receiving.refused == {
         "refused-retained": 2,
         "refused-channel": 2,
@@ -97,9 +97,9 @@ def test_what_breaks_a_limit_is_counted_by_its_reason(
     topic: str, count: int, payload: bytes, reason: str
 ) -> None:
     receiving = reception()
-    _, useless = receiving.take([Message(topic, payload, 1, False, 9)] * count, NOW)
+    arrived = receiving.take([Message(topic, payload, 1, False, 9)] * count, NOW)
     assert receiving.refused == {f"refused-{reason}": count}
-    assert useless == [9] * count
+    assert arrived.receipts == (9,) * count
 
 
 @pytest.mark.parametrize("pattern", ["tank", "label"])
