@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 import time
 from collections import Counter
@@ -23,9 +22,9 @@ from headwater.wire import encode
 from headwater_agent import events, publish, quarantine
 from headwater_agent.answers import check_in
 from headwater_agent.compute import make_compute
+from headwater_agent.connection import make_transport
 from headwater_agent.jobs import Jobs
 from headwater_agent.live import Live, write_live
-from headwater_agent.mqtt import MqttTransport
 from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
@@ -37,7 +36,7 @@ from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, Entry, Fingerprints, Note, PassingError, Update
 from headwater_agent.store_thread import StoreThread
 from headwater_agent.systemd import Notifier
-from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
+from headwater_agent.transport import Message, Waker
 from headwater_agent.watch import about
 from headwater_models.bundle import Bundle
 
@@ -111,7 +110,7 @@ class Agent:
             begin=self._begin_update,
             refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
-        self._transport = self._connect()
+        self._transport = make_transport(settings, self._waker)
         self._sender = Sender(self._transport, before.unsent, qos=settings.output.qos)
         self._live = Live()
         self._notifier = Notifier(os.environ)
@@ -163,19 +162,6 @@ class Agent:
         newest = self._settings.learn.buffer
         through = self._pipeline.learner.learned_through
         return [self._store.examples(reserved=False, newest=newest, through=through)]
-
-    def _connect(self) -> Transport:
-        settings = self._settings
-        status = {state: publish.status(settings.device, state) for state in ("online", "offline")}
-        session = Session(
-            client_id=settings.client_id,
-            subscriptions=settings.subscriptions,
-            status=Status(settings.status_topic, status["online"], status["offline"]),
-        )
-        rng = random.SystemRandom()
-        return MqttTransport(
-            settings.broker, session, waker=self._waker, delays=lambda: backoff(rng)
-        )
 
     def _take(self, messages: list[Message]) -> None:
         """Predict from what came in, as one batch."""
@@ -350,7 +336,10 @@ class Agent:
         write_live(self._settings.live, live)
 
     def _close(self) -> None:
-        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
+        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye.
+
+        What the broker acknowledges of ours until then is no longer in the outbox.
+        """
         self._notifier.stopping()
         self._jobs.stop()
         self._do_all(self._pipeline.feed(events.Ticked()))
@@ -358,14 +347,18 @@ class Agent:
         self._writer.put(Note(now_ms(), "stop", self._pipeline.learner.version.name))
         self._store_messages()
         try:
-            self._writer.close()
+            self._writer.flush()
             self._transport.acknowledge(self._writer.committed())
         finally:
-            self._write_status()
             self._transport.close()
-            self._store.close()
-            self._waker.close()
-            self._notifier.close()
+            try:
+                self._store_messages()
+                self._writer.close()
+            finally:
+                self._write_status()
+                self._store.close()
+                self._waker.close()
+                self._notifier.close()
 
 
 def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:
