@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,10 +21,10 @@ import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from benchmarks.agent.sides import Place, settings_of
-from benchmarks.agent.workload import CHANNELS, PERIOD, Sensors, model
+from benchmarks.agent.workload import CHANNELS, PERIOD, PUBLISHER, Sensors, model
 from headwater.errors import StorageError
 from headwater_agent.agent_reader import AgentReader
+from headwater_agent.folders import make_folders
 from headwater_agent.learner import SavedLearning, read_checkpoint
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.sync import unpack_arrays
@@ -40,12 +41,32 @@ REFERENCE_RATE = 1_500
 STREAMS = 4
 SHIFTED = Path(__file__).with_name("shifted.py")
 
+_SETTINGS = """\
+device = "attacked"
+bundle = "model"
+state = "{state}"
+
+[trust]
+publisher = "{publisher}"
+
+[broker]
+url = "mqtt://127.0.0.1:{port}"
+{broker}
+
+[input]
+pattern = "sensors/{{stream}}"
+time = {{ field = "time", format = "ms" }}
+
+{more}
+"""
+
 _BROKER = """\
 listener {port} 127.0.0.1
 allow_anonymous true
+user root
 persistence true
 persistence_location {folder}/
-autosave_interval {autosave}
+autosave_interval 1000
 autosave_on_changes true
 max_queued_messages 0
 """
@@ -59,21 +80,18 @@ def until(done: Callable[[], object], what: str, seconds: float = 60) -> None:
 
 
 class Broker:
-    """A mosquitto that keeps sessions on disk, after so many changes."""
+    """A mosquitto that keeps sessions on disk: at its end, and each thousand changes."""
 
-    def __init__(self, folder: Path, *, autosave: int = 1_000) -> None:
+    def __init__(self, folder: Path) -> None:
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if program is None:
             skip_or_fail("mosquitto is not installed")
         assert program is not None
         folder.mkdir()
-        folder.chmod(0o777)  # started by root, it goes on as a user of its own
         self.port = free_port()
         self._log = folder / "log"
         self._command = [program, "-c", str(folder / "mosquitto.conf")]
-        (folder / "mosquitto.conf").write_text(
-            _BROKER.format(port=self.port, folder=folder, autosave=autosave)
-        )
+        (folder / "mosquitto.conf").write_text(_BROKER.format(port=self.port, folder=folder))
         self.start()
 
     def start(self) -> None:
@@ -93,11 +111,11 @@ class Broker:
 class Device:
     """An agent's process, which may end and be started again."""
 
-    def __init__(self, place: Place, settings: AgentSettings, settings_file: Path) -> None:
+    def __init__(self, folder: Path, settings: AgentSettings, settings_file: Path) -> None:
         self.settings = settings
-        self.bundle = Bundle.load(place.model)
-        self.log = place.folder / "agent.log"
-        self.clock = place.folder / "clock"
+        self.bundle = Bundle.load(settings.bundle)
+        self.log = folder / "agent.log"
+        self.clock = folder / "clock"
         self.clock.write_text("0")
         self._arguments = ["agent", "run", "--settings", str(settings_file)]
         self._process: subprocess.Popen[bytes] | None = None
@@ -167,7 +185,7 @@ class Load:
 
     def __init__(self, port: int, sensors: Sensors, rate: float) -> None:
         self.sent: list[tuple[str, bytes]] = []
-        self._infos: list[paho.MQTTMessageInfo] = []
+        self._taken = 0
         self._sensors = sensors
         self._rate = rate
         self._stop = threading.Event()
@@ -175,6 +193,7 @@ class Load:
             CallbackAPIVersion.VERSION2, client_id="load", protocol=MQTTProtocolVersion.MQTTv5
         )
         self._client.reconnect_delay_set(1, 1)
+        self._client.on_publish = self._count
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -195,7 +214,7 @@ class Load:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        until(lambda: all(info.is_published() for info in self._infos), "the broker has the load")
+        until(lambda: self._taken == len(self.sent), "the broker has the load")
         self._client.disconnect()
         self._client.loop_stop()
         return self.sent
@@ -207,7 +226,10 @@ class Load:
     def _send(self) -> None:
         ((topic, payload),) = self._sensors.take(1)
         self.sent.append((topic, payload))
-        self._infos.append(self._client.publish(topic, payload, qos=1))
+        self._client.publish(topic, payload, qos=1)
+
+    def _count(self, *_: object) -> None:
+        self._taken += 1
 
 
 @dataclass
@@ -243,24 +265,38 @@ class Stage:
 
 @contextmanager
 def staged(
-    folder: Path, *, seed: int = 0, more: str = "", autosave: int = 1_000, rate: float = RATE
+    folder: Path,
+    *,
+    seed: int = 0,
+    state: Path | None = None,
+    broker: str = "",
+    more: str = "",
+    rate: float = RATE,
 ) -> Iterator[Stage]:
     """Set everything up; nothing of it is left running."""
     folder.mkdir(exist_ok=True)
     model().save(folder / "model")
-    broker = Broker(folder / "broker", autosave=autosave)
-    wire = Wire(broker.port, seed)
-    place = Place(wire.port, 1, folder / "model", folder)
-    path, _ = settings_of(place, drift=False)
-    with path.open("a") as file:
-        file.write(more)
-    device = Device(place, load_settings(path, {}), path)
+    mosquitto = Broker(folder / "broker")
+    wire = Wire(mosquitto.port, seed)
+    path = folder / "agent.toml"
+    path.write_text(
+        _SETTINGS.format(
+            publisher=PUBLISHER.public,
+            port=wire.port,
+            state=state or folder / "state",
+            broker=broker,
+            more=more,
+        )
+    )
+    settings = load_settings(path, {})
+    make_folders(settings)
+    device = Device(folder, settings, path)
     try:
-        yield Stage(folder, broker, wire, device, rate)
+        yield Stage(folder, mosquitto, wire, device, rate)
     finally:
         device.kill()
         wire.close()
-        broker.end(signal.SIGKILL)
+        mosquitto.end(signal.SIGKILL)
 
 
 def sequence(message: tuple[str, bytes]) -> Key:
@@ -271,9 +307,10 @@ def sequence(message: tuple[str, bytes]) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a device has at the end, and must not have lost."""
+    """What a device has at the end, and must not have lost; rows with what is kept aside."""
 
-    rows: dict[Key, tuple[float, ...]]
+    rows: dict[Key, tuple[float | None, ...]]
+    aside: int
     counters: dict[str, int]
     examples: int
     predictions: set[str]
@@ -282,21 +319,27 @@ class Account:
 
 
 def account_of(device: Device) -> Account:
-    rows: dict[Key, tuple[float, ...]] = {}
+    found: dict[Key, list[float | None]] = {}
     with device.reading() as reader:
         for stream in reader.streams():
             slots, cells = reader.rows_of(stream["name"], 0, stream["newest"])
             for slot, values in zip(slots.tolist(), cells.tolist(), strict=True):
-                rows[f"sensors/{stream['name']}", slot * PERIOD] = tuple(values)
+                found[f"sensors/{stream['name']}", slot * PERIOD] = [
+                    None if math.isnan(value) else value for value in values
+                ]
+        marks = reader.marks()
+        for mark in marks:
+            found[f"sensors/{mark.stream}", mark.time][mark.channel] = mark.value
         checkpoint = reader.checkpoint()
         assert checkpoint is not None
-        found = reader._records.predictions()
+        predictions = reader._records.predictions()
         return Account(
-            rows,
+            {key: tuple(row) for key, row in found.items() if any(v is not None for v in row)},
+            len(marks),
             reader.counters(),
             len(reader.examples(reserved=False, newest=10**6).label),
-            {made.id for made in found.predictions(np.arange(len(found.scored)))},
-            int(found.scored.sum()),
+            {made.id for made in predictions.predictions(np.arange(len(predictions.scored)))},
+            int(predictions.scored.sum()),
             read_checkpoint(checkpoint),
         )
 
@@ -363,6 +406,7 @@ def check(stage: Stage, records: list[tuple[str, bytes]], *, what: str) -> dict[
         "predictions": len(wire.said),
         "published_again": sum(sum(said.values()) for said in wire.said.values()) - len(wire.said),
         "connections": wire.connections,
+        "values_aside": ours.aside,
         "steps": ours.learning.steps,
         "counters": ours.counters,
     }

@@ -1,0 +1,65 @@
+"""The network is slow, breaks in the middle of a packet, and loses what was said last."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.faults.stage import check, staged, until
+from tests.system.faults.wire import FAIR, Weather
+
+pytestmark = pytest.mark.system
+
+BAD = Weather(delay_s=0.05, cut_after=(1_000, 60_000), deaf_s=1.0)
+STORM_S = 30
+
+
+def test_a_network_that_delays_and_cuts_and_loses_acknowledgements(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    with staged(tmp_path / "stage", seed=seed) as stage:
+        load = stage.begin().start()
+        stage.wire.weather = BAD
+        time.sleep(STORM_S)
+        stage.wire.weather = FAIR
+        stage.predicts("when the network is well again")
+        records = load.stop()
+        stage.rest(len(records))
+        stage.device.stop()
+        check(stage, records, what=f"network cut {stage.wire.cuts} times, seed {seed}")
+
+
+def test_a_broker_that_takes_nothing_for_a_while(tmp_path: Path) -> None:
+    """Records still come, as far as they may without an acknowledgement; predictions wait."""
+    with staged(tmp_path / "stage") as stage:
+        load = stage.begin().start()
+        stage.predicts("at first")
+        stage.wire.reads.clear()
+        time.sleep(10)
+        made = stage.device.live()["predictions"]
+        stage.wire.reads.set()
+        stage.predicts("when it reads again")
+        assert made > len(stage.wire.taken) or stage.wire.connections > 1
+        records = load.stop()
+        stage.rest(len(records))
+        stage.device.stop()
+        check(stage, records, what="nothing taken for 10 s")
+
+
+def test_an_agent_that_stands_still_for_longer_than_the_broker_waits(tmp_path: Path) -> None:
+    """As on a machine that sleeps, or that has no time for it."""
+    with staged(tmp_path / "stage", broker='keepalive = "5s"') as stage:
+        load = stage.begin().start()
+        stage.predicts("at first")
+        stage.device.signal(signal.SIGSTOP)
+        time.sleep(12)
+        stage.device.signal(signal.SIGCONT)
+        stage.predicts("when it goes on")
+        until(lambda: stage.wire.connections > 1, "it had to connect again")
+        records = load.stop()
+        stage.rest(len(records))
+        stage.device.stop()
+        check(stage, records, what="stopped for 12 s with a keep-alive of 5 s")
