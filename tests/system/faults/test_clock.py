@@ -1,0 +1,32 @@
+"""The wall clock is set back and forward while the agent runs, and between two runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.faults.stage import check, staged
+
+pytestmark = pytest.mark.system
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+def test_a_clock_that_jumps_changes_nothing_where_records_have_a_time(tmp_path: Path) -> None:
+    with staged(tmp_path / "stage") as stage:
+        load = stage.begin().start()
+        for shift in (-HOUR_MS, HOUR_MS, -30 * DAY_MS, 3_000 * DAY_MS, 0):
+            stage.device.clock.write_text(str(shift))
+            time.sleep(2)
+            stage.predicts(f"with a clock that is {shift} ms wrong")
+        stage.device.kill()
+        stage.device.clock.write_text(str(-HOUR_MS))
+        stage.device.start()
+        stage.predicts("after a start an hour earlier")
+        records = load.stop()
+        stage.rest(len(records))
+        stage.device.stop()
+        check(stage, records, what="the clock is set 6 times")
