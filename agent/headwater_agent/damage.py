@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -37,6 +39,13 @@ _TABLES = (
     "segments",
 )
 """In the order in which they are taken over: what is small and matters most comes first."""
+
+LONGEST = 1 << 34
+"""Bytes that a file which was cut off is given at most, whatever its header says."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = struct.Struct(">16sH10xI")
+"""What a database begins with: its page size and, further on, how many pages there are."""
 
 Values = tuple[Any, ...]
 
@@ -100,7 +109,8 @@ def take_over(aside: Path, connection: sqlite3.Connection) -> tuple[int, int]:
     Parameters
     ----------
     aside
-        The damaged one; it is only read.
+        The damaged one; it is only read, but for empty pages in the place of those that its end
+        lacks: SQLite reads nothing of a file that is too short.
     connection
         To the empty one, within a transaction.
 
@@ -110,6 +120,7 @@ def take_over(aside: Path, connection: sqlite3.Connection) -> tuple[int, int]:
         How many entries of tables were copied, and how many were found that could not be.
     """
     counts = [0, 0]
+    _lengthen(aside)
     try:
         with closing(sqlite3.connect(f"file:{quote(str(aside))}?mode=ro", uri=True)) as damaged:
             layouts = [db.execute("PRAGMA user_version").fetchone() for db in (damaged, connection)]
@@ -123,6 +134,17 @@ def take_over(aside: Path, connection: sqlite3.Connection) -> tuple[int, int]:
 
 def _sign(path: Path) -> Path:
     return path.with_suffix(".suspect")
+
+
+def _lengthen(aside: Path) -> None:
+    """Give a file that was cut off the length that its header states."""
+    with suppress(OSError), aside.open("r+b") as file:
+        header = file.read(_HEADER.size)
+        if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+            return
+        page, pages = _HEADER.unpack(header)[1:]
+        if (length := min(page * pages, LONGEST)) > file.seek(0, os.SEEK_END):
+            file.truncate(length)
 
 
 def _whole(damaged: sqlite3.Connection, table: str) -> Iterator[Values | None]:

@@ -194,3 +194,27 @@ def test_a_database_of_another_layout_is_kept_aside_whole(tmp_path: Path) -> Non
     target = sqlite3.connect(":memory:")
     assert damage.take_over(path, target) == (0, 0)
     target.close()
+
+
+def test_of_a_file_that_was_cut_off_what_comes_before_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    filled(path)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size // 2)
+    store = opened(path)
+    assert store.counters()["written"] == 10_000
+    assert 0 < sum(stream["rows"] for stream in store.streams()) < 10_000
+    store.close()
+    assert copies(tmp_path)[0].stat().st_size == size
+
+
+def test_a_header_that_promises_too_much_takes_no_disk(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    filled(path)
+    raw = bytearray(path.read_bytes())
+    raw[28:32] = b"\xff" * 4
+    path.write_bytes(raw[: len(raw) // 2])
+    opened(path).close()
+    assert copies(tmp_path)[0].stat().st_size <= damage.LONGEST
+    assert copies(tmp_path)[0].stat().st_blocks * 512 <= len(raw)
