@@ -17,6 +17,7 @@ from benchmarks.agent.workload import RELEASE
 from headwater.wire import Kind
 from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.exchange import Exchange
+from headwater_agent.settings import AgentSettings
 from headwater_models.bundle import FIRST_SEQUENCE, Bundle
 from headwater_models.identity import version_id
 from headwater_models.signing import sign_version
@@ -62,11 +63,15 @@ def prepare(place: Place) -> Callable[[], None]:
 
     That is the federation client's record of having received it: the agent proves it again.
     """
-    _, settings = settings_of(place)
-    bundle = Bundle.load(place.model)
-    weights = {name: array * np.float32(1.01) for name, array in bundle.weights.items()}
+    return release(settings_of(place)[1], FIRST_SEQUENCE + 1)
+
+
+def release(settings: AgentSettings, sequence: int) -> Callable[[], None]:
+    """Do so for an agent with these settings; the weights follow from the sequence."""
+    bundle = Bundle.load(settings.bundle)
+    change = np.float32(1 + 0.01 * (sequence - FIRST_SEQUENCE))
+    weights = {name: array * change for name, array in bundle.weights.items()}
     name = version_id(bundle.manifest, bundle.model_id, weights)
-    sequence = FIRST_SEQUENCE + 1
     statement = sign_version(
         RELEASE, kind="release", model=bundle.model_id, version=name, sequence=sequence
     )
