@@ -46,6 +46,10 @@ class Reception:
         )
         self._said: set[str] = set()
 
+    def trust_clock(self, *, right: bool) -> None:
+        """Say whether the time of receipt may stand for a record's own."""
+        self._sensors.timeless = not right
+
     def take(self, messages: Sequence[Message], received: int) -> tuple[Arrived, list[int]]:
         """Return what messages hold, and the receipts of those that hold nothing.
 

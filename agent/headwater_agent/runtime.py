@@ -20,9 +20,10 @@ from types import FrameType
 from headwater.clock import now_ms
 from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
-from headwater_agent import events, publish, quarantine
+from headwater_agent import events, publish
 from headwater_agent.answers import check_in
 from headwater_agent.compute import Compute
+from headwater_agent.granting import Granting
 from headwater_agent.jobs import Jobs
 from headwater_agent.live import Live, write_live
 from headwater_agent.mqtt import MqttTransport
@@ -31,9 +32,11 @@ from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.reception import Reception
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
+from headwater_agent.silence import Passed
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Count, Note, Update
 from headwater_agent.store_thread import StoreThread
+from headwater_agent.synchronised import Clock
 from headwater_agent.systemd import Notifier
 from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
 from headwater_agent.watch import about
@@ -77,7 +80,9 @@ class Agent:
         self._pipeline = Pipeline(
             manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
+        self._clock = Clock(settings.clock)
         self._reception = Reception(settings, manifest)
+        self._reception.trust_clock(right=self._clock.is_right)
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
         self._waker = Waker()
         late = int(settings.labels.late) if settings.labels else 0
@@ -104,21 +109,34 @@ class Agent:
             begin=self._begin_update,
             refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
+        self._granting = Granting(
+            settings,
+            manifest,
+            pipeline=self._pipeline,
+            store=self._store,
+            writer=self._writer,
+            compute=self._compute,
+            jobs=self._jobs,
+            do_all=self._do_all,
+        )
         self._transport = self._connect()
         self._live = Live()
         self._notifier = Notifier(os.environ)
+        self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         self._taken_at = 0.0
+        self._listened_at = time.monotonic()
         self._stopping = False
 
     def run(self) -> None:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
         saved = self._store.load()
+        self._granting.look_at_pauses()
         self._do_all(self._pipeline.restore(saved))
         if self._settings.drift.watches("inputs"):
             past = self._store.past_rows(PAST_MEANS * self._settings.drift.mean_of)
-            self._pipeline.watch.monitor.warm(past, ())
+            self._pipeline.see_again(past)
         personal = self._pipeline.learner.personal
         self._compute.resume(personal.parameters, personal.state)
         self._releases.warm(self._pipeline.learner.version)
@@ -240,14 +258,27 @@ class Agent:
             topic, payload = self._publisher.encode_alarm(alarm)
             self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
             what = f"{about(alarm)} ({alarm.channel})" if alarm.channel else about(alarm)
-            _log.warning("stream %s has changed: %s", alarm.stream, what)
+            if what == "silence":
+                text = f"is silent for {alarm.value:.0f} s" if alarm.value else "speaks again"
+                _log.warning("stream %s %s", alarm.stream, text)
+            else:
+                _log.warning("stream %s has changed: %s", alarm.stream, what)
 
     def _keep_house(self) -> None:
         self._look_at_exchange()
-        self._grant_requests()
+        self._granting.look()
+        self._reception.trust_clock(right=self._clock.is_right)
+        self._notice_silence()
         self._store_counts()
         self._write_status()
         self._beat()
+
+    def _notice_silence(self) -> None:
+        """Let the time count in which records could have come."""
+        now, before = time.monotonic(), self._listened_at
+        self._listened_at = now
+        if self._transport.connected:
+            self._do_all(self._pipeline.feed(Passed(now - before)))
 
     def _beat(self) -> None:
         """Tell systemd that the loop went round, and whether a record would become a prediction."""
@@ -285,21 +316,6 @@ class Agent:
             self._writer.put(Note(now_ms(), "release", version.name))
             _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
 
-    def _grant_requests(self) -> None:
-        """Put back what a person says was right."""
-        for path, wanted in quarantine.asked(self._settings.requests):
-            if wanted is not None:
-                self._do_all(self._pipeline.feed(events.Settle()))
-                self._writer.flush()
-                cleared = quarantine.clear(self._store, self._bundle.manifest, wanted)
-                self._do_all(self._pipeline.feed(cleared))
-                detail = f"{len(cleared.marks)} values, {len(cleared.examples)} windows"
-                self._writer.put(Note(now_ms(), "cleared", detail))
-                self._writer.flush()
-            else:
-                _log.warning("the request %s cannot be read; ask again", path.name)
-            path.unlink(missing_ok=True)
-
     def _begin_update(self, task: str, base: str) -> int:
         self._update += 1
         self._do_all(self._pipeline.feed(events.Taken(self._update)))
@@ -318,6 +334,8 @@ class Agent:
             connected=self._transport.connected,
             trouble=self._transport.trouble,
             learner=self._pipeline.learner,
+            silent=self._pipeline.silence.silent,
+            clock=(self._clock.complaint() or "") if self._timeless else "",
         )
         write_live(self._settings.live, live)
 
