@@ -122,10 +122,10 @@ def check(
 
 @app.command()
 def run(settings_file: SettingsFile = Path("agent.toml")) -> None:
-    """Predict and learn until told to stop (Ctrl-C, SIGTERM)."""
-    from headwater_agent import runtime  # noqa: PLC0415 - the other commands start faster
+    """Predict and learn until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the settings again."""
+    from headwater_agent import process  # noqa: PLC0415 - the other commands start faster
 
-    runtime.run(load_settings(settings_file, os.environ), settings_file)
+    process.run(load_settings(settings_file, os.environ), settings_file)
 
 
 @app.command()

@@ -202,13 +202,15 @@ class Arrived:
     """Records and labels came in, each in the order of their receipt.
 
     ``order`` says for each label how many of the records came before it. Without it none of the
-    labels is too late for what its batch began with, or brought. With ``settle`` labels are met,
-    everything is stored and learned from at once; otherwise that waits for :class:`Settle`.
+    labels is too late for what its batch began with, or brought. ``receipts`` belong to messages
+    that held nothing. With ``settle`` labels are met, everything is stored and learned from at
+    once; otherwise that waits for :class:`Settle`.
     """
 
     records: tuple[Record, ...] = ()
     labels: tuple[Label, ...] = ()
     order: tuple[int, ...] = ()
+    receipts: tuple[int, ...] = ()
     settle: bool = True
 
 

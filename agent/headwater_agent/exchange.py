@@ -246,7 +246,9 @@ class Exchange:
     ) -> None:
         """Store a task, in place of an open one of the same name, and what it brought."""
         with self._transaction():
-            self._egress.received((one.receipt.message, one.statement) for one in receipts)
+            self._egress.received(
+                (one.receipt.message, one.receipt.number, one.statement) for one in receipts
+            )
             self._db.execute(
                 "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (

@@ -175,11 +175,17 @@ class LogWriter:
             *_thresholds(made),
             whole([len(key) for key in ids]),
         )
-        cells = self._cells(
-            [part for one in made for part in (one.released, one.personal, one.baseline)],
-            self._outputs,
+        self._log.append(PREDICTIONS, columns, self._made(made), "".join(ids))
+
+    def _made(self, made: Sequence[Prediction]) -> bytes:
+        """Return what was predicted, float32 ``[N, 3, K]``."""
+        of_models = (
+            self._cells([one.released for one in made], self._outputs),
+            self._cells([one.personal for one in made], self._outputs),
+            self._cells([one.baseline for one in made], self._outputs),
         )
-        self._log.append(PREDICTIONS, columns, cells, "".join(ids))
+        joined = np.frombuffer(b"".join(of_models), "<f4")
+        return joined.reshape(3, len(made), self._outputs).swapaxes(0, 1).tobytes()
 
     def _new(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
         """Return predictions without those that were written before."""
@@ -314,9 +320,9 @@ def _flags(made: Sequence[Prediction]) -> Ints:
 def _thresholds(made: Sequence[Prediction]) -> tuple[Ints, Ints]:
     both = [one.thresholds for one in made]
     if both.count(both[0]) == len(both):
-        both = both[:1]
-    one, other = bits([pair[0] for pair in both]), bits([pair[1] for pair in both])
-    return np.resize(one, len(made)), np.resize(other, len(made))
+        released, personal = bits(both[0])
+        return np.full(len(both), released), np.full(len(both), personal)
+    return bits([one for one, _ in both]), bits([other for _, other in both])
 
 
 def _all(parts: Iterable[Sequence[Any]]) -> list[Any]:

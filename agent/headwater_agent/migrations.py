@@ -247,6 +247,11 @@ def _append(
     db.execute(INSERT, (*row, made.columns, made.cells, made.texts))
 
 
+def _guard_with_tables(db: Database) -> None:
+    """Begin the streams anew, for the guard counts in another way."""
+    db.execute("UPDATE streams SET progress = NULL")
+
+
 AGENT: tuple[Migration, ...] = (
     _first_layout,
     _what_was_served,
@@ -255,5 +260,6 @@ AGENT: tuple[Migration, ...] = (
     _standing,
     _segments,
     _standing_beside_progress,
+    _guard_with_tables,
 )
 """The steps of ``agent.db``."""

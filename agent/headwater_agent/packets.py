@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from headwater_agent.transport import Message
+from headwater_agent.transport import Message, receipt_of
 
 _K = TypeVar("_K", bound=str | bytes)
 _V = TypeVar("_V")
@@ -89,7 +89,7 @@ class PacketReader:
         self.others = bytearray()
         self._v5 = v5
         self._limit = limit
-        self._base = connection << 16
+        self._connection = connection
         self._partial = bytearray()
         self._missing = 0
         self._received = Received()
@@ -152,7 +152,7 @@ class PacketReader:
             packet_id = data[start] << 8 | data[start + 1]
             if not packet_id:
                 raise PacketError("a PUBLISH of QoS 1 has no packet id")
-            receipt = self._base | packet_id
+            receipt = receipt_of(self._connection, packet_id)
             start += 2
         if self._v5:
             properties, start = data[start], start + 1

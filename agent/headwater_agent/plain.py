@@ -76,13 +76,19 @@ class PlainPayloads:
 
     @staticmethod
     def suit(settings: Input, keys: Sequence[str]) -> bool:
-        """Say whether the payloads of an input can be so simple: flat, each key once."""
-        used = [*keys, settings.time.field, settings.stream]
-        used = [key for key in used if key]
-        return len(set(used)) == len(used) and not any("." in key for key in used)
+        """Say whether the payloads of an input can be so simple: each key wanted once.
+
+        One with a dot may be a key, which comes before a path; where it is none, nothing is plain.
+        """
+        used = [key for key in (*keys, settings.time.field, settings.stream) if key]
+        return len(set(used)) == len(used)
 
     def read(self, payload: bytes) -> Fields | None:
-        """Return what a payload holds, or None where it is not plain."""
+        """Return what a payload holds, or None where it is not plain.
+
+        Nothing is made of keys that nobody asked for, so what they hold is bounded by the size of
+        the payload alone: it may lie deep, be many, or be no text.
+        """
         try:
             found: Fields = msgspec.structs.astuple(self._decoder.decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

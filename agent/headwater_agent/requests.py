@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -128,8 +129,9 @@ def read(path: Path) -> Wish | None:
 
 
 def answer(path: Path, said: Answer) -> None:
-    """Settle a request; whoever waits for it is told."""
-    write_file(path.with_suffix(_ANSWER), msgspec.json.encode(said))
+    """Settle a request; whoever waits for it is told, unless the disk is full."""
+    with suppress(StorageError):
+        write_file(path.with_suffix(_ANSWER), msgspec.json.encode(said))
     path.unlink(missing_ok=True)
 
 

@@ -7,39 +7,36 @@ it is busy. A second thread writes the store; only what it has committed is ackn
 from __future__ import annotations
 
 import logging
-import os
-import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 
 from headwater.clock import now_ms
 from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
 from headwater_agent import events, publish
 from headwater_agent.answers import check_in
-from headwater_agent.compute import Compute
+from headwater_agent.compute import make_compute
+from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
 from headwater_agent.jobs import Jobs
 from headwater_agent.live import Live, write_live
-from headwater_agent.mqtt import MqttTransport
+from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.reception import Reception
+from headwater_agent.redelivery import Redelivery
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
 from headwater_agent.silence import Passed
 from headwater_agent.sqlite_store import SqliteStore
-from headwater_agent.store import Count, Note, Update
+from headwater_agent.store import Count, Entry, Fingerprints, Note, Update
 from headwater_agent.store_thread import StoreThread
 from headwater_agent.synchronised import Clock
 from headwater_agent.systemd import Notifier
-from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
-from headwater_agent.watch import about
+from headwater_agent.transport import Message, Waker
+from headwater_agent.watch import told
 from headwater_models.bundle import Bundle
 
 HOUSEKEEPING_S = 1.0
@@ -66,6 +63,12 @@ class Agent:
         All that the agent is told.
     settings_file
         Where it was read from, for the trainer.
+    clock
+        Whether the wall clock may be gone by.
+    notifier
+        Hears how it goes.
+    look
+        Called every second, when all else was looked after.
 
     Raises
     ------
@@ -73,20 +76,36 @@ class Agent:
         When the model, the database or the settings do not allow a start.
     """
 
-    def __init__(self, settings: AgentSettings, settings_file: Path) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        settings_file: Path,
+        *,
+        clock: Clock,
+        notifier: Notifier,
+        look: Callable[[], None],
+    ) -> None:
         self._settings = settings
+        self._look = look
         self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
         manifest = self._bundle.manifest
         self._pipeline = Pipeline(
             manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
-        self._clock = Clock(settings.clock)
+        self._clock = clock
         self._reception = Reception(settings, manifest)
         self._reception.trust_clock(right=self._clock.is_right)
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
+        self._compute = make_compute(self._bundle, settings.learn.river, self._learned)
         self._waker = Waker()
+        self._transport = make_transport(settings, self._waker)
         late = int(settings.labels.late) if settings.labels else 0
-        self._store = SqliteStore(settings.agent_db, manifest, settings.store, late=late)
+        reach = settings.broker.receive_maximum
+        self._store = SqliteStore(
+            settings.agent_db, manifest, settings.store, late=late, fingerprints=reach
+        )
+        before = self._store.messages()
+        self._redelivery = Redelivery(before.fingerprints, reach)
         group = max(1, settings.commit_records // 2)
         self._pace = Pace(
             every_s=min(SETTLE_S, settings.store.commit_every / 1000),
@@ -100,7 +119,6 @@ class Agent:
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
-        self._compute = self._make_compute()
         self._releases = Releases(settings, self._bundle, self._compute)
         self._jobs = Jobs(
             settings,
@@ -119,15 +137,21 @@ class Agent:
             jobs=self._jobs,
             do_all=self._do_all,
         )
-        self._transport = self._connect()
+        self._sender = Sender(self._transport, before.unsent, qos=settings.output.qos)
         self._live = Live()
-        self._notifier = Notifier(os.environ)
+        self._notifier = notifier
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
+        self._silenced = False
         self._taken_at = 0.0
         self._listened_at = time.monotonic()
-        self._stopping = False
+        self._stopping = self._goes_on = False
+
+    @property
+    def model(self) -> str:
+        """Id of the model."""
+        return self._bundle.model_id
 
     def run(self) -> None:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
@@ -163,49 +187,37 @@ class Agent:
         learns = self._pipeline.learner.is_due
         return 0.0 if learns else min(max(0.0, due - now), self._pace.rest(now))
 
-    def stop(self) -> None:
-        """End :meth:`run` soon; safe to call from a signal handler."""
-        self._stopping = True
+    def stop(self, *, goes_on: bool = False) -> None:
+        """End :meth:`run` soon; safe to call from a signal handler.
+
+        Parameters
+        ----------
+        goes_on
+            Whether another agent goes on in this process.
+        """
+        self._stopping, self._goes_on = True, goes_on
         self._waker.wake()
 
-    def _make_compute(self) -> Compute:
-        learn = self._settings.learn
-        if learn.river is None:
-            return Compute(self._bundle)
-        from headwater_agent.rivers.compute import RiverCompute  # noqa: PLC0415 - river is heavy
-
-        def learned() -> list[events.Batch]:
-            through = self._pipeline.learner.learned_through
-            return [self._store.examples(reserved=False, newest=learn.buffer, through=through)]
-
-        return RiverCompute(self._bundle, learn.river, learned)
-
-    def _connect(self) -> Transport:
-        settings = self._settings
-        status = {state: publish.status(settings.device, state) for state in ("online", "offline")}
-        session = Session(
-            client_id=settings.client_id,
-            subscriptions=settings.subscriptions,
-            status=Status(settings.status_topic, status["online"], status["offline"]),
-        )
-        rng = random.SystemRandom()
-        return MqttTransport(
-            settings.broker, session, waker=self._waker, delays=lambda: backoff(rng)
-        )
+    def _learned(self) -> list[events.Batch]:
+        newest = self._settings.learn.buffer
+        through = self._pipeline.learner.learned_through
+        return [self._store.examples(reserved=False, newest=newest, through=through)]
 
     def _take(self, messages: list[Message]) -> None:
         """Predict from what came in, as one batch."""
         if not messages:
             return
         self._taken_at = time.perf_counter()
-        arrived, useless = self._reception.take(messages, now_ms())
-        if useless:
-            self._writer.put(events.Store(receipts=tuple(useless)))
-        if arrived.records or arrived.labels:
-            now = time.monotonic()
-            self._live.arrived(len(arrived.records), now)
-            self._pace.arrived(len(messages), now)
-            self._do_all(self._pipeline.feed(arrived))
+        fresh, repeated = self._redelivery.sort(messages)
+        if repeated:
+            self._counts["repeated"] += len(repeated)
+            self._do_all(self._pipeline.feed(events.Settle()))
+            self._writer.put(events.Store(receipts=tuple(repeated)))
+        arrived = self._reception.take(fresh, now_ms())
+        now = time.monotonic()
+        self._live.arrived(len(arrived.records), now)
+        self._pace.arrived(len(fresh), now)
+        self._do_all(self._pipeline.feed(arrived))
 
     def _catch_up(self) -> None:
         """Settle what came, and learn, where it is time for either."""
@@ -235,7 +247,7 @@ class Agent:
                 self._writer.put(effect)
             case events.Store():
                 self._live.marked(effect.marks)
-                self._writer.put(effect)
+                self._store_messages(effect)
             case events.Checkpoint():
                 self._writer.put(effect)
             case events.Happened(kind, detail):
@@ -246,23 +258,24 @@ class Agent:
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
-        output = self._settings.output
-        for topic, payload in self._publisher.encode(predictions, now_ms()):
-            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
-            self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
-        self._transport.flush()
+        messages = self._publisher.encode(predictions, now_ms())
+        self._sender.send(messages, retain=self._settings.output.retain)
+        self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
-        output = self._settings.output
+        messages = map(self._publisher.encode_alarm, alarms)
+        self._sender.send(messages, retain=self._settings.output.retain)
         for alarm in alarms:
-            topic, payload = self._publisher.encode_alarm(alarm)
-            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
-            what = f"{about(alarm)} ({alarm.channel})" if alarm.channel else about(alarm)
-            if what == "silence":
-                text = f"is silent for {alarm.value:.0f} s" if alarm.value else "speaks again"
-                _log.warning("stream %s %s", alarm.stream, text)
-            else:
-                _log.warning("stream %s has changed: %s", alarm.stream, what)
+            _log.warning("stream %s %s", alarm.stream, told(alarm))
+
+    def _store_messages(self, *entries: Entry) -> None:
+        """Store entries together with the messages that they come from and led to."""
+        receipts = [r for e in entries if isinstance(e, events.Store) for r in e.receipts]
+        taken = self._redelivery.fingerprints(receipts)
+        outbox = self._sender.changes()
+        more = [Fingerprints(taken)] if taken else []
+        if entries or outbox:
+            self._writer.put(*entries, *more, *([outbox] if outbox else []))
 
     def _keep_house(self) -> None:
         self._look_at_exchange()
@@ -270,8 +283,10 @@ class Agent:
         self._reception.trust_clock(right=self._clock.is_right)
         self._notice_silence()
         self._store_counts()
+        self._store_messages()
         self._write_status()
         self._beat()
+        self._look()
 
     def _notice_silence(self) -> None:
         """Let the time count in which records could have come."""
@@ -285,6 +300,7 @@ class Agent:
         transport = self._transport
         able = transport.connected and not transport.trouble
         doing = "predicting" if able else transport.trouble or "waiting for the broker"
+        doing = self._writer.trouble or doing
         self._notifier.beat(able=able, status=doing)
 
     def _store_counts(self) -> None:
@@ -325,6 +341,16 @@ class Agent:
         return self._update
 
     def _write_status(self) -> None:
+        try:
+            self._write_files()
+        except OSError as error:
+            if not self._silenced:
+                _log.warning("the status cannot be written: %s", error.strerror)
+            self._silenced = True
+        else:
+            self._silenced = False
+
+    def _write_files(self) -> None:
         message = check_in(
             self._pipeline, device=self._settings.device, model=self._bundle.model_id
         )
@@ -332,7 +358,7 @@ class Agent:
         live = self._live.report(
             time.monotonic(),
             connected=self._transport.connected,
-            trouble=self._transport.trouble,
+            trouble=self._transport.trouble or self._writer.trouble,
             learner=self._pipeline.learner,
             silent=self._pipeline.silence.silent,
             clock=(self._clock.complaint() or "") if self._timeless else "",
@@ -340,48 +366,26 @@ class Agent:
         write_live(self._settings.live, live)
 
     def _close(self) -> None:
-        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
-        self._notifier.stopping()
+        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye.
+
+        What the broker acknowledges of ours until then is no longer in the outbox.
+        """
+        if not self._goes_on:
+            self._notifier.stopping()
         self._jobs.stop()
         self._do_all(self._pipeline.feed(events.Ticked()))
         self._store_counts()
         self._writer.put(Note(now_ms(), "stop", self._pipeline.learner.version.name))
-        self._writer.close()
-        self._transport.acknowledge(self._writer.committed())
-        self._write_status()
-        self._transport.close()
-        self._store.close()
-        self._waker.close()
-        self._notifier.close()
-
-
-def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:
-    """Show the metrics meanwhile, where they are wanted."""
-    if not settings.metrics.wanted:
-        return nullcontext()
-    from headwater_agent.metrics_server import shown  # noqa: PLC0415 - imports prometheus_client
-
-    return shown(settings)
-
-
-def run(settings: AgentSettings, settings_file: Path) -> None:
-    """Run an agent until SIGTERM or SIGINT.
-
-    Raises
-    ------
-    HeadwaterError
-        When it cannot start, or the disk does not allow it to go on.
-    """
-    agent = Agent(settings, settings_file)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        agent.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with _metrics(settings):
-            agent.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self._store_messages()
+        try:
+            self._writer.flush()
+            self._transport.acknowledge(self._writer.committed())
+        finally:
+            self._transport.close()
+            try:
+                self._store_messages()
+                self._writer.close()
+            finally:
+                self._write_status()
+                self._store.close()
+                self._waker.close()

@@ -119,3 +119,11 @@ def about(alarm: Alarm) -> About:
     if alarm.detector == "estimate":
         return "estimate"
     return "inputs" if alarm.channel else "error"
+
+
+def told(alarm: Alarm) -> str:
+    """Say what an alarm says of its stream."""
+    what = about(alarm)
+    if what == "silence":
+        return f"is silent for {alarm.value:.0f} s" if alarm.value else "speaks again"
+    return f"has changed: {what} ({alarm.channel})" if alarm.channel else f"has changed: {what}"

@@ -363,3 +363,15 @@ def test_rows_without_a_record_in_them_are_not_predicted() -> None:
     gaps.receive(record(5, 1.0))
     assert [p.time // MINUTE for p in gaps.predictions] == [2, 5]
     assert [row.slot for row in gaps.rows] == [0, 1, 2, 3, 4, 5]
+
+
+def test_records_by_a_clock_that_is_not_set_are_predicted_and_never_learned() -> None:
+    timeless = device()
+    for minute in range(4):
+        made = record(minute)
+        timeless.receive(msgspec.structs.replace(made, marked=made.present))
+    receive(timeless, *range(4, 9))
+    assert [p.time // MINUTE for p in timeless.predictions] == list(range(2, 9))
+    assert [e.time // MINUTE for s in timeless.stores for e in s.examples] == [6]
+    assert [one.time // MINUTE for s in timeless.stores for one in s.held] == [2, 3, 4, 5]
+    assert not np.isnan([row.values for row in timeless.rows]).any()
