@@ -137,7 +137,8 @@ class Agent:
             jobs=self._jobs,
             do_all=self._do_all,
         )
-        self._sender = Sender(self._transport, before.unsent, qos=settings.output.qos)
+        most, qos = settings.store.outbox // 2, settings.output.qos
+        self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
         self._live = Live()
         self._notifier = notifier
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
@@ -171,7 +172,7 @@ class Agent:
             while not self._stopping:
                 self._take(self._transport.poll(self._rest(due)))
                 self._catch_up()
-                self._transport.acknowledge(self._writer.committed())
+                self._sender.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
                     self._keep_house()
                     due = time.monotonic() + HOUSEKEEPING_S
@@ -379,7 +380,7 @@ class Agent:
         self._store_messages()
         try:
             self._writer.flush()
-            self._transport.acknowledge(self._writer.committed())
+            self._sender.acknowledge(self._writer.committed(), last=True)
         finally:
             self._transport.close()
             try:
