@@ -116,6 +116,7 @@ class Process:
                     agent.stop()
                 with _metrics(self._settings):
                     agent.run()
+                self._agent = None
 
     def _start(self, settings: AgentSettings) -> Agent:
         """Return an agent of new settings, or of those before where these let none start."""

@@ -137,12 +137,15 @@ def stored(settings: AgentSettings) -> int:
     return len(slots)
 
 
-def test_an_end_is_obeyed_right_after_a_reload(tmp_path: Path, mosquitto: int) -> None:
+@pytest.mark.parametrize("later_s", [0.0, 0.9, 1.0, 1.1])
+def test_an_end_is_obeyed_in_the_middle_of_a_reload(
+    tmp_path: Path, mosquitto: int, later_s: float
+) -> None:
     settings = prepare(tmp_path, mosquitto)
     with agent(tmp_path) as process:
         until(lambda: starts(settings) == 1)
         process.send_signal(signal.SIGHUP)
-        time.sleep(1.0)
+        time.sleep(later_s)
         end(process)
 
 
