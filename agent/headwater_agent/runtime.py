@@ -21,6 +21,7 @@ from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
 from headwater_agent import events, publish, quarantine
 from headwater_agent.answers import check_in
+from headwater_agent.backlog import Backlog
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.jobs import Jobs
@@ -118,6 +119,7 @@ class Agent:
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         self._silenced = False
+        self._backlog = Backlog()
         self._taken_at = 0.0
         self._stopping = False
 
@@ -136,7 +138,8 @@ class Agent:
         due = checkpoint_due = 0.0
         try:
             while not self._stopping:
-                self._take(self._transport.poll(self._rest(due)))
+                came = self._transport.poll(self._rest(due))
+                self._take(self._backlog.next(came, hold=self._sender.is_full))
                 self._catch_up()
                 self._sender.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
@@ -152,7 +155,8 @@ class Agent:
         """Return how many seconds there is nothing to do unless something comes."""
         now = time.monotonic()
         learns = self._pipeline.learner.is_due
-        return 0.0 if learns else min(max(0.0, due - now), self._pace.rest(now))
+        waits = self._backlog and not self._sender.is_full
+        return 0.0 if learns or waits else min(max(0.0, due - now), self._pace.rest(now))
 
     def stop(self) -> None:
         """End :meth:`run` soon; safe to call from a signal handler."""
