@@ -17,6 +17,7 @@ from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
 from headwater_agent import events, publish
 from headwater_agent.answers import check_in
+from headwater_agent.backlog import Backlog
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
@@ -145,6 +146,7 @@ class Agent:
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         self._silenced = False
+        self._backlog = Backlog()
         self._taken_at = 0.0
         self._listened_at = time.monotonic()
         self._stopping = self._goes_on = False
@@ -170,7 +172,8 @@ class Agent:
         due = checkpoint_due = 0.0
         try:
             while not self._stopping:
-                self._take(self._transport.poll(self._rest(due)))
+                came = self._transport.poll(self._rest(due))
+                self._take(self._backlog.next(came, hold=self._sender.is_full))
                 self._catch_up()
                 self._sender.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
@@ -186,7 +189,8 @@ class Agent:
         """Return how many seconds there is nothing to do unless something comes."""
         now = time.monotonic()
         learns = self._pipeline.learner.is_due
-        return 0.0 if learns else min(max(0.0, due - now), self._pace.rest(now))
+        waits = self._backlog and not self._sender.is_full
+        return 0.0 if learns or waits else min(max(0.0, due - now), self._pace.rest(now))
 
     def stop(self, *, goes_on: bool = False) -> None:
         """End :meth:`run` soon; safe to call from a signal handler.
