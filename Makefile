@@ -4,15 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= auto
+RUNS ?= 1000000
 CASES ?= beijing wisdm occupancy elec2 skab nab
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format fuzz bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@printf 'make demo    the whole loop on this machine: sensors, learning, federation, release\n'
 	@printf 'make test    all tests\n'
 	@printf 'make check   format, lint, types and import contracts\n'
+	@printf 'make fuzz    a million made-up messages through the agent'\''s cores\n'
 	@printf 'make bench   the benchmarks, side by side with their peers\n'
 	@printf 'make format  put the code into its format\n'
 
@@ -41,6 +43,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz -runs=$(RUNS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.training
