@@ -16,7 +16,7 @@ MAX_WAITING = 20_000
 """Most predictions of a device that wait for a label or a correction; the oldest give way."""
 
 
-class Entry(msgspec.Struct, eq=False):
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A prediction with the window it was made on, and what came of it.
 
     ``label`` is None until it comes; ``sequence`` is that of the example that it became (0: none).

@@ -111,7 +111,8 @@ class Agent:
             refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
         self._transport = make_transport(settings, self._waker)
-        self._sender = Sender(self._transport, before.unsent, qos=settings.output.qos)
+        most, qos = settings.store.outbox // 2, settings.output.qos
+        self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
         self._live = Live()
         self._notifier = Notifier(os.environ)
         self._counts: Counter[str] = Counter()
@@ -137,7 +138,7 @@ class Agent:
             while not self._stopping:
                 self._take(self._transport.poll(self._rest(due)))
                 self._catch_up()
-                self._transport.acknowledge(self._writer.committed())
+                self._sender.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
                     self._keep_house()
                     due = time.monotonic() + HOUSEKEEPING_S
@@ -348,7 +349,7 @@ class Agent:
         self._store_messages()
         try:
             self._writer.flush()
-            self._transport.acknowledge(self._writer.committed())
+            self._sender.acknowledge(self._writer.committed(), last=True)
         finally:
             self._transport.close()
             try:
