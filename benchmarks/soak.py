@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -118,7 +119,13 @@ def command(
     with tempfile.TemporaryDirectory(prefix="headwater-bench-", dir=folder) as name:
         model = Path(name) / "model"
         workload.model().save(model)
-        soaked = soak(model, 60 * minutes, rate, console.print, folder)
+        soaked = soak(
+            model,
+            60 * minutes,
+            rate,
+            partial(console.print, highlight=False, soft_wrap=True),
+            folder,
+        )
     found = report("soak", PACKAGES, figures(soaked))
     found.show(console)
     if as_json:
@@ -213,8 +220,8 @@ def _watch(
             unanswered=trace.lost,
         )
         say(
-            f"{now / 60:5.1f} min  {sample.memory_mb:7.2f} MB memory  {sample.files_mb:6.2f} MB files"
-            f"  {sample.per_s:6.0f} messages/s  {sample.unanswered} lost"
+            f"{now / 60:4.0f} min {sample.memory_mb:.2f} MB memory {sample.files_mb:.2f} MB store "
+            f"{sample.per_s:7.0f}/s {sample.unanswered:4} unanswered"
         )
         yield sample
 

@@ -143,7 +143,11 @@ def _made(recipe: bytes) -> bytes:
 
 
 def _agree(reception: Reception, messages: Sequence[Message], now: int) -> None:
-    """Assert that messages together mean what each means alone."""
+    """Assert that messages together mean what each means alone.
+
+    What is no JSON and too deep may be refused for either: how far a decoder gets until it sees
+    the one depends on its caller's stack.
+    """
     together = reception._sensors.decode_all(messages, now)
     alone = [
         reception._sensors.decode(one.topic, one.payload, now, one.receipt) for one in messages
@@ -153,7 +157,8 @@ def _agree(reception: Reception, messages: Sequence[Message], now: int) -> None:
 
 def _told(decoded: Sequence[Record | Label] | Refusal) -> object:
     if isinstance(decoded, Refusal):
-        return astuple(decoded)
+        either = decoded.reason in ("json", "deep")
+        return ("json or deep", decoded.topic) if either else astuple(decoded)
     return [_plain(item) for item in decoded]
 
 
