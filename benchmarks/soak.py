@@ -207,10 +207,13 @@ def _agent(
 def _watch(
     running: Running, seconds: float, rate: float, say: Callable[[str], None]
 ) -> Iterator[Sample]:
+    """Yield samples; a stretch catches up on what was not sent while the last one was awaited."""
     every = min(30.0, seconds / SAMPLES)
-    began = time.monotonic()
+    sent, began = 0, time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
-        trace = running.stream(rate, min(every, seconds - passed))
+        length = min(every, seconds - passed)
+        trace = running.stream((rate * (passed + length) - sent) / length, length)
+        sent += len(trace.sent)
         now = time.monotonic() - began
         sample = Sample(
             seconds=now,
