@@ -37,7 +37,7 @@ from headwater_simulator.processes import Child
 WARM_UP = 0.5
 """Share of the run that comes before memory and files are judged."""
 
-MEMORY_MB, FILES_MB = 4.0, 1.0
+MEMORY_MB, FILES_MB = 8.0, 1.0
 """How much they may grow from the end of the warm-up to the end, by their slope."""
 
 KEPT_S = 5.0

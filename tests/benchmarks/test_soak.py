@@ -36,7 +36,7 @@ def test_a_single_peak_is_no_growth() -> None:
 @pytest.mark.parametrize(
     ("run", "complaint"),
     [
-        (soaked(memory_mb=MEMORY_MB + 1), "Memory grew by 4"),
+        (soaked(memory_mb=MEMORY_MB + 1), "Memory grew by 8"),
         (soaked(files_mb=FILES_MB + 0.1), "The store grew by 1.1"),
         (soaked(lost=3), "3 of 7,200,000 messages are in no store and no count"),
         (soaked(lost=-3), "-3 of 7,200,000 messages are in no store and no count"),
