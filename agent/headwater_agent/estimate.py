@@ -110,6 +110,11 @@ class Estimate:
         self._made: list[tuple[Prediction, Floats]] = []
         self._labelled: list[tuple[Prediction, Floats, float]] = []
 
+    def forget(self, stream: str) -> None:
+        """Begin the chunks of a stream anew; what labels taught of the model goes on."""
+        self._streams.pop(stream, None)
+        self._made = [one for one in self._made if one[0].stream != stream]
+
     def learn(self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers) -> None:
         """Take predictions whose labels came.
 

@@ -37,6 +37,11 @@ class Sender:
         for message in left:
             self._publish(message.topic, message.payload, qos=1, retain=message.retain)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more messages wait for the broker than should."""
+        return len(self._unsent) > self._most
+
     def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
         for topic, payload in messages:
@@ -50,7 +55,7 @@ class Sender:
         """
         self._hear()
         self._owed += receipts
-        if self._owed and (last or len(self._unsent) <= self._most):
+        if self._owed and (last or not self.is_full):
             self._transport.acknowledge(self._owed)
             self._owed.clear()
 

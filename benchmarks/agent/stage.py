@@ -42,7 +42,7 @@ listener {port} 127.0.0.1
 allow_anonymous true
 log_dest stderr
 log_type subscribe
-max_inflight_messages 0
+max_inflight_messages 1000
 max_queued_messages 0
 max_queued_bytes 0
 set_tcp_nodelay true

@@ -98,9 +98,11 @@ def test_nothing_is_acknowledged_while_the_broker_is_slow_to_take_what_came_of_i
     sender.acknowledge([8, 9])
     wire.has = [1]
     sender.acknowledge([10])
+    assert sender.is_full
     assert wire.acknowledged == [7]
     wire.has = [2]
     sender.acknowledge([])
+    assert not sender.is_full
     assert wire.acknowledged == [7, 8, 9, 10]
 
 
