@@ -17,6 +17,7 @@ from headwater_agent import events
 from headwater_agent.correspondence import StoredVersion
 from headwater_agent.exchange import Exchange
 from headwater_agent.pipeline import Pipeline
+from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.releases import first_version
 from headwater_agent.settings import AgentSettings, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
@@ -37,7 +38,7 @@ def write(made: AgentSettings, *entries: Entry) -> None:
 
 def learned(through: int) -> events.Checkpoint:
     """A checkpoint after some examples."""
-    pipeline = Pipeline(MANIFEST, first_version(signed()), settings(Path()).pipeline(MANIFEST))
+    pipeline = Pipeline(MANIFEST, first_version(signed()), PipelineSettings())
     pipeline.learner.learned_through = through
     return pipeline.checkpoint()
 
