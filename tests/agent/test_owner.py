@@ -239,15 +239,15 @@ def test_the_guard_does_not_hold_a_new_sensor_against_the_old_one() -> None:
 def test_a_new_sensor_at_another_level_is_no_drift() -> None:
     settings = DriftSettings(watch=("inputs", "error"), mean_of=1)
     rng = np.random.default_rng(0)
-    for replaced in (False, True):
+    for is_new in (False, True):
         watched = device(drift=settings)
         for minute in range(200):
             watched.receive(record(minute, 2 + 0.1 * rng.standard_normal()))
-        if replaced:
+        if is_new:
             watched.feed(Reset("tank-1"))
         for minute in range(200, 260):
             watched.receive(record(minute, 8 + 0.1 * rng.standard_normal()))
-        assert bool(watched.alarms) != replaced
+        assert bool(watched.alarms) != is_new
 
 
 class Refining(Device):
