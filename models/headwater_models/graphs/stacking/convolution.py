@@ -6,6 +6,7 @@ matrices does the rest; else members are so many more rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,80 +23,76 @@ def pool(call: Call) -> Sequence[Stacked]:
         call.node.operator, (fold(call, x),), call.node.attributes, count=len(call.node.outputs)
     )
     y, *places = (unfold(call, value, x) for value in values)
-    size = call.op("ReduceProd", call.sizes(x, 1), np.array([0]), keepdims=0)
-    return [Stacked(y), *(Stacked(call.op("Mod", at, size)) for at in places)]
+    return [Stacked(y), *(Stacked(call.op("Mod", at, call.elements(x, 1))) for at in places)]
 
 
 def convolution(call: Call) -> Sequence[Stacked]:
     """Conv."""
     if not call.inputs[1].own:
         return _as_rows(call)
-    x, weight = call.node.inputs[:2]
-    axes = sliding(call.node, x, call.node.outputs[0], weight.shape[2:])
-    tables = [_taken(axis) for axis in axes]
-    group = int(call.node.attributes.get("group", 1))
-    kernel = call.inputs[1].value
-    out = call.node.outputs[0].shape[1]
-    target = [0, group, int(out) // group if group > 1 else -1, -1]
-    if group == 1:  # the sizes of rows and channels may be open
-        matrix = _rest_joined(call, kernel, 2).unsqueeze([1])
-    else:
-        matrix = call.op("Reshape", kernel, np.array(target))
-    return _product(call, matrix, tables, group)
+    x, weight, y = *call.node.inputs[:2], call.node.outputs[0]
+    tables = [_taken(axis) for axis in _axes(call, x, y)]
+    kernel, group = call.inputs[1].value, _group(call)
+    if group == 1:
+        matrices = call.op("Reshape", kernel, np.array([0, 0, -1])).unsqueeze([1])
+        return _product(call, matrices, tables)
+    (out,) = _fixed(call, weight.shape[:1])
+    apart = np.array([0, group, out // group, -1])
+    return _product(call, call.op("Reshape", kernel, apart), tables)
 
 
 def transposed(call: Call) -> Sequence[Stacked]:
     """ConvTranspose: each place takes from the windows that lie over it."""
     if not call.inputs[1].own:
         return _as_rows(call)
-    x, weight = call.node.inputs[:2]
+    x, weight, y = *call.node.inputs[:2], call.node.outputs[0]
     auto = call.node.attributes.get("auto_pad", "NOTSET")
     if auto != "NOTSET" or "output_shape" in call.node.attributes:
         raise call.refusal("its padding follows from the output's size")
-    axes = sliding(call.node, call.node.outputs[0], x, weight.shape[2:])
-    group = int(call.node.attributes.get("group", 1))
-    into, out, *_ = weight.shape
-    if not (isinstance(into, int) and isinstance(out, int)):
-        raise call.refusal("its number of channels is open")
-    cells = int(np.prod([axis.kernel for axis in axes]))
-    kernel, sizes = call.inputs[1].value, [0, group, into // group, out, cells]
-    apart = call.op("Reshape", kernel, np.array(sizes)).transpose([0, 1, 3, 2, 4])
-    matrix = call.op("Reshape", apart, np.array([0, group, out, into // group * cells]))
-    return _product(call, matrix, [_given(axis) for axis in axes], group)
+    tables = [_given(axis) for axis in _axes(call, y, x)]
+    into, out, *places = _fixed(call, weight.shape)
+    group, cells = _group(call), math.prod(places)
+    by_group = np.array([0, group, into // group, out, cells])
+    apart = call.op("Reshape", call.inputs[1].value, by_group).transpose([0, 1, 3, 2, 4])
+    joined = np.array([0, group, out, into // group * cells])
+    return _product(call, call.op("Reshape", apart, joined), tables)
+
+
+def _axes(call: Call, x: Value, y: Value) -> list[Axis]:
+    """Return how windows of the kernel over *x* make *y*."""
+    kernel = call.node.inputs[1].shape[2:]
+    _fixed(call, (*x.shape[2:], *y.shape[2:], *kernel))
+    return sliding(call.node, x, y, kernel)
+
+
+def _fixed(call: Call, sizes: Sequence[int | str]) -> list[int]:
+    if not all(isinstance(size, int) for size in sizes):
+        raise call.refusal(f"of the sizes {list(sizes)} one is open")
+    return [int(size) for size in sizes]
+
+
+def _group(call: Call) -> int:
+    return int(call.node.attributes.get("group", 1))
 
 
 def _as_rows(call: Call) -> Sequence[Stacked]:
     """Slide one kernel over the rows of all members."""
-    if not call.inputs[0].own:  # only the bias is each member's own
-        y = call.op(call.node.operator, *_values(call, 2), **call.node.attributes)
-    else:
-        x = call.inputs[0].value
-        inputs = (fold(call, x), call.inputs[1].value)
-        y = unfold(call, call.op(call.node.operator, *inputs, **call.node.attributes), x)
-    return [Stacked(_biased(call, y))]
+    x, kernel = (stacked.value for stacked in call.inputs[:2])
+    own, attributes = call.inputs[0].own, call.node.attributes
+    rows = fold(call, x) if own else x
+    y = call.op(call.node.operator, rows, kernel, **attributes)
+    return [Stacked(_biased(call, unfold(call, y, x) if own else y))]
 
 
-def _values(call: Call, count: int) -> list[Value]:
-    return [stacked.value for stacked in call.inputs[:count]]
-
-
-def _product(call: Call, matrix: Value, tables: Sequence[Array], group: int) -> Sequence[Stacked]:
-    """Multiply kernels ``[M, G, O, K]`` by the windows, for each row."""
+def _product(call: Call, matrices: Value, tables: Sequence[Array]) -> Sequence[Stacked]:
+    """Multiply each member's ``[G, O, K]`` by the windows of each row, ``[G, K, places]``."""
     x, own = call.inputs[0].value, int(call.inputs[0].own)
     places = [table.shape[1] for table in tables]
     windows = _windows(call, x, 2 + own, tables)
-    keep = [0] * (1 + own)
-    target = [*keep, group, -1, int(np.prod(places))]
-    windows = call.op("Reshape", windows, np.array(target))
-    y = call.op("MatMul", matrix.unsqueeze([1]), windows)
-    shape = call.shapes[0]
-    joined = np.array([0, 0, -1 if shape is None else _fixed_or_rest(shape[2]), *places])
-    y = call.graph.op("Reshape", y, joined, shape=shape)
+    target = np.array([*[0] * (1 + own), _group(call), -1, math.prod(places)])
+    product = call.op("MatMul", matrices.unsqueeze([1]), call.op("Reshape", windows, target))
+    y = call.last("Reshape", product, np.array([0, 0, -1, *places]))
     return [Stacked(_biased(call, y))]
-
-
-def _fixed_or_rest(size: int | str) -> int:
-    return size if isinstance(size, int) else -1
 
 
 def _windows(call: Call, x: Value, first: int, tables: Sequence[Array]) -> Value:
@@ -124,11 +121,6 @@ def _given(axis: Axis) -> Array:
     apart = ahead - np.arange(axis.kernel)[:, np.newaxis] * axis.dilation
     window, rest = np.divmod(apart, axis.stride)
     return np.where((rest == 0) & (window >= 0) & (window < axis.windows), window, axis.windows)
-
-
-def _rest_joined(call: Call, kernel: Value, kept: int) -> Value:
-    """Join a kernel's inputs and cells in one axis."""
-    return call.op("Reshape", kernel, np.array([*[0] * kept, -1]))
 
 
 def _biased(call: Call, y: Value) -> Value:

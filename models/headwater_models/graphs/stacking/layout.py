@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headwater_models.graphs.expression import Operand, Value
+from headwater_models.graphs.expression import Value
 from headwater_models.graphs.stacking.rule import Call, Stacked
 
 
@@ -26,12 +26,8 @@ def expand(call: Call) -> Sequence[Stacked]:
 def flatten(call: Call) -> Sequence[Stacked]:
     """Make a matrix of each member's own."""
     x, axis = call.inputs[0].value, int(call.node.attributes.get("axis", 1))
-    sizes = call.sizes(x, axis + 1 if axis >= 0 else axis + call.rank() + 1)
-    if isinstance(sizes, np.ndarray):
-        target: Operand = np.array([0, -1, sizes.prod(dtype=np.int64)])
-    else:
-        inner = call.op("ReduceProd", sizes, np.array([0]), keepdims=1)
-        target = call.op("Concat", np.array([0, -1]), inner, axis=0)
+    width = call.elements(x, axis + 1 if axis >= 0 else axis + call.rank() + 1)
+    target = call.op("Concat", np.array([0, -1]), width.unsqueeze([0]), axis=0)
     return [Stacked(call.last("Reshape", x, target))]
 
 
@@ -99,21 +95,16 @@ def transpose(call: Call) -> Sequence[Stacked]:
 
 def shape(call: Call) -> Sequence[Stacked]:
     """Return the shape that all members have."""
-    attributes, axes = call.node.attributes, list(range(call.rank()))
+    attributes, axes = call.node.attributes, range(call.rank())
     axes = axes[attributes.get("start", 0) : attributes.get("end")]
-    first = axes[0] + 1 if axes else 1
-    sizes = call.sizes(call.inputs[0].value, first, first + len(axes))
+    sizes = call.sizes(call.inputs[0].value, axes.start + 1, axes.stop + 1)
     value = call.graph.constant(sizes) if isinstance(sizes, np.ndarray) else sizes
-    return [Stacked(value, own=False)]  # type: ignore[arg-type]
+    return [Stacked(value, own=False)]
 
 
 def size(call: Call) -> Sequence[Stacked]:
     """Return how many elements a member has."""
-    sizes = call.sizes(call.inputs[0].value, 1)
-    if isinstance(sizes, np.ndarray):
-        count = np.array(sizes.prod(dtype=np.int64))
-        return [Stacked(call.graph.constant(count), own=False)]
-    return [Stacked(call.op("ReduceProd", sizes, np.array([0]), keepdims=0), own=False)]
+    return [Stacked(call.elements(call.inputs[0].value, 1), own=False)]
 
 
 def triangle(call: Call) -> Sequence[Stacked]:

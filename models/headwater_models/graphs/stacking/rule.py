@@ -61,7 +61,7 @@ class Call:
         return [Stacked(value) for value in values]
 
     @property
-    def shapes(self) -> list[Shape | None]:
+    def shapes(self) -> list[Shape]:
         """The shapes of the node's outputs, with the axis of the members."""
         return [(MEMBERS, *value.shape) for value in self.node.outputs]
 
@@ -129,13 +129,20 @@ class Call:
             return np.concatenate([before, array])
         return self.op("Concat", before, value, axis=0)
 
-    def sizes(self, value: Value, start: int, end: int | None = None) -> Operand:
+    def sizes(self, value: Value, start: int, end: int | None = None) -> Array | Value:
         """Return the sizes of a value's axes from *start* on, frozen where they are fixed."""
         shape = value.shape[start:end]
         if all(isinstance(size, int) for size in shape):
             return np.array(shape, np.int64)
         stop = len(value.shape) if end is None else end
         return self.graph.op("Shape", value, shape=(len(shape),), start=start, end=stop)
+
+    def elements(self, value: Value, start: int) -> Value:
+        """Return how many elements a value has along its axes from *start* on, int64 ``[]``."""
+        sizes = self.sizes(value, start)
+        if isinstance(sizes, np.ndarray):
+            return self.graph.constant(np.array(sizes.prod(dtype=np.int64)))
+        return self.op("ReduceProd", sizes, np.array([0]), keepdims=0)
 
     def refusal(self, why: str) -> UnsupportedError:
         """Return the error that says why this use of an operator cannot be stacked."""
@@ -151,9 +158,11 @@ Rule = Callable[[Call], Sequence[Stacked]]
 def fold(call: Call, value: Value) -> Value:
     """Join members and rows in one axis: ``[M, N, ...]`` becomes ``[M * N, ...]``."""
     rest = call.sizes(value, 2)
-    target = call.op("Concat", np.array([-1]), rest, axis=0)
+    target: Operand = np.array([-1])
     if isinstance(rest, np.ndarray):
-        target = call.graph.constant(np.array([-1, *rest.tolist()]))
+        target = np.concatenate([target, rest])
+    else:
+        target = call.op("Concat", target, rest, axis=0)
     return call.graph.op("Reshape", value, target, shape=(f"{MEMBERS}*N", *value.shape[2:]))
 
 
