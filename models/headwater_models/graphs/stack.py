@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from headwater.errors import UnsupportedError
+from headwater_models.arrays import MEMBERS
 from headwater_models.graphs.expression import Graph, Node, Value
 from headwater_models.graphs.serialisation import decode, encode
-from headwater_models.graphs.stacking.rule import MEMBERS, Call, Rule, Stacked
+from headwater_models.graphs.stacking.rule import Call, Rule, Stacked
 from headwater_models.graphs.stacking.table import rules
+from headwater_models.manifest import Manifest
 
 _PASSING = ("Expand", "Mul", "Shape")
 """Operators of which a row that only some members keep comes out so again."""
@@ -64,6 +66,20 @@ def stack(graph: bytes, own: Iterable[str]) -> bytes:
     for name, value in original.outputs.items():
         made.output(_published(made, name, value, stacked[name], count))
     return encode(made, defaults=False)
+
+
+def stack_inference(infer: bytes, manifest: Manifest) -> bytes | None:
+    """Return the graph with which a bundle's models run in one call on one window.
+
+    Returns
+    -------
+    bytes or None
+        None where an operator of the graph cannot be stacked.
+    """
+    try:
+        return stack(infer, [array.name for array in manifest.arrays])
+    except UnsupportedError:
+        return None
 
 
 def _shape(value: Value, own: bool) -> tuple[int | str, ...]:

@@ -16,8 +16,10 @@ from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.expression import Graph
 from headwater_models.graphs.optimisers import optimisers
 from headwater_models.graphs.serialisation import decode, encode
-from headwater_models.graphs.stack import stack
+from headwater_models.graphs.stack import stack, stack_inference
+from headwater_models.manifest import Array
 from headwater_models.session import initial_state
+from tests.models.bundles import manifest_with
 from tests.models.graphs.example import all_specs, kind_specs, model_spec, optimiser, rows, spec_id
 from tests.models.graphs.harness import runner
 from tests.models.graphs.importing.exports import FILES, bundle, windows
@@ -196,3 +198,15 @@ def test_members_must_have_an_input_of_their_own(own: set[str], named: str) -> N
     infer = build(model_spec(), np.random.default_rng(1)).infer
     with pytest.raises(UnsupportedError, match=f"cannot have {named} of their own"):
         stack(infer, own)
+
+
+def test_a_bundle_s_graph_is_of_members_with_arrays_of_their_own_on_one_window() -> None:
+    built = build(model_spec(), np.random.default_rng(1))
+    assert stack_inference(built.infer, built.manifest) == stack(built.infer, built.weights)
+
+
+def test_a_bundle_does_without_where_an_operator_cannot_be_stacked() -> None:
+    graph = Graph()
+    window, w = graph.input("window", ("N", 3, 2)), graph.parameter("w", np.ones((3, 2)))
+    graph.output(graph.op("Hardmax", window * w, name="prediction"))
+    assert stack_inference(encode(graph), manifest_with(Array(name="w", shape=(3, 2)))) is None

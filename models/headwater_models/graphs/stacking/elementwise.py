@@ -34,4 +34,4 @@ def dropout(call: Call) -> Sequence[Stacked]:
     """Pass everything, as in inference."""
     if call.given(2) and call.frozen(2):
         raise call.refusal("it drops at random")
-    return call.again(*(stacked.value for stacked in call.inputs))
+    return call.again(call.inputs[0].value, *map(call.shared, range(1, len(call.inputs))))

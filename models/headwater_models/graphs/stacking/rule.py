@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import UnsupportedError
+from headwater_models.arrays import MEMBERS
 from headwater_models.graphs.expression import Array, Graph, Node, Operand, Value
 from headwater_models.graphs.tensor_types import Shape
-
-MEMBERS = "M"
-"""The size of the leading axis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,9 +67,9 @@ class Call:
         """Return how many axes an input has in the original."""
         return len(self.node.inputs[position].shape)
 
-    def axis(self, default: int, name: str = "axis") -> int:
+    def axis(self, default: int) -> int:
         """Return where the axis that the node names lies in the stack of its first input."""
-        return int(self.node.attributes.get(name, default)) % self.rank() + 1
+        return int(self.node.attributes.get("axis", default)) % self.rank() + 1
 
     def given(self, position: int) -> bool:
         """Say whether an optional input is there."""
