@@ -220,7 +220,7 @@ def test_a_signed_zip_with_a_changed_byte_is_refused(tmp_path: Path, data: st.Da
         Bundle.load(tmp_path / "b.zip")
 
 
-@pytest.mark.parametrize("name", ["infer", "train"])
+@pytest.mark.parametrize("name", ["infer", "train", "stacked"])
 def test_a_graph_with_data_in_another_file_is_neither_saved_nor_loaded(
     tmp_path: Path, name: str
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.expression import Graph
@@ -40,3 +41,18 @@ def test_a_size_of_zero_that_is_meant_is_refused() -> None:
     y = graph.op("Reshape", graph.input("x", (4,)), ints(2, 2), allowzero=1)
     with pytest.raises(UnsupportedError, match="its allowzero is set"):
         stack(graph_of(y), ["x"])
+
+
+@pytest.mark.parametrize("own", [{"fill"}, {"x", "fill"}])
+@pytest.mark.parametrize("axes", [(), (ints(0, 1),)])
+def test_each_member_may_fill_a_border_differently(
+    own: set[str], axes: tuple[NDArray[np.int64], ...]
+) -> None:
+    graph = Graph()
+    x, fill = graph.input("x", (3, 4)), graph.input("fill", ())
+    y = graph.op("Pad", x, ints(1, -1, 0, 2), fill, *axes)
+    feeds = {
+        "x": VALUES if "x" in own else VALUES[0],
+        "fill": np.array([7, np.nan], np.float32),
+    }
+    assert_equal_to_a_loop(graph_of(y), own, feeds, rtol=0)

@@ -115,3 +115,11 @@ def test_an_output_of_rows_that_only_some_members_keep_is_refused() -> None:
     graph.output(graph.op("Compress", x, kept, axis=0, name="y"))
     with pytest.raises(UnsupportedError, match="'y' has different numbers of rows"):
         stack(encode(graph), ["kept"])
+
+
+def test_a_row_that_only_some_members_put_among_several_is_refused() -> None:
+    graph = Graph()
+    x, kept = graph.input("x", (2, 3)), graph.input("kept", (1,), np.bool_)
+    y = replaced(x, graph.input("other", (1, 3)), kept)
+    with pytest.raises(UnsupportedError, match="put different numbers of rows"):
+        stack(graph_of(y), ["kept"])
