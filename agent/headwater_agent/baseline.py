@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 
@@ -52,6 +54,13 @@ class Baseline:
         self._last = label
         if self._manifest.task == "classification":
             self._counts[int(label)] += 1
+
+    def preceded(self, labels: Iterable[float]) -> None:
+        """Take labels, oldest first, of before all that were taken so far."""
+        newest = self._last
+        for label in labels:
+            self.labelled(label)
+        self._last = self._last if newest is None else newest
 
     def save(self) -> bytes:
         """Encode what :meth:`restore` needs."""

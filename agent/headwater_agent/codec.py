@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from headwater_agent.payload import (
     FieldPath,
     Refusal,
     UnusableError,
+    check_topic,
     parse,
     read_number,
     read_stream,
@@ -32,6 +32,9 @@ from headwater_models.manifest import Manifest
 
 MAX_RECORDS = 10_000
 """Most records that one message may hold."""
+
+FEW = 3
+"""Fewer messages are decoded faster one by one."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -94,9 +97,11 @@ class Decoder:
 
     Attributes
     ----------
-    counts
-        How many cells or items were ``unreadable``, and how many messages were refused, by
-        reason.
+    unreadable
+        How many cells, and items of arrays, were left out of what could be read.
+    timeless
+        Whether the time of receipt is nothing to go by: records without a time of their own are
+        marked whole.
 
     Raises
     ------
@@ -105,7 +110,8 @@ class Decoder:
     """
 
     def __init__(self, settings: AgentSettings, manifest: Manifest) -> None:
-        self.counts: Counter[str] = Counter()
+        self.unreadable = 0
+        self.timeless = False
         self._device = settings.device
         self._channels = len(manifest.channels)
         self._sources = tuple(_prepare(item, manifest) for item in settings.inputs)
@@ -123,16 +129,23 @@ class Decoder:
         received_ms
             Wall clock at receipt, UTC milliseconds.
         """
+        made = self._plain_records(messages, received_ms) if len(messages) >= FEW else {}
+        return [
+            made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)
+            for i, m in enumerate(messages)
+        ]
+
+    def _plain_records(
+        self, messages: Sequence[Message], received_ms: int
+    ) -> dict[int, list[Record]]:
+        """Return the records of what is plain, by the place of the message."""
         made: dict[int, list[Record]] = {}
         for plain, read in self._read_plain(messages).items():
             places, fields, streams = zip(*read, strict=True)
             receipts = [messages[place].receipt for place in places]
             records = plain.records(fields, streams, receipts, received_ms)
             made |= {place: [r] for place, r in zip(places, records, strict=True) if r is not None}
-        return [
-            made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)
-            for i, m in enumerate(messages)
-        ]
+        return made
 
     def _read_plain(
         self, messages: Sequence[Message]
@@ -145,7 +158,11 @@ class Decoder:
             except UnusableError:
                 continue
             plain = place.source.plain
-            if plain is None or len(message.payload) > place.source.settings.max_payload:
+            if (
+                plain is None
+                or self._is_timeless(place.source)
+                or len(message.payload) > place.source.settings.max_payload
+            ):
                 continue
             if (fields := plain.read(message.payload)) is not None:
                 found.setdefault(plain, []).append((i, fields, place.stream))
@@ -160,6 +177,10 @@ class Decoder:
         missing values that were spoken of, a channel that does not occur was not; what is too
         large for float32 is infinite. Text is read as a number where the settings allow it,
         anything else counts as ``unreadable`` and is missing.
+
+        What is no JSON, or too deep or large, only in keys that nobody asked for is read
+        nevertheless where it is plain: messages that come together are not looked at there, and
+        what a message means does not depend on its company.
 
         Parameters
         ----------
@@ -176,10 +197,12 @@ class Decoder:
                 place, parse(payload, place.source.settings.max_payload), received_ms, receipt
             )
         except UnusableError as unusable:
-            self.counts[unusable.reason] += 1
-            return Refusal(unusable.reason, topic, unusable.detail)
+            alone = Message(topic, payload, 0, retained=False, receipt=receipt)
+            plain = self._plain_records([alone], received_ms)
+            return plain.get(0) or Refusal(unusable.reason, topic, unusable.detail)
 
     def _find_place(self, topic: str) -> _Place:
+        check_topic(topic)
         for source in self._sources:
             names = source.pattern.read(topic)
             if names is None:
@@ -209,7 +232,7 @@ class Decoder:
                 records.append(self._record(place, item, received_ms, receipt))
             except UnusableError as unusable:
                 refused = unusable
-                self.counts["unreadable"] += len(items) > 1
+                self.unreadable += len(items) > 1
         if not records:
             raise refused or UnusableError("shape", "the array is empty")
         return records
@@ -233,7 +256,11 @@ class Decoder:
             present=present,
             received=received_ms,
             receipt=receipt,
+            marked=present if self._is_timeless(source) else None,
         )
+
+    def _is_timeless(self, source: _Source) -> bool:
+        return self.timeless and source.settings.time.format == "none"
 
     def _fill(self, place: _Place, item: object, values: Floats, present: NDArray[np.bool_]) -> int:
         """Read the cells of one item; return how many were numbers or null."""
@@ -247,7 +274,7 @@ class Decoder:
             present[cell.column] = True
             number = cell.read(found, text=text)
             if number is None:
-                self.counts["unreadable"] += 1
+                self.unreadable += 1
                 continue
             readable += 1
             if abs(number) > _LARGEST:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from headwater_agent.events import Infer, Inferred, Model, Train, Trained, Version
+from collections.abc import Callable
+
+from headwater_agent.events import Batch, Infer, Inferred, Model, Train, Trained, Version
+from headwater_agent.rivers.settings import RiverSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.session import Bound, Predictor, Trainer
@@ -56,3 +59,24 @@ class Compute:
         if known is None or known[0] is not parameters:
             known = self._bound[model] = (parameters, self._predictor.bind(parameters))
         return known[1]
+
+
+def make_compute(
+    bundle: Bundle, river: RiverSettings | None, learned: Callable[[], list[Batch]]
+) -> Compute:
+    """Return what computes for a model; river, which is heavy, is imported only where it learns.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    river
+        The personal model, where it is one of river's.
+    learned
+        Gives the stored examples that it had learned before a restart.
+    """
+    if river is None:
+        return Compute(bundle)
+    from headwater_agent.rivers.compute import RiverCompute  # noqa: PLC0415 - river is heavy
+
+    return RiverCompute(bundle, river, learned)

@@ -9,17 +9,20 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
-from sqlite_utils import Database
 
 from headwater.errors import LedgerError
 from headwater_agent import ledger
 from headwater_agent.correspondence import LedgerLine
 from headwater_agent.ledger import Entry, Fold, Total
 
-KEPT_ENTRIES = 20_000
-"""Newest entries that are kept one by one; about 6 MB, and four months of check-ins."""
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+KEPT_ENTRIES = 10_000
+"""Newest entries that are kept one by one: two months of check-ins, 13 MB with their receipts."""
 
 FOLDED_AT_ONCE = 500
 """So many entries above that are folded together."""
@@ -55,9 +58,8 @@ def lay_out(db: Database) -> None:
         pk="number",
     )
     db.table("receipts").create(
-        {"number": int, "digest": str, "statement": str}, pk="number"
-    ).create_index(["statement"], unique=True)
-    db.table("receipts").create_index(["digest"])
+        {"number": int, "digest": str, "receipt": int, "statement": str}, pk="number"
+    ).create_index(["digest", "receipt"], unique=True)
     table = Egress(db.conn)
     for row in rows:
         table.append(
@@ -120,12 +122,18 @@ class Egress:
         )
         return entry
 
-    def received(self, receipts: Iterable[tuple[str, str]]) -> int:
-        """Keep the digests of receipts with their signed statements; return how many are new."""
+    def received(self, receipts: Iterable[tuple[str, int, str]]) -> int:
+        """Keep receipts: what they are of, their numbers, and the signed statements.
+
+        Returns
+        -------
+        int
+            How many are new.
+        """
         (count,) = self._connection.execute("SELECT count(*) FROM receipts").fetchone()
         new = list(receipts)[: max(0, KEPT_RECEIPTS - count)]
         return self._connection.executemany(
-            "INSERT OR IGNORE INTO receipts (digest, statement) VALUES (?, ?)", new
+            "INSERT OR IGNORE INTO receipts (digest, receipt, statement) VALUES (?, ?, ?)", new
         ).rowcount
 
     def _newest(self) -> tuple[int, str]:

@@ -53,7 +53,7 @@ class Intake:
         """
         self.labels += event.labels
         self.patient |= len(event.order) < len(event.labels)
-        receipts = [item.receipt for item in event.labels]
+        receipts = [*event.receipts, *(item.receipt for item in event.labels)]
         receipts += [item.receipt for item in event.records]
         self.receipts |= dict.fromkeys(filter(None, receipts))
         start = 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from headwater_agent.events import Label
 from headwater_agent.payload import (
     ABSENT,
     FieldPath,
     Refusal,
     UnusableError,
+    check_topic,
     parse,
     read_number,
     read_stream,
@@ -41,12 +40,12 @@ class LabelDecoder:
 
     Attributes
     ----------
-    counts
-        How many labels of an array were ``unreadable``, and messages refused, by reason.
+    unreadable
+        How many labels were left out of arrays that held others.
     """
 
     def __init__(self, settings: LabelInput, device: str, manifest: Manifest) -> None:
-        self.counts: Counter[str] = Counter()
+        self.unreadable = 0
         self._settings = settings
         self._device = device
         self._manifest = manifest
@@ -76,10 +75,10 @@ class LabelDecoder:
             What the transport wants back, copied into each label.
         """
         try:
+            check_topic(topic)
             content = parse(payload, self._settings.max_payload)
             return self._labels(topic, content, received_ms, receipt)
         except UnusableError as unusable:
-            self.counts[unusable.reason] += 1
             return Refusal(unusable.reason, topic, unusable.detail)
 
     def _labels(self, topic: str, content: object, received_ms: int, receipt: int) -> list[Label]:
@@ -96,7 +95,7 @@ class LabelDecoder:
                 labels.append(self._label(named, item, received_ms, receipt))
             except UnusableError as unusable:
                 refused = unusable
-                self.counts["unreadable"] += len(items) > 1
+                self.unreadable += len(items) > 1
         if not labels:
             raise refused or UnusableError("shape", "the array is empty")
         return labels
@@ -110,11 +109,12 @@ class LabelDecoder:
                     "label", f"its field {self._settings.id!r} names no prediction's id"
                 )
             return Label(value, id=known, receipt=receipt)
-        stream = named
         if self._settings.stream:
             stream = read_stream(self._stream.find(item))
+        else:
+            stream = self._device if named is None else read_stream(named)
         time = read_time(self._settings.time, self._time, item, received_ms)
-        return Label(value, stream=stream or self._device, time=time, receipt=receipt)
+        return Label(value, stream=stream, time=time, receipt=receipt)
 
     def _read_value(self, found: object) -> float:
         if isinstance(found, str) and found in self._classes:

@@ -9,7 +9,7 @@ noted a head can tell whether anything before it was changed, put in or taken ou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import groupby
 
@@ -129,7 +129,7 @@ def complaints(
 def _fold_complaints(folds: Sequence[Fold]) -> Iterator[str]:
     seal = BEGINNING
     for fold in folds:
-        if _seal(seal, fold) != fold.seal:
+        if resealed(seal, fold) != fold:
             yield f"The totals of the entries up to {fold.through} were changed."
         seal = fold.seal
 
@@ -150,12 +150,14 @@ def _head_complaints(
 
 def _sealed(before: str, last: Entry, totals: tuple[Total, ...]) -> Fold:
     fold = Fold(last.line.time_ms // DAY_MS, last.number, last.hash, totals, "")
-    return Fold(fold.day, fold.through, fold.last, totals, _seal(before, fold))
+    return resealed(before, fold)
 
 
-def _seal(before: str, fold: Fold) -> str:
+def resealed(before: str, fold: Fold) -> Fold:
+    """Return a fold with the seal that its content has after the fold with the seal *before*."""
     totals = [asdict(one) for one in fold.totals]
-    return _hash(b"fold", [before, fold.day, fold.through, fold.last, totals])
+    seal = _hash(b"fold", [before, fold.day, fold.through, fold.last, totals])
+    return replace(fold, seal=seal)
 
 
 def _hash(kind: bytes, content: object) -> str:

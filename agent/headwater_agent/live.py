@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,6 +42,11 @@ class LiveReport(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     errors: dict[str, float]
     serves_personal: bool
+    silent: tuple[str, ...] = ()
+    """Streams that are not heard of any more."""
+
+    clock: str = ""
+    """Why records without a time of their own are not learned from; empty where they are."""
 
 
 class Live:
@@ -51,7 +55,8 @@ class Live:
     def __init__(self) -> None:
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._arrivals: deque[tuple[float, int]] = deque()
-        self._latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self._fresh: list[float] = []
+        self._latency_counts = np.zeros(len(LATENCY_BOUNDS_S) + 1, np.int64)
         self._latency_sum_s = 0.0
         self._predictions = 0
         self._refused: Counter[str] = Counter()
@@ -62,13 +67,9 @@ class Live:
         self._arrivals.append((monotonic, records))
         self._forget(monotonic)
 
-    def predicted(self, latency_ms: float) -> None:
-        """Count a prediction and how long it took."""
-        self._predictions += 1
-        self._latencies.append(latency_ms)
-        seconds = latency_ms / 1000
-        self._latency_counts[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
-        self._latency_sum_s += seconds
+    def predicted(self, latency_ms: float, predictions: int = 1) -> None:
+        """Count predictions that went out together, and how long they took."""
+        self._fresh += [latency_ms] * predictions
 
     def refused(self, counts: Mapping[str, int]) -> None:
         """Add refusals by reason."""
@@ -78,9 +79,19 @@ class Live:
         """Count values that the guard keeps aside, by their reason."""
         self._marked.update(mark.reason for mark in marks)
 
-    def report(self, monotonic: float, *, connected: bool, trouble: str, learner: Learner) -> bytes:
+    def report(
+        self,
+        monotonic: float,
+        *,
+        connected: bool,
+        trouble: str,
+        learner: Learner,
+        silent: Iterable[str] = (),
+        clock: str = "",
+    ) -> bytes:
         """Return the report as JSON."""
         score = learner.score
+        self._take_fresh()
         self._forget(monotonic)
         latencies = np.array(self._latencies or [0.0])
         report = LiveReport(
@@ -89,7 +100,7 @@ class Live:
             records_per_s=sum(count for _, count in self._arrivals) / RATE_WINDOW_S,
             latency_p50_ms=float(np.percentile(latencies, 50)),
             latency_p99_ms=float(np.percentile(latencies, 99)),
-            latency_counts=tuple(self._latency_counts),
+            latency_counts=tuple(self._latency_counts.tolist()),
             latency_sum_s=self._latency_sum_s,
             predictions=self._predictions,
             refused=dict(self._refused),
@@ -102,8 +113,19 @@ class Live:
                 "served": score.recent_served,
             },
             serves_personal=learner.served.serving == "personal",
+            silent=tuple(silent),
+            clock=clock,
         )
         return msgspec.json.encode(report)
+
+    def _take_fresh(self) -> None:
+        """Count the latencies since the last report at once, which is cheaper than one by one."""
+        fresh, self._fresh = np.array(self._fresh), []
+        self._latencies.extend(fresh[-LATENCIES:].tolist())
+        parts = np.searchsorted(LATENCY_BOUNDS_S, fresh / 1000)
+        self._latency_counts += np.bincount(parts, minlength=len(self._latency_counts))
+        self._latency_sum_s += float(fresh.sum()) / 1000
+        self._predictions += len(fresh)
 
     def _forget(self, monotonic: float) -> None:
         while self._arrivals and self._arrivals[0][0] < monotonic - RATE_WINDOW_S:

@@ -102,12 +102,14 @@ class LogWriter:
         return self._numbered("streams", name)
 
     def append(self, batches: Sequence[Store]) -> None:
-        """Append what batches hold in rows, predictions, scores, examples and corrections."""
+        """Append what batches hold in numbers, and drop the examples that they erase."""
         self._rows(_all(batch.rows for batch in batches))
         self._predictions(_all(batch.predictions for batch in batches))
         self._scores(_all(batch.scores for batch in batches))
         self._examples(_all(batch.examples for batch in batches))
         self._corrections(_all(batch.corrections for batch in batches))
+        for name, through in _all(batch.erased for batch in batches):
+            self._erase(name, through)
 
     def remember(self, fingerprints: Sequence[int]) -> None:
         """Append fingerprints of messages."""
@@ -137,6 +139,16 @@ class LogWriter:
         self._follow(CORRECTIONS, EXAMPLES)
         return {name: count for name, count in dropped.items() if count}
 
+    def _erase(self, name: str, through: int) -> None:
+        """Drop the examples of a stream, or of all (empty), up to a sequence."""
+        stream = self.stream(name) if name else None
+
+        def meant(table: Ints) -> NDArray[np.bool_]:
+            chosen: NDArray[np.bool_] = table[0] <= through
+            return chosen if stream is None else chosen & (table[1] == stream)
+
+        self._log.drop(EXAMPLES, meant)
+
     def _rows(self, rows: Sequence[Row]) -> None:
         if rows:
             cells = self._cells([row.values for row in rows], self._channels)
@@ -163,11 +175,17 @@ class LogWriter:
             *_thresholds(made),
             whole([len(key) for key in ids]),
         )
-        cells = self._cells(
-            [part for one in made for part in (one.released, one.personal, one.baseline)],
-            self._outputs,
+        self._log.append(PREDICTIONS, columns, self._made(made), "".join(ids))
+
+    def _made(self, made: Sequence[Prediction]) -> bytes:
+        """Return what was predicted, float32 ``[N, 3, K]``."""
+        of_models = (
+            self._cells([one.released for one in made], self._outputs),
+            self._cells([one.personal for one in made], self._outputs),
+            self._cells([one.baseline for one in made], self._outputs),
         )
-        self._log.append(PREDICTIONS, columns, cells, "".join(ids))
+        joined = np.frombuffer(b"".join(of_models), "<f4")
+        return joined.reshape(3, len(made), self._outputs).swapaxes(0, 1).tobytes()
 
     def _new(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
         """Return predictions without those that were written before."""
@@ -302,9 +320,9 @@ def _flags(made: Sequence[Prediction]) -> Ints:
 def _thresholds(made: Sequence[Prediction]) -> tuple[Ints, Ints]:
     both = [one.thresholds for one in made]
     if both.count(both[0]) == len(both):
-        both = both[:1]
-    one, other = bits([pair[0] for pair in both]), bits([pair[1] for pair in both])
-    return np.resize(one, len(made)), np.resize(other, len(made))
+        released, personal = bits(both[0])
+        return np.full(len(both), released), np.full(len(both), personal)
+    return bits([one for one, _ in both]), bits([other for _, other in both])
 
 
 def _all(parts: Iterable[Sequence[Any]]) -> list[Any]:

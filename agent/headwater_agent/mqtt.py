@@ -31,7 +31,7 @@ from headwater_agent.paho_client import (
     tls_context,
 )
 from headwater_agent.settings import Broker
-from headwater_agent.transport import Message, Session, Waker
+from headwater_agent.transport import Message, Session, Waker, packet_of
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class MqttTransport:
         for receipt in ready:
             del waiting[receipt]
         if ready:
-            self._output.append(encode_pubacks(receipt & 0xFFFF for receipt in ready))
+            self._output.append(encode_pubacks(map(packet_of, ready)))
 
     def close(self) -> None:
         """Publish the offline status and disconnect; see :meth:`Transport.close`."""

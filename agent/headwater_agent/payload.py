@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -18,9 +19,19 @@ EARLIEST = 946_684_800_000
 MAX_STREAM = 128
 """Longest name of a stream, in characters."""
 
+MAX_TOPIC = 512
+"""Longest topic that is looked at, in characters: thousands of them are remembered."""
+
+MAX_DEPTH = 64
+"""How deep arrays and objects may lie in one another."""
+
+MAX_KEYS = 4_096
+"""Most keys of one object; those that are repeated count once."""
+
 Reason = Literal[
-    "topic", "size", "json", "deep", "shape", "channel", "time", "stream", "label", "retained"
-]
+    "topic", "topic-length", "size", "json", "deep", "keys", "shape", "channel", "time", "stream",
+    "label", "retained",
+]  # fmt: skip
 
 _MS_PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 ABSENT = object()
@@ -73,8 +84,22 @@ class FieldPath:
         return item
 
 
+def check_topic(topic: str) -> None:
+    """Raise :class:`UnusableError` where a topic is too long to be looked at."""
+    if len(topic) > MAX_TOPIC:
+        raise UnusableError(
+            "topic-length", f"its topic has {len(topic)} characters; {MAX_TOPIC} are read"
+        )
+
+
 def parse(payload: bytes, limit: int) -> object:
-    """Read JSON of at most *limit* bytes; NaN and Infinity, which JSON lacks, are read too."""
+    """Read JSON of at most *limit* bytes; NaN and Infinity, which JSON lacks, are read too.
+
+    Raises
+    ------
+    UnusableError
+        When it is no JSON, or larger, deeper or with more keys than is allowed.
+    """
     if len(payload) > limit:
         raise UnusableError("size", f"it has {len(payload)} bytes; max_payload is {limit}")
     try:
@@ -86,7 +111,36 @@ def parse(payload: bytes, limit: int) -> object:
         raise UnusableError("deep", "its JSON is nested too deeply") from None
     except (ValueError, UnicodeError) as error:
         raise UnusableError("json", f"it is not JSON ({error})") from None
+    if not _is_modest(payload):
+        _check_shape(content)
     return content
+
+
+def _is_modest(payload: bytes) -> bool:
+    """Say whether JSON keeps to the limits of depth and keys for sure: by its brackets and colons.
+
+    One that is nested too deeply has as many brackets again that close.
+    """
+    return len(payload) <= 2 * MAX_DEPTH or (
+        payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH and payload.count(b":") <= MAX_KEYS
+    )
+
+
+def _check_shape(content: object) -> None:
+    """Raise UnusableError where content is too deep or an object too large, level by level."""
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        objects = [item for item in level if isinstance(item, dict)]
+        if any(len(item) > MAX_KEYS for item in objects):
+            raise UnusableError("keys", f"an object has more than {MAX_KEYS} keys")
+        parts = chain(
+            chain.from_iterable(item.values() for item in objects),
+            chain.from_iterable(item for item in level if isinstance(item, list)),
+        )
+        level = [part for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise UnusableError("deep", f"its JSON is nested more than {MAX_DEPTH} deep")
 
 
 def read_number(value: object, *, text: bool) -> float | None:

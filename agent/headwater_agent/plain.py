@@ -23,6 +23,9 @@ PER_US = {"us": 1_000, "ns": 1_000_000}
 
 _FAR = 2**53
 
+_BRACKETS = 500
+"""With more of them nothing is plain: how deep a decoder gets depends on who calls it."""
+
 Fields = tuple[Any, ...]
 """What a payload holds: a number or None for each channel; then time and stream, where wanted."""
 
@@ -76,13 +79,21 @@ class PlainPayloads:
 
     @staticmethod
     def suit(settings: Input, keys: Sequence[str]) -> bool:
-        """Say whether the payloads of an input can be so simple: flat, each key once."""
-        used = [*keys, settings.time.field, settings.stream]
-        used = [key for key in used if key]
-        return len(set(used)) == len(used) and not any("." in key for key in used)
+        """Say whether the payloads of an input can be so simple: each key wanted once.
+
+        One with a dot may be a key, which comes before a path; where it is none, nothing is plain.
+        """
+        used = [key for key in (*keys, settings.time.field, settings.stream) if key]
+        return len(set(used)) == len(used)
 
     def read(self, payload: bytes) -> Fields | None:
-        """Return what a payload holds, or None where it is not plain."""
+        """Return what a payload holds, or None where it is not plain.
+
+        Nothing is made of keys that nobody asked for, so what they hold is bounded by the size of
+        the payload alone: it may lie deep, be many, or be no text.
+        """
+        if len(payload) > 2 * _BRACKETS and payload.count(b"[") + payload.count(b"{") > _BRACKETS:
+            return None
         try:
             found: Fields = msgspec.structs.astuple(self._decoder.decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

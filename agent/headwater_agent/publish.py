@@ -11,12 +11,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater_agent.drift_settings import Watched
 from headwater_agent.events import Alarm, Floats, Model, Prediction
 from headwater_agent.settings import AgentSettings
 from headwater_agent.topics import Pattern
-from headwater_agent.watch import about
+from headwater_agent.watch import About, about
 from headwater_models.manifest import Manifest
+
+_FEW = 16
+"""Below so many numbers, each is written and read again."""
 
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
@@ -63,14 +65,16 @@ class Alarmed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An alarm on the wire.
 
     It is about the ``error`` of what was served, one of the ``inputs`` (then ``channel`` names
-    it), or the error that the ``estimate`` expects before labels come. ``value`` is what it was
-    lately and ``before`` what it had been, in ``unit`` (empty for the share of wrong classes).
+    it), the error that the ``estimate`` expects before labels come, or the stream's ``silence``.
+    ``value`` is what it was lately and ``before`` what it had been, in ``unit`` (empty for the
+    share of wrong classes): a stream that fell silent had been so for 0 s before, and one that
+    speaks again is so for 0 s now.
     """
 
     stream: str
     model: str
     time: str
-    about: Watched
+    about: About
     channel: str
     detector: str
     value: float | None
@@ -122,12 +126,20 @@ class Publisher:
         if not predictions:
             return []
         manifest = self._manifest
-        times = np.array([made.time for made in predictions], np.int64)
-        seen, valid = _iso(times), _iso(times + int(manifest.horizon))
+        count, times = len(predictions), [made.time for made in predictions]
+        moments = _iso([*times, *(time + int(manifest.horizon) for time in times)])
+        seen, valid = moments[:count], moments[count:]
+        said = self._values(
+            [
+                *(made.released for made in predictions),
+                *(made.personal for made in predictions),
+                *(made.baseline for made in predictions),
+            ]
+        )
         values = {
-            "released": self._values([made.released for made in predictions]),
-            "personal": self._values([made.personal for made in predictions]),
-            "baseline": self._values([made.baseline for made in predictions]),
+            "released": said[:count],
+            "personal": said[count : 2 * count],
+            "baseline": said[2 * count :],
         }
         verdicts = self._verdicts(predictions)
         encode, topic = self._encoder.encode, self._topic_of
@@ -161,24 +173,25 @@ class Publisher:
 
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
         """Return topic and payload of an alarm."""
-        (time,) = _iso(np.array([alarm.time], np.int64))
+        (time,) = _iso([alarm.time])
         value, before = _shortened(np.array([alarm.value, alarm.before])).tolist()
+        what = about(alarm)
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
             time=time,
-            about=about(alarm),
+            about=what,
             channel=alarm.channel,
             detector=alarm.detector,
             value=value,
             before=before,
-            unit=self._units.get(alarm.channel, self._unit),
+            unit="s" if what == "silence" else self._units.get(alarm.channel, self._unit),
         )
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
-        numbers = _shortened(np.concatenate(made)).reshape(len(made), -1).tolist()
+        numbers = np.reshape(_shortened(np.concatenate(made)), (len(made), -1)).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
@@ -195,7 +208,7 @@ def _verdict(prediction: Prediction) -> dict[str, Any]:
     if not math.isfinite(threshold):
         return {}
     score = float(getattr(prediction, prediction.served)[0])
-    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array(threshold)))}
+    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array([threshold]))[0])}
 
 
 def status(device: str, state: Literal["online", "offline"]) -> bytes:
@@ -205,7 +218,9 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
 
 def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return float32 numbers with the seven digits they have; JSON has null for the others."""
-    exact = np.asarray(values, np.float64)
+    exact = values.astype(np.float64)
+    if exact.size < _FEW:
+        return np.array([float(f"{value:.7g}") for value in exact.tolist()])
     size = np.abs(exact, where=np.isfinite(exact) & (exact != 0), out=np.ones_like(exact))
     digits = 6 - np.floor(np.log10(size)).astype(np.int64)
     near = np.clip(digits, -_POWERS, _POWERS)
@@ -216,5 +231,6 @@ def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return short
 
 
-def _iso(times: NDArray[np.int64]) -> list[str]:
-    return np.datetime_as_string(times.astype("M8[ms]"), timezone="UTC").tolist()  # type: ignore[no-any-return]
+def _iso(times: Sequence[int]) -> list[str]:
+    moments = np.array(times, np.int64).astype("M8[ms]")
+    return np.datetime_as_string(moments, timezone="UTC").tolist()  # type: ignore[no-any-return]

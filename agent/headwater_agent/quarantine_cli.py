@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,14 +17,12 @@ from rich.table import Table
 from headwater.errors import SettingsError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Mark, MarkReason
-from headwater_agent.quarantine import UNUSABLE, Wanted, ask, clear, find_held, find_marks
+from headwater_agent.quarantine import UNUSABLE, Wanted, clear, find_held, find_marks
+from headwater_agent.requests import Clear, ask, await_answer
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.status import is_running
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
-
-PATIENCE_S = 20.0
-"""Seconds that a running agent is given to put values back."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -137,11 +134,9 @@ def release(
 
 def _grant(settings: AgentSettings, wanted: Wanted) -> bool:
     """Ask the agent and say whether it did it while one waits."""
-    path = ask(settings.requests, wanted)
-    end = time.monotonic() + PATIENCE_S
-    while path.exists() and is_running(settings) and time.monotonic() < end:
-        time.sleep(0.1)
-    return not path.exists()
+    path = ask(settings.requests, Clear(wanted))
+    said = await_answer(path, lambda: is_running(settings))
+    return said is not None and said.done
 
 
 def _wanted(

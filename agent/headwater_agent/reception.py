@@ -30,7 +30,8 @@ class Reception:
     Attributes
     ----------
     refused
-        Messages refused since somebody took the counts away, by reason.
+        Messages refused since somebody took the counts away, by reason (``refused-json``), and
+        the values and items of arrays that were ``unreadable`` in what was read.
 
     Raises
     ------
@@ -46,8 +47,12 @@ class Reception:
         )
         self._said: set[str] = set()
 
-    def take(self, messages: Sequence[Message], received: int) -> tuple[Arrived, list[int]]:
-        """Return what messages hold, and the receipts of those that hold nothing.
+    def trust_clock(self, *, right: bool) -> None:
+        """Say whether the time of receipt may stand for a record's own."""
+        self._sensors.timeless = not right
+
+    def take(self, messages: Sequence[Message], received: int) -> Arrived:
+        """Return what messages hold, to be settled later.
 
         Parameters
         ----------
@@ -72,7 +77,10 @@ class Reception:
                 else:
                     labels.append(item)
                     order.append(len(records))
-        return Arrived(tuple(records), tuple(labels), tuple(order), settle=False), useless
+        self._count_unreadable()
+        return Arrived(
+            tuple(records), tuple(labels), tuple(order), receipts=tuple(useless), settle=False
+        )
 
     def _decode(
         self, messages: Sequence[Message], received: int
@@ -90,6 +98,12 @@ class Reception:
                 yield labels.decode(message.topic, message.payload, received, message.receipt)
             else:
                 yield next(records)
+
+    def _count_unreadable(self) -> None:
+        for decoder in (self._sensors, self._labels):
+            if decoder is not None and decoder.unreadable:
+                self.refused["unreadable"] += decoder.unreadable
+                decoder.unreadable = 0
 
     def _count(self, refusal: Refusal) -> None:
         if refusal.reason not in self._said:

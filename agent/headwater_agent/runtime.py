@@ -7,36 +7,37 @@ it is busy. A second thread writes the store; only what it has committed is ackn
 from __future__ import annotations
 
 import logging
-import os
-import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 
 from headwater.clock import now_ms
 from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
-from headwater_agent import events, publish, quarantine
+from headwater_agent import events, publish
 from headwater_agent.answers import check_in
-from headwater_agent.compute import Compute
+from headwater_agent.backlog import Backlog
+from headwater_agent.compute import make_compute
+from headwater_agent.connection import make_transport
+from headwater_agent.granting import Granting
 from headwater_agent.jobs import Jobs
 from headwater_agent.live import Live, write_live
-from headwater_agent.mqtt import MqttTransport
+from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.reception import Reception
+from headwater_agent.redelivery import Redelivery
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
+from headwater_agent.silence import Passed
 from headwater_agent.sqlite_store import SqliteStore
-from headwater_agent.store import Count, Note, Update
+from headwater_agent.store import Count, Entry, Fingerprints, Note, Update
 from headwater_agent.store_thread import StoreThread
+from headwater_agent.synchronised import Clock
 from headwater_agent.systemd import Notifier
-from headwater_agent.transport import Message, Session, Status, Transport, Waker, backoff
-from headwater_agent.watch import about
+from headwater_agent.transport import Message, Waker
+from headwater_agent.watch import told
 from headwater_models.bundle import Bundle
 
 HOUSEKEEPING_S = 1.0
@@ -63,6 +64,12 @@ class Agent:
         All that the agent is told.
     settings_file
         Where it was read from, for the trainer.
+    clock
+        Whether the wall clock may be gone by.
+    notifier
+        Hears how it goes.
+    look
+        Called every second, when all else was looked after.
 
     Raises
     ------
@@ -70,18 +77,36 @@ class Agent:
         When the model, the database or the settings do not allow a start.
     """
 
-    def __init__(self, settings: AgentSettings, settings_file: Path) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        settings_file: Path,
+        *,
+        clock: Clock,
+        notifier: Notifier,
+        look: Callable[[], None],
+    ) -> None:
         self._settings = settings
+        self._look = look
         self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
         manifest = self._bundle.manifest
         self._pipeline = Pipeline(
             manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
+        self._clock = clock
         self._reception = Reception(settings, manifest)
+        self._reception.trust_clock(right=self._clock.is_right)
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
+        self._compute = make_compute(self._bundle, settings.learn.river, self._learned)
         self._waker = Waker()
+        self._transport = make_transport(settings, self._waker)
         late = int(settings.labels.late) if settings.labels else 0
-        self._store = SqliteStore(settings.agent_db, manifest, settings.store, late=late)
+        reach = settings.broker.receive_maximum
+        self._store = SqliteStore(
+            settings.agent_db, manifest, settings.store, late=late, fingerprints=reach
+        )
+        before = self._store.messages()
+        self._redelivery = Redelivery(before.fingerprints, reach)
         group = max(1, settings.commit_records // 2)
         self._pace = Pace(
             every_s=min(SETTLE_S, settings.store.commit_every / 1000),
@@ -95,7 +120,6 @@ class Agent:
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
-        self._compute = self._make_compute()
         self._releases = Releases(settings, self._bundle, self._compute)
         self._jobs = Jobs(
             settings,
@@ -104,21 +128,42 @@ class Agent:
             begin=self._begin_update,
             refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
-        self._transport = self._connect()
+        self._granting = Granting(
+            settings,
+            manifest,
+            pipeline=self._pipeline,
+            store=self._store,
+            writer=self._writer,
+            compute=self._compute,
+            jobs=self._jobs,
+            do_all=self._do_all,
+        )
+        most, qos = settings.store.outbox // 2, settings.output.qos
+        self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
         self._live = Live()
-        self._notifier = Notifier(os.environ)
+        self._notifier = notifier
+        self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
+        self._silenced = False
+        self._backlog = Backlog()
         self._taken_at = 0.0
-        self._stopping = False
+        self._listened_at = time.monotonic()
+        self._stopping = self._goes_on = False
+
+    @property
+    def model(self) -> str:
+        """Id of the model."""
+        return self._bundle.model_id
 
     def run(self) -> None:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
         saved = self._store.load()
+        self._granting.look_at_pauses()
         self._do_all(self._pipeline.restore(saved))
         if self._settings.drift.watches("inputs"):
             past = self._store.past_rows(PAST_MEANS * self._settings.drift.mean_of)
-            self._pipeline.watch.monitor.warm(past, ())
+            self._pipeline.see_again(past)
         personal = self._pipeline.learner.personal
         self._compute.resume(personal.parameters, personal.state)
         self._releases.warm(self._pipeline.learner.version)
@@ -127,9 +172,10 @@ class Agent:
         due = checkpoint_due = 0.0
         try:
             while not self._stopping:
-                self._take(self._transport.poll(self._rest(due)))
+                came = self._transport.poll(self._rest(due))
+                self._take(self._backlog.next(came, hold=self._sender.is_full))
                 self._catch_up()
-                self._transport.acknowledge(self._writer.committed())
+                self._sender.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
                     self._keep_house()
                     due = time.monotonic() + HOUSEKEEPING_S
@@ -143,51 +189,40 @@ class Agent:
         """Return how many seconds there is nothing to do unless something comes."""
         now = time.monotonic()
         learns = self._pipeline.learner.is_due
-        return 0.0 if learns else min(max(0.0, due - now), self._pace.rest(now))
+        waits = self._backlog and not self._sender.is_full
+        return 0.0 if learns or waits else min(max(0.0, due - now), self._pace.rest(now))
 
-    def stop(self) -> None:
-        """End :meth:`run` soon; safe to call from a signal handler."""
-        self._stopping = True
+    def stop(self, *, goes_on: bool = False) -> None:
+        """End :meth:`run` soon; safe to call from a signal handler.
+
+        Parameters
+        ----------
+        goes_on
+            Whether another agent goes on in this process.
+        """
+        self._stopping, self._goes_on = True, goes_on
         self._waker.wake()
 
-    def _make_compute(self) -> Compute:
-        learn = self._settings.learn
-        if learn.river is None:
-            return Compute(self._bundle)
-        from headwater_agent.rivers.compute import RiverCompute  # noqa: PLC0415 - river is heavy
-
-        def learned() -> list[events.Batch]:
-            through = self._pipeline.learner.learned_through
-            return [self._store.examples(reserved=False, newest=learn.buffer, through=through)]
-
-        return RiverCompute(self._bundle, learn.river, learned)
-
-    def _connect(self) -> Transport:
-        settings = self._settings
-        status = {state: publish.status(settings.device, state) for state in ("online", "offline")}
-        session = Session(
-            client_id=settings.client_id,
-            subscriptions=settings.subscriptions,
-            status=Status(settings.status_topic, status["online"], status["offline"]),
-        )
-        rng = random.SystemRandom()
-        return MqttTransport(
-            settings.broker, session, waker=self._waker, delays=lambda: backoff(rng)
-        )
+    def _learned(self) -> list[events.Batch]:
+        newest = self._settings.learn.buffer
+        through = self._pipeline.learner.learned_through
+        return [self._store.examples(reserved=False, newest=newest, through=through)]
 
     def _take(self, messages: list[Message]) -> None:
         """Predict from what came in, as one batch."""
         if not messages:
             return
         self._taken_at = time.perf_counter()
-        arrived, useless = self._reception.take(messages, now_ms())
-        if useless:
-            self._writer.put(events.Store(receipts=tuple(useless)))
-        if arrived.records or arrived.labels:
-            now = time.monotonic()
-            self._live.arrived(len(arrived.records), now)
-            self._pace.arrived(len(messages), now)
-            self._do_all(self._pipeline.feed(arrived))
+        fresh, repeated = self._redelivery.sort(messages)
+        if repeated:
+            self._counts["repeated"] += len(repeated)
+            self._do_all(self._pipeline.feed(events.Settle()))
+            self._writer.put(events.Store(receipts=tuple(repeated)))
+        arrived = self._reception.take(fresh, now_ms())
+        now = time.monotonic()
+        self._live.arrived(len(arrived.records), now)
+        self._pace.arrived(len(fresh), now)
+        self._do_all(self._pipeline.feed(arrived))
 
     def _catch_up(self) -> None:
         """Settle what came, and learn, where it is time for either."""
@@ -217,7 +252,7 @@ class Agent:
                 self._writer.put(effect)
             case events.Store():
                 self._live.marked(effect.marks)
-                self._writer.put(effect)
+                self._store_messages(effect)
             case events.Checkpoint():
                 self._writer.put(effect)
             case events.Happened(kind, detail):
@@ -228,32 +263,49 @@ class Agent:
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
-        output = self._settings.output
-        for topic, payload in self._publisher.encode(predictions, now_ms()):
-            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
-            self._live.predicted(1000 * (time.perf_counter() - self._taken_at))
-        self._transport.flush()
+        messages = self._publisher.encode(predictions, now_ms())
+        self._sender.send(messages, retain=self._settings.output.retain)
+        self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
-        output = self._settings.output
+        messages = map(self._publisher.encode_alarm, alarms)
+        self._sender.send(messages, retain=self._settings.output.retain)
         for alarm in alarms:
-            topic, payload = self._publisher.encode_alarm(alarm)
-            self._transport.publish(topic, payload, qos=output.qos, retain=output.retain)
-            what = f"{about(alarm)} ({alarm.channel})" if alarm.channel else about(alarm)
-            _log.warning("stream %s has changed: %s", alarm.stream, what)
+            _log.warning("stream %s %s", alarm.stream, told(alarm))
+
+    def _store_messages(self, *entries: Entry) -> None:
+        """Store entries together with the messages that they come from and led to."""
+        receipts = [r for e in entries if isinstance(e, events.Store) for r in e.receipts]
+        taken = self._redelivery.fingerprints(receipts)
+        outbox = self._sender.changes()
+        more = [Fingerprints(taken)] if taken else []
+        if entries or outbox:
+            self._writer.put(*entries, *more, *([outbox] if outbox else []))
 
     def _keep_house(self) -> None:
         self._look_at_exchange()
-        self._grant_requests()
+        self._granting.look()
+        self._reception.trust_clock(right=self._clock.is_right)
+        self._notice_silence()
         self._store_counts()
+        self._store_messages()
         self._write_status()
         self._beat()
+        self._look()
+
+    def _notice_silence(self) -> None:
+        """Let the time count in which records could have come."""
+        now, before = time.monotonic(), self._listened_at
+        self._listened_at = now
+        if self._transport.connected:
+            self._do_all(self._pipeline.feed(Passed(now - before)))
 
     def _beat(self) -> None:
         """Tell systemd that the loop went round, and whether a record would become a prediction."""
         transport = self._transport
         able = transport.connected and not transport.trouble
         doing = "predicting" if able else transport.trouble or "waiting for the broker"
+        doing = self._writer.trouble or doing
         self._notifier.beat(able=able, status=doing)
 
     def _store_counts(self) -> None:
@@ -285,21 +337,6 @@ class Agent:
             self._writer.put(Note(now_ms(), "release", version.name))
             _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
 
-    def _grant_requests(self) -> None:
-        """Put back what a person says was right."""
-        for path, wanted in quarantine.asked(self._settings.requests):
-            if wanted is not None:
-                self._do_all(self._pipeline.feed(events.Settle()))
-                self._writer.flush()
-                cleared = quarantine.clear(self._store, self._bundle.manifest, wanted)
-                self._do_all(self._pipeline.feed(cleared))
-                detail = f"{len(cleared.marks)} values, {len(cleared.examples)} windows"
-                self._writer.put(Note(now_ms(), "cleared", detail))
-                self._writer.flush()
-            else:
-                _log.warning("the request %s cannot be read; ask again", path.name)
-            path.unlink(missing_ok=True)
-
     def _begin_update(self, task: str, base: str) -> int:
         self._update += 1
         self._do_all(self._pipeline.feed(events.Taken(self._update)))
@@ -309,6 +346,16 @@ class Agent:
         return self._update
 
     def _write_status(self) -> None:
+        try:
+            self._write_files()
+        except OSError as error:
+            if not self._silenced:
+                _log.warning("the status cannot be written: %s", error.strerror)
+            self._silenced = True
+        else:
+            self._silenced = False
+
+    def _write_files(self) -> None:
         message = check_in(
             self._pipeline, device=self._settings.device, model=self._bundle.model_id
         )
@@ -316,54 +363,34 @@ class Agent:
         live = self._live.report(
             time.monotonic(),
             connected=self._transport.connected,
-            trouble=self._transport.trouble,
+            trouble=self._transport.trouble or self._writer.trouble,
             learner=self._pipeline.learner,
+            silent=self._pipeline.silence.silent,
+            clock=(self._clock.complaint() or "") if self._timeless else "",
         )
         write_live(self._settings.live, live)
 
     def _close(self) -> None:
-        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye."""
-        self._notifier.stopping()
+        """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye.
+
+        What the broker acknowledges of ours until then is no longer in the outbox.
+        """
+        if not self._goes_on:
+            self._notifier.stopping()
         self._jobs.stop()
         self._do_all(self._pipeline.feed(events.Ticked()))
         self._store_counts()
         self._writer.put(Note(now_ms(), "stop", self._pipeline.learner.version.name))
-        self._writer.close()
-        self._transport.acknowledge(self._writer.committed())
-        self._write_status()
-        self._transport.close()
-        self._store.close()
-        self._waker.close()
-        self._notifier.close()
-
-
-def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:
-    """Show the metrics meanwhile, where they are wanted."""
-    if not settings.metrics.wanted:
-        return nullcontext()
-    from headwater_agent.metrics_server import shown  # noqa: PLC0415 - imports prometheus_client
-
-    return shown(settings)
-
-
-def run(settings: AgentSettings, settings_file: Path) -> None:
-    """Run an agent until SIGTERM or SIGINT.
-
-    Raises
-    ------
-    HeadwaterError
-        When it cannot start, or the disk does not allow it to go on.
-    """
-    agent = Agent(settings, settings_file)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        agent.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with _metrics(settings):
-            agent.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self._store_messages()
+        try:
+            self._writer.flush()
+            self._sender.acknowledge(self._writer.committed(), last=True)
+        finally:
+            self._transport.close()
+            try:
+                self._store_messages()
+                self._writer.close()
+            finally:
+                self._write_status()
+                self._store.close()
+                self._waker.close()

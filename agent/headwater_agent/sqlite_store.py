@@ -148,6 +148,7 @@ class SqliteStore(AgentReader):
 
     def _begin(self, path: Path, manifest: Manifest) -> None:
         """Open the database, bring its layout up to date, and read what a writer must know."""
+        died = path.with_name(f"{path.name}-wal").exists()
         with ExitStack() as undo, guarded(path):
             self._open(path, manifest, f"file:{quoted(path)}")
             undo.callback(self._connection.close)
@@ -159,6 +160,8 @@ class SqliteStore(AgentReader):
                 f"journal_size_limit = {_WAL_BYTES}",
             ):
                 self._connection.execute(f"PRAGMA {setting}")
+            if died:
+                self._check_whole()
             migrate(self._connection, AGENT, path)
             self._log = LogWriter(
                 self._connection,
@@ -170,6 +173,12 @@ class SqliteStore(AgentReader):
             )
             self._read_outbox()
             undo.pop_all()
+
+    def _check_whole(self) -> None:
+        """Look for damage that only writing would meet, after a run that did not end in order."""
+        (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise DamagedError(found)
 
     def _repair(self, path: Path, manifest: Manifest, reason: str) -> None:
         """Begin anew with what can still be read."""
@@ -254,6 +263,11 @@ class SqliteStore(AgentReader):
     def _write_aside(self, batches: Sequence[events.Store]) -> None:
         """Write what the guard keeps aside, and forget what it does not any more."""
         stream = self._log.stream
+        for name, _ in (pair for batch in batches for pair in batch.erased):
+            self._connection.execute(
+                "DELETE FROM held WHERE ?1 IS NULL OR stream = ?1",
+                (stream(name) if name else None,),
+            )
         self._run_all(
             "REPLACE INTO marks (stream, time, channel, value, reason) VALUES (?, ?, ?, ?, ?)",
             [

@@ -37,6 +37,7 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
         )
         for stream in status.streams:
             until = "" if stream.until_ms is None else _when(stream.until_ms)
+            until += ", silent" if stream.silent else ""
             counts = (f"{stream.rows:,}", f"{stream.examples:,}")
             streams.add_row(stream.name, *counts, until, *_compared(stream.errors))
         console.print(streams)
@@ -62,6 +63,10 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
         yield "broker", "connected" if live.connected else live.trouble or "not connected"
         yield "rate", f"{live.records_per_s:,.1f} records/s"
         yield "latency", f"{live.latency_p50_ms:.2f} ms median, {live.latency_p99_ms:.2f} ms p99"
+        if live.clock:
+            yield "clock", f"records without a time are not learned from: {live.clock}"
+    if status.paused:
+        yield "paused", " and ".join(status.paused)
     yield "records", f"{status.records:,}"
     yield "error", _errors(status, manifest)
     if status.served is not None:

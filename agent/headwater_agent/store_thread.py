@@ -77,8 +77,8 @@ class StoreThread:
         """Why nothing can be stored for now; empty while all is well."""
         return self._trouble or ("The disk is slow." if self._overdue else "")
 
-    def put(self, entry: Entry) -> None:
-        """Hand over an entry; waits a little while too much waits for the disk.
+    def put(self, *entries: Entry) -> None:
+        """Hand over entries of one group; waits a little while too much waits for the disk.
 
         Raises
         ------
@@ -89,14 +89,15 @@ class StoreThread:
             if self._weight >= MAX_WAITING and not self.trouble:
                 self._overdue = not self._changed.wait_for(self._may_go_on, PATIENCE_S)
             self._check()
-            if self._weight >= MAX_WAITING and self._drop(entry):
-                return
-            if not self._waiting:
-                self._since = time.monotonic()
-            self._waiting.append(entry)
-            self._weight += _weight(entry)
-            if isinstance(entry, events.Store):
-                self._unwritten += len(entry.receipts)
+            for entry in entries:
+                if self._weight >= MAX_WAITING and self._drop(entry):
+                    continue
+                if not self._waiting:
+                    self._since = time.monotonic()
+                self._waiting.append(entry)
+                self._weight += _weight(entry)
+                if isinstance(entry, events.Store):
+                    self._unwritten += len(entry.receipts)
             self._changed.notify_all()
 
     def flush(self) -> None:

@@ -30,6 +30,21 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     receipt: int
 
 
+def receipt_of(connection: int, packet: int) -> int:
+    """Return the receipt of a message: packet ids are only unique within a connection."""
+    return connection << 16 | packet
+
+
+def connection_of(receipt: int) -> int:
+    """Return the number of the connection that a message came on."""
+    return receipt >> 16
+
+
+def packet_of(receipt: int) -> int:
+    """Return the packet id that the broker gave a message, and gives it again."""
+    return receipt & 0xFFFF
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """The retained topic that says whether this client is there; ``offline`` is its last will."""
@@ -119,8 +134,8 @@ class Waker:
         """Make the current or the next wait end at once."""
         try:
             self._writer.send(b"\0")
-        except BlockingIOError:
-            return  # as many wake-ups wait already as the socket holds
+        except OSError:
+            return  # as many wait already as the socket holds, or it is closed
 
     def clear(self) -> None:
         """Forget the wake-ups so far."""

@@ -1,6 +1,6 @@
 """The smallest client that answers: paho's loop, and a callback that publishes what it got.
 
-Without ``TCP_NODELAY``, which paho does not set, Nagle's algorithm would hold an answer back until
+Without ``TCP_NODELAY``, which paho does not set, Nagle's algorithm may hold an answer back until
 the broker has acknowledged the one before, some ten milliseconds at 100 a second.
 """
 

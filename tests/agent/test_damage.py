@@ -139,6 +139,22 @@ def test_a_state_that_does_not_decode_is_not_taken_over(tmp_path: Path) -> None:
     store.close()
 
 
+def test_after_a_run_that_did_not_end_the_whole_file_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    filled(path)
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = 'updates'"
+    ).fetchone()
+    connection.close()
+    spoil(path, page - 1)
+    path.with_name("agent.db-wal").touch()
+    store = opened(path)
+    assert store.notes(1)[0].kind == "repaired"
+    assert store.load().sequence == 10_000
+    store.close()
+
+
 def test_damage_found_while_writing_is_repaired_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     filled(path)

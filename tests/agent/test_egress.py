@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from headwater.errors import LedgerError
 from headwater_agent import ledger
 from headwater_agent.correspondence import LedgerLine
-from headwater_agent.egress import Egress, entry_of, fold_of
+from headwater_agent.egress import KEPT_RECEIPTS, Egress, entry_of, fold_of
 from headwater_agent.exchange import LAYOUT, Exchange, ExchangeReader
 from headwater_agent.ledger import DAY_MS
 from headwater_agent.migrations import migrate
@@ -91,12 +91,21 @@ def test_the_receipts_of_what_is_folded_go_with_it(
     table = Egress(connection, kept=10, at_once=5)
     for number in range(15):
         table.append(line(number))
-    told = [(f"{number % 5:064x}", f"receipt {number}") for number in range(15)]
-    assert table.received([*told, ("f" * 64, "of something else")]) == 16
+    told = [(f"{number % 5:064x}", number, f"receipt {number}") for number in range(15)]
+    assert table.received([*told, ("f" * 64, 99, "of something else")]) == 16
     assert table.received(told) == 0
     table.append(line(15))
     expected = [f"receipt {number}" for number in range(5, 15)] + ["of something else"]
     assert ExchangeReader(tmp_path / "exchange.db").receipts() == expected
+
+
+def test_a_coordinator_that_sends_receipts_without_end_fills_no_disk(
+    connection: sqlite3.Connection,
+) -> None:
+    table = Egress(connection)
+    told = [("f" * 64, number, f"receipt {number}") for number in range(KEPT_RECEIPTS + 10)]
+    assert table.received(told[:-5]) == KEPT_RECEIPTS
+    assert table.received(told[-5:]) == 0
 
 
 def test_a_ledger_without_hashes_is_chained_as_it_is(tmp_path: Path) -> None:

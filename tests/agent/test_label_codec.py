@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Label
-from headwater_agent.label_codec import LabelDecoder
-from headwater_agent.payload import Refusal
+from headwater_agent.label_codec import MAX_LABELS, LabelDecoder
+from headwater_agent.payload import MAX_TOPIC, Refusal
 from headwater_agent.settings import LabelInput, TimeField
 from headwater_models.manifest import Manifest
 from tests.agent.model import classification, regression
@@ -87,12 +87,29 @@ def test_an_array_gives_a_label_for_each_item_that_can_be_used() -> None:
     labels = decoder()
     found = read(labels, [{"label": 1}, {"label": "no number"}, {"label": 3}])
     assert [label.value for label in found] == [1, 3]
-    assert labels.counts["unreadable"] == 1
+    assert labels.unreadable == 1
 
 
 def test_it_reads_its_own_topics_alone() -> None:
     assert decoder().reads("labels/tank-1")
     assert not decoder().reads("sensors/tank-1")
+
+
+def test_labels_keep_to_the_limits_of_records() -> None:
+    deep: object = 1
+    for _ in range(70):
+        deep = {"label": deep}
+    assert refused(decoder(), deep) == "deep"
+    assert refused(decoder(max_payload=10**6), {str(i): i for i in range(5_000)}) == "keys"
+    assert refused(decoder(), [1] * (MAX_LABELS + 1)) == "size"
+    assert refused(decoder(max_payload=10), [1] * 10) == "size"
+    assert refused(decoder(), 1, "labels/" + "t" * MAX_TOPIC) == "topic-length"
+    assert refused(decoder(id="of"), {"label": 1, "of": "x" * 65}) == "label"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "a\x01"])
+def test_a_topic_must_name_a_stream_that_a_prediction_can_have(name: str) -> None:
+    assert refused(decoder(), 1, f"labels/{name}") == "stream"
 
 
 @given(st.binary(max_size=300))

@@ -144,6 +144,18 @@ def test_any_change_of_what_was_folded_is_found(made: Book, data: st.DataObject)
     assert made.complaints()
 
 
+@given(BOOKS.filter(lambda made: made.folds), st.integers(1, 9))
+def test_totals_that_were_rewritten_with_all_their_seals_are_found(made: Book, more: int) -> None:
+    seal = BEGINNING
+    for i, fold in enumerate(made.folds):
+        first = replace(fold.totals[0], count=fold.totals[0].count + (more if i == 0 else 0))
+        made.folds[i] = ledger.resealed(seal, replace(fold, totals=(first, *fold.totals[1:])))
+        seal = made.folds[i].seal
+    assert made.complaints() == [
+        "The totals of folded days are not those that the newest entry knew."
+    ]
+
+
 @given(BOOKS, st.data())
 def test_an_entry_or_a_fold_that_is_taken_out_twice_or_elsewhere_is_found(
     made: Book, data: st.DataObject

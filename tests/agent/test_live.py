@@ -46,6 +46,10 @@ def test_each_latency_falls_into_one_part_of_the_histogram() -> None:
     made = report(live, 0.0)
     assert made.latency_counts == (2, 1, *[0] * (len(LATENCY_BOUNDS_S) - 3), 1, 1)
     assert abs(made.latency_sum_s - 5.0036) < 1e-9
+    live.predicted(0.5)
+    later = report(live, 1.0)
+    assert (later.latency_counts[0], sum(later.latency_counts), later.predictions) == (3, 6, 6)
+    assert report(live, 2.0) == later
 
 
 def test_marks_add_up_by_reason() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
@@ -10,8 +11,12 @@ from hypothesis import strategies as st
 from headwater.settings import Duration
 from headwater_agent.payload import (
     ABSENT,
+    MAX_DEPTH,
+    MAX_KEYS,
+    MAX_TOPIC,
     FieldPath,
     UnusableError,
+    check_topic,
     parse,
     read_number,
     read_stream,
@@ -41,9 +46,41 @@ def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     assert outcome(lambda: parse(payload, 100)) in ("read", "size", "json", "deep")
 
 
-def test_deep_nesting_is_refused() -> None:
-    with pytest.raises(UnusableError, match="nested too deeply"):
-        parse(b"[" * 100_000, 10**6)
+def nested(depth: int) -> bytes:
+    """Arrays and objects in one another, in turn."""
+    opened = [b"[", b'{"a":'] * depth
+    closed = [b"]", b"}"] * depth
+    return b"".join((*opened[:depth], b"1", *closed[:depth][::-1]))
+
+
+@pytest.mark.parametrize("content", [nested(MAX_DEPTH), b"[%s]" % b",".join([b"{}"] * 500)])
+def test_what_is_nested_as_deep_as_is_allowed_is_read(content: bytes) -> None:
+    assert parse(content, 10**6) == json.loads(content)
+
+
+@pytest.mark.parametrize("content", [nested(MAX_DEPTH + 1), nested(500), b"[" * 100_000])
+def test_deep_nesting_is_refused(content: bytes) -> None:
+    assert outcome(lambda: parse(content, 10**6)) == "deep"
+    assert outcome(lambda: parse(b'[1,{"x":%s}]' % content, 10**6)) == "deep"
+
+
+def test_an_object_may_have_so_many_keys() -> None:
+    def keys(count: int) -> bytes:
+        return json.dumps({str(i): i for i in range(count)}).encode()
+
+    assert len(parse(keys(MAX_KEYS), 10**6)) == MAX_KEYS  # type: ignore[arg-type]
+    assert outcome(lambda: parse(keys(MAX_KEYS + 1), 10**6)) == "keys"
+    assert outcome(lambda: parse(b'{"a":[%s]}' % keys(MAX_KEYS + 1), 10**6)) == "keys"
+
+
+def test_a_key_that_is_repeated_counts_once_and_the_last_one_holds() -> None:
+    repeated = b'{%s,"a":2}' % b",".join([b'"a":1'] * (MAX_KEYS + 1))
+    assert parse(repeated, 10**6) == {"a": 2}
+
+
+def test_a_topic_may_be_so_long() -> None:
+    assert outcome(lambda: check_topic("t" * MAX_TOPIC)) == "read"
+    assert outcome(lambda: check_topic("t" * (MAX_TOPIC + 1))) == "topic-length"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.codec import Decoder
+from headwater_agent.codec import FEW, Decoder
 from headwater_agent.events import Record
 from headwater_agent.payload import Refusal
 from headwater_agent.plain import PlainPayloads
@@ -25,8 +25,12 @@ INPUTS = [
     Input(pattern="air/{stream}", time=TimeField(field="ts", format="ns")),
     Input(pattern="air/+", stream="id", time=TimeField(field="ts", format="ms")),
     Input(pattern="air/{stream}", channels={"temp": ChannelField(unit="degF")}),
+    Input(pattern="air/{stream}", channels={"temp": ChannelField(field="in.temp")}),
     Input(pattern="air/{stream}", max_payload=40),
 ]
+
+SKIPPED = [b'"\xff"', b"1" * 5_000, b"1e999", b"[" * 70 + b"]" * 70]
+"""What stands in a key that nobody asked for; no JSON, or too deep."""
 
 numbers = (
     st.integers(-(10**40), 10**40)
@@ -41,13 +45,26 @@ objects = st.fixed_dictionaries(
     optional={
         "temp": numbers,
         "PM2.5": numbers,
+        "in.temp": numbers,
+        "in": st.fixed_dictionaries({"temp": numbers}),
         "ts": times,
         "id": st.sampled_from(["roof", "a/b", "", 7, None]),
-        "other": st.sampled_from([1, {"deep": [1]}]),
+        "other": st.sampled_from([1, {"deep": [1]}, *SKIPPED]),
     },
 )
+
+
+def spelt(value: dict[str, object]) -> bytes:
+    """JSON, or nearly so: bytes go in as they are."""
+    pairs = (
+        json.dumps(key).encode() + b":" + (v if isinstance(v, bytes) else json.dumps(v).encode())
+        for key, v in value.items()
+    )
+    return b"{%s}" % b",".join(pairs)
+
+
 payloads = st.one_of(
-    objects.map(lambda value: json.dumps(value).encode()),
+    objects.map(spelt),
     st.binary(max_size=40),
     st.sampled_from([b"[]", b'{"temp": 1, "temp": 2}', b'[{"temp": 1}]', b'{"temp": 1e999}']),
 )
@@ -78,7 +95,7 @@ def test_together_messages_are_decoded_as_one_by_one(
     single, together = decoder(settings), decoder(settings)
     one_by_one = [single.decode(m.topic, m.payload, NOW, m.receipt) for m in messages]
     assert list(map(told, together.decode_all(messages, NOW))) == list(map(told, one_by_one))
-    assert single.counts == together.counts
+    assert single.unreadable == together.unreadable
 
 
 def plain(**options: object) -> PlainPayloads:
@@ -104,19 +121,47 @@ def test_anything_else_is_left_to_the_decoder(payload: bytes) -> None:
     assert plain().read(payload) is None
 
 
-def test_paths_and_repeated_keys_are_not_plain() -> None:
+def test_a_key_that_is_wanted_twice_is_not_plain() -> None:
     def suit(*keys: str, **options: object) -> bool:
         return PlainPayloads.suit(Input(pattern="a", **options), keys)  # type: ignore[arg-type]
 
     assert suit("a", "b", stream="id", time=TimeField(field="ts", format="s"))
-    assert not suit("a", "data.b")
+    assert suit("a", "data.b")
     assert not suit("a", "a")
     assert not suit("a", "b", stream="a")
 
 
+@pytest.mark.parametrize("skipped", SKIPPED)
+@pytest.mark.parametrize("count", [1, FEW])
+def test_what_stands_in_keys_that_nobody_asked_for_spoils_nothing(
+    skipped: bytes, count: int
+) -> None:
+    payload = b'{"temp": 3, "PM2.5": 1, "place": %s}' % skipped
+    messages = [Message("air/roof", payload, 1, False, 7)] * count
+    for decoded in decoder(Input(pattern="air/{stream}")).decode_all(messages, NOW):
+        assert not isinstance(decoded, Refusal)
+        assert decoded[0].values.tolist() == [3, 1]
+        assert decoded[0].receipt == 7
+
+
+def test_what_could_be_deeper_than_a_decoder_gets_is_not_plain() -> None:
+    payload = b'{"b": 1, "a": 2, "x": %s}'
+    assert plain().read(payload % (b"[" * 400 + b"]" * 400)) == (1.0, 2.0)
+    assert plain().read(payload % (b"[" * 501 + b"]" * 501)) is None
+
+
+def test_what_is_too_large_is_refused_however_many_come() -> None:
+    codec = decoder(Input(pattern="air/{stream}", max_payload=40))
+    messages = [Message("air/roof", b'{"temp": 3, "PM2.5": 1}' + b" " * 40, 1, False, 7)]
+    for decoded in codec.decode_all(messages, NOW) + codec.decode_all(messages * FEW, NOW):
+        assert isinstance(decoded, Refusal)
+        assert decoded.reason == "size"
+
+
 def test_what_a_plain_payload_does_not_speak_of_is_missing() -> None:
     codec = decoder(Input(pattern="air/{stream}", channels={"temp": ChannelField()}))
-    (decoded,) = codec.decode_all([Message("air/roof", b'{"temp": 3}', 1, False, 7)], NOW)
+    messages = [Message("air/roof", b'{"temp": 3}', 1, False, 7)] * FEW
+    decoded = codec.decode_all(messages, NOW)[0]
     assert not isinstance(decoded, Refusal)
     (record,) = decoded
     assert record.present.tolist() == [True, False]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.errors import StorageError
@@ -77,6 +77,7 @@ def test_streams_have_their_names_at_their_numbers(records: Records) -> None:
     assert records.names() == ["", "s", "", "t"]
 
 
+@example({(1, 3), (1, 5)}, [(1, 5)], 3)
 @given(
     st.sets(st.tuples(st.integers(1, 3), st.integers(0, 12))),
     st.lists(st.tuples(st.integers(1, 4), st.integers(-3, 15)), max_size=20),

@@ -17,6 +17,8 @@ import pytest
 
 from headwater.clock import now_ms
 from headwater_agent.agent_reader import AgentReader
+from headwater_agent.egress_report import read_report
+from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.releases import first_version
@@ -163,3 +165,7 @@ def test_the_others_go_on_and_what_was_killed_catches_up(tmp_path: Path, mosquit
     for device in fleet.devices:
         steps, examples = steps_and_examples(device, fleet.bundle)
         assert steps * built.manifest.optimiser.batch == examples, f"seed {seed}"
+        verdict = read_report(ExchangeReader(device.settings.exchange_db), 1, verify=True).verdict
+        assert verdict is not None
+        assert verdict.complaints == (), f"seed {seed}"
+        assert verdict.confirmed >= 3, f"seed {seed}"

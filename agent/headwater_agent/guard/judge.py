@@ -20,7 +20,7 @@ import msgspec
 
 from headwater_agent.events import MarkReason
 from headwater_agent.guard.channel import Sensor
-from headwater_agent.guard.moves import ChannelMoves, Look, SavedMoves, Unusual
+from headwater_agent.guard.moves import ChannelMoves, Look, SavedMoves
 from headwater_agent.guard.settings import GuardSettings
 
 YOUNG = 256
@@ -38,7 +38,7 @@ FURTHEST = 1_024
 COMPARED = 4
 """One record in so many is compared with the one far apart."""
 
-RENEWED = 64
+RENEWED = 128
 """Most records that are judged before what they taught is looked at; a young stream's are fewer."""
 
 _PACE, _HASTE = 0.05, 5.0
@@ -66,6 +66,7 @@ class Judge:
 
     def __init__(self, sensors: Sequence[Sensor], settings: GuardSettings) -> None:
         self._records = 0
+        self._plan()
         self._usual = 0.0
         """The evidence that half of the records exceed."""
         self._moves = ChannelMoves(sensors, settings.stuck or math.inf)
@@ -87,7 +88,7 @@ class Judge:
             The reason for each channel that is marked.
         """
         self._records += 1
-        if self._records % _interval(self._records) == 0:
+        if self._records == self._renewal:
             self._renew()
         moves = self._moves
         look = moves.look(time, values)
@@ -121,6 +122,7 @@ class Judge:
         """
         self._moves.restore(saved.moves)
         self._records, self._usual = saved.records, saved.usual
+        self._plan()
 
     def _mark_beyond(self, look: Look) -> dict[int, MarkReason]:
         """Say why values outside their ranges are there."""
@@ -136,48 +138,40 @@ class Judge:
 
     def _take_in(self, look: Look, marks: dict[int, MarkReason]) -> None:
         """Learn from a record that continues the stream, and mark the values that do not."""
-        usual, haste = self._usual, _HASTE / self._records
-        haste = max(haste, _PACE)
+        usual, cell, unusual = self._usual, self._settings.cell, look.unusual
+        haste = max(_PACE, _HASTE / self._records)
         self._usual += haste if look.evidence >= usual else -haste
         learns = not look.beyond
-        if look.unusual:
-            doubtful = [one for one in look.unusual if not one.confirms]
-            learns = learns and len(doubtful) <= 1 + look.measured / 5
-            clear = learns and look.measured >= MANY and look.evidence >= CLEAR * usual
-            for one in look.unusual:
-                reason = self._take_in_unusual(look, one, learns=learns, clear=clear)
-                if reason is not None:
-                    marks[one.channel] = reason
+        if unusual:
+            confirming, measured = self._moves.confirming(look), look.measured
+            learns = learns and len(unusual) - len(confirming) <= 1 + measured / 5
+            clear = learns and measured >= MANY and look.evidence >= CLEAR * usual
+            for one in unusual:
+                confirms = one.channel in confirming
+                if clear and one.surprise <= cell and not confirms:
+                    look.ordinary.append(one.place)
+                elif one.surprise > cell and self._moves.comes_in_foreign_unit(look, one.channel):
+                    marks[one.channel] = "unit"
+                elif learns and confirms:
+                    self._moves.settle(look, [one.channel])
+                else:
+                    self._moves.doubt(look, [one.channel])
+                    if one.surprise > cell and not confirms:
+                        marks[one.channel] = "spike"
         if learns:
             self._moves.trust(look)
             if self._records % COMPARED == 0:
                 self._moves.compare(look)
 
-    def _take_in_unusual(
-        self, look: Look, one: Unusual, *, learns: bool, clear: bool
-    ) -> MarkReason | None:
-        """Learn from an unusual value what may be learned, and say why it is marked if it is."""
-        surprising = one.surprise > self._settings.cell
-        if clear and not one.confirms and not surprising:
-            look.ordinary.append(one.channel)
-            look.places.append(one.place)
-            return None
-        if surprising and self._moves.comes_in_foreign_unit(look, one.channel):
-            return "unit"
-        if one.confirms and learns:
-            self._moves.settle(look, [one.channel])
-            return None
-        self._moves.doubt(look, [one.channel])
-        return "spike" if surprising and not one.confirms else None
-
     def _renew(self) -> None:
         """Judge by what was learned up to now."""
+        self._plan()
         doubled = self._records & (self._records - 1) == 0
         self._moves.renew(fade=doubled and self._records <= YOUNG)
         if doubled or self._records % FURTHEST == 0:
             self._moves.look_further_back()
 
-
-def _interval(records: int) -> int:
-    """Return how many records apart a stream looks at what it learned: about each sixteenth."""
-    return min(1 << max(records.bit_length() - 5, 0), RENEWED)
+    def _plan(self) -> None:
+        """Set with which record what was learned is looked at next: about each sixteenth."""
+        every = min(1 << max(self._records.bit_length() - 5, 0), RENEWED)
+        self._renewal = (self._records // every + 1) * every

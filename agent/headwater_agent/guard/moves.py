@@ -32,31 +32,26 @@ _UNKNOWN = -1
 
 
 class Unusual(msgspec.Struct, frozen=True, gc=False):
-    """A move that is not ordinary; ``place`` is its bin in :class:`MoveSizes`.
-
-    ``confirms`` says that the value shows the doubted one before it to be a new level.
-    """
+    """A move that surprises, by its place in :class:`MoveSizes`."""
 
     channel: int
     place: int
     surprise: float
-    confirms: bool = False
 
 
 class Look(msgspec.Struct, gc=False):
-    """A record at first sight, its channels by their index.
+    """A record at first sight.
 
-    ``ordinary`` are those whose move does not surprise, to the bins in ``places``; ``begun`` those
-    with nothing to measure a move from; ``beyond`` those outside their range; ``still`` those that
-    repeat a value for longer than :data:`SHORTEST`. Channels that have spoken of this time or a
-    later one already are in none of them. ``evidence`` is that of all moves.
+    ``ordinary`` are the places of the moves that do not surprise. Of the other channels ``begun``
+    are those with nothing to measure a move from and ``beyond`` those outside their range; those
+    that have spoken of this time or a later one already are left out. ``still`` are those that
+    repeat a value for longer than :data:`SHORTEST`. ``evidence`` is that of all moves.
     """
 
     time: int
     values: list[float]
     evidence: float
     ordinary: list[int]
-    places: list[int]
     unusual: list[Unusual]
     begun: list[int]
     beyond: list[int]
@@ -69,7 +64,8 @@ class Look(msgspec.Struct, gc=False):
 
     def said(self) -> list[int]:
         """Return the channels that can be judged."""
-        return [*self.ordinary, *self.begun, *(one.channel for one in self.unusual)]
+        ordinary = [place // BINS for place in self.ordinary]
+        return [*ordinary, *self.begun, *(one.channel for one in self.unusual)]
 
 
 class Doubt(msgspec.Struct, array_like=True, gc=False):
@@ -120,12 +116,14 @@ class ChannelMoves:
     def __init__(self, sensors: Sequence[Sensor], stuck: float) -> None:
         self._sensors = tuple(sensors)
         self._stuck = stuck
-        self._lowest = [sensor.minimum for sensor in sensors]
-        self._highest = [sensor.maximum for sensor in sensors]
+        self._apart = len(sensors) * BINS
         self._short = int(1.5 * sensors[0].period)
-        self._offsets = [
-            (channel + 1) * BINS - 1 - sensor.octave for channel, sensor in enumerate(sensors)
+        bins = range(0, self._apart, BINS)
+        self._limits = [
+            (at // BINS, sensor.minimum, sensor.maximum, at, at + BINS - 1 - sensor.octave)
+            for at, sensor in zip(bins, sensors, strict=True)
         ]
+        """Of each channel its index and range, the place of no move, and that of an octave of 0."""
         self._sizes = MoveSizes(len(sensors))
         self._known = _nothing(sensors)
         self._doubts: dict[int, Doubt] = {}
@@ -136,48 +134,50 @@ class ChannelMoves:
         Nothing is learned yet but for how long each repeats itself. What the loop does not know to
         be ordinary gets a closer look.
         """
-        lowest, highest, offsets, frexp = self._lowest, self._highest, self._offsets, math.frexp
-        trusted, trusted_at, runs = self._known.trusted, self._known.trusted_at, self._known.runs
-        sizes, doubts, since = self._sizes, self._doubts, time - self._short
-        usual, evidence = sizes.ordinary, sizes.evidence
-        look = Look(time, values, 0.0, [], [], [], [], [], [])
-        ordinary, places, total = look.ordinary, look.places, 0.0
-        for channel, value in enumerate(values):
-            if (
-                not since < trusted_at[channel] < time
-                or not lowest[channel] <= value <= highest[channel]
-                or channel in doubts
-            ):
+        known, sizes, frexp = self._known, self._sizes, math.frexp
+        evidence, total = sizes.evidence, 0.0
+        look = Look(time, values, 0.0, [], [], [], [], [])
+        ordinary, since = look.ordinary, time - self._short
+        if self._doubts and time <= max(doubt.time for doubt in self._doubts.values()):
+            since = time
+        for (channel, lowest, highest, rest, offset), value, last, at, run, most in zip(
+            self._limits,
+            values,
+            known.trusted,
+            known.trusted_at,
+            known.runs,
+            sizes.ordinary,
+            strict=True,
+        ):
+            if not since < at < time or not lowest <= value <= highest:
                 total += self._look_closer(look, channel)
                 continue
-            place = channel * BINS
-            move = value - trusted[channel]
+            place, move = rest, value - last
             if move:
                 mantissa, exponent = frexp(move)
-                exponent += offsets[channel]
-                place = exponent if exponent > place else place + 1
-                if runs[channel]:
+                exponent += offset
+                place = exponent if exponent > rest else rest + 1
+                if run:
                     self._end_run(channel)
-                if place > usual[channel]:
+                if place > most:
                     surprise = sizes.surprise[place] + (2 * abs(mantissa) - 1) * sizes.rise[place]
                     if surprise > ORDINARY:
                         look.unusual.append(Unusual(channel, place, surprise))
                         total += evidence[place]
                         continue
             else:
-                runs[channel] += 1
-                if runs[channel] > SHORTEST:
+                known.runs[channel] = run + 1
+                if run >= SHORTEST:
                     look.still.append(channel)
             total += evidence[place]
-            ordinary.append(channel)
-            places.append(place)
+            ordinary.append(place)
         look.evidence = total
         return look
 
     def _look_closer(self, look: Look, channel: int) -> float:
         """Say of a value what it is, and return the evidence of its move."""
         value, known, doubt = look.values[channel], self._known, self._doubts.get(channel)
-        if not self._lowest[channel] <= value <= self._highest[channel]:
+        if not self._sensors[channel].minimum <= value <= self._sensors[channel].maximum:
             if not math.isnan(value):
                 look.beyond.append(channel)
             return 0.0
@@ -197,11 +197,9 @@ class ChannelMoves:
             return 0.0
         surprise = self._sizes.surprise[place] + within * self._sizes.rise[place]
         if place > self._sizes.ordinary[channel] and surprise > ORDINARY:
-            confirms = doubt is not None and self._confirms(look, channel, doubt, surprise)
-            look.unusual.append(Unusual(channel, place, surprise, confirms))
+            look.unusual.append(Unusual(channel, place, surprise))
         else:
-            look.ordinary.append(channel)
-            look.places.append(place)
+            look.ordinary.append(place)
         return self._sizes.evidence[place]
 
     def evidence_since_before(self, look: Look) -> float:
@@ -224,32 +222,30 @@ class ChannelMoves:
 
     def trust(self, look: Look) -> None:
         """Learn the ordinary moves of a record; the next ones are measured from here."""
-        time, values, known, fresh = look.time, look.values, self._known, self._sizes.fresh
-        trusted, trusted_at, before = known.trusted, known.trusted_at, known.before
-        for channel, place in zip(look.ordinary, look.places, strict=True):
+        known, fresh = self._known, self._sizes.fresh
+        for place in look.ordinary:
             fresh[place] += 1
-            before[channel] = trusted[channel]
-            trusted[channel] = values[channel]
-            trusted_at[channel] = time
+        if len(look.ordinary) == len(self._sensors):
+            known.before, known.trusted = known.trusted, look.values.copy()
+            known.trusted_at = [look.time] * len(self._sensors)
+            self._doubts.clear()
+            return
+        for place in look.ordinary:
+            self._follow(place // BINS, look.values[place // BINS], look.time)
         for channel in look.begun:
-            self._follow(channel, values[channel], time)
-        if self._doubts:
-            for channel in look.ordinary:
-                self._doubts.pop(channel, None)
+            self._follow(channel, look.values[channel], look.time)
 
     def compare(self, look: Look) -> None:
         """Learn how far the ordinary values of a record are from those long before."""
-        values, far, fresh, offsets = look.values, self._known.far, self._sizes.fresh, self._offsets
-        apart, frexp = len(far) * BINS, math.frexp
-        for channel in look.ordinary:
-            move = values[channel] - far[channel]
-            if math.isnan(move):
-                continue
-            place = channel * BINS
+        values, far, fresh, frexp = look.values, self._known.far, self._sizes.fresh, math.frexp
+        for ordinary in look.ordinary:
+            channel, _, _, rest, offset = self._limits[ordinary // BINS]
+            place, move = rest, values[channel] - far[channel]
             if move:
-                exponent = frexp(move)[1] + offsets[channel]
-                place = exponent if exponent > place else place + 1
-            fresh[apart + place] += 1
+                exponent = frexp(move)[1] + offset
+                place = exponent if exponent > rest else rest + 1
+            if not math.isnan(move):
+                fresh[place + self._apart] += 1
 
     def look_further_back(self) -> None:
         """Compare with what was trusted later than so far."""
@@ -266,6 +262,16 @@ class ChannelMoves:
             value, doubt = look.values[channel], self._doubts.get(channel)
             repeated = doubt.repeated + 1 if doubt is not None and doubt.value == value else 0
             self._doubts[channel] = Doubt(value, look.time, repeated)
+
+    def confirming(self, look: Look) -> list[int]:
+        """Return the channels whose unusual value shows the doubted one to be a new level.
+
+        It must be near that one, and nearer than to the trusted one. To repeat it is not enough,
+        until it did so for long: a broken sensor repeats itself, too.
+        """
+        if not self._doubts:
+            return []
+        return [one.channel for one in look.unusual if self._confirms(look, one)]
 
     def settle(self, look: Look, channels: Iterable[int]) -> None:
         """Take up the level that values confirm, and learn the moves that led to it."""
@@ -286,7 +292,9 @@ class ChannelMoves:
             return False
         for convert in sensor.foreign:
             meant = convert(look.values[channel])
-            if self._surprise(channel, meant - known.trusted[channel], silence) <= ORDINARY:
+            possible = sensor.minimum <= meant <= sensor.maximum
+            move = meant - known.trusted[channel]
+            if possible and self._surprise(channel, move, silence) <= ORDINARY:
                 known.trusted[channel], known.trusted_at[channel] = meant, look.time
                 self._doubts.pop(channel, None)
                 return True
@@ -317,18 +325,16 @@ class ChannelMoves:
         self._sizes.restore(saved.counts, saved.fresh)
         self._known, self._doubts = saved.known, saved.doubts
 
-    def _confirms(self, look: Look, channel: int, doubt: Doubt, surprise: float) -> bool:
-        """Say whether a value shows that the doubted one before it was a new level.
-
-        It must be near that one, and nearer than to the trusted one (*surprise*). To repeat it is
-        not enough, until it did so for long: a broken sensor repeats itself, too.
-        """
-        move, silence = look.values[channel] - doubt.value, look.time - doubt.time
+    def _confirms(self, look: Look, one: Unusual) -> bool:
+        doubt = self._doubts.get(one.channel)
+        if doubt is None:
+            return False
+        move, silence = look.values[one.channel] - doubt.value, look.time - doubt.time
         if not move:
             return doubt.repeated + 1 >= STANDING
-        if silence > self._sensors[channel].gap:
+        if silence > self._sensors[one.channel].gap:
             return False
-        return self._surprise(channel, move, silence) <= min(NEAR, surprise)
+        return self._surprise(one.channel, move, silence) <= min(NEAR, one.surprise)
 
     def _move_to(self, channel: int, value: float, time: int) -> None:
         """Trust a value, and learn the move to it."""
@@ -364,7 +370,7 @@ class ChannelMoves:
         if not move:
             return still, 0.0
         mantissa, exponent = math.frexp(move)
-        place = min(max(exponent + self._offsets[channel], still + 1), still + BINS - 1)
+        place = min(max(exponent + self._limits[channel][-1], still + 1), still + BINS - 1)
         return place, 2 * abs(mantissa) - 1
 
     def _shorten(self, channel: int, move: float, silence: int) -> float:
@@ -389,12 +395,5 @@ def _nothing(sensors: Sequence[Sensor]) -> Known:
     """Return what is known at first; a channel without an order is not to be listened to."""
     count = len(sensors)
     trusted, before, far, next_far = ([math.nan] * count for _ in range(4))
-    return Known(
-        trusted=trusted,
-        trusted_at=[_LONG_AGO if sensor.ordered else _FOREVER for sensor in sensors],
-        before=before,
-        far=far,
-        next_far=next_far,
-        runs=[0] * count,
-        longest=[0] * count,
-    )
+    trusted_at = [_LONG_AGO if sensor.ordered else _FOREVER for sensor in sensors]
+    return Known(trusted, trusted_at, before, far, next_far, [0] * count, [0] * count)

@@ -20,8 +20,7 @@ SENSOR = Sensor(minimum=-50, maximum=60, period=MINUTE, gap=10 * MINUTE)
 def take(moves: ChannelMoves, value: float, time: int) -> Look:
     """Look at a value and trust it, however far it moved."""
     look = moves.look(time, [value])
-    look.ordinary += [one.channel for one in look.unusual]
-    look.places += [one.place for one in look.unusual]
+    look.ordinary += [one.place for one in look.unusual]
     moves.trust(look)
     return look
 
@@ -45,7 +44,7 @@ def surprise(moves: ChannelMoves, value: float, time: int) -> float:
 def confirmed(moves: ChannelMoves, value: float, time: int) -> bool:
     """Whether a value is unusual and shows that the doubted one was a new level."""
     look = moves.look(time, [value])
-    return any(one.confirms for one in look.unusual)
+    return moves.confirming(look) == [0]
 
 
 def doubt(moves: ChannelMoves, value: float, time: int) -> None:
@@ -92,7 +91,7 @@ def test_a_second_value_near_the_doubted_one_confirms_a_new_level() -> None:
     assert not confirmed(moves, 45.0, now)
     doubt(moves, 45.0, now)
     look = moves.look(now + MINUTE, [45.5])
-    assert [one.confirms for one in look.unusual] == [True]
+    assert moves.confirming(look) == [0]
     moves.settle(look, [0])
     assert surprise(moves, 46.0, now + 2 * MINUTE) == 0
 
@@ -102,9 +101,27 @@ def test_a_value_that_only_repeats_the_doubted_one_confirms_it_after_long() -> N
     answers = []
     for minute in range(STANDING + 2):
         look = moves.look(now + minute * MINUTE, [45.0])
-        answers += [one.confirms for one in look.unusual]
+        answers.append(moves.confirming(look) == [0])
         moves.doubt(look, [0])
     assert answers == [False] * STANDING + [True] * 2
+
+
+def test_a_doubt_ends_with_the_next_value_that_is_trusted() -> None:
+    moves, now = calm()
+    doubt(moves, 45.0, now)
+    take(moves, 20.0, now + MINUTE)
+    assert not confirmed(moves, 45.5, now + 2 * MINUTE)
+
+
+def test_records_far_apart_are_compared_once_there_are_some() -> None:
+    moves, now = calm()
+    look, before = moves.look(now, [20.0]), moves.save().fresh
+    moves.compare(look)
+    assert moves.save().fresh == before
+    moves.look_further_back()
+    moves.look_further_back()
+    moves.compare(look)
+    assert sum(moves.save().fresh) == sum(before) + 1
 
 
 def test_what_is_doubted_changes_nothing_that_was_learned() -> None:
@@ -147,6 +164,18 @@ def test_a_value_in_another_unit_continues_the_channel_in_its_own() -> None:
     assert surprise(moves, 20.5, now + 2 * MINUTE) == 0
 
 
+def test_what_no_working_sensor_means_is_in_no_other_unit() -> None:
+    """Else a value in range might then move further than the whole range."""
+    sensor = replace(SENSOR, foreign=(conversion("degF", "degC"),))
+    moves = ChannelMoves([sensor], stuck=8)
+    for minute in range(64):
+        take(moves, 60.0 * (minute % 2), minute * MINUTE)
+    moves.renew(fade=False)
+    fits, beyond = (moves.look(64 * MINUTE, [value]) for value in (131.0, 149.0))
+    assert not moves.comes_in_foreign_unit(beyond, 0)
+    assert moves.comes_in_foreign_unit(fits, 0)
+
+
 def test_evidence_is_measured_from_the_trusted_the_one_before_and_the_doubted() -> None:
     moves, now = calm()
     for minute, value in enumerate((20.0, 40.0)):
@@ -175,7 +204,7 @@ def test_a_restart_goes_on_exactly_there() -> None:
     again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(moves.save()), type=SavedMoves))
     for one in (moves, again):
         look = one.look(now + MINUTE, [40.5])
-        assert [found.confirms for found in look.unusual] == [True]
+        assert one.confirming(look) == [0]
         one.settle(look, [0])
     assert msgspec.msgpack.encode(again.save()) == msgspec.msgpack.encode(moves.save())
 

@@ -1,0 +1,69 @@
+"""Which messages the broker sends again: those that it never heard an acknowledgement of.
+
+On a new connection a broker sends again what was not acknowledged, each with the packet id that it
+had (MQTT 5.0, 4.4), and nothing else: at most Receive Maximum messages. What was taken up before
+is told by packet id and content together. Whether the broker marks it as a repetition does not
+matter, and neither does when it was measured.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from zlib import crc32
+
+from headwater_agent.transport import Message, connection_of, packet_of
+
+
+class Redelivery:
+    """Tell new messages from repeated ones.
+
+    Parameters
+    ----------
+    known
+        Fingerprints of the newest messages that earlier runs stored, oldest first.
+    reach
+        How many messages can be sent again at most: the Receive Maximum.
+    """
+
+    def __init__(self, known: Sequence[int], reach: int) -> None:
+        self._newest: deque[int] = deque(known, maxlen=reach)
+        self._of_receipt: dict[int, int] = {}
+        self._connection = -1
+        self._suspects: set[int] = set()
+        self._left = 0
+        self._reach = reach
+
+    def sort(self, messages: Iterable[Message]) -> tuple[list[Message], list[int]]:
+        """Return the new messages, and the receipts of those that were taken up before."""
+        fresh: list[Message] = []
+        repeated: list[int] = []
+        for message in messages:
+            receipt = message.receipt
+            if not receipt:
+                fresh.append(message)
+                continue
+            if connection_of(receipt) != self._connection:
+                self._connection = connection_of(receipt)
+                self._suspects, self._left = set(self._newest), self._reach
+            fingerprint = _fingerprint(message)
+            if self._left:
+                self._left -= 1
+                if fingerprint in self._suspects:
+                    self._suspects.discard(fingerprint)
+                    repeated.append(receipt)
+                    continue
+            self._newest.append(fingerprint)
+            self._of_receipt[receipt] = fingerprint
+            fresh.append(message)
+        return fresh, repeated
+
+    def fingerprints(self, receipts: Iterable[int]) -> list[int]:
+        """Return the fingerprints that belong to receipts, once; int64 each."""
+        found = (self._of_receipt.pop(receipt, None) for receipt in receipts)
+        return [fingerprint for fingerprint in found if fingerprint is not None]
+
+
+def _fingerprint(message: Message) -> int:
+    content = crc32(message.payload, crc32(message.topic.encode()))
+    return content << 16 | packet_of(message.receipt)
