@@ -52,6 +52,7 @@ fuzz: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.together
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.footprint
 	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done

@@ -76,9 +76,16 @@ class Soaked:
         """Return by how much something grew after the warm-up, from its median slope.
 
         That of Theil and Sen: the median over all pairs of samples, which single peaks do not move.
+
+        Raises
+        ------
+        TimeoutError
+            When there are too few samples, as the agent did not keep up.
         """
         end = self.samples[-1].seconds
         judged = [sample for sample in self.samples if sample.seconds >= WARM_UP * end]
+        if len(judged) < 2:
+            raise TimeoutError("The agent answered too slowly for its growth to be judged.")
         slopes = [
             (of(late) - of(early)) / (late.seconds - early.seconds)
             for early, late in combinations(judged, 2)

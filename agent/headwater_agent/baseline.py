@@ -78,7 +78,11 @@ def persistence(manifest: Manifest, windows: Floats) -> Floats:
     ``[N, K]``, NaN where a window knows none.
     """
     column = windows[:, :, manifest.target_index]
+    found = column[:, -1]
     known = np.isfinite(column)
-    last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
-    found = np.where(known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan))
+    if not known[:, -1].all():
+        last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+        found = np.where(
+            known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan)
+        )
     return np.repeat(found[:, None], manifest.outputs, axis=1)

@@ -47,6 +47,12 @@ def test_what_grows_or_is_lost_is_named(run: Soaked, complaint: str) -> None:
     assert complaint in found
 
 
+def test_an_agent_that_does_not_keep_up_is_not_judged() -> None:
+    run = soaked()
+    with pytest.raises(TimeoutError, match="too slowly"):
+        Soaked(run.samples[-1:], 1, 1, 0).complaints()
+
+
 def test_the_figures_tell_the_run() -> None:
     found = figures(soaked(memory_mb=2, lost=5))
     assert found["lost"] == 5
