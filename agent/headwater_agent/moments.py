@@ -43,4 +43,5 @@ def show_moment(time_ms: int) -> str:
     >>> show_moment(1_700_000_040_000)
     '2023-11-14 22:14:00Z'
     """
-    return (_EPOCH + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M:%SZ")
+    moment = _EPOCH + timedelta(milliseconds=time_ms)
+    return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')}Z"
