@@ -169,6 +169,7 @@ class Agent:
         self._releases.warm(self._pipeline.learner.version)
         self._writer.put(Note(now_ms(), "start", self._bundle.version_id))
         _log.info("running %s on model %s", self._settings.device, self._bundle.model_id[:12])
+        self._granting.look()
         due = checkpoint_due = 0.0
         try:
             while not self._stopping:

@@ -15,6 +15,7 @@ from headwater_agent.moments import parse_moment, show_moment
 )
 def test_one_moment_is_written_in_many_ways(text: str) -> None:
     assert parse_moment("--since", text) == 1_700_000_040_000
+    assert show_moment(1_700_000_040_999) == "2023-11-14 22:14:00Z"
 
 
 @given(st.integers(-(2**35), 2**37))

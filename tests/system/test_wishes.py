@@ -121,6 +121,27 @@ def test_an_owner_may_begin_again_while_the_agent_runs(
         end(process)
 
 
+def test_what_was_asked_while_no_agent_ran_is_done_before_the_first_record(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    settings = prepare(tmp_path, mosquitto, bundle=BUNDLE, more=LEARN)
+    with agent(tmp_path) as process:
+        person.next("status")
+        for minute in range(6):
+            person.measure(minute, 100 + minute)
+        for _ in range(4):
+            person.next("prediction")
+        end(process)
+    assert "the next start does it first" in command(tmp_path, "reset", "north")
+    person.measure(6, 180)
+    with agent(tmp_path) as process:
+        person.measure(7, 180)
+        person.measure(8, 180)
+        assert person.next("prediction")["time"].endswith("22:22:00.000Z")
+        end(process)
+    assert examples(settings) == []
+
+
 def test_a_warm_stream_predicts_its_first_record(
     tmp_path: Path, mosquitto: int, person: Person
 ) -> None:
