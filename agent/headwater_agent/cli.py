@@ -27,6 +27,7 @@ from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.skeleton import host_name, skeleton
 from headwater_agent.status import is_running, read_status
 from headwater_agent.status_view import show
+from headwater_agent.trace_cli import trace
 from headwater_agent.transport import Session
 from headwater_models.bundle import Bundle
 
@@ -35,7 +36,7 @@ app.add_typer(quarantine, name="quarantine")
 app.command()(egress)
 app.command()(install)
 app.command()(uninstall)
-for command in (pause, resume, forget, reset, warm):
+for command in (pause, resume, forget, reset, warm, trace):
     app.command()(command)
 
 PROBE_S = 10.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from headwater.clock import now_ms
 from headwater_agent import events, wishes
 from headwater_agent.compute import Compute
 from headwater_agent.jobs import Jobs
+from headwater_agent.moments import show_moment
 from headwater_agent.pauses import PARTS, Part, read_pauses
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.quarantine import clear
@@ -36,8 +36,6 @@ from headwater_models.manifest import Manifest
 
 MAX_ROWS = 50_000
 """A stream with more stored rows is not warmed: history would tell it little."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +142,7 @@ class Granting:
         if stream not in self._pipeline.streams:
             return Answer(False, f"There is no stream {stream}.")
         self._do_all(self._pipeline.feed(wishes.Reset(stream)))
-        begun = _when(self._pipeline.streams[stream].begun)
+        begun = show_moment(self._pipeline.streams[stream].begun)
         self._writer.put(Note(now_ms(), "renewed", f"stream {stream}"))
         return Answer(True, f"Stream {stream} begins anew at {begun}.")
 
@@ -170,7 +168,7 @@ class Granting:
             return Answer(
                 False,
                 f"Nothing of the history of {wish.stream} lies before its first row, at "
-                f"{_when(until)}, and after a reset.",
+                f"{show_moment(until)}, and after a reset.",
             )
         history = self._records(wish.stream, times[use], values[use])
         stored = self._records(wish.stream, slots * self._period, cells)
@@ -185,7 +183,7 @@ class Granting:
                 )
             )
         )
-        first, last = _when(int(times[use][0])), _when(int(times[use][-1]))
+        first, last = show_moment(int(times[use][0])), show_moment(int(times[use][-1]))
         left = len(times) - int(use.sum())
         text = f"{wish.stream}: took {int(use.sum()):,} records from {first} to {last}"
         if left:
@@ -196,7 +194,3 @@ class Granting:
     def _records(self, stream: str, times: Ints, values: events.Floats) -> Iterator[events.Record]:
         for time, cells in zip(times.tolist(), values, strict=True):
             yield events.Record(stream, time, cells, ~np.isnan(cells), received=time)
-
-
-def _when(time_ms: int) -> str:
-    return (_EPOCH + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -17,6 +16,7 @@ from rich.table import Table
 from headwater.errors import SettingsError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Mark, MarkReason
+from headwater_agent.moments import parse_moment, show_moment
 from headwater_agent.quarantine import UNUSABLE, Wanted, clear, find_held, find_marks
 from headwater_agent.requests import Clear, ask, await_answer
 from headwater_agent.settings import AgentSettings, load_settings
@@ -153,21 +153,9 @@ def _wanted(
         stream=stream,
         channel=channel,
         reason=reason,
-        since=_time("--since", since) if since else default.since,
-        until=_time("--until", until) if until else default.until,
+        since=parse_moment("--since", since) if since else default.since,
+        until=parse_moment("--until", until) if until else default.until,
     )
-
-
-def _time(option: str, text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise SettingsError(
-            f"{option}: {text!r} is no time; write it as 2026-10-01 or 2026-10-01T06:00:00Z."
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
 
 
 def _count(things: Sequence[object], name: str) -> str:
@@ -188,10 +176,9 @@ def _table(marks: list[Mark], manifest: Manifest) -> Table:
     table = Table("stream", "time", "channel", "value", "why", box=None, pad_edge=False)
     for mark in marks:
         channel = manifest.channels[mark.channel]
-        when = datetime.fromtimestamp(mark.time / 1000, UTC)
         table.add_row(
             mark.stream,
-            f"{when:%Y-%m-%d %H:%M:%SZ}",
+            show_moment(mark.time),
             channel.name,
             f"{mark.value:g} {channel.unit}".strip(),
             mark.reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replaced
 from typing import Any
 
 import msgspec
@@ -9,13 +10,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from headwater_agent.drift_settings import DriftSettings
-from headwater_agent.events import Record
-from headwater_agent.pipeline import Saved
+from headwater_agent.events import Effect, Event, Record, Refine, Refined, Released
+from headwater_agent.pipeline import Pipeline, Saved
+from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, RefineSettings
 from headwater_agent.silence import Passed, StreamsSettings
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_agent.wishes import Forget, Pause, Reset, Warm
 from headwater_models.manifest import Manifest
-from tests.agent.model import MINUTE, anomaly, classification, manifest, record
+from tests.agent.model import MINUTE, anomaly, classification, manifest, record, version
 from tests.agent.test_pipeline import ANYTHING_GOES, Device
 
 
@@ -232,6 +234,50 @@ def test_the_guard_does_not_hold_a_new_sensor_against_the_old_one() -> None:
     for minute in range(300, 310):
         guarded.receive(record(minute, 8 + 0.01 * rng.standard_normal()))
     assert not any(mark.time >= 300 * MINUTE for s in guarded.stores for mark in s.marks)
+
+
+def test_a_new_sensor_at_another_level_is_no_drift() -> None:
+    settings = DriftSettings(watch=("inputs", "error"), mean_of=1)
+    rng = np.random.default_rng(0)
+    for is_new in (False, True):
+        watched = device(drift=settings)
+        for minute in range(200):
+            watched.receive(record(minute, 2 + 0.1 * rng.standard_normal()))
+        if is_new:
+            watched.feed(Reset("tank-1"))
+        for minute in range(200, 260):
+            watched.receive(record(minute, 8 + 0.1 * rng.standard_normal()))
+        assert bool(watched.alarms) != is_new
+
+
+class Refining(Device):
+    """Answers that there were too few examples whenever it is to refine."""
+
+    def __init__(self) -> None:
+        super().__init__(manifest())
+        learn = LearnerSettings(refine=RefineSettings(epochs=1))
+        settings = PipelineSettings(learn=learn, guard=ANYTHING_GOES)
+        self.pipeline = Pipeline(manifest(), version(), settings)
+        self.asked: list[str] = []
+
+    def do(self, effect: Effect) -> Event | None:
+        if isinstance(effect, Refine):
+            self.asked.append(effect.version)
+            return Refined(effect.version, None)
+        return super().do(effect)
+
+
+def test_in_a_pause_the_personal_model_is_not_refined() -> None:
+    refining = Refining()
+    receive(refining, *range(20))
+    first = refining.pipeline.learner.version
+    refining.feed(Pause(on=True))
+    refining.feed(Released(replaced(first, name="v2", sequence=first.sequence + 1), 0))
+    receive(refining, *range(20, 40))
+    assert refining.asked == [first.name]
+    refining.feed(Pause(on=False))
+    receive(refining, *range(40, 50))
+    assert refining.asked == [first.name, "v2"]
 
 
 def test_records_that_wait_for_their_clock_are_refused_with_the_old_sensor() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from headwater.settings import Duration
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.settings import AgentSettings
 from headwater_agent.status import read_status
+from headwater_models.bundle import Bundle
+from headwater_models.manifest import Grid
 from tests.agent.test_runtime import (
     MINUTE,
     START,
@@ -160,3 +164,54 @@ def test_a_silent_stream_is_missed_once_and_welcomed_back(
     assert log.count("stream north speaks again") == 1
     assert json.loads(settings.live.read_bytes())["predictions"] == 2, "one for each whole window"
     assert "heard" in kinds(settings)
+
+
+CLOCKLESS = """
+from headwater_agent import process, synchronised
+synchronised.Clock.complaint = lambda clock: {complaint!r}
+from headwater.cli import main
+main()
+"""
+
+
+def test_by_a_clock_that_is_not_set_records_without_a_time_are_not_learned_from(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    settings = prepare(tmp_path, mosquitto, bundle=second_by_second(), more=LEARN)
+    text = (tmp_path / "agent.toml").read_text()
+    (tmp_path / "agent.toml").write_text(text.replace(TIME, ""))
+    assert TIME in text
+    for complaint, learned in (("not set", False), (None, True)):
+        code = CLOCKLESS.format(complaint=complaint)
+        where = ["agent", "run", "--settings", str(tmp_path / "agent.toml")]
+        with subprocess.Popen(
+            [sys.executable, "-c", code, *where], stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                person.next("status")
+                for n in range(12):
+                    person.measure(n, 100 + n)
+                    time.sleep(0.25)
+                person.next("prediction")
+                live = json.loads(settings.live.read_bytes())
+                end(process)
+            finally:
+                process.kill()
+        assert live["clock"] == (complaint or "")
+        told = [m["quality"] for t, m in list(person.heard.queue) if t.endswith("prediction")]
+        person.heard.queue.clear()
+        assert ("ok" in told) == learned
+        with closing(AgentReader(settings.agent_db, second_by_second().manifest)) as reader:
+            found = len(reader.examples(reserved=False, newest=100).time)
+            held = len(reader.held())
+        assert (found > 0) == learned
+        assert held > 0
+
+
+TIME = 'time = { field = "at", format = "ms" }\n'
+
+
+def second_by_second() -> Bundle:
+    """A model with a row for a quarter of a second, for records without a time."""
+    quick = Grid(period=Duration(250), max_gap=Duration(60_000))
+    return learns_all(grid=quick, horizon=Duration(500))
