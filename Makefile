@@ -4,16 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= auto
+RUNS ?= 1000000
+MINUTES ?= 60
+RATE ?= 2000
 CASES ?= beijing wisdm occupancy elec2 skab nab
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format fuzz bench soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@printf 'make demo    the whole loop on this machine: sensors, learning, federation, release\n'
 	@printf 'make test    all tests\n'
 	@printf 'make check   format, lint, types and import contracts\n'
+	@printf 'make fuzz    a million made-up messages through the agent'\''s cores\n'
 	@printf 'make bench   the benchmarks, side by side with their peers\n'
+	@printf 'make soak    an agent under load for an hour: does it grow, does it lose anything\n'
 	@printf 'make format  put the code into its format\n'
 
 $(READY): pyproject.toml constraints.txt
@@ -42,11 +47,18 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz -runs=$(RUNS)
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.together
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.footprint
 	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done
+
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

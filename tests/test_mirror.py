@@ -31,6 +31,7 @@ ELSEWHERE = {
     "agent/headwater_agent/metrics_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/pipeline_settings.py": "data only",
     "agent/headwater_agent/threshold_settings.py": "agent/test_threshold.py",
+    "agent/headwater_agent/wishes.py": "data only",
     "agent/headwater_agent/fleet.py": "system/test_fleet_contract.py",
     "agent/headwater_agent/flower.py": "system/test_fleet_contract.py",
     "coordinator/headwater_coordinator/app.py": "system/test_coordinator.py",

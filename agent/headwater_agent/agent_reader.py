@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlite_utils import Database
 
 from headwater.errors import StorageError
 from headwater_agent.events import Alarm, Batch, Example, Floats, Held, Mark, Prediction, Row
@@ -310,6 +309,8 @@ class AgentReader:
                     self._connection.execute("COMMIT")
 
     def _query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+        from sqlite_utils import Database  # noqa: PLC0415 - 4 MB that a running agent does without
+
         with self._snapshot():
             return list(Database(self._connection, execute_plugins=False).query(sql, parameters))
 

@@ -29,6 +29,8 @@ class Allowance:
         Local time, as :func:`time.localtime`.
     monotonic
         Seconds.
+    paused
+        Whether the owner paused it; asked first, so that nothing else is.
     """
 
     def __init__(
@@ -37,16 +39,21 @@ class Allowance:
         clock: Clock,
         now: Callable[[], time.struct_time] = time.localtime,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._now = now
         self._monotonic = monotonic
+        self._paused = paused
         self._asked: float | None = None
         self._answer: str | None = None
 
     def __call__(self) -> str | None:
         """Return the reason for a refusal, or None."""
+        if self._paused():
+            return "the owner paused it (headwater agent resume)"
         return self._clock.complaint() or self._outside() or self._refused()
 
     def _outside(self) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 
@@ -53,6 +55,13 @@ class Baseline:
         if self._manifest.task == "classification":
             self._counts[int(label)] += 1
 
+    def preceded(self, labels: Iterable[float]) -> None:
+        """Take labels, oldest first, of before all that were taken so far."""
+        newest = self._last
+        for label in labels:
+            self.labelled(label)
+        self._last = self._last if newest is None else newest
+
     def save(self) -> bytes:
         """Encode what :meth:`restore` needs."""
         return msgspec.msgpack.encode(_Saved(self._counts.tolist(), self._last))
@@ -69,7 +78,11 @@ def persistence(manifest: Manifest, windows: Floats) -> Floats:
     ``[N, K]``, NaN where a window knows none.
     """
     column = windows[:, :, manifest.target_index]
+    found = column[:, -1]
     known = np.isfinite(column)
-    last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
-    found = np.where(known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan))
+    if not known[:, -1].all():
+        last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+        found = np.where(
+            known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan)
+        )
     return np.repeat(found[:, None], manifest.outputs, axis=1)

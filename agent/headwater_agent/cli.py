@@ -20,12 +20,14 @@ from headwater_agent.egress_cli import egress
 from headwater_agent.folders import make_folders
 from headwater_agent.install.commands import install, uninstall
 from headwater_agent.nodekey import make_key, read_key
+from headwater_agent.owner_cli import forget, pause, reset, resume, warm
 from headwater_agent.quarantine_cli import app as quarantine
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.skeleton import host_name, skeleton
 from headwater_agent.status import is_running, read_status
 from headwater_agent.status_view import show
+from headwater_agent.trace_cli import trace
 from headwater_agent.transport import Session
 from headwater_models.bundle import Bundle
 
@@ -34,6 +36,8 @@ app.add_typer(quarantine, name="quarantine")
 app.command()(egress)
 app.command()(install)
 app.command()(uninstall)
+for command in (pause, resume, forget, reset, warm, trace):
+    app.command()(command)
 
 PROBE_S = 10.0
 """Seconds that ``check --connect`` waits for the broker."""
@@ -119,10 +123,10 @@ def check(
 
 @app.command()
 def run(settings_file: SettingsFile = Path("agent.toml")) -> None:
-    """Predict and learn until told to stop (Ctrl-C, SIGTERM)."""
-    from headwater_agent import runtime  # noqa: PLC0415 - the other commands start faster
+    """Predict and learn until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the settings again."""
+    from headwater_agent import process  # noqa: PLC0415 - the other commands start faster
 
-    runtime.run(load_settings(settings_file, os.environ), settings_file)
+    process.run(load_settings(settings_file, os.environ), settings_file)
 
 
 @app.command()

@@ -99,6 +99,9 @@ class Decoder:
     ----------
     unreadable
         How many cells, and items of arrays, were left out of what could be read.
+    timeless
+        Whether the time of receipt is nothing to go by: records without a time of their own are
+        marked whole.
 
     Raises
     ------
@@ -108,6 +111,7 @@ class Decoder:
 
     def __init__(self, settings: AgentSettings, manifest: Manifest) -> None:
         self.unreadable = 0
+        self.timeless = False
         self._device = settings.device
         self._channels = len(manifest.channels)
         self._sources = tuple(_prepare(item, manifest) for item in settings.inputs)
@@ -154,7 +158,11 @@ class Decoder:
             except UnusableError:
                 continue
             plain = place.source.plain
-            if plain is None or len(message.payload) > place.source.settings.max_payload:
+            if (
+                plain is None
+                or self._is_timeless(place.source)
+                or len(message.payload) > place.source.settings.max_payload
+            ):
                 continue
             if (fields := plain.read(message.payload)) is not None:
                 found.setdefault(plain, []).append((i, fields, place.stream))
@@ -248,7 +256,11 @@ class Decoder:
             present=present,
             received=received_ms,
             receipt=receipt,
+            marked=present if self._is_timeless(source) else None,
         )
+
+    def _is_timeless(self, source: _Source) -> bool:
+        return self.timeless and source.settings.time.format == "none"
 
     def _fill(self, place: _Place, item: object, values: Floats, present: NDArray[np.bool_]) -> int:
         """Read the cells of one item; return how many were numbers or null."""

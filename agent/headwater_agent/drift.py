@@ -159,6 +159,11 @@ class DriftMonitor:
         self.errors(errors)
         self.silenced = self.unwatched = 0
 
+    def forget(self, stream: str) -> None:
+        """Begin to watch a stream as if it were new."""
+        self._rows.pop(stream, None)
+        self._errors.pop(stream, None)
+
     def _is_full(self, streams: dict[str, _Rows] | dict[str, _Errors]) -> bool:
         full = len(streams) >= self._settings.streams
         self.unwatched += full

@@ -9,14 +9,17 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
-from sqlite_utils import Database
 
 from headwater.errors import LedgerError
 from headwater_agent import ledger
 from headwater_agent.correspondence import LedgerLine
 from headwater_agent.ledger import Entry, Fold, Total
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 KEPT_ENTRIES = 10_000
 """Newest entries that are kept one by one: two months of check-ins, 13 MB with their receipts."""

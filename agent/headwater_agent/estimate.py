@@ -35,7 +35,7 @@ MEMORY = 0.9998
 LEAST = 200
 """With fewer labels nothing is estimated."""
 
-TOGETHER = 64
+TOGETHER = 256
 """Predictions, and labels, that are looked at in one go: one by one would cost ten times more."""
 
 CHUNKS = 10
@@ -110,6 +110,11 @@ class Estimate:
         self._made: list[tuple[Prediction, Floats]] = []
         self._labelled: list[tuple[Prediction, Floats, float]] = []
 
+    def forget(self, stream: str) -> None:
+        """Begin the chunks of a stream anew; what labels taught of the model goes on."""
+        self._streams.pop(stream, None)
+        self._made = [one for one in self._made if one[0].stream != stream]
+
     def learn(self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers) -> None:
         """Take predictions whose labels came.
 
@@ -135,15 +140,17 @@ class Estimate:
         if self._method is None:
             return []
         found = []
+        chunk, made = self._settings.estimate.chunk, self._made
         for prediction, window in zip(predictions, windows, strict=True):
-            stream = self._stream(prediction.stream)
+            stream = self._streams.get(prediction.stream) or self._stream(prediction.stream)
             if stream is None:
                 continue
-            self._made.append((prediction, window))
+            made.append((prediction, window))
             stream.count += 1
-            if stream.count >= self._settings.estimate.chunk:
+            if stream.count >= chunk:
                 found += self._close(self._method, stream, prediction)
-        if len(self._made) >= TOGETHER:
+                made = self._made
+        if len(made) >= TOGETHER:
             self._sum(self._method)
         return found
 

@@ -27,7 +27,8 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
     ``values`` is float32 ``[C]`` in the manifest's units and order; ``present`` is bool ``[C]``
     and marks the channels that the message spoke of (a spoken null is present and NaN).
     ``receipt`` is what the transport wants back when the record is durable (0: nothing).
-    ``marked`` is bool ``[C]`` where the guard doubts a value, which is NaN then; None: nowhere.
+    ``marked`` is bool ``[C]`` where the guard doubts a value, which is NaN then, or the record's
+    time is in doubt; None: nowhere.
     """
 
     stream: str
@@ -82,12 +83,12 @@ class Alarm:
     """Something about a stream changed; ``channel`` is empty where it is the model's error.
 
     ``value`` is what the detector saw lately and ``before`` what it had seen, in the unit of what
-    it watches (a channel's, the loss's, or a share).
+    it watches (a channel's, the loss's, a share, or seconds of silence).
     """
 
     stream: str
     time: int
-    detector: Literal["adwin", "page-hinkley", "kswin", "estimate"]
+    detector: Literal["adwin", "page-hinkley", "kswin", "estimate", "silence"]
     channel: str
     value: float
     before: float
@@ -341,7 +342,7 @@ class Warn:
 class Happened:
     """Something about the served model, or about learning, that an owner wants to read later."""
 
-    kind: Literal["promoted", "demoted", "reset", "paused", "resumed", "overloaded"]
+    kind: Literal["promoted", "demoted", "reset", "paused", "resumed", "overloaded", "heard"]
     detail: str
 
 
@@ -354,7 +355,8 @@ class Store:
     given back although its row is not complete yet. ``standing`` holds in the same way what the
     labels changed: the score of a stream, and under no name the account, evidence and score of
     the device. ``cleared`` are earlier marks that go, as do the held windows that are among the
-    examples now.
+    examples now. ``erased`` names streams (empty: all) of which no example up to a sequence, and
+    nothing that was held back, is kept.
     """
 
     rows: tuple[Row, ...] = ()
@@ -368,6 +370,7 @@ class Store:
     progress: tuple[tuple[str, bytes], ...] = ()
     standing: tuple[tuple[str, bytes], ...] = ()
     receipts: tuple[int, ...] = ()
+    erased: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from headwater.errors import StorageError
 from headwater.wire import Kind
@@ -28,6 +27,9 @@ from headwater_agent.egress import Egress
 from headwater_agent.ledger import DAY_MS, Entry, Fold, Total, added
 from headwater_agent.migrations import Migration, migrate
 from headwater_agent.receipts import Received
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 KEPT_TASKS = 1_000
 """Settled tasks that are remembered, so that a repetition is recognised."""

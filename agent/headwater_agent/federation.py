@@ -37,6 +37,7 @@ from headwater_agent.allowance import Allowance
 from headwater_agent.courier import Connection, Courier
 from headwater_agent.exchange import Exchange
 from headwater_agent.nodekey import read_key
+from headwater_agent.pauses import read_pauses
 from headwater_agent.settings import PASSWORD_VARIABLE, AgentSettings, load_settings
 from headwater_agent.synchronised import Clock
 from headwater_agent.verdict import Device
@@ -221,7 +222,11 @@ def main(arguments: list[str] | None = None) -> int:
             FLWR_HOME=str(settings.exchange / "flower"),
         )
         _be_nice(settings.federation.nice)
-        allowance = Allowance(settings.federation, Clock(settings.clock))
+        allowance = Allowance(
+            settings.federation,
+            Clock(settings.clock),
+            paused=lambda: "federation" in read_pauses(settings.share),
+        )
         rng = Random()  # noqa: S311 - jitter
         run(settings, _connection(settings), allowance, once=given.once, stop=stop, rng=rng)
     except HeadwaterError as error:

@@ -97,6 +97,11 @@ class Gathering:
         self._release, self.parameters = version.weights, dict(version.weights)
         self._passed, self._unsolved = self.state, 0
 
+    def forget(self, version: Version) -> None:
+        """Forget what was gathered, too."""
+        self.state = no_statistics(self._manifest)
+        self.reset(version)
+
     def save(self) -> SavedBranch:
         """Return all that :meth:`restore` needs."""
         return SavedBranch(

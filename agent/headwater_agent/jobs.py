@@ -39,6 +39,11 @@ class Jobs:
         personal model is now, before its trainer starts; each attempt is an update of its own.
     refined
         Called with what became of a refinement.
+
+    Attributes
+    ----------
+    paused
+        Whether the owner wants no task to be started.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Jobs:
         begin: Callable[[str, str], int],
         refined: Callable[[Refined], None],
     ) -> None:
+        self.paused = False
         self._settings = settings
         self._settings_file = settings_file
         self._manifest = manifest
@@ -74,7 +80,7 @@ class Jobs:
         ended, self._running = self._running, None
         if self._refining is not None and ended is not None:
             self._finish(self._refining, worked=ended.returncode == 0)
-        if self._settings.federation.enabled:
+        if self._settings.federation.enabled and not self.paused:
             waiting = self._exchange.waiting()
             done = self._clear()
             for task in waiting:
@@ -95,6 +101,15 @@ class Jobs:
             self._running.terminate()
             self._running.wait()
             self._running = None
+
+    def forget(self) -> None:
+        """End what is under way, and drop what was made and has not left."""
+        self.stop()
+        self._due = self._refining = None
+        self._attempts.clear()
+        self._settings.refined.unlink(missing_ok=True)
+        for path in self._settings.share.glob(f"*{SUFFIX}"):
+            path.unlink(missing_ok=True)
 
     def _clear(self) -> set[str]:
         """Delete outcomes that were answered; return the tasks whose outcome waits to be sent."""

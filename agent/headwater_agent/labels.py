@@ -16,7 +16,10 @@ MAX_WAITING = 20_000
 """Most predictions of a device that wait for a label or a correction; the oldest give way."""
 
 
-class Entry(msgspec.Struct, eq=False):
+_NEVER = 2**62
+
+
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A prediction with the window it was made on, and what came of it.
 
     ``label`` is None until it comes; ``sequence`` is that of the example that it became (0: none).
@@ -121,6 +124,10 @@ class Labels:
         """Give a prediction its label; None where it has the same one already."""
         before, entry.label = entry.label, label
         return Labelled(entry, label, before) if label != before else None
+
+    def forget(self, stream: str) -> None:
+        """Let go of everything that a label for a stream could be for, or correct."""
+        self._forget_before(self._streams.get(stream, _Stream()), _NEVER)
 
     def waiting(self) -> Iterator[Entry]:
         """Yield the entries that have no label yet, oldest first."""

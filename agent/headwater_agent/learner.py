@@ -55,6 +55,7 @@ class Personal(Protocol):
     def adopt(self, parameters: Arrays, since: Arrays) -> None: ...  # noqa: D102
     def begin(self, version: Version) -> Arrays: ...  # noqa: D102
     def reset(self, version: Version) -> None: ...  # noqa: D102
+    def forget(self, version: Version) -> None: ...  # noqa: D102
     def save(self) -> SavedBranch: ...  # noqa: D102
     def restore(self, saved: SavedBranch) -> None: ...  # noqa: D102
 
@@ -106,6 +107,8 @@ class Learner:
         Whether there is more than the last checkpoint holds.
     unrepeatable
         Whether some of it does not follow from the examples after that checkpoint.
+    paused
+        Whether the owner wants no step to be taken; examples wait.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Learner:
         self.learned_through = 0
         self.dropped = 0
         self.steps = 0
-        self.changed = self.unrepeatable = False
+        self.changed = self.unrepeatable = self.paused = False
         self._settings = settings
         self._hurried, self._hurried_until = 1.0, 0
         self._waiting: deque[Example] = deque()
@@ -172,7 +175,7 @@ class Learner:
     @property
     def is_due(self) -> bool:
         """Whether there is a whole batch to learn from."""
-        return len(self._waiting) >= self._settings.batch
+        return len(self._waiting) >= self._settings.batch and not self.paused
 
     def correct(self, sequence: int, label: float) -> bool:
         """Correct an example that waits to be learned; False where it was learned already."""
@@ -237,6 +240,22 @@ class Learner:
         self.served.renew()
         self.changed = self.unrepeatable = True
 
+    def forget(self, sequence: int) -> None:
+        """Begin again from the release without anything learned from examples up to a sequence."""
+        self.personal.forget(self.version)
+        if self.contribution is not None:
+            self.contribution.forget(self.version)
+        self.served.renew()
+        self._waiting.clear()
+        self._refining, self._unrefined, self._seen = None, 0, 0
+        self._hurried_until = self.steps
+        self.learned_through = sequence
+        self.changed = self.unrepeatable = True
+
+    def leave_out(self, stream: str) -> None:
+        """Learn from none of the examples of a stream that wait."""
+        self._waiting = deque(e for e in self._waiting if e.stream != stream)
+
     def hurry(self, factor: float, steps: int) -> None:
         """Multiply the learning rate for the next steps."""
         self._hurried, self._hurried_until = factor, self.steps + steps
@@ -300,7 +319,7 @@ class Learner:
         self._seen += examples
         settings = self._settings.refine
         due = self._refined != self.version.name or self._unrefined >= settings.every
-        if not settings.epochs or self._refining is not None or not due:
+        if self.paused or not settings.epochs or self._refining is not None or not due:
             return
         if self._seen < MIN_REFINED:
             return

@@ -42,6 +42,11 @@ class LiveReport(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     errors: dict[str, float]
     serves_personal: bool
+    silent: tuple[str, ...] = ()
+    """Streams that are not heard of any more."""
+
+    clock: str = ""
+    """Why records without a time of their own are not learned from; empty where they are."""
 
 
 class Live:
@@ -74,7 +79,16 @@ class Live:
         """Count values that the guard keeps aside, by their reason."""
         self._marked.update(mark.reason for mark in marks)
 
-    def report(self, monotonic: float, *, connected: bool, trouble: str, learner: Learner) -> bytes:
+    def report(
+        self,
+        monotonic: float,
+        *,
+        connected: bool,
+        trouble: str,
+        learner: Learner,
+        silent: Iterable[str] = (),
+        clock: str = "",
+    ) -> bytes:
         """Return the report as JSON."""
         score = learner.score
         self._take_fresh()
@@ -99,6 +113,8 @@ class Live:
                 "served": score.recent_served,
             },
             serves_personal=learner.served.serving == "personal",
+            silent=tuple(silent),
+            clock=clock,
         )
         return msgspec.json.encode(report)
 

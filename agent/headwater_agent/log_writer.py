@@ -102,12 +102,14 @@ class LogWriter:
         return self._numbered("streams", name)
 
     def append(self, batches: Sequence[Store]) -> None:
-        """Append what batches hold in rows, predictions, scores, examples and corrections."""
+        """Append what batches hold in numbers, and drop the examples that they erase."""
         self._rows(_all(batch.rows for batch in batches))
         self._predictions(_all(batch.predictions for batch in batches))
         self._scores(_all(batch.scores for batch in batches))
         self._examples(_all(batch.examples for batch in batches))
         self._corrections(_all(batch.corrections for batch in batches))
+        for name, through in _all(batch.erased for batch in batches):
+            self._erase(name, through)
 
     def remember(self, fingerprints: Sequence[int]) -> None:
         """Append fingerprints of messages."""
@@ -136,6 +138,16 @@ class LogWriter:
         self._follow(SCORES, PREDICTIONS)
         self._follow(CORRECTIONS, EXAMPLES)
         return {name: count for name, count in dropped.items() if count}
+
+    def _erase(self, name: str, through: int) -> None:
+        """Drop the examples of a stream, or of all (empty), up to a sequence."""
+        stream = self.stream(name) if name else None
+
+        def meant(table: Ints) -> NDArray[np.bool_]:
+            chosen: NDArray[np.bool_] = table[0] <= through
+            return chosen if stream is None else chosen & (table[1] == stream)
+
+        self._log.drop(EXAMPLES, meant)
 
     def _rows(self, rows: Sequence[Row]) -> None:
         if rows:

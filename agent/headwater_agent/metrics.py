@@ -101,6 +101,7 @@ def _of_loop(live: LiveReport, written_s: float) -> Iterator[Metric]:
     yield _gauge(
         "serving_personal", "Whether the personal model is published.", int(live.serves_personal)
     )
+    yield _gauge("silent_streams", "Streams that are not heard of any more.", len(live.silent))
     errors = GaugeMetricFamily(
         f"{PREFIX}_recent_error",
         "Mean error over about the last 500 labels: absolute error, or the share of wrong classes.",

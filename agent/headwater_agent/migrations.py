@@ -6,10 +6,9 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlite_utils import Database
 
 from headwater.errors import StorageError
 from headwater_agent.segment import Ints, bits, encode, whole
@@ -25,7 +24,10 @@ from headwater_agent.segment_log import (
 )
 from headwater_agent.stored import DEGRADED, MARKED, PERSONAL
 
-Migration = Callable[[Database], None]
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Migration = Callable[["Database"], None]
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], path: Path) -> None:
@@ -51,6 +53,10 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], pat
             f"{path} has layout {version}, this program knows up to {len(migrations)}; "
             "update headwater, or go back to the program that wrote it."
         )
+    if version == len(migrations):
+        return
+    from sqlite_utils import Database  # noqa: PLC0415 - 4 MB that no other start needs
+
     database = Database(connection, execute_plugins=False)
     for step in range(version, len(migrations)):
         connection.execute("BEGIN IMMEDIATE")

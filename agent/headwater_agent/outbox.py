@@ -19,16 +19,28 @@ class Sender:
         What an earlier run left unsent, in its order: it is published again, before anything else.
     qos
         Of all messages; with 0 nothing is kept.
+    most
+        How many messages may wait for the broker before it is not asked for more.
     """
 
-    def __init__(self, transport: Transport, left: Sequence[Unsent], *, qos: int) -> None:
+    def __init__(
+        self, transport: Transport, left: Sequence[Unsent], *, qos: int, most: int
+    ) -> None:
         self._transport = transport
         self._qos = qos
+        self._most = most
+        self._owed: list[int] = []
+        self._gone: list[int] = []
         self._unsent: dict[int, Unsent] = {}
         self._stored: set[int] = set()
         self._afresh = bool(left)
         for message in left:
             self._publish(message.topic, message.payload, qos=1, retain=message.retain)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more messages wait for the broker than should."""
+        return len(self._unsent) > self._most
 
     def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
@@ -36,21 +48,36 @@ class Sender:
             self._publish(topic, payload, qos=self._qos, retain=retain)
         self._transport.flush()
 
+    def acknowledge(self, receipts: Iterable[int], *, last: bool = False) -> None:
+        """Acknowledge messages that are durable, once the broker has taken what came of earlier.
+
+        Until then it sends no more than its Receive Maximum. The *last* ones do not wait.
+        """
+        self._hear()
+        self._owed += receipts
+        if self._owed and (last or not self.is_full):
+            self._transport.acknowledge(self._owed)
+            self._owed.clear()
+
     def changes(self) -> Outbox | None:
         """Return what is to be stored since the last call; None where that is nothing.
 
         A message that the broker has meanwhile is not worth a write.
         """
-        gone = []
-        for token in self._transport.delivered():
-            self._unsent.pop(token, None)
-            if token in self._stored:
-                self._stored.discard(token)
-                gone.append(token)
+        self._hear()
+        gone, self._gone = self._gone, []
         added = [message for token, message in self._unsent.items() if token not in self._stored]
         self._stored.update(message.token for message in added)
         afresh, self._afresh = self._afresh, False
         return Outbox(added, gone, afresh) if added or gone or afresh else None
+
+    def _hear(self) -> None:
+        """Forget what the broker has."""
+        for token in self._transport.delivered():
+            self._unsent.pop(token, None)
+            if token in self._stored:
+                self._stored.discard(token)
+                self._gone.append(token)
 
     def _publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         token = self._transport.publish(topic, payload, qos=qos, retain=retain)

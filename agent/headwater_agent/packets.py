@@ -78,8 +78,9 @@ class PacketReader:
     v5
         Whether the connection speaks MQTT 5.
     limit
-        Bytes after the fixed header of the largest packet, at least 127; a larger one is refused
-        before it is buffered.
+        Bytes after the fixed header of the largest packet, at least 127. A larger message is not
+        buffered: it comes with so many zeros in the place of its payload, so that it is refused and
+        acknowledged like any other and the broker need not send it again.
     connection
         Distinguishes the receipts of this connection from those of others: the receipt of a
         message of QoS 1 is ``connection << 16`` plus the packet id.
@@ -92,6 +93,7 @@ class PacketReader:
         self._connection = connection
         self._partial = bytearray()
         self._missing = 0
+        self._passing = 0
         self._received = Received()
         self._topics = _Remembered(_text)
 
@@ -101,8 +103,20 @@ class PacketReader:
         Raises
         ------
         PacketError
-            When it is not MQTT. What came before can still be taken; nothing after it can be read.
+            When it is not MQTT, or larger than the limit and no message. What came before can
+            still be taken; nothing after it can be read.
         """
+        self._take_in(piece)
+        while self._passing and self._partial:
+            piece, self._partial = bytes(self._partial), bytearray()
+            self._take_in(piece)
+
+    def _take_in(self, piece: bytes) -> None:
+        """Take a piece up to the next message that is too large."""
+        if self._passing:
+            passed = min(self._passing, len(piece))
+            self._passing -= passed
+            piece = piece[passed:]
         if len(piece) < self._missing:
             self._partial += piece
             self._missing -= len(piece)
@@ -129,7 +143,7 @@ class PacketReader:
                 if not body:
                     break
                 if length > self._limit:
-                    raise PacketError(f"a packet has {length} bytes; {self._limit} are allowed")
+                    return self._pass_over(data, at, body, length)
             stop = body + length
             if stop > end:
                 self._missing = stop - end
@@ -143,6 +157,25 @@ class PacketReader:
             at = stop
         self._missing = 1
         return at
+
+    def _pass_over(self, data: bytes, at: int, body: int, length: int) -> int:
+        """Have a message that is too large passed over, once its topic and packet id are here.
+
+        Returns where the rest of it begins, or *at* where they are not yet.
+        """
+        first, head = data[at], body + 2
+        if first & _TYPE_AND_QOS_2 != _PUBLISH:
+            raise PacketError(f"a packet has {length} bytes; {self._limit} are allowed")
+        if head <= len(data):
+            head += (data[body] << 8 | data[body + 1]) + (first & 2)
+        if head > len(data):
+            self._missing = head - len(data)
+            return at
+        properties = b"\0" if self._v5 else b""
+        stand_in = b"".join((data[body:head], properties, bytes(self._limit)))
+        self._publish(stand_in, first, 0, len(stand_in))
+        self._missing, self._passing = 1, body + length - head
+        return head
 
     def _publish(self, data: bytes, first: int, body: int, stop: int) -> None:
         body += 2

@@ -53,11 +53,14 @@ from headwater_agent.intake import Intake
 from headwater_agent.labels import Entry, Labelled, Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.matching import Matching
+from headwater_agent.owner import Owner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.predicting import Predicting
 from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
+from headwater_agent.silence import Passed, Silence, usual_silence
 from headwater_agent.streams import Streams
 from headwater_agent.watch import Watch
+from headwater_agent.wishes import Forget, Pause, Reset, Warm, Wish
 from headwater_models.manifest import Manifest
 
 
@@ -118,16 +121,28 @@ class Pipeline:
             max(int(manifest.horizon), settings.labels.late, int(manifest.grid.period)),
         )
         self.watch = Watch(manifest, settings.drift)
-        self._streams = Streams(manifest, settings)
-        self._predicting = Predicting(manifest, self.learner, self._streams)
+        self.streams = Streams(manifest, settings)
+        self._predicting = Predicting(manifest, self.learner, self.streams)
         self._matching = Matching(manifest, self.labels, self.examples)
+        self._owner = Owner(
+            self.learner,
+            self.streams,
+            labels=self.labels,
+            examples=self.examples,
+            predicting=self._predicting,
+            watch=self.watch,
+            period=int(manifest.grid.period),
+            checkpoint=self.checkpoint,
+        )
+        after = settings.streams.silent_after
+        self.silence = Silence((usual_silence(manifest.grid) if after is None else after) / 1000)
         self._batch = Intake()
         self._settles = True
 
     @property
     def records(self) -> int:
         """How many records were taken up."""
-        return self._streams.records
+        return self.streams.records
 
     def restore(self, saved: Saved) -> Iterator[Effect]:
         """Go on where the store left off; learn the examples that the checkpoint lacks."""
@@ -136,15 +151,23 @@ class Pipeline:
         self._scorer.restore(saved.standing)
         self.examples.sequence = saved.sequence
         for name, progress in saved.progress:
-            self._streams[name].restore(progress)
+            self.streams[name].restore(progress)
+            self.streams.heard[name] = None
         for row in saved.rows:
-            self._streams[row.stream].window.push([row])
-        self.labels.restore(saved.entries(), saved.rows)
-        self.watch.monitor.warm((), self._errors_of(saved.scored))
+            if self._is_of_now(row):
+                self.streams[row.stream].window.push([row])
+        entries = [e for e in saved.entries() if self._counts(e.prediction)]
+        self.labels.restore(entries, saved.rows)
+        scored = [pair for pair in saved.scored if self._counts(pair[0])]
+        self.watch.monitor.warm((), self._errors_of(scored))
         yield from self.learner.learn(list(saved.examples))
         yield from self.learner.study()
 
-    def feed(self, event: Event) -> Iterator[Effect]:
+    def see_again(self, rows: Iterable[Row]) -> None:
+        """Show the drift detectors stored rows, after :meth:`restore`."""
+        self.watch.monitor.warm([row for row in rows if self._is_of_now(row)], ())
+
+    def feed(self, event: Event | Wish | Passed) -> Iterator[Effect]:
         """Take one event and yield what is to be done about it."""
         match event:
             case Arrived():
@@ -155,6 +178,11 @@ class Pipeline:
                 yield from self.learner.trained(event)
             case Study(batches):
                 yield from self.learner.study(batches)
+            case Passed(seconds):
+                yield from self._notice_silence(seconds)
+            case Pause() | Forget() | Reset() | Warm():
+                yield from self._settle()
+                yield from self._owner.grant(event)
             case _:
                 yield from self._settle()
                 yield from self._change(event)
@@ -190,10 +218,25 @@ class Pipeline:
         """Encode what was learned, and what watches it."""
         return self.learner.checkpoint(self.watch.save())
 
+    def _notice_silence(self, seconds: float) -> Iterator[Warn | Happened]:
+        heard, self.streams.heard = self.streams.heard, {}
+        for turn in self.silence.passed(seconds, heard):
+            now, before = (0.0, turn.seconds) if turn.speaks else (turn.seconds, 0.0)
+            newest = max(self.streams[turn.stream].rows.newest, 0)
+            yield Warn((Alarm(turn.stream, newest, "silence", "", now, before),))
+            if turn.speaks:
+                yield Happened("heard", f"stream {turn.stream}, after {turn.seconds:.0f} s")
+
+    def _is_of_now(self, row: Row) -> bool:
+        return row.slot * int(self._manifest.grid.period) >= self.streams[row.stream].begun
+
+    def _counts(self, prediction: Prediction) -> bool:
+        return prediction.time >= self.streams[prediction.stream].since
+
     def _arrived(self, event: Arrived) -> Iterator[Effect]:
         joined = self._batch.joined
         rows, cut = len(joined.rows), len(joined.cut)
-        yield from self._batch.take(event, self._streams)
+        yield from self._batch.take(event, self.streams)
         if self.watch.watches:
             self._batch.alarms += self.watch.joined(joined.rows[rows:])
         self._settles = event.settle
@@ -249,7 +292,7 @@ class Pipeline:
     def _count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
         """Take labels that are the first of their predictions."""
         for item in found:
-            self._streams[item.entry.prediction.stream].baseline.labelled(item.label)
+            self.streams[item.entry.prediction.stream].baseline.labelled(item.label)
         self._matching.learn_from(found)
         yield from self._scorer.count(found, now)
 
@@ -299,7 +342,7 @@ class Pipeline:
             held=tuple(made.held),
             cleared=cleared,
             corrections=tuple(made.corrections),
-            progress=tuple((name, self._streams[name].progress()) for name in batch.joined.touched),
+            progress=tuple((name, self.streams[name].progress()) for name in batch.joined.touched),
             standing=self._scorer.changes(),
             receipts=tuple(batch.receipts),
         )

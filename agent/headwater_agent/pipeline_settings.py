@@ -8,6 +8,7 @@ import msgspec
 
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.silence import StreamsSettings
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_models.manifest import Schedule
 
@@ -80,3 +81,4 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     guard: GuardSettings = GuardSettings()
     anomaly: ThresholdSettings = ThresholdSettings()
     drift: DriftSettings = DriftSettings(enabled=False)
+    streams: StreamsSettings = StreamsSettings()

@@ -23,6 +23,9 @@ PER_US = {"us": 1_000, "ns": 1_000_000}
 
 _FAR = 2**53
 
+_BRACKETS = 500
+"""With more of them nothing is plain: how deep a decoder gets depends on who calls it."""
+
 Fields = tuple[Any, ...]
 """What a payload holds: a number or None for each channel; then time and stream, where wanted."""
 
@@ -89,6 +92,8 @@ class PlainPayloads:
         Nothing is made of keys that nobody asked for, so what they hold is bounded by the size of
         the payload alone: it may lie deep, be many, or be no text.
         """
+        if len(payload) > 2 * _BRACKETS and payload.count(b"[") + payload.count(b"{") > _BRACKETS:
+            return None
         try:
             found: Fields = msgspec.structs.astuple(self._decoder.decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

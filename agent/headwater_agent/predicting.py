@@ -29,9 +29,15 @@ class Predicting:
         Whose models are asked, and which of them is served.
     streams
         Whose baselines and thresholds stand beside.
+
+    Attributes
+    ----------
+    held
+        Whether nothing that is predicted now is to be learned from.
     """
 
     def __init__(self, manifest: Manifest, learner: Learner, streams: Streams) -> None:
+        self.held = False
         self._manifest = manifest
         self._period = int(manifest.grid.period)
         self._learner = learner
@@ -73,7 +79,7 @@ class Predicting:
                 quality="degraded" if one.marked or one.missing > DEGRADED_MISSING else "ok",
                 received=one.received,
                 served=serving,
-                marked=one.marked,
+                marked=one.marked or self.held,
                 thresholds=limits,
             )
             for one, time, ours, theirs, baseline, limits in zip(

@@ -11,11 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater_agent.drift_settings import Watched
 from headwater_agent.events import Alarm, Floats, Model, Prediction
 from headwater_agent.settings import AgentSettings
 from headwater_agent.topics import Pattern
-from headwater_agent.watch import about
+from headwater_agent.watch import About, about
 from headwater_models.manifest import Manifest
 
 _FEW = 16
@@ -66,14 +65,16 @@ class Alarmed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An alarm on the wire.
 
     It is about the ``error`` of what was served, one of the ``inputs`` (then ``channel`` names
-    it), or the error that the ``estimate`` expects before labels come. ``value`` is what it was
-    lately and ``before`` what it had been, in ``unit`` (empty for the share of wrong classes).
+    it), the error that the ``estimate`` expects before labels come, or the stream's ``silence``.
+    ``value`` is what it was lately and ``before`` what it had been, in ``unit`` (empty for the
+    share of wrong classes): a stream that fell silent had been so for 0 s before, and one that
+    speaks again is so for 0 s now.
     """
 
     stream: str
     model: str
     time: str
-    about: Watched
+    about: About
     channel: str
     detector: str
     value: float | None
@@ -174,16 +175,17 @@ class Publisher:
         """Return topic and payload of an alarm."""
         (time,) = _iso([alarm.time])
         value, before = _shortened(np.array([alarm.value, alarm.before])).tolist()
+        what = about(alarm)
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
             time=time,
-            about=about(alarm),
+            about=what,
             channel=alarm.channel,
             detector=alarm.detector,
             value=value,
             before=before,
-            unit=self._units.get(alarm.channel, self._unit),
+            unit="s" if what == "silence" else self._units.get(alarm.channel, self._unit),
         )
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)

@@ -1,20 +1,14 @@
-"""What the guard keeps aside: found again by a person, and put back when they say that it is right.
-
-The agent's database has one writer, so a person's wish is a file that the agent takes up.
-"""
+"""What the guard keeps aside: found again by a person, put back when they say that it is right."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.errors import StorageError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Cleared, Example, Floats, Held, Mark, MarkReason, Row
 from headwater_agent.rebuilding import rebuild_windows
@@ -22,8 +16,6 @@ from headwater_models.manifest import Manifest
 
 UNUSABLE: MarkReason = "infinite"
 """The reason of marks that cannot be put back."""
-
-SUFFIX = ".clear.json"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,35 +83,6 @@ def clear(reader: AgentReader, manifest: Manifest, wanted: Wanted) -> Cleared:
         rows=tuple(row for of_stream in rows.values() for row in of_stream.values()),
         examples=tuple(_examples(manifest, held, _overlaid(reader, rows))),
     )
-
-
-def ask(folder: Path, wanted: Wanted) -> Path:
-    """Leave a wish for the agent and return its file, which is gone when it was granted.
-
-    Raises
-    ------
-    StorageError
-        When the folder cannot be written.
-    """
-    path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
-    temporary = path.with_suffix(".new")
-    try:
-        temporary.write_bytes(msgspec.json.encode(wanted))
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written ({error.strerror}); run this as the agent's user."
-        ) from error
-    return path
-
-
-def asked(folder: Path) -> Iterator[tuple[Path, Wanted | None]]:
-    """Yield the files that wait, and what each wishes; None where it cannot be read."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            yield path, msgspec.json.decode(path.read_bytes(), type=Wanted)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            yield path, None
 
 
 def _put(reader: AgentReader, manifest: Manifest, cleared: Sequence[Mark]) -> dict[str, _Put]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -18,14 +16,13 @@ from rich.table import Table
 from headwater.errors import SettingsError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Mark, MarkReason
-from headwater_agent.quarantine import UNUSABLE, Wanted, ask, clear, find_held, find_marks
+from headwater_agent.moments import parse_moment, show_moment
+from headwater_agent.quarantine import UNUSABLE, Wanted, clear, find_held, find_marks
+from headwater_agent.requests import Clear, ask, await_answer
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.status import is_running
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
-
-PATIENCE_S = 20.0
-"""Seconds that a running agent is given to put values back."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -137,11 +134,9 @@ def release(
 
 def _grant(settings: AgentSettings, wanted: Wanted) -> bool:
     """Ask the agent and say whether it did it while one waits."""
-    path = ask(settings.requests, wanted)
-    end = time.monotonic() + PATIENCE_S
-    while path.exists() and is_running(settings) and time.monotonic() < end:
-        time.sleep(0.1)
-    return not path.exists()
+    path = ask(settings.requests, Clear(wanted))
+    said = await_answer(path, lambda: is_running(settings))
+    return said is not None and said.done
 
 
 def _wanted(
@@ -158,21 +153,9 @@ def _wanted(
         stream=stream,
         channel=channel,
         reason=reason,
-        since=_time("--since", since) if since else default.since,
-        until=_time("--until", until) if until else default.until,
+        since=parse_moment("--since", since) if since else default.since,
+        until=parse_moment("--until", until) if until else default.until,
     )
-
-
-def _time(option: str, text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise SettingsError(
-            f"{option}: {text!r} is no time; write it as 2026-10-01 or 2026-10-01T06:00:00Z."
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
 
 
 def _count(things: Sequence[object], name: str) -> str:
@@ -193,10 +176,9 @@ def _table(marks: list[Mark], manifest: Manifest) -> Table:
     table = Table("stream", "time", "channel", "value", "why", box=None, pad_edge=False)
     for mark in marks:
         channel = manifest.channels[mark.channel]
-        when = datetime.fromtimestamp(mark.time / 1000, UTC)
         table.add_row(
             mark.stream,
-            f"{when:%Y-%m-%d %H:%M:%SZ}",
+            show_moment(mark.time),
             channel.name,
             f"{mark.value:g} {channel.unit}".strip(),
             mark.reason,

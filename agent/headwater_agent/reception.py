@@ -47,6 +47,10 @@ class Reception:
         )
         self._said: set[str] = set()
 
+    def trust_clock(self, *, right: bool) -> None:
+        """Say whether the time of receipt may stand for a record's own."""
+        self._sensors.timeless = not right
+
     def take(self, messages: Sequence[Message], received: int) -> Arrived:
         """Return what messages hold, to be settled later.
 

@@ -121,6 +121,20 @@ class StreamRows:
         self._newest = max(self._newest, record.time)
         yield from self._close()
 
+    @property
+    def newest(self) -> int:
+        """The newest event time of any record; below zero where none came."""
+        return self._newest
+
+    def finish(self) -> Iterator[Row]:
+        """Yield the rows that wait for the rest of their records, and hold nothing over."""
+        for slot in sorted(self._open):
+            yield from self._missing_before(slot)
+            values, _, marked = self._open.pop(slot)
+            yield self._emit(slot, values, marked)
+        self._last.fill(np.nan)
+        self._held.fill(0)
+
     def progress(self) -> bytes:
         """Encode everything that a restart needs to go on exactly here."""
         opened = [

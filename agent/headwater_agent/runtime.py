@@ -7,22 +7,20 @@ it is busy. A second thread writes the store; only what it has committed is ackn
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 
 from headwater.clock import now_ms
 from headwater.errors import BundleError, StorageError
 from headwater.wire import encode
-from headwater_agent import events, publish, quarantine
+from headwater_agent import events, publish
 from headwater_agent.answers import check_in
+from headwater_agent.backlog import Backlog
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
+from headwater_agent.granting import Granting
 from headwater_agent.jobs import Jobs
 from headwater_agent.live import Live, write_live
 from headwater_agent.outbox import Sender
@@ -32,12 +30,14 @@ from headwater_agent.reception import Reception
 from headwater_agent.redelivery import Redelivery
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
+from headwater_agent.silence import Passed
 from headwater_agent.sqlite_store import SqliteStore
-from headwater_agent.store import Count, Entry, Fingerprints, Note, PassingError, Update
+from headwater_agent.store import Count, Entry, Fingerprints, Note, Update
 from headwater_agent.store_thread import StoreThread
+from headwater_agent.synchronised import Clock
 from headwater_agent.systemd import Notifier
 from headwater_agent.transport import Message, Waker
-from headwater_agent.watch import about
+from headwater_agent.watch import told
 from headwater_models.bundle import Bundle
 
 HOUSEKEEPING_S = 1.0
@@ -64,6 +64,12 @@ class Agent:
         All that the agent is told.
     settings_file
         Where it was read from, for the trainer.
+    clock
+        Whether the wall clock may be gone by.
+    notifier
+        Hears how it goes.
+    look
+        Called every second, when all else was looked after.
 
     Raises
     ------
@@ -71,16 +77,29 @@ class Agent:
         When the model, the database or the settings do not allow a start.
     """
 
-    def __init__(self, settings: AgentSettings, settings_file: Path) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        settings_file: Path,
+        *,
+        clock: Clock,
+        notifier: Notifier,
+        look: Callable[[], None],
+    ) -> None:
         self._settings = settings
+        self._look = look
         self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
         manifest = self._bundle.manifest
         self._pipeline = Pipeline(
             manifest, first_version(self._bundle), settings.pipeline(manifest)
         )
+        self._clock = clock
         self._reception = Reception(settings, manifest)
+        self._reception.trust_clock(right=self._clock.is_right)
         self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
+        self._compute = make_compute(self._bundle, settings.learn.river, self._learned)
         self._waker = Waker()
+        self._transport = make_transport(settings, self._waker)
         late = int(settings.labels.late) if settings.labels else 0
         reach = settings.broker.receive_maximum
         self._store = SqliteStore(
@@ -101,7 +120,6 @@ class Agent:
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
-        self._compute = make_compute(self._bundle, settings.learn.river, self._learned)
         self._releases = Releases(settings, self._bundle, self._compute)
         self._jobs = Jobs(
             settings,
@@ -110,34 +128,55 @@ class Agent:
             begin=self._begin_update,
             refined=lambda event: self._do_all(self._pipeline.feed(event)),
         )
-        self._transport = make_transport(settings, self._waker)
-        self._sender = Sender(self._transport, before.unsent, qos=settings.output.qos)
+        self._granting = Granting(
+            settings,
+            manifest,
+            pipeline=self._pipeline,
+            store=self._store,
+            writer=self._writer,
+            compute=self._compute,
+            jobs=self._jobs,
+            do_all=self._do_all,
+        )
+        most, qos = settings.store.outbox // 2, settings.output.qos
+        self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
         self._live = Live()
-        self._notifier = Notifier(os.environ)
+        self._notifier = notifier
+        self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         self._silenced = False
+        self._backlog = Backlog()
         self._taken_at = 0.0
-        self._stopping = False
+        self._listened_at = time.monotonic()
+        self._stopping = self._goes_on = False
+
+    @property
+    def model(self) -> str:
+        """Id of the model."""
+        return self._bundle.model_id
 
     def run(self) -> None:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
         saved = self._store.load()
+        self._granting.look_at_pauses()
         self._do_all(self._pipeline.restore(saved))
         if self._settings.drift.watches("inputs"):
             past = self._store.past_rows(PAST_MEANS * self._settings.drift.mean_of)
-            self._pipeline.watch.monitor.warm(past, ())
+            self._pipeline.see_again(past)
         personal = self._pipeline.learner.personal
         self._compute.resume(personal.parameters, personal.state)
         self._releases.warm(self._pipeline.learner.version)
         self._writer.put(Note(now_ms(), "start", self._bundle.version_id))
         _log.info("running %s on model %s", self._settings.device, self._bundle.model_id[:12])
+        self._granting.look()
         due = checkpoint_due = 0.0
         try:
             while not self._stopping:
-                self._take(self._transport.poll(self._rest(due)))
+                came = self._transport.poll(self._rest(due))
+                self._take(self._backlog.next(came, hold=self._sender.is_full))
                 self._catch_up()
-                self._transport.acknowledge(self._writer.committed())
+                self._sender.acknowledge(self._writer.committed())
                 if time.monotonic() >= due:
                     self._keep_house()
                     due = time.monotonic() + HOUSEKEEPING_S
@@ -151,11 +190,18 @@ class Agent:
         """Return how many seconds there is nothing to do unless something comes."""
         now = time.monotonic()
         learns = self._pipeline.learner.is_due
-        return 0.0 if learns else min(max(0.0, due - now), self._pace.rest(now))
+        waits = self._backlog and not self._sender.is_full
+        return 0.0 if learns or waits else min(max(0.0, due - now), self._pace.rest(now))
 
-    def stop(self) -> None:
-        """End :meth:`run` soon; safe to call from a signal handler."""
-        self._stopping = True
+    def stop(self, *, goes_on: bool = False) -> None:
+        """End :meth:`run` soon; safe to call from a signal handler.
+
+        Parameters
+        ----------
+        goes_on
+            Whether another agent goes on in this process.
+        """
+        self._stopping, self._goes_on = True, goes_on
         self._waker.wake()
 
     def _learned(self) -> list[events.Batch]:
@@ -226,8 +272,7 @@ class Agent:
         messages = map(self._publisher.encode_alarm, alarms)
         self._sender.send(messages, retain=self._settings.output.retain)
         for alarm in alarms:
-            what = f"{about(alarm)} ({alarm.channel})" if alarm.channel else about(alarm)
-            _log.warning("stream %s has changed: %s", alarm.stream, what)
+            _log.warning("stream %s %s", alarm.stream, told(alarm))
 
     def _store_messages(self, *entries: Entry) -> None:
         """Store entries together with the messages that they come from and led to."""
@@ -240,11 +285,21 @@ class Agent:
 
     def _keep_house(self) -> None:
         self._look_at_exchange()
-        self._grant_requests()
+        self._granting.look()
+        self._reception.trust_clock(right=self._clock.is_right)
+        self._notice_silence()
         self._store_counts()
         self._store_messages()
         self._write_status()
         self._beat()
+        self._look()
+
+    def _notice_silence(self) -> None:
+        """Let the time count in which records could have come."""
+        now, before = time.monotonic(), self._listened_at
+        self._listened_at = now
+        if self._transport.connected:
+            self._do_all(self._pipeline.feed(Passed(now - before)))
 
     def _beat(self) -> None:
         """Tell systemd that the loop went round, and whether a record would become a prediction."""
@@ -283,27 +338,6 @@ class Agent:
             self._writer.put(Note(now_ms(), "release", version.name))
             _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
 
-    def _grant_requests(self) -> None:
-        """Put back what a person says was right; a wish waits while nothing can be stored."""
-        for path, wanted in quarantine.asked(self._settings.requests):
-            if wanted is None:
-                _log.warning("the request %s cannot be read; ask again", path.name)
-            else:
-                try:
-                    self._clear(wanted)
-                except PassingError:
-                    return
-            path.unlink(missing_ok=True)
-
-    def _clear(self, wanted: quarantine.Wanted) -> None:
-        self._do_all(self._pipeline.feed(events.Settle()))
-        self._writer.flush()
-        cleared = quarantine.clear(self._store, self._bundle.manifest, wanted)
-        self._do_all(self._pipeline.feed(cleared))
-        detail = f"{len(cleared.marks)} values, {len(cleared.examples)} windows"
-        self._writer.put(Note(now_ms(), "cleared", detail))
-        self._writer.flush()
-
     def _begin_update(self, task: str, base: str) -> int:
         self._update += 1
         self._do_all(self._pipeline.feed(events.Taken(self._update)))
@@ -332,6 +366,8 @@ class Agent:
             connected=self._transport.connected,
             trouble=self._transport.trouble or self._writer.trouble,
             learner=self._pipeline.learner,
+            silent=self._pipeline.silence.silent,
+            clock=(self._clock.complaint() or "") if self._timeless else "",
         )
         write_live(self._settings.live, live)
 
@@ -340,7 +376,8 @@ class Agent:
 
         What the broker acknowledges of ours until then is no longer in the outbox.
         """
-        self._notifier.stopping()
+        if not self._goes_on:
+            self._notifier.stopping()
         self._jobs.stop()
         self._do_all(self._pipeline.feed(events.Ticked()))
         self._store_counts()
@@ -348,7 +385,7 @@ class Agent:
         self._store_messages()
         try:
             self._writer.flush()
-            self._transport.acknowledge(self._writer.committed())
+            self._sender.acknowledge(self._writer.committed(), last=True)
         finally:
             self._transport.close()
             try:
@@ -358,36 +395,3 @@ class Agent:
                 self._write_status()
                 self._store.close()
                 self._waker.close()
-                self._notifier.close()
-
-
-def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:
-    """Show the metrics meanwhile, where they are wanted."""
-    if not settings.metrics.wanted:
-        return nullcontext()
-    from headwater_agent.metrics_server import shown  # noqa: PLC0415 - imports prometheus_client
-
-    return shown(settings)
-
-
-def run(settings: AgentSettings, settings_file: Path) -> None:
-    """Run an agent until SIGTERM or SIGINT.
-
-    Raises
-    ------
-    HeadwaterError
-        When it cannot start, or the disk does not allow it to go on.
-    """
-    agent = Agent(settings, settings_file)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        agent.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with _metrics(settings):
-            agent.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -256,6 +256,15 @@ class SegmentLog(LogReader):
         self._replace(kind, 0, end, entries.only(stays))
         return int(len(stays) - stays.sum())
 
+    def drop(self, kind: Kind, meant: Callable[[Ints], NDArray[np.bool_]]) -> None:
+        """Drop the entries that are meant, as *meant* says of the columns of some."""
+        heads = self._heads[kind.number]
+        for place in reversed(range(len(heads))):
+            entries = self._entries(kind, heads[place : place + 1])
+            gone = meant(entries.table)
+            if gone.any():
+                self._replace(kind, place, place + 1, entries.only(~gone))
+
     def drop_before(self, kind: Kind, key: int) -> None:
         """Drop the oldest segments that hold nothing from this key on."""
         heads = self._heads[kind.number]

@@ -24,6 +24,7 @@ from headwater_agent.pipeline_settings import (
 )
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.settings_rules import PORTS, find_complaints
+from headwater_agent.silence import StreamsSettings
 from headwater_agent.synchronised import ClockRule
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_agent.topics import Pattern
@@ -226,6 +227,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     guard: GuardSettings = GuardSettings()
     anomaly: ThresholdSettings = ThresholdSettings()
     drift: DriftSettings = DriftSettings(enabled=False)
+    streams: StreamsSettings = StreamsSettings()
     federation: Federation = Federation()
     metrics: MetricsSettings = MetricsSettings()
 
@@ -329,6 +331,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             guard=self.guard,
             anomaly=self.anomaly,
             drift=self.drift,
+            streams=self.streams,
         )
 
     def check(self, source: str) -> None:

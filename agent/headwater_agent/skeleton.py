@@ -156,6 +156,13 @@ enabled = false    # detectors on error and inputs are river's, which take 100 M
 
 """
 
+_STREAMS = """\
+# A stream of which no record comes for this long, while the broker is there, raises an alarm.
+[streams]
+# silent_after = "15m"    # else ten periods of the model's grid or its largest gap; "0s": never
+
+"""
+
 _FEDERATION = """\
 [federation]
 enabled = {enabled}
@@ -234,6 +241,7 @@ def skeleton(
         + learn
         + _GUARD
         + _DRIFT
+        + _STREAMS
         + federation
     )
 

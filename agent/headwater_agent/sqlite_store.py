@@ -263,6 +263,11 @@ class SqliteStore(AgentReader):
     def _write_aside(self, batches: Sequence[events.Store]) -> None:
         """Write what the guard keeps aside, and forget what it does not any more."""
         stream = self._log.stream
+        for name, _ in (pair for batch in batches for pair in batch.erased):
+            self._connection.execute(
+                "DELETE FROM held WHERE ?1 IS NULL OR stream = ?1",
+                (stream(name) if name else None,),
+            )
         self._run_all(
             "REPLACE INTO marks (stream, time, channel, value, reason) VALUES (?, ?, ?, ?, ?)",
             [

@@ -18,6 +18,7 @@ from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
 from headwater_agent.live import LiveReport
+from headwater_agent.pauses import read_pauses
 from headwater_agent.scores import Score
 from headwater_agent.served import Served
 from headwater_agent.settings import AgentSettings
@@ -55,6 +56,8 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     until_ms: int | None
     errors: Errors | None
+    silent: bool = False
+    """Whether the running agent has not heard of it for longer than is usual."""
 
 
 class ServedStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +114,9 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     outbox: int
     """Messages of the agent that the broker has not acknowledged."""
 
+    paused: tuple[str, ...]
+    """What the owner paused."""
+
     counters: dict[str, int]
     live: LiveReport | None
     sync: SyncStatus | None
@@ -143,6 +149,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
         standing = _newer(standing, read_checkpoint(checkpoint))
     checked_in, live = read_report(settings)
     period = int(manifest.grid.period)
+    silent = set(live.silent) if live is not None else set()
     return AgentStatus(
         device=settings.device,
         running=is_running(settings),
@@ -158,11 +165,13 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
                 examples=row["examples"],
                 until_ms=None if row["newest"] is None else row["newest"] * period,
                 errors=_errors_of(standing.streams.get(row["name"])),
+                silent=row["name"] in silent,
             )
             for row in streams
         ),
         aside=AsideStatus(values=values, windows=windows),
         outbox=outbox,
+        paused=read_pauses(settings.share),
         counters=counters,
         live=live,
         sync=read_sync(settings),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 
+from headwater_agent.moments import show_moment
 from headwater_agent.status import AgentStatus, Errors
 from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
@@ -36,7 +34,8 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
             "served",
         )
         for stream in status.streams:
-            until = "" if stream.until_ms is None else _when(stream.until_ms)
+            until = "" if stream.until_ms is None else show_moment(stream.until_ms)
+            until += ", silent" if stream.silent else ""
             counts = (f"{stream.rows:,}", f"{stream.examples:,}")
             streams.add_row(stream.name, *counts, until, *_compared(stream.errors))
         console.print(streams)
@@ -45,12 +44,12 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
         for alarm in status.alarms:
             what = alarm.channel or about(alarm)
             numbers = (f"{alarm.value:.4g}", f"{alarm.before:.4g}")
-            alarms.add_row(_when(alarm.time), alarm.stream, what, alarm.detector, *numbers)
+            alarms.add_row(show_moment(alarm.time), alarm.stream, what, alarm.detector, *numbers)
         console.print(alarms)
     if status.happened:
         happened = _table("time", "what", "")
         for item in status.happened:
-            happened.add_row(_when(item.time_ms), item.kind, item.detail)
+            happened.add_row(show_moment(item.time_ms), item.kind, item.detail)
         console.print(happened)
 
 
@@ -62,6 +61,10 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
         yield "broker", "connected" if live.connected else live.trouble or "not connected"
         yield "rate", f"{live.records_per_s:,.1f} records/s"
         yield "latency", f"{live.latency_p50_ms:.2f} ms median, {live.latency_p99_ms:.2f} ms p99"
+        if live.clock:
+            yield "clock", f"records without a time are not learned from: {live.clock}"
+    if status.paused:
+        yield "paused", " and ".join(status.paused)
     yield "records", f"{status.records:,}"
     yield "error", _errors(status, manifest)
     if status.served is not None:
@@ -74,12 +77,13 @@ def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]
         yield "outbox", f"{status.outbox:,} messages wait for the broker"
     if status.sync is not None:
         sync = status.sync
-        received = "none yet" if sync.received_ms is None else _when(sync.received_ms)
+        received = "none yet" if sync.received_ms is None else show_moment(sync.received_ms)
         yield "last release", received
-        sent = "" if sync.sent_ms is None else f", last {_when(sync.sent_ms)}"
+        sent = "" if sync.sent_ms is None else f", last {show_moment(sync.sent_ms)}"
         yield "sent", f"{sync.answers:,} answers, {sync.bytes_sent:,} bytes{sent}"
         if sync.waiting is not None:
-            yield "federation", f"waits since {_when(sync.waiting.since_ms)}: {sync.waiting.reason}"
+            since = show_moment(sync.waiting.since_ms)
+            yield "federation", f"waits since {since}: {sync.waiting.reason}"
     for name, value in sorted(status.counters.items()):
         yield name, f"{value:,}"
 
@@ -102,10 +106,6 @@ def _compared(errors: Errors | None) -> tuple[str, ...]:
         return ("",) * 5
     means = (errors.baseline, errors.released, errors.personal, errors.served)
     return (f"{errors.scored:,}", *(f"{mean:.4g}" for mean in means))
-
-
-def _when(time_ms: int) -> str:
-    return (_EPOCH + timedelta(milliseconds=time_ms)).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _table(*names: str) -> Table:

@@ -50,6 +50,10 @@ class Note:
         "resumed",
         "overloaded",
         "cleared",
+        "forgotten",
+        "renewed",
+        "warmed",
+        "heard",
         "refusal",
         "repaired",
     ]
@@ -274,6 +278,10 @@ class MemoryStore:
         if corrected:
             self._examples = deque(
                 replace(e, label=corrected.get(e.sequence, e.label)) for e in self._examples
+            )
+        for stream, through in entry.erased:
+            self._examples = deque(
+                e for e in self._examples if e.sequence > through or stream not in ("", e.stream)
             )
         self._progress.update(entry.progress)
         self._standing.update(entry.standing)

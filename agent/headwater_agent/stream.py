@@ -23,6 +23,8 @@ class _Progress(msgspec.Struct, array_like=True):
     baseline: bytes
     thresholds: list[SavedThreshold]
     guard: bytes
+    begun: int = 0
+    since: int = 0
 
 
 class Stream:
@@ -38,6 +40,13 @@ class Stream:
         How the thresholds of an anomaly model are set.
     guard
         What its records are held against.
+
+    Attributes
+    ----------
+    begun
+        Time from which on its rows are of the sensor that is there now.
+    since
+        Time from which on its predictions may meet labels and be learned from.
     """
 
     def __init__(
@@ -47,6 +56,7 @@ class Stream:
         self.rows = StreamRows(name, manifest.grid, len(manifest.channels))
         self.window = StreamWindow(manifest.window, len(manifest.channels))
         self.baseline = Baseline(manifest)
+        self.begun = self.since = 0
         self._name = name
         detects = manifest.task == "anomaly"
         self._thresholds = tuple(Threshold(anomaly) for _ in range(2)) if detects else ()
@@ -65,6 +75,11 @@ class Stream:
         )
         return ours, theirs
 
+    def take_over(self, before: Stream) -> None:
+        """Go on with what records do not tell: labels, thresholds, and from when on they count."""
+        self.begun, self.since = before.begun, before.since
+        self.baseline, self._thresholds = before.baseline, before._thresholds
+
     def progress(self) -> bytes:
         """Encode what a restart needs beside the newest rows."""
         thresholds = [threshold.save() for threshold in self._thresholds]
@@ -75,6 +90,8 @@ class Stream:
                 self.baseline.save(),
                 thresholds,
                 self.guard.save(),
+                self.begun,
+                self.since,
             )
         )
 
@@ -91,6 +108,7 @@ class Stream:
             self.rows.restore(saved.rows)
             self.window.marked_slot = saved.marked
             self.guard.restore(saved.guard)
+            self.begun, self.since = saved.begun, saved.since
             self.baseline.restore(saved.baseline)
             for threshold, held in zip(self._thresholds, saved.thresholds, strict=True):
                 threshold.restore(held)

@@ -67,10 +67,13 @@ class Streams:
     ----------
     records
         How many were taken up.
+    heard
+        The streams of which any came since somebody took them away.
     """
 
     def __init__(self, manifest: Manifest, settings: PipelineSettings) -> None:
         self.records = 0
+        self.heard: dict[str, None] = {}
         self._manifest = manifest
         self._settings = settings
         self._sensors = sensors(manifest)
@@ -79,9 +82,21 @@ class Streams:
     def __getitem__(self, name: str) -> Stream:
         """Return a stream, a new one where it was not heard of."""
         if name not in self._streams:
-            guard = StreamGuard(name, self._sensors, self._settings.guard)
-            self._streams[name] = Stream(name, self._manifest, self._settings.anomaly, guard)
+            self.renew(name)
         return self._streams[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._streams
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def renew(self, name: str) -> Stream:
+        """Let a stream begin without a past, and return it."""
+        guard = StreamGuard(name, self._sensors, self._settings.guard)
+        made = Stream(name, self._manifest, self._settings.anomaly, guard)
+        self._streams[name] = made
+        return made
 
     def judge(
         self, names: Sequence[str], released: Floats, personal: Floats
@@ -111,7 +126,7 @@ class Streams:
             if name not in self._streams and len(self._streams) >= MAX_STREAMS:
                 yield from (Refuse("full", name) for _ in own)
                 continue
-            into.touched[name] = None
+            into.touched[name] = self.heard[name] = None
             of_stream = yield from self._rows(self[name], own, records, into.marks)
             made += of_stream
             cut += _cut(self[name], of_stream)

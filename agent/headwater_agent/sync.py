@@ -141,6 +141,10 @@ class Branch:
         self.taken, self._taken_examples, self.examples = {}, {}, 0
         self._restart()
 
+    def forget(self, version: Version) -> None:
+        """Forget everything, as :meth:`reset` does."""
+        self.reset(version)
+
     def save(self) -> SavedBranch:
         """Return all that :meth:`restore` needs."""
         return SavedBranch(

@@ -134,8 +134,8 @@ class Waker:
         """Make the current or the next wait end at once."""
         try:
             self._writer.send(b"\0")
-        except BlockingIOError:
-            return  # as many wake-ups wait already as the socket holds
+        except OSError:
+            return  # as many wait already as the socket holds, or it is closed
 
     def clear(self) -> None:
         """Forget the wake-ups so far."""

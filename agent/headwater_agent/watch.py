@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,6 +15,9 @@ from headwater_agent.drift_settings import DriftSettings, Watched
 from headwater_agent.estimate import Estimate, SavedEstimate
 from headwater_agent.events import Alarm, Floats, Prediction, Row
 from headwater_models.manifest import Manifest
+
+About = Watched | Literal["silence"]
+"""What an alarm can be about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,11 @@ class Watch:
         steps = self._react.steps if self._react.learning_rate > 1 else 0
         return Reaction(self._react.learning_rate, steps, self._react.reset)
 
+    def forget(self, stream: str) -> None:
+        """Watch a stream as if it were new."""
+        self.monitor.forget(stream)
+        self.estimate.forget(stream)
+
     def released(self) -> None:
         """Count from a new release: what was asked for may be in it."""
         self.alarms, self.retrain = 0, False
@@ -103,8 +112,18 @@ class Watch:
         return alarms
 
 
-def about(alarm: Alarm) -> Watched:
+def about(alarm: Alarm) -> About:
     """Return what an alarm is about."""
+    if alarm.detector == "silence":
+        return "silence"
     if alarm.detector == "estimate":
         return "estimate"
     return "inputs" if alarm.channel else "error"
+
+
+def told(alarm: Alarm) -> str:
+    """Say what an alarm says of its stream."""
+    what = about(alarm)
+    if what == "silence":
+        return f"is silent for {alarm.value:.0f} s" if alarm.value else "speaks again"
+    return f"has changed: {what} ({alarm.channel})" if alarm.channel else f"has changed: {what}"

@@ -62,8 +62,12 @@ class StreamWindow:
         together = np.concatenate([kept, *(row.values[None] for row in rows)])
         whole = max(0, len(together) - self._length + 1)
         self._rows = together[whole:]
-        windows = together[np.arange(whole)[:, None] + self._steps]
-        missing = np.isnan(windows).mean(axis=(1, 2)).tolist()
+        if whole == 1:
+            windows = together[-self._length :][None]
+        else:
+            windows = together[np.arange(whole)[:, None] + self._steps]
+        nowhere = np.isnan(windows)
+        missing = nowhere.mean(axis=(1, 2)).tolist() if nowhere.any() else [0.0] * whole
         incomplete = len(rows) - whole
         for i, row in enumerate(rows, -incomplete):
             if row.marked:

@@ -42,7 +42,7 @@ listener {port} 127.0.0.1
 allow_anonymous true
 log_dest stderr
 log_type subscribe
-max_inflight_messages 0
+max_inflight_messages 1000
 max_queued_messages 0
 max_queued_bytes 0
 set_tcp_nodelay true
@@ -235,6 +235,11 @@ class Stage:
     core
         That of the measured process.
 
+    Attributes
+    ----------
+    port
+        The broker's.
+
     Raises
     ------
     UnsupportedError
@@ -249,11 +254,11 @@ class Stage:
         self.folder = folder
         self.model = model
         self._core = core
-        (self._port,) = free_ports(1)
+        (self.port,) = free_ports(1)
         settings = folder / "mosquitto.conf"
-        settings.write_text(_BROKER.format(port=self._port))
+        settings.write_text(_BROKER.format(port=self.port))
         self._broker = hands.start("mosquitto", [program, "-c", str(settings)])
-        _until(lambda: listens(self._port), "the broker does not start")
+        _until(lambda: listens(self.port), "the broker does not start")
 
     @contextmanager
     def side(self, name: str, qos: int, streams: int = 1) -> Iterator[Running]:
@@ -265,8 +270,8 @@ class Stage:
             When it cannot run here.
         """
         side = SIDES[name]
-        place = Place(self._port, qos, self.model, self.folder)
-        wire = Wire(self._port, "load")
+        place = Place(self.port, qos, self.model, self.folder)
+        wire = Wire(self.port, "load")
         try:
             if side.output:
                 wire.subscribe(side.output)

@@ -16,6 +16,9 @@ Statistics = dict[str, NDArray[np.float64]]
 State = dict[str, NDArray[Any]]
 """What a training graph carries from step to step: the optimiser's arrays, or statistics."""
 
+MEMBERS = "M"
+"""The leading axis, in a stacked graph, of what each member has of its own."""
+
 
 def packed_size(manifest: Manifest) -> int:
     """Return the length of the packed vector of *manifest*."""

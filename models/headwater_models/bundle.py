@@ -3,7 +3,8 @@
 ``manifest.json``, ``infer.onnx``, ``train.onnx`` and ``weights.safetensors``, with the publisher's
 statement about the model (``model.sig.json``), a release key's statement about the version
 (``version.json``), and what no name covers: facts about how it came to be (``facts.json``) and a
-page about it for people (``card.md``).
+page about it for people (``card.md``). Models whose graph can be stacked also have that graph for
+many members (``infer.stacked.onnx``), which the model's name covers like the others.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Bundle:
         The bytes of ``infer.onnx`` and ``train.onnx``.
     weights
         Name to float32 array, all arrays of the manifest; kept C-contiguous.
+    stacked
+        The bytes of ``infer.stacked.onnx``, None where the bundle has none.
     model_statement, version_statement
         The signed statements as JSON, None where the bundle is not signed.
     facts
@@ -67,6 +70,7 @@ class Bundle:
     infer: bytes
     train: bytes
     weights: Arrays
+    stacked: bytes | None = None
     model_statement: str | None = None
     version_statement: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -114,6 +118,7 @@ class Bundle:
             infer=files["infer.onnx"],
             train=files["train.onnx"],
             weights=decode_weights(manifest, files["weights.safetensors"]),
+            stacked=files.get("infer.stacked.onnx"),
             model_statement=_text(files, "model.sig.json"),
             version_statement=_text(files, "version.json"),
             facts=_facts(files.get("facts.json")),
@@ -140,7 +145,7 @@ class Bundle:
     @cached_property
     def model_id(self) -> str:
         """The model's name: a hash of manifest and graphs."""
-        return model_id(self.manifest_json, self.infer, self.train)
+        return model_id(self.manifest_json, self.infer, self.train, self.stacked)
 
     @cached_property
     def version_id(self) -> str:
@@ -218,6 +223,8 @@ class Bundle:
         """
         refuse_external_data("infer.onnx", self.infer)
         refuse_external_data("train.onnx", self.train)
+        if self.stacked is not None:
+            refuse_external_data("infer.stacked.onnx", self.stacked)
         if publisher or self.model_statement is not None or self.version_statement is not None:
             self.verify(publisher=publisher)
 
@@ -228,6 +235,8 @@ class Bundle:
             "train.onnx": self.train,
             "weights.safetensors": encode_weights(self.weights),
         }
+        if self.stacked is not None:
+            files["infer.stacked.onnx"] = self.stacked
         if self.model_statement is not None:
             files["model.sig.json"] = self.model_statement.encode()
         if self.version_statement is not None:

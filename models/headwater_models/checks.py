@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from headwater.errors import BundleError
 from headwater_models.arrays import Arrays, State
 from headwater_models.bundle import Bundle
+from headwater_models.interface import check_graphs
 from headwater_models.manifest import Manifest
-from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
+from headwater_models.session import Predictor, Trainer, initial_state
+from headwater_models.stacked import LoopedPredictor, StackedPredictor
 
 ROWS = 8
 """Windows of each kind that a model is tried on."""
@@ -47,8 +49,8 @@ def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
     BundleError
         For the first law that is broken.
     """
-    check_graphs(bundle.manifest, bundle.infer, bundle.train)
-    yield "inputs and outputs of both graphs are those of the manifest"
+    check_graphs(bundle.manifest, bundle.infer, bundle.train, bundle.stacked)
+    yield "inputs and outputs of the graphs are those of the manifest"
     predictor = Predictor(bundle.infer)
     windows = golden_windows(bundle.manifest, rng)
     for name, window in windows.items():
@@ -62,6 +64,9 @@ def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
         yield "until it has learned, a personal part adds nothing"
     _check_rows_are_apart(bundle, predictor, windows)
     yield "a window's prediction does not depend on those beside it"
+    if bundle.stacked is not None:
+        _check_stacked(bundle, bundle.stacked, windows)
+        yield "models in one call predict what each does alone"
     trainer = Trainer(bundle.train)
     _check_step(bundle, trainer, windows["random windows"], rng)
     yield "a training step is finite"
@@ -152,6 +157,22 @@ def _check_rows_are_apart(
             "again so that each row of a batch is computed alone (nothing along axis 0, batch "
             "normalisation with fixed statistics)."
         )
+
+
+def _check_stacked(bundle: Bundle, stacked: bytes, windows: dict[str, NDArray[np.float32]]) -> None:
+    shrunk = {name: array * np.float32(0.9) for name, array in bundle.weights.items()}
+    members = (bundle.weights, shrunk)
+    together, one_by_one = (
+        StackedPredictor(stacked, members),
+        LoopedPredictor(bundle.infer, members),
+    )
+    for name, window in windows.items():
+        alone = one_by_one(window, _times(ROWS))
+        found = together(window, _times(ROWS))
+        if not np.allclose(found, alone, rtol=1e-3, atol=1e-4 * float(np.abs(alone).max() + 1)):
+            raise BundleError(
+                f"infer.stacked.onnx: on {name} it predicts other than infer.onnx; build it again."
+            )
 
 
 def _check_step(

@@ -58,7 +58,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load a bundle strictly, prove its signatures, and try both graphs on made-up windows.
+    """Load a bundle strictly, prove its signatures, and try the graphs on made-up windows.
 
     Ends with code 4 and a sentence where anything does not hold.
     """

@@ -18,7 +18,7 @@ from headwater_models.files import read_bounded, write_file, write_folder
 from headwater_models.limits import Limits
 
 REQUIRED = ("manifest.json", "infer.onnx", "train.onnx", "weights.safetensors")
-OPTIONAL = ("model.sig.json", "version.json", "facts.json", "card.md")
+OPTIONAL = ("infer.stacked.onnx", "model.sig.json", "version.json", "facts.json", "card.md")
 NAMES = REQUIRED + OPTIONAL
 """Every file that a bundle may hold, in the order in which a zip holds them."""
 

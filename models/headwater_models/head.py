@@ -31,6 +31,7 @@ def head(
     The new model predicts what an untaught one does until devices have contributed.
     """
     from headwater_models.graphs.builders.solved import on_backbone  # noqa: PLC0415 - no onnx
+    from headwater_models.graphs.stack import stack_inference  # noqa: PLC0415 - the same
 
     check_out(out)
     publisher = Publisher(sign_key, delegate)
@@ -42,6 +43,7 @@ def head(
         manifest=manifest,
         infer=infer,
         train=train,
+        stacked=stack_inference(infer, manifest),
         weights=weights,
         facts=new.facts(None) | {"backbone": before.version_id},
     )

@@ -19,20 +19,23 @@ _MODEL = b"headwater model 1"
 _VERSION = b"headwater version 1"
 
 
-def model_id(manifest_json: bytes, infer: bytes, train: bytes) -> str:
+def model_id(manifest_json: bytes, infer: bytes, train: bytes, stacked: bytes | None = None) -> str:
     """Name a model, whatever its weights.
 
     Parameters
     ----------
     manifest_json, infer, train
         The files' bytes as they stand in the bundle.
+    stacked
+        Those of ``infer.stacked.onnx``; a bundle without it has the name of the others alone.
 
     Returns
     -------
     str
         64 lower-case hexadecimal digits.
     """
-    return _digest([_MODEL, manifest_json, infer, train])
+    graphs = [infer, train] if stacked is None else [infer, train, stacked]
+    return _digest([_MODEL, manifest_json, *graphs])
 
 
 def version_id(manifest: Manifest, model: str, weights: Mapping[str, NDArray[np.float32]]) -> str:

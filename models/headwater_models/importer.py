@@ -169,6 +169,7 @@ def _import(
         import_model,
         read_source,
     )
+    from headwater_models.graphs.stack import stack_inference  # noqa: PLC0415 - the same
     from headwater_models.recipe import complete  # noqa: PLC0415 - the same
 
     source_name = str(spec) if spec else "headwater model import"
@@ -178,6 +179,7 @@ def _import(
         manifest=made.built.manifest,
         infer=made.built.infer,
         train=made.built.train,
+        stacked=stack_inference(made.built.infer, made.built.manifest),
         weights=made.built.weights,
         facts=new.facts(table) | {"imported": {"file": file.name, "names": made.names}},
     )

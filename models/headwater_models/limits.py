@@ -11,7 +11,7 @@ MIB = 1 << 20
 class Limits:
     """Upper bounds in bytes on what the loader reads; a larger bundle is refused unread.
 
-    ``total`` bounds all files together (and a zip as a whole), ``graph`` each of the two graphs,
+    ``total`` bounds all files together (and a zip as a whole), ``graph`` each of the graphs,
     ``weights`` the weights file, ``text`` each of the JSON files. A zip must be uncompressed, so
     that its size on disk is its size in memory.
     """

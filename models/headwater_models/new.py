@@ -274,6 +274,7 @@ def _build(
     seed: int,
 ) -> Bundle:
     from headwater_models.graphs.builders import build  # noqa: PLC0415 - a device has no onnx
+    from headwater_models.graphs.stack import stack_inference  # noqa: PLC0415 - the same
     from headwater_models.recipe import check, specify  # noqa: PLC0415 - the same
 
     check(given, spec)
@@ -284,6 +285,7 @@ def _build(
         manifest=built.manifest,
         infer=built.infer,
         train=built.train,
+        stacked=stack_inference(built.infer, built.manifest),
         weights=built.weights,
         facts=facts(table) | {"seed": seed},
     )

@@ -25,6 +25,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "bytes": {
             "infer.onnx": len(bundle.infer),
             "train.onnx": len(bundle.train),
+            "infer.stacked.onnx": len(bundle.stacked or b""),
             "wire": 4 * packed_size(bundle.manifest),
         },
         "signatures": _signatures(bundle),

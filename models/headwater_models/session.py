@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import BundleError
-from headwater_models.arrays import Arrays, State
+from headwater_models.arrays import MEMBERS, Arrays, State
 from headwater_models.graphscan import refuse_external_data
 from headwater_models.manifest import Manifest
-from headwater_models.statistics.solving import check_layout
 
 # From 1.29 on ONNX Runtime reports models, by name and hash, and the machine to its makers unless
 # it is told not to before it is loaded. No byte leaves a device that is not in its ledger.
@@ -60,10 +59,30 @@ class Batch(Protocol):
     def weight(self) -> Floats: ...  # noqa: D102
 
 
-class _Graph:
-    """An open session with what it takes and gives, by name."""
+class OpenGraph:
+    """An open session with what it takes and gives, by name.
 
-    def __init__(self, name: str, graph: bytes, threads: int) -> None:
+    Parameters
+    ----------
+    name
+        What to call the file in an error.
+    graph
+        Its bytes.
+    threads
+        Within one operator.
+    windows
+        The shapes that its input ``window`` may have.
+
+    Raises
+    ------
+    BundleError
+        When the graph is too large, not self-contained, refused by ONNX Runtime, or takes no
+        window of these shapes.
+    """
+
+    def __init__(
+        self, name: str, graph: bytes, threads: int, windows: Sequence[str] = ("[N, T, C]",)
+    ) -> None:
         if len(graph) > MAX_GRAPH_BYTES:
             raise BundleError(f"{name} has {len(graph)} bytes; at most {MAX_GRAPH_BYTES} are read.")
         refuse_external_data(name, graph)
@@ -72,16 +91,16 @@ class _Graph:
             self.session = ort.InferenceSession(
                 graph, _options(threads), providers=["CPUExecutionProvider"]
             )
-        defaulted = self.session.get_overridable_initializers()
-        taken = (*self.session.get_inputs(), *defaulted)
-        self.defaulted = {node.name for node in defaulted}
+        taken = (*self.session.get_inputs(), *self.session.get_overridable_initializers())
         self.inputs = {node.name: (_dtype(node.type), node.shape) for node in taken}
         self.outputs = {
             node.name: (_dtype(node.type), node.shape) for node in self.session.get_outputs()
         }
         self.left_aside = {name for name in _OPTIONAL if name not in self.inputs}
-        if "window" not in self.inputs or len(self.inputs["window"][1]) != 3:
-            raise BundleError(f"{name} has no input `window` of shape [N, T, C]; build it again.")
+        axes = len(self.inputs["window"][1]) if "window" in self.inputs else 0
+        if axes not in [shape.count(",") + 1 for shape in windows]:
+            wanted = " or ".join(windows)
+            raise BundleError(f"{name} has no input `window` of shape {wanted}; build it again.")
 
     def run(self, feeds: Mapping[str, Any], outputs: list[str]) -> list[NDArray[Any]]:
         """Run on arrays of any dtype; what not every graph takes is left aside by the others."""
@@ -104,12 +123,14 @@ class _Graph:
 
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
+        """Let the runtime's errors be a user's: this graph *what*, and why."""
         try:
             yield
         except _ORT_ERRORS as error:
             raise self.refusal(what, error) from error
 
     def refusal(self, what: str, error: Exception) -> BundleError:
+        """Return the error that says that this graph *what*."""
         return BundleError(f"{self.name} {what}: {error}")
 
 
@@ -130,7 +151,7 @@ class Predictor:
     """
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
-        self._graph = _Graph("infer.onnx", graph, threads)
+        self._graph = OpenGraph("infer.onnx", graph, threads)
         if "prediction" not in self._graph.outputs:
             raise BundleError("infer.onnx has no output `prediction`; build it again.")
 
@@ -179,7 +200,7 @@ class Predictor:
 
     def bind(self, parameters: Mapping[str, Floats]) -> Bound:
         """Fix the parameters (they are copied) for many calls by one thread at a time."""
-        return _Binding(self._graph, parameters)
+        return Binding(self._graph, parameters)
 
     def _run(
         self, output: str, window: Floats, time: Times, parameters: Mapping[str, Floats]
@@ -191,28 +212,51 @@ class Predictor:
         return self._graph.run({**parameters, "window": window, "time": time}, [output])[0]
 
 
-class _Binding:
-    """Parameters and buffers that stay where they are between calls with equally many rows."""
+class Binding:
+    """Parameters and buffers that stay where they are between calls with equally many rows.
 
-    def __init__(self, graph: _Graph, parameters: Mapping[str, Floats]) -> None:
-        graph.refuse_other_names(parameters.keys(), graph.defaulted)
-        self._graph = graph
+    Parameters
+    ----------
+    graph
+        An inference graph, of one model or stacked.
+    parameters
+        All of them, with the axis of the members in a stacked graph; they are copied.
+    members
+        How many there are in a stacked graph; 0 in another.
+
+    Attributes
+    ----------
+    parameters
+        What the next call computes with; may be changed in place.
+
+    Raises
+    ------
+    BundleError
+        When shapes or names are not those of the graph.
+    """
+
+    def __init__(
+        self, graph: OpenGraph, parameters: Mapping[str, Floats], members: int = 0
+    ) -> None:
+        graph.refuse_other_names(parameters.keys(), graph.inputs.keys() - {"window", "time"})
+        self._graph, self._members = graph, members
         self._binding = graph.session.io_binding()
-        self._parameters = {
+        self.parameters = {
             name: np.array(array, graph.inputs[name][0], order="C")
             for name, array in parameters.items()
         }
-        for name, array in self._parameters.items():
+        for name, array in self.parameters.items():
             self._refuse_other_shape(name, array)
             self._bind(self._binding.bind_input, name, array)
         self._lay_out(1)
 
     def __call__(self, window: Floats, time: Times) -> Floats:
-        if len(window) != len(self._window):
-            self._lay_out(len(window))
+        """Return a copy of the prediction; see :meth:`Predictor.run`."""
+        if window.shape != self._window.shape:
+            self._lay_out(window.shape[-3] if window.ndim > 2 else 1)
         if window.shape != self._window.shape or time.shape != self._time.shape:
             raise BundleError(
-                f"infer.onnx takes a window {list(self._window.shape)} and time "
+                f"{self._graph.name} takes a window {list(self._window.shape)} and time "
                 f"{list(self._time.shape)}, not {list(window.shape)} and {list(time.shape)}."
             )
         self._window[...] = window
@@ -222,20 +266,28 @@ class _Binding:
         return self._prediction.copy()
 
     def _refuse_other_shape(self, name: str, array: NDArray[Any]) -> None:
-        want, have = _describe(*self._graph.inputs[name]), _describe(array.dtype, [*array.shape])
+        want, have = [*self._shape(self._graph.inputs[name][1], 0)], [*array.shape]
         if have != want:
-            raise BundleError(f"{self._graph.name}: input `{name}` is {want}, not {have}.")
+            kind = f"{array.dtype} {want}"
+            raise BundleError(f"{self._graph.name}: input `{name}` is {kind}, not {have}.")
 
     def _lay_out(self, rows: int) -> None:
         inputs, outputs = self._graph.inputs, self._graph.outputs
         dtype, shape = inputs["window"]
-        self._window = np.empty((rows, *shape[1:]), dtype)
-        self._time = np.empty(rows, np.int64)
-        self._prediction = np.empty((rows, *outputs["prediction"][1][1:]), dtype)
+        self._window = np.empty(self._shape(shape, rows), dtype)
+        self._time = np.empty(self._window.shape[:-2], np.int64)
+        self._prediction = np.empty(self._shape(outputs["prediction"][1], rows), dtype)
         self._bind(self._binding.bind_input, "window", self._window)
         if "time" in inputs:
             self._bind(self._binding.bind_input, "time", self._time)
         self._bind(self._binding.bind_output, "prediction", self._prediction)
+
+    def _shape(self, declared: Sequence[int | str | None], rows: int) -> tuple[int, ...]:
+        """Return sizes for so many rows: of what is open the first is members where there are."""
+        sizes = [rows if not isinstance(size, int) else size for size in declared]
+        if self._members and declared[:1] == [MEMBERS]:
+            sizes[0] = self._members
+        return tuple(sizes)
 
     def _bind(self, bind: Callable[..., None], name: str, array: NDArray[Any]) -> None:
         with self._graph.errors("cannot be bound"):
@@ -246,7 +298,7 @@ class Trainer:
     """A training graph, ready to run; parameters and errors as of :class:`Predictor`."""
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
-        self._graph = _Graph("train.onnx", graph, threads)
+        self._graph = OpenGraph("train.onnx", graph, threads)
         self._outputs = list(self._graph.outputs)
 
     def step(
@@ -290,65 +342,6 @@ def initial_state(manifest: Manifest) -> State:
     """Return what a first step starts from, the optimiser's state or statistics: zeros."""
     arrays = (*manifest.state, *manifest.statistics)
     return {array.name: np.zeros(array.shape, array.dtype) for array in arrays}
-
-
-def check_graphs(manifest: Manifest, infer: bytes, train: bytes) -> None:
-    """Refuse graphs whose inputs and outputs are not those that the manifest promises.
-
-    An inference graph may also give ``features``, float32 ``[N, F]``, and ``released``, the
-    prediction without the arrays that stay on the device. Needs no ``onnx``;
-    :mod:`headwater_models.graphs.inspect` looks at the operators too.
-
-    Raises
-    ------
-    BundleError
-        Naming the file, the tensor, what it is and what it should be.
-    """
-    check_layout(manifest)
-    rows = {"window": f"float32 [N, {manifest.window}, {len(manifest.channels)}]"}
-    if "time" in manifest.inputs:
-        rows["time"] = "int64 [N]"
-    arrays = {a.name: f"float32 {list(a.shape)}" for a in manifest.arrays}
-    kept = (*manifest.state, *manifest.statistics)
-    state = {a.name: f"{a.dtype} {list(a.shape)}" for a in kept}
-    step = {"label": "float32 [N, 1]", "weight": "float32 [N]"}
-    moved = state
-    if not manifest.statistics:
-        step, moved = step | {"learning_rate": "float32 []"}, arrays | state
-    new = {f"new.{name}": kind for name, kind in moved.items()}
-    inference = _Graph("infer.onnx", infer, 1)
-    predicted = f"float32 [N, {manifest.outputs}]"
-    optional = {"released": predicted, "features": _features(inference)}
-    given = {name: kind for name, kind in optional.items() if name in inference.outputs}
-    _check_graph(inference, rows | arrays, given | {"prediction": predicted})
-    inputs, outputs = rows | arrays | state | step, new | {"loss": "float32 [N]"}
-    _check_graph(_Graph("train.onnx", train, 1), inputs, outputs)
-
-
-def _features(graph: _Graph) -> str:
-    """Return how features must be declared: of any fixed width."""
-    _, shape = graph.outputs.get("features", (None, []))
-    return f"float32 [N, {shape[-1] if shape and isinstance(shape[-1], int) else 'F'}]"
-
-
-def _check_graph(graph: _Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
-    for role, wanted, found in (
-        ("input", inputs, graph.inputs),
-        ("output", outputs, graph.outputs),
-    ):
-        for name in sorted(wanted.keys() | found.keys()):
-            have = _describe(*found[name]) if name in found else "missing"
-            want = wanted.get(name, "none of that name")
-            if have != want:
-                raise BundleError(
-                    f"{graph.name}: {role} `{name}` is {have}, where the manifest has {want}. "
-                    "Build the bundle again."
-                )
-
-
-def _describe(dtype: np.dtype[Any], shape: list[int | str | None]) -> str:
-    sizes = ", ".join(str(size) if isinstance(size, int) else "N" for size in shape)
-    return f"{dtype} [{sizes}]"
 
 
 def _options(threads: int) -> Any:

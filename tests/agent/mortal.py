@@ -44,8 +44,8 @@ class Mortal:
         self.checkpoints = self.refused = 0
         self._model = model
         learn = LearnerSettings(batch=batch)
-        guard = GuardSettings(enabled=False)
-        self._settings = PipelineSettings(learn=learn, guard=guard, **chosen)
+        chosen = {"guard": GuardSettings(enabled=False), **chosen}
+        self._settings = PipelineSettings(learn=learn, **chosen)
         late = self._settings.labels.late
         self.store = MemoryStore(model, StoreSettings(), late=late)
         self.start()

@@ -82,3 +82,15 @@ def test_the_command_does_not_see_the_brokers_password(monkeypatch: pytest.Monke
         f"import os; print(os.environ['SUPPLY'], '{PASSWORD_VARIABLE}' in os.environ); exit(1)"
     )
     assert Times(12).allowance(allow=(sys.executable, "-c", program))() == "mains False"
+
+
+def test_while_the_owner_paused_it_nothing_else_is_asked(tmp_path: Path) -> None:
+    times, paused = Times(12), True
+    settings = Federation(allow=counting(tmp_path))
+    allowance = Allowance(
+        settings, TRUSTED, times.local, lambda: times.seconds, paused=lambda: paused
+    )
+    assert allowance() == "the owner paused it (headwater agent resume)"
+    assert not (tmp_path / "runs").exists()
+    paused = False
+    assert allowance() == "on battery"

@@ -166,7 +166,14 @@ def test_status_is_a_table_or_one_object(folder: Path) -> None:
     store.close()
     done = run("status", "--settings", folder / "agent.toml", "--json")
     assert json.loads(done.stdout)["streams"] == [
-        {"name": "roof", "rows": 0, "examples": 0, "until_ms": None, "errors": None}
+        {
+            "name": "roof",
+            "rows": 0,
+            "examples": 0,
+            "until_ms": None,
+            "errors": None,
+            "silent": False,
+        }
     ]
     assert "roof-1, not running" in run("status", "--settings", folder / "agent.toml").stdout
 

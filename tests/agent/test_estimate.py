@@ -279,3 +279,20 @@ def test_the_band_is_seldom_left_where_nothing_changes() -> None:
     past, losses = volatile(rng, 2000, 0.5, 2.0)
     estimate.learn(*past, losses)
     assert len(chunked(estimate, volatile(rng, 30_000, 0.5, 2.0)[0], 100)[0]) <= 2
+
+
+def test_a_stream_that_is_forgotten_begins_anew_and_what_is_known_of_the_model_stays() -> None:
+    rng = np.random.default_rng(0)
+    estimate = Estimate(manifest(), DriftSettings(estimate=EstimateSettings(chunk=50)))
+    told = made(rng.standard_normal((LEAST + 50, 1)))
+    estimate.learn(*told, np.ones(LEAST + 50))
+    estimate.expect(*told)
+    assert estimate.expected("tank-1") is not None
+    estimate.expect(*made(rng.standard_normal((7, 1)), start=1_000))
+    estimate.forget("tank-1")
+    assert estimate.expected("tank-1") is None
+    assert estimate.save().streams == {}
+    assert estimate.labels > LEAST
+    estimate.expect(*made(rng.standard_normal((7, 1)), start=2_000))
+    (chunks,) = estimate.save().streams.values()
+    assert chunks.count == 7

@@ -56,7 +56,8 @@ def learn(settings: AgentSettings, count: int = 320) -> Compute:
             zip(given.time, given.window, given.label, strict=True)
         )
     ]
-    due = list(pipeline.learner.learn(examples))
+    list(pipeline.learner.learn(examples))
+    due = list(pipeline.learner.study())
     while due:
         (step,) = due
         assert isinstance(step, Train)

@@ -22,6 +22,7 @@ from headwater_agent import federation
 from headwater_agent.courier import Connection
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.outcome import write_outcome
+from headwater_agent.pauses import write_pauses
 from headwater_agent.settings import Trust
 from headwater_agent.verdict import Device
 from tests.agent.federating import (
@@ -223,6 +224,11 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             9,
             "error: Not now: on battery.",
         ),
+        (
+            lambda made: write_pauses(made / "state" / "share", ("federation",)),
+            9,
+            "error: Not now: the owner paused it (headwater agent resume).",
+        ),
         (lambda made: (made / "agent.toml").write_text("devise = 1"), 3, "devise: there is no"),
         (
             lambda made: (made / "agent.toml").write_text(
@@ -232,7 +238,7 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "federation.coordinator: this key is required",
         ),
     ],
-    ids=["no key", "not allowed", "unknown setting", "no coordinator"],
+    ids=["no key", "not allowed", "paused", "unknown setting", "no coordinator"],
 )
 def test_the_process_ends_with_a_sentence_and_its_code(
     tmp_path: Path, prepare: Callable[[Path], object], code: int, sentence: str

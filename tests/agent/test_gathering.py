@@ -195,3 +195,15 @@ def test_statistics_that_no_data_can_lead_to_are_not_offered(wrong: float) -> No
     broken["statistics.gram"][0, 0] = wrong
 
     assert offer(MODEL, weights(), broken, weights()) == "failed"
+
+
+def test_what_was_gathered_is_forgotten() -> None:
+    gathering = Gathering(MODEL, version(head=2.0))
+    fed(gathering, 80)
+    assert isinstance(offer(MODEL, gathering.parameters, gathering.state, weights(head=2.0)), Offer)
+    gathering.forget(version(head=2.0))
+    assert (gathering.parameters["head.weight"] == 2).all()
+    refused = offer(MODEL, gathering.parameters, gathering.state, weights(head=2.0))
+    assert refused == "too-few-examples"
+    later = fed(gathering, 70, seed=5)
+    assert all(np.allclose(gathering.state[n], a) for n, a in of(later).items())

@@ -148,3 +148,31 @@ def test_too_few_examples_are_not_refined_on(owner: Owner) -> None:
     owner.jobs.refine(refine(device().current.version))
     owner.poll_until(lambda: bool(owner.refined))
     assert [event.parameters for event in owner.refined] == [None]
+
+
+def test_while_the_owner_paused_it_no_task_is_started_and_refining_goes_on(owner: Owner) -> None:
+    fill(owner.settings, learned=100, reserved=0)
+    ask(owner.settings, train())
+    owner.jobs.paused = True
+    owner.jobs.refine(refine(device().current.version))
+    owner.poll_until(lambda: bool(owner.refined))
+    assert (owner.outcomes(), owner.begun) == ([], [])
+    owner.jobs.paused = False
+    owner.poll_until(lambda: bool(owner.outcomes()))
+
+
+def test_what_is_under_way_or_done_and_has_not_left_is_forgotten(owner: Owner) -> None:
+    fill(owner.settings, learned=100, reserved=0)
+    ask(owner.settings, train())
+    owner.poll_until(lambda: bool(owner.outcomes()))
+    with closing(Exchange(owner.settings.exchange_db)) as exchange:
+        exchange.settle(task_name(1), "answered", 0)
+    owner.jobs.refine(refine(device().current.version))
+    owner.poll_until(lambda: owner.jobs.pid is not None)
+    pid = owner.jobs.pid
+    assert pid is not None
+    owner.jobs.forget()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    owner.jobs.poll()
+    assert (owner.outcomes(), owner.refined) == ([], [])

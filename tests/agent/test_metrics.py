@@ -33,6 +33,7 @@ LIVE = LiveReport(
     steps=9,
     errors={"baseline": 4.0, "released": 3.0, "personal": 2.0, "served": 1.0},
     serves_personal=True,
+    silent=("roof", "cellar"),
 )
 SYNC = SyncStatus(version="b", received_ms=2_000, sent_ms=3_500, answers=2, bytes_sent=4096)
 ALL = Facts(device="d1", checked_in=CHECKED_IN, live=LIVE, written_s=5.5, sync=SYNC, store_bytes=77)
@@ -73,6 +74,7 @@ def test_every_figure_can_be_scraped() -> None:
         "headwater_agent_marked_total{reason=spike}": 2,
         "headwater_agent_learning_steps_total": 9,
         "headwater_agent_serving_personal": 1,
+        "headwater_agent_silent_streams": 2,
         "headwater_agent_recent_error{model=baseline}": 4,
         "headwater_agent_recent_error{model=released}": 3,
         "headwater_agent_recent_error{model=personal}": 2,

@@ -476,7 +476,7 @@ def test_a_broker_that_ends_within_a_packet_has_ended(join: Join) -> None:
 def test_a_packet_that_is_too_large_ends_the_connection_before_it_is_here(
     join: Join, version: str
 ) -> None:
-    header = b"\x30\xff\xff\xff\x7f"
+    header = b"\x90\xff\xff\xff\x7f"
     with server_that_says(GREETING[version] + header + b"x" * 1000) as port:
         transport = join(port, version=version)
         poll_until(lambda: transport.trouble, transport)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from headwater_agent.outbox import Sender
 from headwater_agent.store import Outbox, Unsent
 from headwater_agent.transport import Message
@@ -15,6 +17,7 @@ class Wire:
         self.sent: list[tuple[str, bytes, int, bool]] = []
         self.flushed = 0
         self.has: list[int] = []
+        self.acknowledged: list[int] = []
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
         self.sent.append((topic, payload, qos, retain))
@@ -30,8 +33,8 @@ class Wire:
     def poll(self, timeout: float) -> list[Message]:
         raise NotImplementedError
 
-    def acknowledge(self, receipts: object) -> None:
-        raise NotImplementedError
+    def acknowledge(self, receipts: Iterable[int]) -> None:
+        self.acknowledged += receipts
 
     def close(self) -> None:
         raise NotImplementedError
@@ -44,14 +47,14 @@ def told(changes: Outbox | None) -> tuple[list[int], list[int], bool]:
 
 def test_messages_leave_at_once_and_in_their_order() -> None:
     wire = Wire()
-    Sender(wire, (), qos=1).send([("a", b"1"), ("b", b"2")], retain=True)
+    Sender(wire, (), qos=1, most=9).send([("a", b"1"), ("b", b"2")], retain=True)
     assert wire.sent == [("a", b"1", 1, True), ("b", b"2", 1, True)]
     assert wire.flushed == 2
 
 
 def test_what_the_broker_has_before_the_next_write_costs_none() -> None:
     wire = Wire()
-    sender = Sender(wire, (), qos=1)
+    sender = Sender(wire, (), qos=1, most=9)
     sender.send([("a", b"1"), ("a", b"2")], retain=False)
     wire.has = [1]
     assert told(sender.changes()) == ([2], [], False)
@@ -64,14 +67,14 @@ def test_what_the_broker_has_before_the_next_write_costs_none() -> None:
 
 
 def test_nothing_is_kept_of_messages_that_nobody_acknowledges() -> None:
-    sender = Sender(Wire(), (), qos=0)
+    sender = Sender(Wire(), (), qos=0, most=9)
     sender.send([("a", b"1")], retain=False)
     assert sender.changes() is None
 
 
 def test_what_an_earlier_run_left_goes_out_first_and_is_stored_anew() -> None:
     wire = Wire()
-    sender = Sender(wire, [Unsent(7, "a", b"1", True), Unsent(9, "b", b"2")], qos=0)
+    sender = Sender(wire, [Unsent(7, "a", b"1", True), Unsent(9, "b", b"2")], qos=0, most=9)
     assert wire.sent == [("a", b"1", 1, True), ("b", b"2", 1, False)]
     assert told(sender.changes()) == ([1, 2], [], True)
     assert sender.changes() is None
@@ -81,6 +84,32 @@ def test_what_an_earlier_run_left_goes_out_first_and_is_stored_anew() -> None:
 
 def test_where_the_broker_has_everything_by_then_the_old_outbox_is_still_cleared() -> None:
     wire = Wire()
-    sender = Sender(wire, [Unsent(7, "a", b"1")], qos=1)
+    sender = Sender(wire, [Unsent(7, "a", b"1")], qos=1, most=9)
     wire.has = [1]
     assert told(sender.changes()) == ([], [], True)
+
+
+def test_nothing_is_acknowledged_while_the_broker_is_slow_to_take_what_came_of_it() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=1)
+    sender.acknowledge([7])
+    assert wire.acknowledged == [7]
+    sender.send([("a", b"1"), ("a", b"2"), ("a", b"3")], retain=False)
+    sender.acknowledge([8, 9])
+    wire.has = [1]
+    sender.acknowledge([10])
+    assert sender.is_full
+    assert wire.acknowledged == [7]
+    wire.has = [2]
+    sender.acknowledge([])
+    assert not sender.is_full
+    assert wire.acknowledged == [7, 8, 9, 10]
+
+
+def test_at_the_end_everything_durable_is_acknowledged() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=0)
+    sender.send([("a", b"1")], retain=False)
+    sender.acknowledge([7])
+    sender.acknowledge([8], last=True)
+    assert wire.acknowledged == [7, 8]

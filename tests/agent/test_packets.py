@@ -272,7 +272,32 @@ def test_what_came_before_a_broken_packet_can_be_taken() -> None:
 
 
 @VERSIONS
-@pytest.mark.parametrize("kind", [0x30, 0x32, 0x40, 0x90])
+@pytest.mark.parametrize("size", [1, 2, 10, 997, 5_000])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_message_over_the_limit_is_passed_over(v5: bool, qos: int, size: int) -> None:
+    def packet(payload: bytes, packet_id: int) -> bytes:
+        if not qos:
+            return encode_publish("site/roof", payload, v5=v5, retain=True)
+        return Unnumbered.of("site/roof", payload, v5=v5, retain=True).numbered(packet_id)
+
+    made = reader(v5=v5, limit=1_000)
+    stream = b"".join(
+        (packet(b"a", 1), packet(b"x" * 1_000, 2), packet(b"y" * 3_000, 3), packet(b"b", 4))
+    )
+    held = 0
+    for at in range(0, len(stream), size):
+        made.feed(stream[at : at + size])
+        held = max(held, len(made._partial))
+    found = made.take()
+    assert [m.payload for m in found.messages] == [b"a", bytes(1_000), bytes(1_000), b"b"]
+    assert {(m.topic, m.qos, m.retained) for m in found.messages} == {("site/roof", qos, True)}
+    assert [receipt & 0xFFFF for receipt in found.receipts] == [1, 2, 3, 4] * qos
+    assert [m.receipt & 0xFFFF for m in found.messages] == ([1, 2, 3, 4] if qos else [0] * 4)
+    assert held < 50
+
+
+@VERSIONS
+@pytest.mark.parametrize("kind", [0x34, 0x40, 0x90])
 def test_a_packet_over_the_limit_is_refused_before_it_is_buffered(v5: bool, kind: int) -> None:
     made = reader(v5=v5, limit=1000)
     header = bytes([kind, 0xE9, 0x07])  # 1001 bytes

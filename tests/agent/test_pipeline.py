@@ -46,7 +46,9 @@ from headwater_agent.pipeline_settings import (
     PipelineSettings,
     ServeSettings,
 )
+from headwater_agent.silence import Passed
 from headwater_agent.threshold_settings import ThresholdSettings
+from headwater_agent.wishes import Wish
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, anomaly, arrived, manifest, record, regression, version
 from tests.agent.stories import Item, cut
@@ -77,7 +79,7 @@ class Device:
     def receive(self, *records: Record) -> None:
         self.feed(Arrived(records))
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: Event | Wish | Passed) -> None:
         self.run(self.pipeline.feed(event))
 
     def run(self, effects: Iterable[Effect]) -> None:

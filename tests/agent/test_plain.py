@@ -144,6 +144,12 @@ def test_what_stands_in_keys_that_nobody_asked_for_spoils_nothing(
         assert decoded[0].receipt == 7
 
 
+def test_what_could_be_deeper_than_a_decoder_gets_is_not_plain() -> None:
+    payload = b'{"b": 1, "a": 2, "x": %s}'
+    assert plain().read(payload % (b"[" * 400 + b"]" * 400)) == (1.0, 2.0)
+    assert plain().read(payload % (b"[" * 501 + b"]" * 501)) is None
+
+
 def test_what_is_too_large_is_refused_however_many_come() -> None:
     codec = decoder(Input(pattern="air/{stream}", max_payload=40))
     messages = [Message("air/roof", b'{"temp": 3, "PM2.5": 1}' + b" " * 40, 1, False, 7)]

@@ -71,6 +71,9 @@ def test_an_alarm_says_what_changed_from_what_to_what() -> None:
     _, payload = publisher.encode_alarm(Alarm("roof", 9_000, "estimate", "", 2.5, 1.0))
     told = json.loads(payload)
     assert (told["about"], told["channel"], told["unit"]) == ("estimate", "", "ug/m3")
+    _, payload = publisher.encode_alarm(Alarm("roof", 9_000, "silence", "", 700.0, 0.0))
+    told = json.loads(payload)
+    assert (told["about"], told["value"], told["unit"]) == ("silence", 700, "s")
 
 
 def test_a_clock_that_went_back_gives_no_negative_latency() -> None:

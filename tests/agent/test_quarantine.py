@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headwater_agent.events import Cleared, Held, Mark, MarkReason, Row, Store
-from headwater_agent.quarantine import Wanted, ask, asked, clear, find_held, find_marks
+from headwater_agent.quarantine import Wanted, clear, find_held, find_marks
 from headwater_agent.settings import StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from tests.agent.making import PERIOD, small_manifest
@@ -151,13 +151,3 @@ def test_a_later_label_of_a_held_window_replaces_the_earlier(store: SqliteStore)
     store.write([Store(held=(corrected,))])
     (example,) = clear(store, MANIFEST, Wanted()).examples
     assert example.label.tolist() == [7]
-
-
-def test_a_wish_waits_in_a_file(tmp_path: Path) -> None:
-    path = ask(tmp_path, Wanted(stream="s", until=5))
-    assert list(asked(tmp_path)) == [(path, Wanted(stream="s", until=5))]
-
-
-def test_a_wish_that_cannot_be_read_is_handed_over_as_none(tmp_path: Path) -> None:
-    (tmp_path / "x.clear.json").write_bytes(b'{"stream": 5}')
-    assert [wanted for _, wanted in asked(tmp_path)] == [None]

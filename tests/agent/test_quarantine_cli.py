@@ -14,7 +14,8 @@ from headwater.errors import HeadwaterError, SettingsError, StorageError
 from headwater_agent.cli import app
 from headwater_agent.events import Held, Mark, Row, Store
 from headwater_agent.folders import make_folders
-from headwater_agent.quarantine import Wanted, asked
+from headwater_agent.quarantine import Wanted
+from headwater_agent.requests import Clear, read, waiting
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.sqlite_store import SqliteStore
 from tests.models.bundles import signed
@@ -89,13 +90,13 @@ def test_a_release_waits_for_an_agent_that_does_not_run(settings: AgentSettings)
     done = run(settings, "release", "--stream", "north")
     assert "will put 1 value back and learn from 3 windows when it runs" in done.output
     assert "1 value not finite, and so not usable, left aside" in done.output
-    assert [wanted for _, wanted in asked(settings.requests)] == [Wanted(stream="north")]
+    assert [read(path) for path in waiting(settings.requests)] == [Clear(Wanted(stream="north"))]
 
 
 def test_where_nothing_is_kept_aside_nothing_is_asked(settings: AgentSettings) -> None:
     done = run(settings, "release", "--stream", "south")
     assert "Nothing that could be put back" in done.output
-    assert list(asked(settings.requests)) == []
+    assert waiting(settings.requests) == []
 
 
 def test_a_release_of_everything_must_be_said(settings: AgentSettings) -> None:

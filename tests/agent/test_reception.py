@@ -10,7 +10,7 @@ from headwater_agent.codec import FEW
 from headwater_agent.events import Arrived
 from headwater_agent.payload import MAX_TOPIC
 from headwater_agent.reception import Reception
-from headwater_agent.settings import AgentSettings, Input, LabelInput
+from headwater_agent.settings import AgentSettings, Input, LabelInput, TimeField
 from headwater_agent.transport import Message
 from tests.agent.model import regression
 
@@ -127,3 +127,25 @@ def test_each_kind_of_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         take(*(message("tank/a", "soon", 0) for _ in range(5)), message("x", READING, 0))
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("form", ["none", "ms"])
+@pytest.mark.parametrize("count", [1, 9])
+def test_by_a_clock_that_is_not_set_no_record_without_a_time_is_learned(
+    form: str, count: int
+) -> None:
+    settings = AgentSettings(
+        device="d1",
+        bundle=Path("m"),
+        input=Input(
+            pattern="tank/{stream}",
+            time=TimeField(field="at" if form == "ms" else "", format=form),  # type: ignore[arg-type]
+        ),
+    )
+    receiving = Reception(settings, regression())
+    messages = [message("tank/a", READING | {"at": NOW}, i + 1) for i in range(count)]
+    receiving.trust_clock(right=False)
+    marked = [r.marked is not None for r in receiving.take(messages, NOW).records]
+    assert marked == [form == "none"] * count
+    receiving.trust_clock(right=True)
+    assert [r.marked for r in receiving.take(messages, NOW).records] == [None] * count

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +326,15 @@ def test_what_was_acknowledged_is_there_after_kill_9(tmp_path: Path, seed: int) 
 
 def notes_of_repair(store: SqliteStore) -> list[Note]:
     return [note for note in store.notes(10) if note.kind == "repaired"]
+
+
+def test_what_was_held_back_is_erased_with_the_examples(tmp_path: Path) -> None:
+    def held(stream: str) -> events.Held:
+        return events.Held(stream, 1_000, np.zeros(1, np.float32), reserved=False)
+
+    with closing(SqliteStore(tmp_path / "agent.db", small_manifest(), StoreSettings())) as store:
+        store.write([events.Store(held=(held("s"), held("t"), held("u")))])
+        store.write([events.Store(erased=(("t", 0),))])
+        assert [one.stream for one in store.held()] == ["s", "u"]
+        store.write([events.Store(erased=(("", 0),), held=(held("v"),))])
+        assert [one.stream for one in store.held()] == ["v"]

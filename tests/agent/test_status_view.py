@@ -31,6 +31,7 @@ STOPPED = AgentStatus(
     streams=(),
     aside=AsideStatus(values={}, windows=0),
     outbox=0,
+    paused=(),
     counters={},
     live=None,
     sync=None,
@@ -150,3 +151,35 @@ def test_a_classifiers_errors_are_called_by_their_name() -> None:
     errors = Errors(scored=2, baseline=0.5, released=0.25, personal=0.0, served=0.25)
     text = shown(msgspec.structs.replace(STOPPED, errors=errors), "classification")
     assert "wrong 0.5 baseline, 0.25 released, 0 personal, 0.25 served" in text
+
+
+def test_what_is_paused_silent_or_without_a_clock_is_shown() -> None:
+    assert "paused" not in shown(STOPPED)
+    stream = StreamStatus(name="roof", rows=1, examples=0, until_ms=0, errors=None, silent=True)
+    status = msgspec.structs.replace(
+        STOPPED, paused=("learning", "federation"), streams=(stream,), live=_live("not set")
+    )
+    text = shown(status)
+    assert "learning and federation" in text
+    assert "1970-01-01 00:00:00Z, silent" in text
+    assert "records without a time are not learned from: not set" in text
+    assert "not learned from" not in shown(msgspec.structs.replace(status, live=_live("")))
+
+
+def _live(clock: str) -> LiveReport:
+    return LiveReport(
+        connected=True,
+        trouble="",
+        records_per_s=0,
+        latency_p50_ms=0,
+        latency_p99_ms=0,
+        latency_counts=(),
+        latency_sum_s=0,
+        predictions=0,
+        refused={},
+        marked={},
+        steps=0,
+        errors={},
+        serves_personal=False,
+        clock=clock,
+    )

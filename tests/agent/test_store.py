@@ -328,3 +328,26 @@ def _counters(store: Store) -> dict[str, int]:
 def _same(found: Prediction, wanted: Prediction) -> None:
     for field in wanted.__struct_fields__:
         assert repr(getattr(found, field)) == repr(getattr(wanted, field))
+
+
+def test_examples_are_erased_by_stream_up_to_a_sequence(store: Store) -> None:
+    made = (example(1, 3), example(2, 53, "t"), example(3, 4), example(4, 5, reserved=True))
+    store.write([rows(range(6)), rows(range(50, 56), "t"), events.Store(examples=made)])
+    store.write([events.Store(examples=(example(5, 54, "t"),), erased=(("s", 3),))])
+    assert store.examples(reserved=False, newest=10).time.tolist() == [53_000, 54_000]
+    assert store.examples(reserved=True, newest=10).time.tolist() == [5_000]
+    store.write([events.Store(erased=(("", 4),))])
+    assert store.examples(reserved=False, newest=10).time.tolist() == [54_000]
+    assert store.examples(reserved=True, newest=10).time.tolist() == []
+    assert [e.sequence for e in store.load().examples] == [5]
+
+
+def test_of_many_examples_all_are_erased(store: Store) -> None:
+    """More than one segment of the log."""
+    for start in range(0, 1_200, 300):
+        made = tuple(example(n + 1, n + 10) for n in range(start, start + 300))
+        store.write([rows(range(start, start + 310)), events.Store(examples=made)])
+    store.write([events.Store(erased=(("s", 700),))])
+    assert store.examples(reserved=False, newest=2_000).time.tolist() == [
+        (n + 10) * 1_000 for n in range(700, 1_200)
+    ]

@@ -36,7 +36,7 @@ def test_damaged_progress_gets_a_sentence(damaged: bytes) -> None:
 
 def test_progress_of_another_layout_gets_a_sentence() -> None:
     stream = made(manifest())
-    *others, guard = msgspec.msgpack.decode(stream.progress())
+    *others, guard, _, _ = msgspec.msgpack.decode(stream.progress())
     for of_another in ([0, 1.0], guard[:-1], b""):
         with pytest.raises(StorageError, match="tank-1 cannot be read"):
             made(manifest()).restore(msgspec.msgpack.encode([*others, of_another]))

@@ -401,3 +401,12 @@ def test_the_waits_double_up_to_a_bound_with_full_jitter() -> None:
 def test_two_devices_do_not_come_back_at_one_moment() -> None:
     one, other = (list(islice(backoff(random.Random(seed)), 5)) for seed in (1, 2))
     assert one != other
+
+
+def test_a_waker_that_is_closed_or_full_wakes_nobody_and_raises_nothing() -> None:
+    """A signal may come at any time."""
+    waker = Waker()
+    for _ in range(100_000):
+        waker.wake()
+    waker.close()
+    waker.wake()

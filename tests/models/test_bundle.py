@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from headwater.errors import BundleError, StorageError
 from headwater_models.bundle import Bundle
 from headwater_models.container import pack_zip
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.limits import Limits
 from headwater_models.manifest import Manifest
 from headwater_models.signing import sign_version
@@ -74,6 +75,17 @@ def test_a_bundle_has_the_same_bytes_in_every_process(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", program, path], check=True, cwd=ROOT, env=ENV)
     digests = {hashlib.sha256(p.read_bytes()).hexdigest() for p in tmp_path.glob("*.zip")}
     assert digests == {hashlib.sha256(zipped()).hexdigest()}
+
+
+def test_the_graph_of_many_members_is_part_of_the_model(tmp_path: Path) -> None:
+    stacked = stack_inference(tiny().infer, tiny().manifest)
+    bundle = dataclasses.replace(tiny(), stacked=stacked)
+    bundle.save(tmp_path / "b.zip")
+    loaded = Bundle.load(tmp_path / "b.zip")
+    assert loaded.stacked == stacked
+    assert loaded.model_id == bundle.model_id != tiny().model_id
+    with pytest.raises(BundleError, match=r"about"):
+        dataclasses.replace(signed(), stacked=stacked).verify()
 
 
 def test_a_card_for_people_is_outside_of_names_and_signatures(tmp_path: Path) -> None:
@@ -208,7 +220,7 @@ def test_a_signed_zip_with_a_changed_byte_is_refused(tmp_path: Path, data: st.Da
         Bundle.load(tmp_path / "b.zip")
 
 
-@pytest.mark.parametrize("name", ["infer", "train"])
+@pytest.mark.parametrize("name", ["infer", "train", "stacked"])
 def test_a_graph_with_data_in_another_file_is_neither_saved_nor_loaded(
     tmp_path: Path, name: str
 ) -> None:

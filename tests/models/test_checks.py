@@ -18,6 +18,7 @@ from headwater.errors import BundleError
 from headwater_models.bundle import Bundle
 from headwater_models.checks import ROWS, check_bundle, golden_windows
 from headwater_models.graphs.builders import build
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.manifest import Channel, Optimiser, Task
 from tests.models.bundles import CHANNELS, spec, tiny
 
@@ -39,13 +40,19 @@ def built(kind: str, task: Task, **changes: Any) -> Bundle:
         "inputs": ("window", "time"),
     }
     made = build(msgspec.structs.replace(spec(), **facts | changes), np.random.default_rng(1))
-    return Bundle(manifest=made.manifest, infer=made.infer, train=made.train, weights=made.weights)
+    return Bundle(
+        manifest=made.manifest,
+        infer=made.infer,
+        train=made.train,
+        weights=made.weights,
+        stacked=stack_inference(made.infer, made.manifest),
+    )
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("task", ["forecast", "regression", "classification"])
 def test_every_law_holds_for_what_headwater_builds(kind: str, task: Task) -> None:
-    assert len(laws(built(kind, task))) == 8
+    assert len(laws(built(kind, task))) == 9
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_every_law_holds_for_what_headwater_builds(kind: str, task: Task) -> Non
 )
 def test_what_a_model_has_more_has_a_law_more(facts: dict[str, Any], law: str) -> None:
     kept = laws(built(**{"kind": "mlp", "task": "forecast"} | facts))
-    assert len(kept) >= 9
+    assert len(kept) >= 10
     assert any(law in each for each in kept)
 
 
@@ -232,3 +239,16 @@ def test_graphs_of_another_manifest_are_refused() -> None:
     other = dataclasses.replace(tiny("mlp"), infer=tiny().infer)
     with pytest.raises(BundleError, match=r"infer\.onnx"):
         laws(other)
+
+
+def test_a_graph_of_many_members_that_predicts_other_things_is_found() -> None:
+    bundle, other = built("mlp", "forecast"), built("mlp", "forecast", activation="tanh")
+    learned = {name: array + np.float32(0.5) for name, array in bundle.weights.items()}
+    mixed = dataclasses.replace(bundle, stacked=other.stacked, weights=learned)
+    with pytest.raises(BundleError, match=r"infer\.stacked\.onnx: on .* other than infer\.onnx"):
+        laws(mixed)
+
+
+def test_a_bundle_may_do_without_the_graph_of_many_members() -> None:
+    kept = laws(dataclasses.replace(built("mlp", "forecast"), stacked=None))
+    assert not any("in one call" in law for law in kept)

@@ -51,7 +51,8 @@ def test_new_makes_a_bundle_that_passes_every_check(tmp_path: Path) -> None:
         "model": bundle.model_id,
         "version": bundle.version_id,
     }
-    assert answer("check", tmp_path / "b")["ok"] is True
+    laws = answer("check", tmp_path / "b")["laws"]
+    assert "models in one call predict what each does alone" in laws
 
 
 def test_new_makes_the_same_names_again_from_the_same_options_and_seed(tmp_path: Path) -> None:

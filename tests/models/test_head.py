@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from headwater.errors import UnsupportedError
 from headwater_models.bundle import Bundle
 from headwater_models.cli import app
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.keys import SigningKey
 from tests.models.bundles import tiny
 
@@ -35,6 +36,7 @@ def test_a_bundle_gets_a_solved_head_on_its_own_backbone(folder: Path) -> None:
     assert (after.manifest.learner, after.manifest.ridge) == ("ridge", 1.0)
     for name in ("hidden.1.weight", "hidden.1.bias"):
         assert after.weights[name].tobytes() == tiny("mlp").weights[name].tobytes()
+    assert after.stacked == stack_inference(after.infer, after.manifest)
     assert after.facts["backbone"] == tiny("mlp").version_id
     assert json.loads(run("check", folder / "after", "--json"))["ok"]
 

@@ -66,3 +66,9 @@ def test_the_names_are_fixed_for_ever() -> None:
     assert version_id(MANIFEST, "0" * 64, WEIGHTS) == (
         "dab1c843d22d2ed36026538433688e95c88af7bd94712ebed6b7ae353e40d694"
     )
+
+
+def test_the_graph_of_many_members_counts_where_there_is_one() -> None:
+    names = [model_id(b"m", b"i", b"t", stacked) for stacked in (None, b"", b"s", b"u")]
+    assert len(set(names)) == 4
+    assert names[0] == model_id(b"m", b"i", b"t")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from headwater.errors import BundleError, SettingsError, StorageError, UnsupportedError
 from headwater_models.bundle import Bundle
 from headwater_models.cli import app
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.keys import SigningKey
 
 EXPORTS = Path(__file__).parent / "graphs" / "importing" / "exports"
@@ -33,6 +34,7 @@ def test_a_file_becomes_a_signed_bundle_that_passes_every_check(tmp_path: Path) 
     assert done.exit_code == 0, done.output
     assert "onnx.LSTM_199  onnx::LSTM_199" in done.stdout
     bundle = Bundle.load(tmp_path / "b", publisher=key.public)
+    assert bundle.stacked == stack_inference(bundle.infer, bundle.manifest)
     assert bundle.facts["imported"]["file"] == "lstm.script.onnx"
     assert CliRunner().invoke(app, ["check", str(tmp_path / "b")]).exit_code == 0
 

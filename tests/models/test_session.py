@@ -6,23 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from headwater.errors import BundleError
 from headwater_models.graphs.builders import build
 from headwater_models.graphs.expression import Graph
 from headwater_models.graphs.serialisation import encode
-from headwater_models.manifest import Array
 from headwater_models.session import (
     MAX_GRAPH_BYTES,
     Predictor,
     Trainer,
-    check_graphs,
     initial_state,
 )
 from tests.models.graphs.example import model_spec, random_weights, rows
@@ -74,18 +70,6 @@ def test_a_blend_gives_the_released_prediction_too_and_others_say_that_they_do_n
     assert predictor.released(BATCH.window, BATCH.time, blend.weights).shape == (8, 1)
     with pytest.raises(BundleError, match="no output `released`"):
         plain.released(BATCH.window, BATCH.time, WEIGHTS)
-
-
-def test_features_of_another_form_are_refused() -> None:
-    graph = onnx.load_model_from_string(BUILT.infer).graph
-    for node in graph.node:
-        node.input[:] = ["seen" if name == "features" else name for name in node.input]
-        node.output[:] = ["seen" if name == "features" else name for name in node.output]
-    graph.node.append(helper.make_node("Shape", ["window"], ["features"]))
-    graph.output[1].CopyFrom(helper.make_tensor_value_info("features", TensorProto.INT64, [3]))
-    infer = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    with pytest.raises(BundleError, match=r"`features` is int64 \[3\], where .* float32 \[N, 3\]"):
-        check_graphs(BUILT.manifest, infer.SerializeToString(), BUILT.train)
 
 
 def test_a_row_is_predicted_alone_as_in_company() -> None:
@@ -164,7 +148,7 @@ def test_windows_of_another_shape_are_refused_not_repeated() -> None:
 
 def test_parameters_of_another_shape_are_refused() -> None:
     wrong = {**WEIGHTS, "head.weight": np.zeros((5, 1), np.float32)}
-    with pytest.raises(BundleError, match=r"`head.weight` is float32 \[4, 1\], not .* \[5, 1\]"):
+    with pytest.raises(BundleError, match=r"`head.weight` is float32 \[4, 1\], not \[5, 1\]"):
         Predictor(BUILT.infer).bind(wrong)
     with pytest.raises(BundleError, match=r"train\.onnx cannot run on these arrays"):
         Trainer(BUILT.train).step(BATCH, wrong, initial_state(BUILT.manifest), 0.1)
@@ -197,35 +181,6 @@ def test_a_graph_without_window_or_prediction_is_refused() -> None:
     graph.output(graph.op("Neg", graph.input("x", ("N",)), name="prediction"))
     with pytest.raises(BundleError, match="no input `window`"):
         Predictor(encode(graph))
-
-
-COMPLAINTS: dict[str, tuple[dict[str, Any], str]] = {
-    "window": ({"window": 4}, r"input `window` is float32 \[N, 3, 2\], where .* \[N, 4, 2\]"),
-    "time": ({"inputs": ("window",)}, "input `time` is int64 .* where the manifest has none"),
-    "array": (
-        {"arrays": (*BUILT.manifest.arrays, Array(name="more", shape=(2,)))},
-        r"input `more` is missing, where the manifest has float32 \[2\]",
-    ),
-    "state": ({"state": ()}, r"train\.onnx: input `adam"),
-    "classes": (
-        {"task": "classification", "classes": ("x", "y")},
-        r"output `prediction` is float32 \[N, 1\], where the manifest has float32 \[N, 2\]",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", COMPLAINTS)
-def test_graphs_that_are_not_what_the_manifest_says_are_refused(name: str) -> None:
-    change, words = COMPLAINTS[name]
-    manifest = msgspec.structs.replace(BUILT.manifest, **change)
-    with pytest.raises(BundleError, match=words):
-        check_graphs(manifest, BUILT.infer, BUILT.train)
-
-
-def test_a_float64_graph_is_no_product() -> None:
-    twin = build(SPEC, np.random.default_rng(0), "float64")
-    with pytest.raises(BundleError, match="is float64"):
-        check_graphs(twin.manifest, twin.infer, twin.train)
 
 
 def test_running_needs_no_onnx(tmp_path: Path) -> None:

@@ -129,6 +129,10 @@ class StreamGuard:
             ),
         )
 
+    def give_up(self) -> list[Refuse]:
+        """Refuse the records that wait for a later one, for none will be judged here."""
+        return list(self._refuse_doubted())
+
     def save(self) -> bytes:
         """Encode everything that later decisions depend on."""
         return _encode(

@@ -181,6 +181,7 @@ class Graph:
         self.nodes: list[Node] = []
         self._values: dict[str, Value] = {}
         self._known: dict[object, tuple[Value, ...]] = {}
+        self._measured: dict[str, Value] = {}
 
     def input(self, name: str, shape: Shape, dtype: np.dtype[Any] | type | None = None) -> Value:
         """Declare an input; its dtype is the graph's unless another is given."""
@@ -261,11 +262,15 @@ class Graph:
         proto = helper.make_node(operator, [v.name for v in values], named, **attributes)
         types = self._infer(proto, values)
         sizes = self._followed(operator, values)
+        if all(shape is None for shape in shapes):
+            shapes = [self._copied(operator, values)]
         outputs = tuple(
             self._typed(n, types.get(n), proto, shape, sizes)
             for n, shape in zip_longest(named, shapes[: len(named)])
         )
         self.nodes.append(Node(operator, values, outputs, dict(attributes)))
+        if operator == "Shape" and not attributes:
+            self._measured[outputs[0].name] = values[0]
         return self._known.setdefault(key, outputs) if names is None else outputs
 
     def value(self, name: str) -> Value:
@@ -322,6 +327,15 @@ class Graph:
         others = [self.constants.get(value.name) for value in inputs[1:]]
         computed = any(v.name and a is None for v, a in zip(inputs[1:], others, strict=True))
         return {} if computed or not inputs else follow(operator, inputs[0].shape, others)
+
+    def _copied(self, operator: str, inputs: Sequence[Value]) -> Shape | None:
+        """Return the shape of the value that the output takes its shape from, if it does."""
+        like = self._measured.get(inputs[1].name) if len(inputs) > 1 else None
+        if like is None or operator not in ("Expand", "Reshape"):
+            return None
+        pairs = zip(reversed(inputs[0].shape), reversed(like.shape), strict=False)
+        fits = len(inputs[0].shape) <= len(like.shape) and all(a in (1, b) for a, b in pairs)
+        return like.shape if operator == "Reshape" or fits else None
 
     def _typed(
         self,

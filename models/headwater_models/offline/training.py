@@ -19,6 +19,7 @@ from headwater_models.checks import check_bundle
 from headwater_models.fields import given_fields
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.scaling import scaling_from_rows
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.manifest import Manifest
 from headwater_models.offline.bootstrap import Bootstrap
 from headwater_models.offline.examples import Examples, cut_examples
@@ -136,7 +137,11 @@ def train(
     fitting = Fitting(built.manifest, built.infer, built.train, examples)
     fitted = fitting.run(built.weights, split, plan.course, rng, watcher.passed)
     bundle = Bundle(
-        manifest=built.manifest, infer=built.infer, train=built.train, weights=fitted.weights
+        manifest=built.manifest,
+        infer=built.infer,
+        train=built.train,
+        stacked=stack_inference(built.infer, built.manifest),
+        weights=fitted.weights,
     )
     deque(check_bundle(bundle, np.random.default_rng(0)), maxlen=0)
     judged = _judge(fitting, fitted.weights, split, rng)

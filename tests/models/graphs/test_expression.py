@@ -7,7 +7,7 @@ import pytest
 
 from headwater.errors import UnsupportedError
 from headwater_models.graphs.expression import Graph, Value
-from headwater_models.graphs.serialisation import encode
+from headwater_models.graphs.serialisation import decode, encode
 from tests.models.graphs.harness import evaluate
 
 A, B = np.array([[1.0, -2.0], [3.0, 4.0]]), np.array([[2.0, 5.0], [-1.0, 8.0]])
@@ -108,3 +108,20 @@ def test_two_values_of_one_name_are_refused() -> None:
     graph.input("x", (2,))
     with pytest.raises(UnsupportedError, match="two values named 'x'"):
         graph.input("x", (3,))
+
+
+def test_what_is_laid_out_as_another_value_has_its_shape_also_when_it_is_read_again() -> None:
+    graph = Graph()
+    x, other = graph.input("x", ("N", 6)), graph.input("other", ("N", 2, 3))
+    graph.output(graph.op("Identity", x.reshape_like(other), name="laid"))
+    graph.output(graph.op("Identity", x.mean([0, 1]).expand_like(x), name="spread"))
+    again = decode(encode(graph))
+    shapes = {node.operator: node.outputs[0].shape for node in again.nodes}
+    assert shapes["Reshape"] == ("N", 2, 3)
+    assert shapes["Expand"] == ("N", 6)
+
+
+def test_what_is_broadcast_beyond_another_value_has_not_its_shape() -> None:
+    graph = Graph()
+    wide, narrow = graph.input("wide", (4, 3)), graph.input("narrow", (1, 3))
+    assert graph.op("Expand", wide, graph.op("Shape", narrow)).shape == (4, 3)

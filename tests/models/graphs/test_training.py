@@ -17,8 +17,9 @@ from headwater_models.graphs.expression import Graph
 from headwater_models.graphs.optimisers import optimisers
 from headwater_models.graphs.serialisation import encode
 from headwater_models.graphs.training import derive_training, freeze, state_arrays
+from headwater_models.interface import check_graphs
 from headwater_models.manifest import Array, Optimiser
-from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
+from headwater_models.session import Predictor, Trainer, initial_state
 from tests.models.graphs.example import (
     all_specs,
     kind_specs,

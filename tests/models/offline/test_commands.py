@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from headwater.cli import app
 from headwater_models.bundle import Bundle
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.keys import SigningKey
 from tests.models.offline.tables import waves, write_csv
 
@@ -53,6 +54,7 @@ def train(data: Path, out: Path, *more: object) -> dict[str, Any]:
 def test_a_model_comes_out_that_predicts_the_same_table(data: Path, tmp_path: Path) -> None:
     said = train(data, tmp_path / "river", "--target", "level", "--window", 2)
     bundle = Bundle.load(tmp_path / "river")
+    assert bundle.stacked == stack_inference(bundle.infer, bundle.manifest)
     assert (bundle.manifest.name, bundle.version_id) == ("river", said["version"])
     assert bundle.facts["data"]["columns"] == {"time": "time", "stream": "tank"}
     assert {"seed", "split", "training", "metrics"} <= said.keys()

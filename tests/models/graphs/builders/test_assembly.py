@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from headwater.errors import BundleError, UnsupportedError
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
-from headwater_models.session import Predictor, check_graphs
+from headwater_models.interface import check_graphs
+from headwater_models.session import Predictor
 from tests.models.graphs.example import (
     all_specs,
     kind_specs,

@@ -14,8 +14,9 @@ from headwater_models.graphs.builders import Built, ModelSpec, build
 from headwater_models.graphs.builders.solved import on_backbone
 from headwater_models.graphs.expression import Graph
 from headwater_models.graphs.serialisation import encode
+from headwater_models.interface import check_graphs
 from headwater_models.manifest import Manifest
-from headwater_models.session import Predictor, Trainer, check_graphs, initial_state
+from headwater_models.session import Predictor, Trainer, initial_state
 from headwater_models.statistics import solve
 from headwater_models.statistics.naive_bayes import LOG_PRIOR, LOG_VARIANCE, MEAN
 from headwater_models.statistics.ridge import BIAS, CALIBRATION, OFFSET, WEIGHT

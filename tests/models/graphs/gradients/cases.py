@@ -94,9 +94,9 @@ def agrees(cases: Cases) -> Callable[..., None]:
 def check(case: Case, rng: np.random.Generator) -> None:
     """Compare gradients with finite differences in float64, and float32 with float64."""
     arrays = {f"p{i}": np.asarray(case.values(rng, shape)) for i, shape in enumerate(case.shapes)}
-    exact = exact_runner(_gradient_graph(case, np.float64))
-    rough = runner(_gradient_graph(case, np.float32))
-    y = exact_runner(_forward_graph(case))(arrays)["y"]
+    exact = exact_runner(gradient_graph(case, np.float64))
+    rough = runner(gradient_graph(case, np.float32))
+    y = exact_runner(forward_graph(case))(arrays)["y"]
     feeds = {**arrays, "cotangent": rng.uniform(-1, 1, y.shape)}
     found = exact(feeds)
     single = rough({name: array.astype(np.float32) for name, array in feeds.items()})
@@ -120,7 +120,7 @@ def assert_agrees(
         np.testing.assert_allclose(found[f"d.{name}"], numeric, rtol=1e-6, atol=1e-7)
 
 
-def _gradient_graph(case: Case, dtype: type) -> bytes:
+def gradient_graph(case: Case, dtype: type) -> bytes:
     graph = Graph(dtype)
     inputs = _inputs(graph, case)
     y = case.make(*inputs)
@@ -131,7 +131,7 @@ def _gradient_graph(case: Case, dtype: type) -> bytes:
     return encode(graph)
 
 
-def _forward_graph(case: Case) -> bytes:
+def forward_graph(case: Case) -> bytes:
     graph = Graph(np.float64)
     graph.output(graph.op("Identity", case.make(*_inputs(graph, case)), name="y"))
     return encode(graph)

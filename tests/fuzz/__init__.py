@@ -1,0 +1,1 @@
+"""Any bytes through the agent's cores: ``python -m tests.fuzz``; a short run is a test."""
