@@ -85,6 +85,10 @@ class Saved:
     examples: Sequence[Example] = ()
     sequence: int = 0
 
+    def newest(self, period: int) -> int:
+        """Return the time of the newest row of any stream, UTC milliseconds; 0 where none is."""
+        return max((row.slot for row in self.rows), default=0) * period
+
     def entries(self) -> Iterator[Entry]:
         """Yield the predictions that a label may still be for, or correct."""
         labelled: list[tuple[Prediction, Floats, float | None]] = [

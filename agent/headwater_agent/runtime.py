@@ -160,6 +160,8 @@ class Agent:
         """Work until :meth:`stop`; then leave everything durable and say goodbye."""
         saved = self._store.load()
         self._granting.look_at_pauses()
+        if all(item.time.format == "none" for item in self._settings.inputs):
+            self._clock.steady.not_before(saved.newest(int(self._bundle.manifest.grid.period)))
         self._do_all(self._pipeline.restore(saved))
         if self._settings.drift.watches("inputs"):
             past = self._store.past_rows(PAST_MEANS * self._settings.drift.mean_of)
@@ -219,7 +221,7 @@ class Agent:
             self._counts["repeated"] += len(repeated)
             self._do_all(self._pipeline.feed(events.Settle()))
             self._writer.put(events.Store(receipts=tuple(repeated)))
-        arrived = self._reception.take(fresh, now_ms())
+        arrived = self._reception.take(fresh, self._clock.steady.now_ms())
         now = time.monotonic()
         self._live.arrived(len(arrived.records), now)
         self._pace.arrived(len(fresh), now)
@@ -264,7 +266,7 @@ class Agent:
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
-        messages = self._publisher.encode(predictions, now_ms())
+        messages = self._publisher.encode(predictions, self._clock.steady.now_ms())
         self._sender.send(messages, retain=self._settings.output.retain)
         self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 

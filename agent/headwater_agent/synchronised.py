@@ -8,9 +8,13 @@ chrony with ``rtcsync``), and anyone may ask the kernel.
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+
+from headwater.clock import now_ms
+from headwater_agent.steady import SteadyClock
 
 ClockRule = Literal["synchronised", "trusted"]
 """Whether to wait for the kernel's word, or to take the clock as it is."""
@@ -78,9 +82,15 @@ class Clock:
         ``trusted`` where no time service runs.
     was_set
         As :func:`clock_was_set`.
+
+    Attributes
+    ----------
+    steady
+        The time for what has none of its own.
     """
 
     def __init__(self, rule: ClockRule, was_set: Callable[[], bool | None] = clock_was_set) -> None:
+        self.steady = SteadyClock(now_ms, time.monotonic)
         self._was_set = was_set
         self._right = rule == "trusted"
 

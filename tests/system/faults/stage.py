@@ -55,7 +55,7 @@ url = "mqtt://127.0.0.1:{port}"
 
 [input]
 pattern = "sensors/{{stream}}"
-time = {{ field = "time", format = "ms" }}
+{time}
 
 {more}
 """
@@ -270,6 +270,7 @@ def staged(
     seed: int = 0,
     state: Path | None = None,
     broker: str = "",
+    event_time: str = 'time = { field = "time", format = "ms" }',
     more: str = "",
     rate: float = RATE,
 ) -> Iterator[Stage]:
@@ -285,6 +286,7 @@ def staged(
             port=wire.port,
             state=state or folder / "state",
             broker=broker,
+            time=event_time,
             more=more,
         )
     )
