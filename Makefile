@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 JOBS ?= auto
 RUNS ?= 1000000
 MINUTES ?= 60
+KILLS ?= 100
 RATE ?= 2000
 CASES ?= beijing wisdm occupancy elec2 skab nab
 
-.PHONY: demo test check format fuzz bench soak clean
+.PHONY: demo test check format fuzz bench soak faults clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +20,7 @@ help:
 	@printf 'make fuzz    a million made-up messages through the agent'\''s cores\n'
 	@printf 'make bench   the benchmarks, side by side with their peers\n'
 	@printf 'make soak    an agent under load for an hour: does it grow, does it lose anything\n'
+	@printf 'make faults  an agent killed a hundred times, and all else that may befall it\n'
 	@printf 'make format  put the code into its format\n'
 
 $(READY): pyproject.toml constraints.txt
@@ -59,6 +61,9 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE)
+
+faults: $(READY)
+	HEADWATER_KILLS=$(KILLS) $(BIN)/python -m pytest -n 0 -s tests/system/faults
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -73,6 +73,8 @@ class MqttTransport:
     ----------
     connected
         Whether the broker has accepted us.
+    resumed
+        Whether the broker knew the session when the newest connection began.
     trouble
         Why there is no connection or no data, in a sentence; empty when all is well.
 
@@ -90,7 +92,7 @@ class MqttTransport:
         waker: Waker,
         delays: Callable[[], Iterator[float]],
     ) -> None:
-        self.connected = False
+        self.connected = self.resumed = False
         self.trouble = ""
         self._broker = broker
         self._session = session
@@ -280,7 +282,7 @@ class MqttTransport:
         if reason.is_failure:
             self._lost(REFUSALS.get(str(reason), f"it refused the connection ({reason})"))
             return
-        self.connected, self.trouble = True, ""
+        self.connected, self.resumed, self.trouble = True, flags.session_present, ""
         self._accepted_at = time.monotonic()
         log.info("connected to %s", self._broker.url)
         if self._session.subscriptions:

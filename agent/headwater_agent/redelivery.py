@@ -1,9 +1,11 @@
 """Which messages the broker sends again: those that it never heard an acknowledgement of.
 
 On a new connection a broker sends again what was not acknowledged, each with the packet id that it
-had (MQTT 5.0, 4.4), and nothing else: at most Receive Maximum messages. What was taken up before
-is told by packet id and content together. Whether the broker marks it as a repetition does not
-matter, and neither does when it was measured.
+had (MQTT 5.0, 4.4), and nothing else; and none at all if it no longer knows the session. That
+should be at most Receive Maximum messages, but mosquitto 2.0 loses count when connections end while
+much is unacknowledged, and then sends thousands. What was taken up before is told by packet id and
+content together. Whether the broker marks it as a repetition does not matter, and neither does when
+it was measured.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from zlib import crc32
 
 from headwater_agent.transport import Message, connection_of, packet_of
 
+REACH = 16_384
+"""Newest messages by which repeated ones are told at least."""
+
 
 class Redelivery:
     """Tell new messages from repeated ones.
@@ -23,7 +28,7 @@ class Redelivery:
     known
         Fingerprints of the newest messages that earlier runs stored, oldest first.
     reach
-        How many messages can be sent again at most: the Receive Maximum.
+        How many messages can be sent again at most.
     """
 
     def __init__(self, known: Sequence[int], reach: int) -> None:
@@ -34,8 +39,19 @@ class Redelivery:
         self._left = 0
         self._reach = reach
 
-    def sort(self, messages: Iterable[Message]) -> tuple[list[Message], list[int]]:
-        """Return the new messages, and the receipts of those that were taken up before."""
+    def sort(
+        self, messages: Iterable[Message], *, resumed: bool
+    ) -> tuple[list[Message], list[int]]:
+        """Return the new messages, and the receipts of those that were taken up before.
+
+        Parameters
+        ----------
+        messages
+            As they came.
+        resumed
+            Whether the broker knew the session when their connection began. If not, its packet ids
+            begin again, and what looks like a repetition is none.
+        """
         fresh: list[Message] = []
         repeated: list[int] = []
         for message in messages:
@@ -45,7 +61,8 @@ class Redelivery:
                 continue
             if connection_of(receipt) != self._connection:
                 self._connection = connection_of(receipt)
-                self._suspects, self._left = set(self._newest), self._reach
+                self._suspects = set(self._newest) if resumed else set()
+                self._left = self._reach if resumed else 0
             fingerprint = _fingerprint(message)
             if self._left:
                 self._left -= 1

@@ -27,7 +27,7 @@ from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.reception import Reception
-from headwater_agent.redelivery import Redelivery
+from headwater_agent.redelivery import REACH, Redelivery
 from headwater_agent.releases import Releases, first_version
 from headwater_agent.settings import AgentSettings
 from headwater_agent.silence import Passed
@@ -101,7 +101,7 @@ class Agent:
         self._waker = Waker()
         self._transport = make_transport(settings, self._waker)
         late = int(settings.labels.late) if settings.labels else 0
-        reach = settings.broker.receive_maximum
+        reach = max(REACH, settings.broker.receive_maximum)
         self._store = SqliteStore(
             settings.agent_db, manifest, settings.store, late=late, fingerprints=reach
         )
@@ -216,7 +216,7 @@ class Agent:
         if not messages:
             return
         self._taken_at = time.perf_counter()
-        fresh, repeated = self._redelivery.sort(messages)
+        fresh, repeated = self._redelivery.sort(messages, resumed=self._transport.resumed)
         if repeated:
             self._counts["repeated"] += len(repeated)
             self._do_all(self._pipeline.feed(events.Settle()))

@@ -78,6 +78,9 @@ class Transport(Protocol):
     connected: bool
     """Whether the broker has accepted us."""
 
+    resumed: bool
+    """Whether the broker knew the session when the newest connection began."""
+
     trouble: str
     """Why there is no connection or no data, in a sentence; empty when all is well."""
 
@@ -200,6 +203,10 @@ class MemoryBroker:
         self._sessions: dict[str, _Away] = {}
         self._retained: dict[str, bytes] = {}
 
+    def knows(self, session: Session) -> bool:
+        """Say whether a session is kept that goes on with its client's next connection."""
+        return session.persistent and session.client_id in self._sessions
+
     def connect(self, client: MemoryTransport) -> _Away:
         """Take a client in; give it back what waited for it and the retained messages."""
         session = client.session
@@ -252,7 +259,7 @@ class MemoryTransport:
 
     def __init__(self, broker: MemoryBroker, session: Session, waker: Waker | None = None) -> None:
         self.session = session
-        self.connected = False
+        self.connected = self.resumed = False
         self.trouble = ""
         self._broker = broker
         self._waker = waker
@@ -320,7 +327,7 @@ class MemoryTransport:
     def _connected(self) -> _Away:
         if self._state is None:
             self._safe.clear()
-            self.connected = True
+            self.connected, self.resumed = True, self._broker.knows(self.session)
             self._state = self._broker.connect(self)
             if (status := self.session.status) is not None:
                 self._broker.publish(status.topic, status.online, qos=1, retain=True)

@@ -11,6 +11,7 @@ class Wire:
     """A transport that numbers what it is given, until it is told what the broker has."""
 
     connected = True
+    resumed = True
     trouble = ""
 
     def __init__(self) -> None:

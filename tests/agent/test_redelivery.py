@@ -13,7 +13,7 @@ def message(packet: int, content: str = "21.5", connection: int = 1, topic: str 
 
 
 def sort(redelivery: Redelivery, *messages: Message) -> tuple[list[Message], list[int]]:
-    return redelivery.sort(messages)
+    return redelivery.sort(messages, resumed=True)
 
 
 def test_what_is_sent_again_on_the_next_connection_is_a_repetition() -> None:
@@ -93,7 +93,7 @@ def test_however_often_the_connection_breaks_every_message_is_taken_up_once(
         sent = max(0, sent - lost)
         until = min(len(contents), sent + 8)
         batch = [message(i + 1, contents[i], connection) for i in range(sent, until)]
-        fresh, repeated = redelivery.sort(batch)
+        fresh, repeated = redelivery.sort(batch, resumed=True)
         assert len(fresh) + len(repeated) == len(batch)
         taken += [one.payload.decode() for one in fresh]
         sent, connection = until, connection + 1
@@ -107,6 +107,14 @@ def test_a_fingerprint_fits_what_it_is_stored_in(payloads: list[bytes]) -> None:
         Message("t", payload, 1, False, receipt_of(1, 65_535 - i))
         for i, payload in enumerate(payloads)
     ]
-    redelivery.sort(messages)
+    redelivery.sort(messages, resumed=True)
     found = redelivery.fingerprints([one.receipt for one in messages])
     assert all(0 <= fingerprint < 2**63 for fingerprint in found)
+
+
+def test_nothing_is_a_repetition_where_the_broker_does_not_know_the_session_any_more() -> None:
+    """Its packet ids begin again, and a sensor at rest says the same again and again."""
+    redelivery = Redelivery((), reach=10)
+    sort(redelivery, message(1), message(2))
+    new = [message(1, connection=2), message(2, connection=2)]
+    assert redelivery.sort(new, resumed=False) == (new, [])

@@ -320,6 +320,14 @@ def test_without_a_persistent_session_nothing_waits(world: World) -> None:
     assert again.payloads(1) == [b"seen"]
 
 
+def test_a_client_knows_whether_the_broker_knew_its_session(world: World) -> None:
+    first = world.client("l", "in")
+    assert not first.transport.resumed
+    first.transport.close()
+    assert world.client("l", "in").transport.resumed
+    assert not world.client("x", "in", persistent=False).transport.resumed
+
+
 def test_a_retained_message_says_so_and_a_live_one_does_not(world: World) -> None:
     sender = world.client("s")
     sender.send(world.topic("in"), b"old", retain=True)

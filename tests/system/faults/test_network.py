@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.faults.stage import check, staged, until
+from tests.system.faults.stage import account_of, check, staged, until
 from tests.system.faults.wire import FAIR, Weather
 
 pytestmark = pytest.mark.system
@@ -30,6 +30,8 @@ def test_a_network_that_delays_and_cuts_and_loses_acknowledgements(tmp_path: Pat
         stage.rest(len(records))
         stage.device.stop()
         check(stage, records, what=f"network cut {stage.wire.cuts} times, seed {seed}")
+        late = account_of(stage.device).counters.get("refused-late", 0)
+        assert not late, "what came again was known, however much of it the broker sent"
 
 
 def test_a_broker_that_takes_nothing_for_a_while(tmp_path: Path) -> None:
