@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def test_a_backlog_is_worked_off_and_counted_by_what_comes_out(model: Path, qos:
         assert spent.wall_s > 0
 
 
+@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
 def test_lines_count_where_a_program_publishes_nothing(model: Path) -> None:
     with stage(model) as place, place.side("mosquitto_sub", 0) as running:
         assert running.first_answer(50) > running.began
