@@ -87,11 +87,11 @@ def judge(stage: Stage, sent: list[tuple[str, bytes]], what: str) -> None:
 
 
 @pytest.mark.parametrize("blow", [flip, truncate, replace])
-@pytest.mark.parametrize("killed", [False, True])
 def test_a_database_that_was_damaged_while_the_agent_stood_still(
-    tmp_path: Path, blow: Blow, killed: bool
+    tmp_path: Path, blow: Blow
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
+    killed = seed % 2 == 0
     with staged(tmp_path / "stage") as stage:
         load = settled(stage)
         if killed:

@@ -15,7 +15,7 @@ from tests.system.faults.wire import FAIR, Weather
 pytestmark = pytest.mark.system
 
 BAD = Weather(delay_s=0.05, cut_after=(1_000, 60_000), deaf_s=1.0)
-STORM_S = 30
+STORM_S = 25
 
 
 def test_a_network_that_delays_and_cuts_and_loses_acknowledgements(tmp_path: Path) -> None:
