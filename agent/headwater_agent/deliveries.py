@@ -43,7 +43,7 @@ class Deliveries:
     Attributes
     ----------
     dropped
-        Messages that made room.
+        Messages that made room. They are settled, too.
     refused
         Messages that the broker did not take, or that cannot be sent at all. They are settled:
         sent again, they would be refused again.
@@ -79,8 +79,10 @@ class Deliveries:
         """
         packet = Unnumbered.of(topic, payload, v5=self._v5, retain=retain)
         while len(self._queue) >= self._limit:
-            self._queue.popleft()
+            token, _ = self._queue.popleft()
             self.dropped += 1
+            if token:
+                self._settled.append(token)
         self._token += 1
         self._queue.append((self._token, packet))
         return self._token

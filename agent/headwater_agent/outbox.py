@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headwater_agent.store import Outbox, Unsent
@@ -29,6 +30,7 @@ class Sender:
         self._transport = transport
         self._qos = qos
         self._most = most
+        self._lost: Counter[str] = Counter()
         self._owed: list[int] = []
         self._gone: list[int] = []
         self._unsent: dict[int, Unsent] = {}
@@ -70,6 +72,12 @@ class Sender:
         self._stored.update(message.token for message in added)
         afresh, self._afresh = self._afresh, False
         return Outbox(added, gone, afresh) if added or gone or afresh else None
+
+    def losses(self) -> Counter[str]:
+        """Count what was lost on its way to the broker since the last call."""
+        now = Counter({"unsent": self._transport.dropped, "not-taken": self._transport.refused})
+        lost, self._lost = now - self._lost, now
+        return lost
 
     def _hear(self) -> None:
         """Forget what the broker has."""

@@ -312,7 +312,7 @@ class Agent:
         self._notifier.beat(able=able, status=doing)
 
     def _store_counts(self) -> None:
-        self._counts += self._reception.refused
+        self._counts += self._reception.refused + self._sender.losses()
         self._reception.refused.clear()
         if self._counts:
             self._writer.put(Count(dict(self._counts)))

@@ -72,7 +72,7 @@ class Transport(Protocol):
     delivered again on the next connection, one that was acknowledged is not; what was published
     while a persistent session was away is delivered when it is back; the status is online while
     the connection lives and offline after it, however it ended; a token comes back once, when
-    the broker has the message.
+    the broker has the message, or never will.
     """
 
     connected: bool
@@ -83,6 +83,14 @@ class Transport(Protocol):
 
     trouble: str
     """Why there is no connection or no data, in a sentence; empty when all is well."""
+
+    @property
+    def dropped(self) -> int:
+        """Own messages that were not sent, so far."""
+
+    @property
+    def refused(self) -> int:
+        """Own messages that the broker did not take, so far."""
 
     def poll(self, timeout: float) -> list[Message]:
         """Wait at most *timeout* seconds for messages and return all that are there.
@@ -261,6 +269,7 @@ class MemoryTransport:
         self.session = session
         self.connected = self.resumed = False
         self.trouble = ""
+        self.dropped = self.refused = 0
         self._broker = broker
         self._waker = waker
         self._state: _Away | None = None

@@ -120,6 +120,7 @@ def test_the_oldest_makes_room() -> None:
     made = started(limit=10, messages=13)
     assert made.dropped == 3
     assert payloads(sent(made)) == list(range(3, 13))
+    assert made.delivered() == [1, 2, 3]
 
 
 def test_what_is_in_flight_is_not_dropped() -> None:

@@ -13,6 +13,8 @@ class Wire:
     connected = True
     resumed = True
     trouble = ""
+    dropped = 0
+    refused = 0
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, int, bool]] = []
@@ -114,3 +116,13 @@ def test_at_the_end_everything_durable_is_acknowledged() -> None:
     sender.acknowledge([7])
     sender.acknowledge([8], last=True)
     assert wire.acknowledged == [7, 8]
+
+
+def test_what_is_lost_on_the_way_is_counted_once() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=9)
+    assert sender.losses() == {}
+    wire.dropped, wire.refused = 3, 1
+    assert sender.losses() == {"unsent": 3, "not-taken": 1}
+    wire.dropped = 5
+    assert sender.losses() == {"unsent": 2}
