@@ -160,7 +160,10 @@ def test_the_others_go_on_and_what_was_killed_catches_up(tmp_path: Path, mosquit
             lambda: all(d.sequence >= newest.sequence for d in snapshot(fleet, 0).devices),
             f"every device runs the release (seed {seed})",
         )
-        assert all(device.accepted for device in newest.devices), f"seed {seed}"
+        until(
+            lambda: (now := fleet.status()) is not None and all(d.accepted for d in now.devices),
+            f"every device contributes (seed {seed})",
+        )
         assert hands.stop() == [], f"seed {seed}"
     for device in fleet.devices:
         steps, examples = steps_and_examples(device, fleet.bundle)
