@@ -176,6 +176,8 @@ class Pipeline:
         match event:
             case Arrived():
                 yield from self._arrived(event)
+            case Inferred() if self._owner.warms:
+                self._owner.remember(event)
             case Inferred():
                 yield from self._inferred(event)
             case Trained():
