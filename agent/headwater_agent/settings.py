@@ -50,7 +50,11 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The MQTT broker and how to sign in. ``receive_maximum`` bounds unacknowledged messages."""
+    """The MQTT broker and how to sign in. ``receive_maximum`` bounds unacknowledged messages.
+
+    ``retry`` is the longest pause between two attempts to connect: pauses begin at up to a second
+    and double, each drawn at random so that a fleet does not come back at one moment.
+    """
 
     url: str = "mqtt://127.0.0.1:1883"
     version: Literal["5", "3.1.1"] = "5"
@@ -62,6 +66,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: Path | None = None
     client_id: str = ""
     keepalive: Duration = Duration(30_000)
+    retry: Duration = Duration(60_000)
     session_expiry: Duration = Duration(86_400_000)
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000
 

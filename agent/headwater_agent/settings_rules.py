@@ -136,6 +136,8 @@ def _broker_complaints(broker: Broker) -> Iterator[str]:
         yield "broker.cert: a client certificate needs both cert and key"
     if not 5_000 <= broker.keepalive <= 65_535_000:
         yield "broker.keepalive: must be from 5s to 65535s"
+    if not 1_000 <= broker.retry <= 3_600_000:
+        yield "broker.retry: must be from 1s to 1h"
 
 
 def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:

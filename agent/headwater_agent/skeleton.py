@@ -34,6 +34,7 @@ url = {broker}    # mqtts:// for TLS
 # key = ""
 # client_id = "headwater-{name}"
 # keepalive = "30s"
+# retry = "60s"    # longest pause between two attempts to connect
 # session_expiry = "1d"    # how long the broker keeps messages for an agent that is away
 # receive_maximum = 1000    # unacknowledged messages that the broker sends at most
 

@@ -51,6 +51,7 @@ def test_another_devices_predictions_may_be_read(tmp_path: Path) -> None:
         ('[broker]\nurl = "mqtts://h"\ncert = "c.pem"', "broker.cert: a client certificate"),
         ('[broker]\npassword = "p"', "broker.username: a password needs"),
         ('[broker]\nkeepalive = "1s"', "broker.keepalive: must be"),
+        ('[broker]\nretry = "0s"', "broker.retry: must be from 1s to 1h"),
         ('time = { format = "s" }', "input.time: give both"),
         ('stream = "id"', "input.stream: the pattern names the stream already"),
         ('share = "a/b"', "input.share: the name of a share"),

@@ -52,6 +52,7 @@ publisher = "{publisher}"
 
 [broker]
 url = "mqtt://127.0.0.1:{port}"
+retry = "2s"
 {broker}
 
 [input]

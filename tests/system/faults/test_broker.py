@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.faults.stage import account_of, check, sequence, staged, until
 
-pytestmark = [pytest.mark.system, pytest.mark.storm]
+pytestmark = pytest.mark.system
 
 
 @pytest.mark.parametrize("away_s", [0.5, 10])

@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.faults.stage import Load, Stage, account_of, sequence, staged, until, values_of
 
-pytestmark = [pytest.mark.system, pytest.mark.storm]
+pytestmark = pytest.mark.system
 
 Blow = Callable[[Path, random.Random], None]
 

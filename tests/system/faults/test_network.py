@@ -12,7 +12,7 @@ import pytest
 from tests.system.faults.stage import account_of, check, staged, until
 from tests.system.faults.wire import FAIR, Weather
 
-pytestmark = [pytest.mark.system, pytest.mark.storm]
+pytestmark = pytest.mark.system
 
 BAD = Weather(delay_s=0.05, cut_after=(1_000, 60_000), deaf_s=1.0)
 STORM_S = 25
