@@ -25,7 +25,7 @@ from headwater_coordinator.rounds import Training
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
-from headwater_coordinator.strategies import choose, merge_statistics, refuse_unfit
+from headwater_coordinator.strategies import FedProx, choose, merge_statistics, refuse_unfit
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
@@ -74,10 +74,12 @@ class Coordinator:
         self._model = bundle.model_id
         self._strategy = choose(settings.strategy, source=str(home.settings))
         refuse_unfit(self._strategy, bundle.manifest)
+        self._terms = self._strategy.terms if isinstance(self._strategy, FedProx) else {}
         self._database = database
         self._link = link
         self._untaught = bundle.weights
         self._registry = Registry(home.versions, bundle.manifest)
+        self._releases = settings.federation.max_staleness + 2
         self._requests = home.requests
         self._key = SigningKey.load(home.release_key)
         self._outbox: list[Outgoing] = []
@@ -164,7 +166,7 @@ class Coordinator:
 
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)
-        task = effect.task
+        task = self._with_terms(effect)
         if isinstance(task, wire.CheckIn) and task.protocol > wire.COMMON:
             task = msgspec.structs.replace(task, receipts=self._receipts(effect))
         self._outbox.append(
@@ -177,6 +179,14 @@ class Coordinator:
                 ttl_s=effect.ttl_ms / 1000,
             )
         )
+
+    def _with_terms(self, effect: e.Ask) -> wire.Task:
+        """Add the strategy's terms to a task to train, for a device that can read them."""
+        task, terms = effect.task, self._terms
+        speaks = self._federation.state.devices[effect.node].protocol
+        if not isinstance(task, wire.Train) or not terms or speaks < wire.TERMS:
+            return task
+        return msgspec.structs.replace(task, protocol=wire.TERMS, **terms)
 
     def _receipts(self, effect: e.Ask) -> tuple[str, ...]:
         """Sign what was received of a device and it was not told, the oldest first."""
@@ -274,14 +284,14 @@ class Coordinator:
         candidate = effect.candidate
         version = self._signed("release", candidate)
         merged = self._database.release(version, effect.decision, now)
-        self._registry.prune(self._database.recent(KEPT))
+        self._registry.prune(self._database.recent(KEPT, self._releases))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)
         return e.Released(version, merged)
 
     def _reject(self, effect: e.Reject, now: int) -> None:
         _log.info("candidate %s %s", effect.candidate.name[:12], effect.decision.words)
         self._database.reject(effect.candidate, effect.decision, now)
-        self._registry.prune(self._database.recent(KEPT))
+        self._registry.prune(self._database.recent(KEPT, self._releases))
 
 
 def training(bundle: Bundle, settings: Settings) -> Training:

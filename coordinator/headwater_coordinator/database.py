@@ -117,15 +117,16 @@ class Database:
         query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
         return self._connection.execute(query, (version,)).fetchone() is not None
 
-    def recent(self, count: int) -> set[str]:
-        """Return the names of the newest versions and of all that may still be needed."""
+    def recent(self, count: int, releases: int) -> set[str]:
+        """Return the names of the newest versions and releases, and of all that is yet needed."""
         query = """
             SELECT version FROM versions WHERE kind = 'candidate'
+            UNION SELECT base FROM updates WHERE state = 'accepted'
             UNION SELECT * FROM (SELECT version FROM versions ORDER BY rowid DESC LIMIT ?)
             UNION SELECT * FROM (SELECT version FROM versions WHERE kind = 'release'
-                                 ORDER BY sequence DESC LIMIT 2)
+                                 ORDER BY sequence DESC LIMIT ?)
         """
-        return {version for (version,) in self._connection.execute(query, (count,))}
+        return {version for (version,) in self._connection.execute(query, (count, releases))}
 
     # Writing
 

@@ -128,6 +128,16 @@ def test_a_refused_candidate_is_kept_and_contains_no_one(books: Database) -> Non
     assert (state.devices["SHA256:a"].taken, state.devices["SHA256:a"].merged) == (4, 0)
 
 
+def test_what_a_pending_update_started_from_is_kept_however_old(books: Database) -> None:
+    accept(books, 4)
+    for number in range(2, 6):
+        merged = e.Merge(1, FIRST, ())
+        version = Version(f"{number}" * 64, number, FIRST.name, "{}")
+        books.merged(merged, version, [], remembered=NOTHING, new=True, now=6)
+        books.release(version, DECISION, 7)
+    assert books.recent(1, releases=2) == {FIRST.name, "4" * 64, "5" * 64}
+
+
 def test_two_releases_cannot_have_the_same_sequence(books: Database) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         books.begin(Version("5" * 64, 1, "", "{}"), 8)

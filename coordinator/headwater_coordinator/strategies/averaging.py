@@ -49,6 +49,16 @@ class FedProx(FedAvg, frozen=True):
         if self.budget is not None and not 1_000 <= self.budget <= 86_400_000:
             raise ValueError("budget must lie between 1s and 1d")
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """What a device is told with its task to train, by the names of :class:`wire.Train`."""
+        terms: dict[str, float] = {}
+        if self.proximal_mu:
+            terms["proximal_mu"] = self.proximal_mu
+        if self.budget is not None:
+            terms["budget_ms"] = int(self.budget)
+        return terms
+
 
 class QFedAvg(Strategy, frozen=True):
     """Updates of devices with a high loss count more, the more so the higher ``q`` [1]_.
