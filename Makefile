@@ -63,7 +63,7 @@ soak: $(READY)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE)
 
 faults: $(READY)
-	HEADWATER_KILLS=$(KILLS) $(BIN)/python -m pytest -m '' -n 0 -s tests/system/faults
+	HEADWATER_KILLS=$(KILLS) HEADWATER_STORM=3 $(BIN)/python -m pytest -m '' -n 0 -s tests/system/faults
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

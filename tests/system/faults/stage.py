@@ -39,6 +39,9 @@ RATE = 200
 REFERENCE_RATE = 1_500
 """Records a second of the undisturbed run."""
 
+LONGER = float(os.environ.get("HEADWATER_STORM", "1"))
+"""How many times longer than in every run faults last."""
+
 STREAMS = 4
 SHIFTED = Path(__file__).with_name("shifted.py")
 
