@@ -19,6 +19,8 @@ from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
 from headwater_agent.live import LiveReport
 from headwater_agent.pauses import read_pauses
+from headwater_agent.ranking import Rank
+from headwater_agent.reports import read_ranks
 from headwater_agent.scores import Score
 from headwater_agent.served import Served
 from headwater_agent.settings import AgentSettings
@@ -122,6 +124,8 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     sync: SyncStatus | None
     happened: tuple[Happened, ...]
     alarms: tuple[Alarm, ...]
+    beside: tuple[Rank, ...] = ()
+    """How well the models beside the first do, the best first."""
 
 
 def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
@@ -179,6 +183,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
             Happened(time_ms=note.time, kind=note.kind, detail=note.detail) for note in notes
         ),
         alarms=tuple(alarms),
+        beside=tuple(sorted(read_ranks(settings), key=lambda rank: (not rank.labels, rank.recent))),
     )
 
 
