@@ -9,7 +9,7 @@ import msgspec
 
 from headwater.wire import encode
 from headwater_agent.answers import check_in
-from headwater_agent.live import Live, write_live
+from headwater_agent.live import Live, read_ranks, write_live
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.ranking import Rank
 from headwater_agent.settings import AgentSettings
@@ -41,7 +41,7 @@ class Reports:
         self._ranks: tuple[Rank, ...] = ()
         self._ranks_due = 0.0
         self._silenced = False
-        pipeline.ranking.restore(read_ranks(settings))
+        pipeline.ranking.restore(read_ranks(settings.beside_ranks))
 
     def write(self, *, connected: bool, trouble: str, clock: str, last: bool = False) -> None:
         """Write all of them; where that fails it is said once, and nothing else stops.
@@ -86,11 +86,3 @@ class Reports:
         if ranks != self._ranks:
             write_live(self._settings.beside_ranks, msgspec.json.encode(ranks))
             self._ranks = ranks
-
-
-def read_ranks(settings: AgentSettings) -> tuple[Rank, ...]:
-    """Read how well the models beside the first do; nothing where none ever ran."""
-    try:
-        return msgspec.json.decode(settings.beside_ranks.read_bytes(), type=tuple[Rank, ...])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return ()

@@ -17,10 +17,9 @@ from headwater_agent.correspondence import CONNECTION, Refusal
 from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
-from headwater_agent.live import LiveReport
+from headwater_agent.live import LiveReport, read_ranks
 from headwater_agent.pauses import read_pauses
 from headwater_agent.ranking import Rank
-from headwater_agent.reports import read_ranks
 from headwater_agent.scores import Score
 from headwater_agent.served import Served
 from headwater_agent.settings import AgentSettings
@@ -152,6 +151,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
     if checkpoint is not None:
         standing = _newer(standing, read_checkpoint(checkpoint))
     checked_in, live = read_report(settings)
+    ranks = read_ranks(settings.beside_ranks)
     period = int(manifest.grid.period)
     silent = set(live.silent) if live is not None else set()
     return AgentStatus(
@@ -183,7 +183,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
             Happened(time_ms=note.time, kind=note.kind, detail=note.detail) for note in notes
         ),
         alarms=tuple(alarms),
-        beside=tuple(sorted(read_ranks(settings), key=lambda rank: (not rank.labels, rank.recent))),
+        beside=tuple(sorted(ranks, key=lambda rank: (not rank.labels, rank.recent))),
     )
 
 

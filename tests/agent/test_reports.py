@@ -9,11 +9,11 @@ import pytest
 
 from headwater.wire import CheckedIn
 from headwater_agent.labels import Entry, Labelled
-from headwater_agent.live import LiveReport
+from headwater_agent.live import LiveReport, read_ranks
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.ranking import Ranking
 from headwater_agent.releases import first_version
-from headwater_agent.reports import Reports, read_ranks
+from headwater_agent.reports import Reports
 from headwater_agent.settings import AgentSettings, Input
 from tests.agent.making import prediction
 from tests.models.bundles import tiny
@@ -54,7 +54,7 @@ def test_the_owner_and_the_federation_client_find_what_they_read(tmp_path: Path)
 
 def test_ranks_outlive_the_agent(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    assert read_ranks(settings) == ()
+    assert read_ranks(settings.beside_ranks) == ()
     first = pipeline(settings)
     reports = Reports(settings, "m", first)
     reports.write(connected=True, trouble="", clock="")
@@ -62,14 +62,14 @@ def test_ranks_outlive_the_agent(tmp_path: Path) -> None:
     reports.write(connected=True, trouble="", clock="", last=True)
     second = pipeline(settings)
     Reports(settings, "m", second)
-    assert second.ranking.report() == first.ranking.report() == read_ranks(settings)
+    assert second.ranking.report() == first.ranking.report() == read_ranks(settings.beside_ranks)
     assert second.ranking.report()[0].labels == 1
 
 
 def test_ranks_that_cannot_be_read_begin_anew(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     settings.beside_ranks.write_bytes(b"[{")
-    assert read_ranks(settings) == ()
+    assert read_ranks(settings.beside_ranks) == ()
 
 
 def test_a_status_that_cannot_be_written_is_said_once(
