@@ -43,7 +43,6 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/fleet.py": "coordinator/test_core.py",
     "coordinator/headwater_coordinator/flower.py": "system/test_coordinator.py",
     "coordinator/headwater_coordinator/link.py": "coordinator/test_coordinator.py",
-    "coordinator/headwater_coordinator/mergeable.py": "coordinator/test_merging.py",
     "coordinator/headwater_coordinator/migrations.py": "coordinator/test_database.py",
     "coordinator/headwater_coordinator/report.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/rounds.py": "coordinator/test_core.py",

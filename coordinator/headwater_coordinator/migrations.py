@@ -118,6 +118,13 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX receipts_by_node ON receipts (node, ask);
     """,
+    """
+    CREATE TABLE strategy_states (
+        version TEXT PRIMARY KEY REFERENCES versions (version),
+        strategy TEXT NOT NULL,
+        state BLOB NOT NULL
+    ) STRICT;
+    """,
 )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
+from headwater_coordinator.strategies import Strategy, choose
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -78,13 +79,21 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
 
+def _averaged() -> dict[str, Any]:
+    return {"name": "fedavg"}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of ``coordinator.toml``; every section may be left out."""
+    """The whole of ``coordinator.toml``; every section may be left out.
+
+    ``strategy`` is a name and the arguments of that strategy (:mod:`.strategies.table`).
+    """
 
     front: Front = Front()
     superlink: SuperLink = SuperLink()
     federation: Rounds = Rounds()
     gate: Gate = Gate()
+    strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
 
 
 def read_settings(path: Path) -> Settings:
@@ -96,13 +105,16 @@ def read_settings(path: Path) -> Settings:
         With a line for each wrong key, or a sentence for a combination that cannot work.
     """
     settings = read_toml(path, Settings)
-    complaints = [complaint for complaint, wrong in _impossible(settings).items() if wrong]
+    strategy = choose(settings.strategy, source=str(path))
+    complaints = [
+        complaint for complaint, wrong in _impossible(settings, strategy).items() if wrong
+    ]
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
 
 
-def _impossible(settings: Settings) -> dict[str, bool]:
+def _impossible(settings: Settings, strategy: Strategy) -> dict[str, bool]:
     rounds, gate = settings.federation, settings.gate
     return {
         "federation.max_devices must be at least federation.min_devices": (
@@ -123,6 +135,8 @@ def _impossible(settings: Settings) -> dict[str, bool]:
         "federation.message_ttl must be at least federation.deadline and gate.deadline": (
             rounds.message_ttl < max(rounds.deadline, gate.deadline)
         ),
+        f"federation.min_devices must be at least {strategy.least}, for strategy "
+        f"{settings.strategy['name']} with these arguments": (rounds.min_devices < strategy.least),
     }
 
 
@@ -154,6 +168,11 @@ port = {superlink_port}
 # max_staleness = 1          # releases that an update's base may be old
 # check_in = "10min"         # how often a device is asked how it is doing
 # message_ttl = "1h"         # an unanswered message is dropped after this
+
+[strategy]                   # how updates become a candidate: docs/strategies.md
+name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, qfedavg, fedmedian,
+                             # fedtrimmedavg, krum, multikrum, bulyan, fedbuff, fedasync;
+                             # arguments follow by their names, as server_momentum of fedavgm
 
 [gate]
 # fraction = 1.0             # of the devices, how many compare candidate and release

@@ -3,10 +3,10 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import ipaddress
+import logging
 import select
 import shutil
 import signal
-import logging
 import socket
 import ssl
 import subprocess

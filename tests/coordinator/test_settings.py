@@ -12,6 +12,7 @@ import pytest
 from headwater.errors import SettingsError
 from headwater.settings import encode_hook
 from headwater_coordinator.settings import TEMPLATE, Settings, read_settings
+from headwater_coordinator.strategies.table import TABLE
 
 FILLED = TEMPLATE.format(host="127.0.0.1", port=8443, superlink_port=8444)
 
@@ -63,8 +64,20 @@ def test_every_wrong_key_is_named_with_its_path(tmp_path: Path) -> None:
         ('[superlink]\npoll = "1ms"', "between 50ms and 1min"),
         ('[gate]\ndeadline = "0s"', "at least 1s"),
         ('[federation]\nmessage_ttl = "1min"', "message_ttl must be at least"),
+        ('[strategy]\nname = "krum"', "min_devices must be at least 3, for strategy krum"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         read_settings(write(tmp_path, text))
+
+
+def test_the_strategy_is_checked_with_the_rest(tmp_path: Path) -> None:
+    path = write(tmp_path, '[strategy]\nname = "fedadam"\nspeed = 1')
+    with pytest.raises(SettingsError, match=r"coordinator.toml: strategy.speed: .* takes eta"):
+        read_settings(path)
+
+
+def test_the_template_names_every_strategy_that_can_be_chosen() -> None:
+    names = {row.name.lower() for row in TABLE if row.kind is not None}
+    assert names <= set(re.findall(r"\w+", FILLED))
