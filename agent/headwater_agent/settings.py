@@ -11,10 +11,12 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
+from headwater_agent.beside_settings import BesideSettings
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.federation_settings import Federation
 from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.metrics_settings import MetricsSettings
+from headwater_agent.output_settings import Output
 from headwater_agent.pipeline_settings import (
     LabelRules,
     LearnerSettings,
@@ -167,16 +169,6 @@ class LabelInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
 
 
-class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where predictions, alarms and the retained status go; the names in braces are filled."""
-
-    topic: str = "headwater/{device}/{stream}/prediction"
-    alarm: str = "headwater/{device}/{stream}/alarm"
-    status: str = "headwater/{device}/status"
-    qos: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
-    retain: bool = False
-
-
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept and when it is durable.
 
@@ -225,6 +217,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     trust: Trust = Trust()
     broker: Broker = Broker()
     output: Output = Output()
+    beside: BesideSettings = BesideSettings()
     store: StoreSettings = StoreSettings()
     learn: Learn = Learn()
     serve: ServeSettings = ServeSettings()
@@ -284,6 +277,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def live(self) -> Path:
         """What the agent says of itself each second."""
         return self.agent_db.parent / "live.json"
+
+    @property
+    def beside_ranks(self) -> Path:
+        """How well the models beside the first do."""
+        return self.agent_db.parent / "beside.json"
 
     @property
     def requests(self) -> Path:
@@ -374,6 +372,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> AgentSettings:
     return msgspec.structs.replace(
         _resolve(settings, folder, "bundle", "state"),
         broker=msgspec.structs.replace(broker, password=_password(broker, environ)),
+        beside=settings.beside.under(folder),
         federation=_resolve(settings.federation, folder, "ca", "key"),
         metrics=_resolve(settings.metrics, folder, "textfile"),
     )

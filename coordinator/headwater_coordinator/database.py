@@ -47,6 +47,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
+            self._connection.execute("PRAGMA page_size = 16384")  # vectors are read faster
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")

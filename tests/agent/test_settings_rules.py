@@ -56,6 +56,11 @@ def test_another_devices_predictions_may_be_read(tmp_path: Path) -> None:
         ('stream = "id"', "input.stream: the pattern names the stream already"),
         ('share = "a/b"', "input.share: the name of a share"),
         ('[output]\ntopic = "out/#"', "output.topic: a wildcard"),
+        ('[beside]\ntopic = "out/#"', "beside.topic: a wildcard"),
+        (
+            '[beside]\nmodels = ["m"]\ntopic = "site/a/b"',
+            "input.pattern: 'site/{stream}/{channel}' would read this agent's own 'site/a/b'",
+        ),
         ('[output]\ntopic = "out/{model}"', "output.topic: only {device} and {stream}"),
         ('[output]\nstatus = "a/{b"', "output.status: 'a/{b' is no topic pattern"),
         ("[store]\nrows = 10", "store.rows: must be at least store.examples"),

@@ -148,13 +148,14 @@ class Bulyan(Krum, frozen=True):
 
 def nearest_neighbour_mixing(updates: Updates, attackers: int) -> Mixed:
     """Return updates each of which is the mean of the N - attackers nearest to one, itself too."""
-    apart = distances(updates.products())
+    products = updates.products()
+    apart = distances(products)
     np.fill_diagonal(apart, -1.0)
     shares = np.zeros_like(apart)
     count = len(updates) - attackers
     nearest = np.argsort(apart, axis=1, kind="stable")[:, :count]
     np.put_along_axis(shares, nearest, 1.0 / count, axis=1)
-    return Mixed(updates, shares)
+    return Mixed(updates, shares, products)
 
 
 def _chosen(updates: Updates, attackers: int, count: int) -> Numbers:

@@ -161,12 +161,15 @@ class Mixed(Updates):
         What is mixed.
     shares
         ``[N, N]``: a row for each mixed update, with the weight of each update in it.
+    products
+        The inner products of the updates that are mixed.
     """
 
-    def __init__(self, updates: Updates, shares: Numbers) -> None:
+    def __init__(self, updates: Updates, shares: Numbers, products: Numbers) -> None:
         super().__init__(updates.size, updates.about, updates.source)
         self._updates = updates
         self._shares = shares
+        self._products = products
 
     def combined(self, weights: Numbers) -> Numbers:
         """Return the weighted sum of the mixed updates."""
@@ -178,12 +181,13 @@ class Mixed(Updates):
 
     def stretches(self) -> Iterator[tuple[slice, Floats]]:
         """Yield stretches of the mixed updates."""
+        shares = self._shares.astype(np.float32)
         for where, rows in self._updates.stretches():
-            yield where, (self._shares @ rows).astype(np.float32)
+            yield where, shares @ rows
 
     def products(self) -> Numbers:
         """Return the inner products of the mixed updates."""
-        found: Numbers = self._shares @ self._updates.products() @ self._shares.T
+        found: Numbers = self._shares @ self._products @ self._shares.T
         return found
 
 

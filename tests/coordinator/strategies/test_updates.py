@@ -85,7 +85,7 @@ def test_mixed_updates_are_as_if_they_had_been_made(seed: int, count: int) -> No
     shares = np.random.default_rng(seed).dirichlet(np.ones(count), count)
     made = (shares @ np.array(vectors)).astype(np.float32)
     weights = np.arange(1.0, count + 1)
-    mixed = Mixed(updates(vectors), shares)
+    mixed = Mixed(updates(vectors), shares, updates(vectors).products())
     np.testing.assert_allclose(mixed.combined(weights), weights @ made, atol=1e-4)
     np.testing.assert_allclose(mixed.products(), made @ made.T, atol=1e-5)
     np.testing.assert_allclose(mixed.squares(), np.square(made).sum(axis=1), atol=1e-5)
