@@ -16,7 +16,6 @@ pytestmark = pytest.mark.system
 
 KEEPALIVE = 'keepalive = "5s"'
 BAD = Weather(delay_s=0.05, cut_after=(1_000, 60_000), deaf_s=1.0)
-STILL_S = 8 + LONGER
 STORM_S = 8 * LONGER
 
 
@@ -59,11 +58,11 @@ def test_an_agent_that_stands_still_for_longer_than_the_broker_waits(tmp_path: P
         load = stage.begin().start()
         stage.predicts("at first")
         stage.device.signal(signal.SIGSTOP)
-        time.sleep(STILL_S)
+        until(lambda: not stage.wire.open, "the broker gives it up")
         stage.device.signal(signal.SIGCONT)
         stage.predicts("when it goes on")
         until(lambda: stage.wire.connections > 1, "it had to connect again")
         records = load.stop()
         stage.rest(len(records))
         stage.device.stop()
-        check(stage, records, what=f"stopped for {STILL_S:g} s with a keep-alive of 5 s")
+        check(stage, records, what="stopped for longer than a keep-alive of 5 s")
