@@ -143,7 +143,7 @@ def test_an_update_is_held_to_its_base_by_the_proximal_term(tmp_path: Path) -> N
         array = terms(made, number, proximal_mu=mu).array
         assert array is not None
         moved.append(float(np.linalg.norm(array)))
-    assert moved[0] > moved[1] > moved[2] > 0
+    assert 0 < moved[2] < 0.1 * moved[1] < 0.08 * moved[0]
 
 
 def test_a_device_whose_budget_is_spent_sends_what_it_finished(

@@ -109,7 +109,7 @@ def test_a_candidate_waits_with_its_own_state(world: World) -> None:
     hold(world, 0.5)
     world.turn(2_000)
     world.train_all(0.25)
-    candidate = world.status.versions[0].version
+    candidate, before = world.status.versions[0].version, world.status.release
     assert remembered(world, candidate)["steps"] == 2
     assert remembered(world, world.status.release)["steps"] == 1
 
@@ -117,6 +117,7 @@ def test_a_candidate_waits_with_its_own_state(world: World) -> None:
 
     assert world.status.release == candidate
     assert remembered(world, candidate)["steps"] == 2
+    assert not remembered(world, before)
 
 
 def test_another_strategy_begins_anew(world: World) -> None:
