@@ -23,6 +23,9 @@ PROTOCOL = 2
 COMMON = PROTOCOL - 1
 """What a task states, unless it holds something newer: an agent one version older reads it too."""
 
+RECEIPTS = 2
+"""The first version in which a check-in may carry receipts."""
+
 MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
 

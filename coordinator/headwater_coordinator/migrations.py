@@ -118,6 +118,13 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX receipts_by_node ON receipts (node, ask);
     """,
+    """
+    ALTER TABLE devices ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN utility REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN duration_ms INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from headwater.errors import SettingsError
-from headwater.settings import Duration, read_toml
+from headwater.settings import Duration, convert, load_toml
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -37,30 +38,65 @@ class SuperLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     poll: Duration = Duration(500)
 
 
-class Rounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a round is held.
+class Discipline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for every discipline.
 
-    A round asks ``fraction`` of the devices that are ready, at least ``min_devices`` and at most
-    ``max_devices``, and ends with the last answer or after ``deadline``; the next one opens
-    ``pause`` later. What devices are asked to do (``epochs``, ``batch``, ``learning_rate``) is
-    the manifest's unless it stands here. ``weight_cap`` is the largest number of examples that
-    counts for one device. An update may be ``max_staleness`` releases old. A device is asked
-    how it is doing every ``check_in``, and offered the release again ``deadline`` after an offer
-    that led to nothing; an unanswered message is dropped after ``message_ttl``.
+    What devices are asked to do (``epochs``, ``batch``, ``learning_rate``) is the manifest's
+    unless it stands here. ``weight_cap`` is the largest number of examples that counts for one
+    device. An update may be ``max_staleness`` releases old when it comes; a candidate needs
+    ``min_devices`` updates.
+
+    A device is asked how it is doing every ``check_in``, less often where the fleet is so large
+    that more than ``arrivals`` devices came per second; releases are handed out at that rate too.
+    It has until ``deadline`` for an update. From the second failure in a row on it is asked for
+    nothing for ``backoff``, then for twice as long each time, an hour at most. An unanswered
+    message is dropped after ``message_ttl``.
     """
 
     min_devices: Positive = 2
-    max_devices: Positive = 100
-    fraction: Share = 1.0
     deadline: Duration = Duration(600_000)
-    pause: Duration = Duration(60_000)
     epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
     weight_cap: Positive = 10_000
-    max_staleness: Annotated[int, msgspec.Meta(ge=0, le=100)] = 1
+    max_staleness: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1
+    selection: Literal["uniform", "fair", "guided"] = "uniform"
+    exploration: Annotated[float, msgspec.Meta(ge=0.05, le=1)] | None = None
     check_in: Duration = Duration(600_000)
+    arrivals: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 50.0
+    backoff: Duration = Duration(10_000)
     message_ttl: Duration = Duration(3_600_000)
+
+    @property
+    def explored(self) -> float:
+        """The share of devices that guided selection picks by fairness."""
+        return 0.2 if self.exploration is None else self.exploration
+
+
+class Rounds(Discipline, frozen=True, kw_only=True, tag_field="discipline", tag="rounds"):
+    """Synchronous rounds.
+
+    A round wants updates of ``fraction`` of the devices that are ready, at least ``min_devices``
+    and at most ``max_devices``. It asks ``over_selection`` times as many and ends with the first
+    so many answers, at the latest after ``deadline``; the next one opens ``pause`` later.
+    """
+
+    max_devices: Positive = 100
+    fraction: Share = 1.0
+    over_selection: Annotated[float, msgspec.Meta(ge=1, le=10)] = 1.0
+    pause: Duration = Duration(60_000)
+
+
+class Buffered(Discipline, frozen=True, kw_only=True, tag_field="discipline", tag="buffered"):
+    """Buffered asynchronous federation.
+
+    At most ``concurrency`` devices train at a time; ``buffer`` updates make a candidate, where so
+    many devices are there.
+    """
+
+    max_staleness: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 10
+    buffer: Positive = 10
+    concurrency: Positive = 100
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +119,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     front: Front = Front()
     superlink: SuperLink = SuperLink()
-    federation: Rounds = Rounds()
+    federation: Rounds | Buffered = Rounds()
     gate: Gate = Gate()
 
 
@@ -95,19 +131,32 @@ def read_settings(path: Path) -> Settings:
     SettingsError
         With a line for each wrong key, or a sentence for a combination that cannot work.
     """
-    settings = read_toml(path, Settings)
-    complaints = [complaint for complaint, wrong in _impossible(settings).items() if wrong]
+    raw = load_toml(path)
+    complaints = list(_misplaced(raw))
+    if not complaints:
+        settings = convert(raw, Settings, source=str(path))
+        complaints = [words for words, wrong in _impossible(settings).items() if wrong]
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
 
 
+def _misplaced(raw: dict[str, Any]) -> Iterator[str]:
+    """Name the discipline where there is none, and complain of keys of the other one."""
+    section = raw.setdefault("federation", {})
+    if not isinstance(section, dict):
+        return
+    kinds = {"rounds": Rounds, "buffered": Buffered}
+    named = section.setdefault("discipline", "rounds")
+    for other in kinds.keys() - {named} if named in kinds else ():
+        theirs = set(kinds[other].__struct_fields__) - set(kinds[named].__struct_fields__)
+        for key in sorted(theirs & section.keys()):
+            yield f'federation.{key}: only with federation.discipline = "{other}"; remove it'
+
+
 def _impossible(settings: Settings) -> dict[str, bool]:
-    rounds, gate = settings.federation, settings.gate
-    return {
-        "federation.max_devices must be at least federation.min_devices": (
-            rounds.max_devices < rounds.min_devices
-        ),
+    how, gate = settings.federation, settings.gate
+    return _impossible_discipline(how) | {
         "gate.max_evaluators must be at least gate.min_evaluators": (
             gate.max_evaluators < gate.min_evaluators
         ),
@@ -118,10 +167,30 @@ def _impossible(settings: Settings) -> dict[str, bool]:
             not 50 <= settings.superlink.poll <= 60_000
         ),
         "federation.deadline and gate.deadline must be at least 1s": (
-            min(rounds.deadline, gate.deadline) < 1_000
+            min(how.deadline, gate.deadline) < 1_000
         ),
         "federation.message_ttl must be at least federation.deadline and gate.deadline": (
-            rounds.message_ttl < max(rounds.deadline, gate.deadline)
+            how.message_ttl < max(how.deadline, gate.deadline)
+        ),
+    }
+
+
+def _impossible_discipline(how: Rounds | Buffered) -> dict[str, bool]:
+    common = {
+        'federation.exploration is for federation.selection = "guided"': (
+            how.exploration is not None and how.selection != "guided"
+        ),
+    }
+    if isinstance(how, Rounds):
+        return common | {
+            "federation.max_devices must be at least federation.min_devices": (
+                how.max_devices < how.min_devices
+            ),
+        }
+    return common | {
+        "federation.buffer must be at least federation.min_devices": how.buffer < how.min_devices,
+        "federation.concurrency must be at least federation.min_devices": (
+            how.concurrency < how.min_devices
         ),
     }
 
@@ -142,18 +211,27 @@ port = {superlink_port}
 # poll = "500ms"             # how often the coordinator looks for answers
 
 [federation]
-# min_devices = 2            # a round needs so many, and so many updates
-# max_devices = 100
-# fraction = 1.0             # of the devices that are ready, how many take part
-# deadline = "10min"         # a round waits so long for the slowest
-# pause = "1min"             # between two rounds
+# discipline = "rounds"      # or "buffered": see below
+# min_devices = 2            # a candidate needs updates of so many
+# deadline = "10min"         # so long does a device have for an update
 # epochs = 1                 # over what each device has buffered
 # batch = 64                 # default: the manifest's
 # learning_rate = 0.001      # default: the manifest's
 # weight_cap = 10000         # examples that count for one device, at most
-# max_staleness = 1          # releases that an update's base may be old
-# check_in = "10min"         # how often a device is asked how it is doing
+# max_staleness = 1          # releases that an update's base may be old; buffered: 10
+# selection = "uniform"      # or "fair": those asked least often; "guided": whose data promise most
+# exploration = 0.2          # with "guided", the share that is picked by fairness
+# check_in = "10min"         # how often a device is asked how it is doing ...
+# arrivals = 50.0            # ... and handed releases: so many devices per second, at most
+# backoff = "10s"            # a device that fails again rests so long, doubling up to an hour
 # message_ttl = "1h"         # an unanswered message is dropped after this
+# max_devices = 100          # a round wants updates of so many, at most, ...
+# fraction = 1.0             # ... and of this share of the devices that are ready
+# over_selection = 1.0       # it asks so many times as many, and takes the first answers
+# pause = "1min"             # between two rounds
+#                            # With discipline = "buffered", in the place of the last four:
+#   buffer = 10              # so many updates make a candidate
+#   concurrency = 100        # so many devices train at a time
 
 [gate]
 # fraction = 1.0             # of the devices, how many compare candidate and release
