@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from numpy.typing import NDArray
@@ -101,6 +101,7 @@ class Books(RuleBasedStateMachine):
             while self._one(0, wire.Kind.EVALUATE) is not None:
                 self.judges(0, difference)
             self.world.turn(1_000)
+            self.no_update_is_lost_or_counted_twice()
             self.releases_only_grow()
 
     @rule(which=WHICH)
@@ -195,7 +196,7 @@ class BufferedBooks(Books):
 OFTEN = settings(
     max_examples=12,
     stateful_step_count=25,
-    deadline=None,
+    deadline=None, phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestBooks = Books.TestCase

@@ -150,8 +150,9 @@ class Fleet:
     def lacks_base(self, device: Device, now: int) -> None:
         """Hand the release to a device that says it does not know it."""
         device.version, device.sequence = "", 0
-        self._current.pop(device.node, None)
-        self._offers.set(device.node, now)
+        if device.online:
+            self._current.pop(device.node, None)
+            self._offers.set(device.node, now)
 
     def _place(self, device: Device, now: int) -> None:
         """Keep a device with those on the release, or see that it is handed the release."""
@@ -204,8 +205,9 @@ class Fleet:
         return self._hand(device, now, asked)
 
     def go_on(self, asked: Asked, now: int) -> Ask | None:
-        """Ask what a release was handed over for; None where the time for it is over."""
-        if asked.then is None or asked.then.expires_ms <= now:
+        """Ask what a release was handed over for; None where that would come too late."""
+        gone = not self._state.devices[asked.node].online
+        if asked.then is None or asked.then.expires_ms <= now or gone:
             return None
         return self._ask(asked.then, now)
 

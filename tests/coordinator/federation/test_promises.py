@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -105,38 +105,42 @@ class Promises(RuleBasedStateMachine):
             case e.Forget(ask):
                 assert ask in self.open
                 del self.open[ask]
-            case e.Accept(update, pending):
-                key = (pending.node, pending.sequence)
-                assert key not in self.accepted, "nothing is accepted twice"
-                assert pending.sequence > books.taken.get(pending.node, 0)
-                self.accepted.add(key)
-                before = books.pending.get(pending.node)
-                if before is not None:
-                    books.superseded.add((before.node, before.sequence))
-                books.pending[pending.node] = pending
-                books.taken[pending.node] = update.sequence
+            case e.Accept():
+                self.accept(effect)
             case e.Note(device) if device.name:
                 books.names[device.node] = device.name
             case e.Open(number):
                 assert number == books.round + 1
                 books.round = number
-            case e.Close():
-                answers = effect.accepted + effect.refused + effect.declined + effect.failed
-                assert effect.round == books.round
-                assert answers <= effect.asked or isinstance(self.discipline, Buffered)
             case e.Merge():
                 return [self.merge(effect)]
             case e.Release(candidate):
-                assert candidate == books.candidate
-                assert candidate.sequence == books.release.sequence + 1
-                assert candidate.parent == books.release.name
-                books.release, books.candidate = candidate, None
-                books.sequences[candidate.name] = candidate.sequence
+                self.release(candidate)
                 return [e.Released(candidate, {})]
             case e.Reject(candidate):
                 assert candidate == books.candidate
                 books.candidate = None
         return []
+
+    def accept(self, effect: e.Accept) -> None:
+        books, pending = self.books, effect.pending
+        key = (pending.node, pending.sequence)
+        assert key not in self.accepted, "nothing is accepted twice"
+        assert pending.sequence > books.taken.get(pending.node, 0)
+        self.accepted.add(key)
+        before = books.pending.get(pending.node)
+        if before is not None:
+            books.superseded.add((before.node, before.sequence))
+        books.pending[pending.node] = pending
+        books.taken[pending.node] = pending.sequence
+
+    def release(self, candidate: Version) -> None:
+        books = self.books
+        assert candidate == books.candidate
+        assert candidate.sequence == books.release.sequence + 1
+        assert candidate.parent == books.release.name
+        books.release, books.candidate = candidate, None
+        books.sequences[candidate.name] = candidate.sequence
 
     def merge(self, effect: e.Merge) -> e.Merged:
         books = self.books
@@ -332,7 +336,7 @@ class PromisesOfOne(Promises):
     )
 
 
-OFTEN = settings(max_examples=60, stateful_step_count=50, deadline=None)
+OFTEN = settings(max_examples=60, stateful_step_count=50, deadline=None, phases=[Phase.reuse, Phase.generate])
 TestRounds = PromisesOfRounds.TestCase
 TestRounds.settings = OFTEN
 TestBuffered = PromisesOfBuffers.TestCase
