@@ -57,13 +57,14 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.together
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.footprint
+	$(BIN)/python -m benchmarks.aggregation
 	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE)
 
 faults: $(READY)
-	HEADWATER_KILLS=$(KILLS) $(BIN)/python -m pytest -m '' -n 0 -s tests/system/faults
+	HEADWATER_KILLS=$(KILLS) HEADWATER_STORM=3 $(BIN)/python -m pytest -m '' -n 0 -s tests/system/faults
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,7 +17,8 @@ from headwater.errors import PeerError
 PROTOCOL = 2
 """Version of the messages below, which every reply states; a peer may be one older.
 
-2: a check-in may carry receipts.
+2: a check-in may carry receipts; a task to train may hold the device to its base, and give it a
+budget of time.
 """
 
 COMMON = PROTOCOL - 1
@@ -25,6 +26,9 @@ COMMON = PROTOCOL - 1
 
 RECEIPTS = 2
 """The first version in which a check-in may carry receipts."""
+
+TERMS = 2
+"""The first version in which a task to train may carry :class:`Train`'s terms."""
 
 MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
@@ -65,7 +69,12 @@ class CheckIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="train"):
-    """Ask for an update that starts at the released version *base*; no array."""
+    """Ask for an update that starts at the released version *base*; no array.
+
+    The terms are left out where there are none, and for a device that speaks an older protocol:
+    ``proximal_mu`` is the weight of half the squared distance to the base, added to the loss;
+    after ``budget_ms`` the device sends what it finished. They are for ``replay`` training.
+    """
 
     task: Hash
     model: Hash
@@ -74,6 +83,10 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
+    proximal_mu: Annotated[float, msgspec.Meta(ge=0, le=1_000)] | msgspec.UnsetType = msgspec.UNSET
+    budget_ms: Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
     protocol: int = COMMON
 
 

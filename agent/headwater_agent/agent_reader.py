@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from headwater.errors import StorageError
 from headwater_agent.events import Alarm, Batch, Example, Floats, Held, Mark, Prediction, Row
 from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
+from headwater_agent.seal import unseal
 from headwater_agent.segment import DamagedError, Ints
 from headwater_agent.segment_log import LOWEST
 from headwater_agent.store import Note, PassingError, Update, reach_of
@@ -103,18 +104,14 @@ class AgentReader:
     def load(self) -> Saved:
         """Return what the pipeline needs to go on; see :meth:`headwater_agent.store.Store.load`."""
         with self._snapshot():
-            found = self._one("SELECT state, learned_through FROM checkpoint WHERE id = 1")
-            state, through = found or (None, 0)
-            progress = self._connection.execute(
-                "SELECT name, progress FROM streams WHERE progress IS NOT NULL ORDER BY id"
-            )
+            state, through = self._learned()
             names = self._records.names()
             newest = self._records.newest_slots(len(names))
             predictions = self._records.predictions()
             return Saved(
                 checkpoint=state,
-                progress=progress.fetchall(),
-                standing=self.standing(),
+                progress=self._states("progress"),
+                standing=self._states("standing"),
                 rows=self._newest_rows(names, newest, self._manifest.window),
                 waiting=self._waiting(predictions, newest),
                 scored=self._scored(predictions),
@@ -133,15 +130,12 @@ class AgentReader:
     def checkpoint(self) -> bytes | None:
         """Return the newest learning state, if there is one."""
         with self._snapshot():
-            found = self._one("SELECT state FROM checkpoint WHERE id = 1")
-        return found[0] if found else None
+            return self._learned()[0]
 
     def standing(self) -> list[tuple[str, bytes]]:
         """Return what the labels made of the models so far; see :class:`.events.Store`."""
         with self._snapshot():
-            return self._connection.execute(
-                "SELECT name, standing FROM streams WHERE standing IS NOT NULL ORDER BY id"
-            ).fetchall()
+            return self._states("standing")
 
     def read_examples(self, *, after: int, newest: int) -> list[Example]:
         """Return examples to learn from, later than a sequence number, oldest first."""
@@ -317,6 +311,21 @@ class AgentReader:
     def _one(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
         return found
+
+    def _learned(self) -> tuple[bytes | None, int]:
+        """Return the newest learning state, and the sequence up to which it learned."""
+        found = self._one("SELECT state, learned_through FROM checkpoint WHERE id = 1")
+        if found is None:
+            return None, 0
+        sealed, through = found
+        return unseal(sealed, str(through)), through
+
+    def _states(self, column: Literal["progress", "standing"]) -> list[tuple[str, bytes]]:
+        """Return this state of each stream that has one."""
+        found = self._connection.execute(
+            f"SELECT name, {column} FROM streams WHERE {column} IS NOT NULL ORDER BY id"  # noqa: S608 - constants
+        )
+        return [(name, unseal(sealed, name)) for name, sealed in found]
 
     def _newest_rows(self, names: list[str], newest: Ints, each: int) -> list[Row]:
         known = newest != LOWEST

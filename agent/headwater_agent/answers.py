@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from headwater import wire
@@ -15,7 +17,16 @@ from headwater_agent.events import Batch, Floats, Version
 from headwater_agent.gathering import Offer, offer
 from headwater_agent.learner import Learner
 from headwater_agent.pipeline import Pipeline
-from headwater_agent.replay import LOSS_ROWS, Replayed, Step, mean_loss, replay, usable_rows
+from headwater_agent.replay import (
+    LOSS_ROWS,
+    Hold,
+    Replayed,
+    Step,
+    mean_loss,
+    never,
+    replay,
+    usable_rows,
+)
 from headwater_agent.sync import Branch
 from headwater_models.arrays import Arrays, pack
 from headwater_models.manifest import Manifest
@@ -69,6 +80,7 @@ def make_update(
     learner: Learner,
     base: Arrays,
     examples: Batch,
+    out_of_time: Callable[[], bool] = never,
 ) -> tuple[wire.Update, Vector]:
     """Say what this device has learned on top of the released version *base*.
 
@@ -85,6 +97,8 @@ def make_update(
         Of this device.
     examples
         The newest ones that the learner had learned when the update was begun.
+    out_of_time
+        Whether the task's budget is spent; a replay that is cut short gives what it came to.
 
     Returns
     -------
@@ -101,7 +115,14 @@ def make_update(
         made = _gathered(manifest, learner, base)
     else:
         made = _trained(
-            task, sequence, manifest, trainer=trainer, learner=learner, base=base, examples=examples
+            task,
+            sequence,
+            manifest,
+            trainer=trainer,
+            learner=learner,
+            base=base,
+            examples=examples,
+            out_of_time=out_of_time,
         )
     if not len(examples.time):
         raise DeclinedError("too-few-examples")
@@ -140,10 +161,17 @@ def _trained(
     learner: Learner,
     base: Arrays,
     examples: Batch,
+    out_of_time: Callable[[], bool],
 ) -> Offer:
     if learner.contribution is None:
         made = _replayed(
-            task, manifest, trainer=trainer, learner=learner, base=base, examples=examples
+            task,
+            manifest,
+            trainer=trainer,
+            learner=learner,
+            base=base,
+            examples=examples,
+            out_of_time=out_of_time,
         )
     else:
         if learner.version.name != task.base:
@@ -169,10 +197,11 @@ def _replayed(
     learner: Learner,
     base: Arrays,
     examples: Batch,
+    out_of_time: Callable[[], bool],
 ) -> Replayed:
     if len(examples.label) < MIN_EXAMPLES:
         raise DeclinedError("too-few-examples")
-    return replay(
+    made = replay(
         trainer,
         learner.personal.begin(Version(task.base, 0, base)),
         initial_state(manifest),
@@ -181,7 +210,20 @@ def _replayed(
         batch=task.batch,
         learning_rate=task.learning_rate,
         rng=np.random.default_rng(int(task.task, 16)),
+        hold=_hold(task, manifest, base),
+        out_of_time=out_of_time,
     )
+    if made.examples < min(MIN_EXAMPLES, len(usable_rows(examples))):
+        raise DeclinedError("too-few-examples")
+    return made
+
+
+def _hold(task: wire.Train, manifest: Manifest, base: Arrays) -> Hold | None:
+    """Return what keeps the arrays that are shared near to the base, if the task asks for it."""
+    if task.proximal_mu is msgspec.UNSET:
+        return None
+    held = (array.name for array in manifest.shared if array.trained)
+    return Hold({name: base[name] for name in held}, task.proximal_mu)
 
 
 def _contributed(

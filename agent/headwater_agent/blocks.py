@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
 from headwater_models.manifest import Manifest
 
 Use = Literal["learn", "judge", "embargo"]
+
+_Blocks = tuple[int, int, int, int]
+"""Of an example: the first and last that it is close to, those of its window and of its label."""
 
 
 class ReservedBlocks:
@@ -29,26 +31,33 @@ class ReservedBlocks:
         self._block = int(manifest.reserve.block)
         self._embargo = manifest.window * manifest.grid.period + manifest.horizon
         self._horizon = int(manifest.horizon)
-        threshold = round(manifest.reserve.share * 2**64)
-
-        @lru_cache(maxsize=65_536)
-        def reserved(stream: str, block: int) -> bool:
-            digest = blake2b(f"{stream}\n{block}".encode(), digest_size=8).digest()
-            return int.from_bytes(digest, "big") < threshold
-
-        @lru_cache(maxsize=65_536)
-        def use(stream: str, first: int, last: int, ends: tuple[int, int]) -> Use:
-            if not any(reserved(stream, block) for block in range(first, last + 1)):
-                return "learn"
-            return "judge" if all(reserved(stream, block) for block in ends) else "embargo"
-
-        self._use = use
+        self._threshold = round(manifest.reserve.share * 2**64)
+        self._newest: dict[str, tuple[_Blocks, Use]] = {}
+        """Of each stream what was said last: a stream stays in a block for a while."""
 
     def use(self, stream: str, time: int) -> Use:
         """Say what an example whose window ends at *time* may be used for."""
         block, embargo = self._block, self._embargo
-        ends = (time // block, (time + self._horizon) // block)
-        return self._use(stream, (time - embargo) // block, (time + embargo) // block, ends)
+        blocks = (
+            (time - embargo) // block,
+            (time + embargo) // block,
+            time // block,
+            (time + self._horizon) // block,
+        )
+        known = self._newest.get(stream)
+        if known is None or known[0] != blocks:
+            known = self._newest[stream] = blocks, self._use(stream, blocks)
+        return known[1]
+
+    def _use(self, stream: str, blocks: _Blocks) -> Use:
+        first, last, *ends = blocks
+        if not any(self._is_reserved(stream, block) for block in range(first, last + 1)):
+            return "learn"
+        return "judge" if all(self._is_reserved(stream, block) for block in ends) else "embargo"
+
+    def _is_reserved(self, stream: str, block: int) -> bool:
+        digest = blake2b(f"{stream}\n{block}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") < self._threshold
 
     def block_end(self, time: int) -> int:
         """Return the end of the block that *time* lies in: a coarser time that may be shared."""

@@ -104,6 +104,8 @@ def check(
     river = settings.learn.river
     if river is not None:
         steps["river"] = lambda: _check_river(_load(settings), river)
+    if settings.beside.models:
+        steps["beside"] = lambda: _check_beside(settings)
     if settings.federation.enabled:
         steps["key"] = lambda: _check_key(settings)
     if connect:
@@ -253,6 +255,14 @@ def _check_river(bundle: Bundle, settings: RiverSettings) -> str:
 
     made = RiverPersonal(settings, bundle.manifest, Predictor(bundle.infer), bundle.weights)
     return made.stays or f"{made.name} is the bundle's last layer and is shared by its weights"
+
+
+def _check_beside(settings: AgentSettings) -> str:
+    from headwater_agent.beside import Beside, load_beside  # noqa: PLC0415 - as above
+
+    manifest, publisher = _load(settings).manifest, settings.trust.publisher or None
+    beside = Beside(load_beside(settings.beside, manifest, publisher=publisher), manifest.outputs)
+    return f"{len(beside.names)} models predict beside it, {beside.calls} calls for each batch"
 
 
 def _check_key(settings: AgentSettings) -> str:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
-from headwater_agent.events import Batch, Infer, Inferred, Model, Train, Trained, Version
+from headwater_agent.events import Batch, Floats, Infer, Inferred, Model, Train, Trained
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.session import Bound, Predictor, Trainer
+from headwater_models.stacked import StackedPredictor
+
+_MEMBERS: Mapping[Model, int] = {"released": 0, "personal": 1}
 
 
 class Compute:
-    """The two sessions of a model.
+    """The sessions of a model.
+
+    Released and personal predict in one call where the bundle has the stacked graph for it.
 
     Parameters
     ----------
     bundle
-        The model; its weights are not used.
+        The model; what it predicts with comes with each call.
     threads
         Threads within one operator.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        self._predictor = Predictor(bundle.infer, threads)
+        self._bundle, self._threads = bundle, threads
         self._trainer = Trainer(bundle.train, threads)
+        self._both: StackedPredictor | None = None
+        if bundle.stacked is not None:
+            members = [bundle.weights] * len(_MEMBERS)
+            self._both = StackedPredictor(bundle.stacked, members, threads)
+        self._held: dict[Model, Arrays] = {}
         self._bound: dict[Model, tuple[Arrays, Bound]] = {}
 
     def resume(self, parameters: Arrays, state: Arrays) -> None:
@@ -32,14 +43,15 @@ class Compute:
 
     def infer(self, effect: Infer) -> Inferred:
         """Run the model once for each set of parameters."""
+        if self._both is None:
+            return self._one_by_one(effect)
+        for model, parameters in effect.parameters.items():
+            if self._held.get(model) is not parameters:
+                self._both.put(_MEMBERS[model], parameters)
+                self._held[model] = parameters
         windows = effect.windows
-        return Inferred(
-            windows,
-            {
-                model: self._bind(model, parameters)(windows.values, windows.times)
-                for model, parameters in effect.parameters.items()
-            },
-        )
+        made = self._both(windows.values, windows.times)
+        return Inferred(windows, {model: made[_MEMBERS[model]] for model in effect.parameters})
 
     def train(self, effect: Train) -> Trained:
         """Take one optimiser step."""
@@ -48,10 +60,17 @@ class Compute:
         )
         return Trained(parameters, state, losses)
 
-    def warm(self, version: Version, infer: Infer) -> Inferred:
-        """Bind a version's weights before it serves, and run it once."""
-        self._bound["released"] = (version.weights, self._predictor.bind(version.weights))
-        return self.infer(infer)
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self._bundle.infer, self._threads)
+
+    def _one_by_one(self, effect: Infer) -> Inferred:
+        windows = effect.windows
+        outputs: dict[Model, Floats] = {
+            model: self._bind(model, parameters)(windows.values, windows.times)
+            for model, parameters in effect.parameters.items()
+        }
+        return Inferred(windows, outputs)
 
     def _bind(self, model: Model, parameters: Arrays) -> Bound:
         """Keep the parameters bound for as long as they are the same arrays."""

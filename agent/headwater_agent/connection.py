@@ -32,7 +32,10 @@ def make_transport(settings: AgentSettings, waker: Waker) -> Transport:
     SettingsError
         When a certificate or key cannot be read.
     """
-    chance = random.SystemRandom()
+    chance, longest = random.SystemRandom(), settings.broker.retry / 1000
     return MqttTransport(
-        settings.broker, session_of(settings), waker=waker, delays=lambda: backoff(chance)
+        settings.broker,
+        session_of(settings),
+        waker=waker,
+        delays=lambda: backoff(chance, longest=longest),
     )

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
 import numpy as np
 
 from headwater.errors import StorageError
-from headwater_agent.learner import read_checkpoint
+from headwater_agent.seal import unseal
 from headwater_agent.segment import DamagedError, decode_cells, decode_columns, decode_texts
 from headwater_agent.segment_log import KINDS, Entries
 
@@ -185,21 +184,24 @@ def _as_it_is(connection: sqlite3.Connection, values: Values) -> Values:
 
 
 def _stream(connection: sqlite3.Connection, values: Values) -> Values:
-    """Return a stream without the states that do not decode."""
+    """Return a stream without the states that are not as they were written."""
     del connection
-    return (*values[:2], *(state if _decodes(state) else None for state in values[2:]))
+    key, name, *states = values
+    return (key, name, *(state if _is_whole(state, name) else None for state in states))
 
 
-def _decodes(state: object) -> bool:
+def _is_whole(state: object, about: str) -> bool:
     try:
-        return isinstance(state, bytes) and bool(msgspec.msgpack.decode(state, type=msgspec.Raw))
-    except ValueError:
+        unseal(state, about)
+    except DamagedError:
         return False
+    return True
 
 
 def _checkpoint(connection: sqlite3.Connection, values: Values) -> Values:
     del connection
-    read_checkpoint(values[1])
+    _, state, through = values
+    unseal(state, str(through))
     return values
 
 
@@ -212,19 +214,18 @@ def _segment(connection: sqlite3.Connection, values: Values) -> Values:
     table = decode_columns(count, raw, len(kind.columns))
     decode_cells(count, raw, cells)
     split = decode_texts(table[-1], raw, texts) if kind.texts else ()
-    if "stream" not in kind.columns:
-        return values
-    known = [stream for (stream,) in connection.execute("SELECT id FROM streams")]
     entries = Entries(kind, table, cells, split)
-    kept = np.isin(entries.column("stream"), known)
-    if kept.all():
-        return values
-    if not kept.any():
-        raise DamagedError("a segment of no stream")
-    entries = entries.only(kept)
-    made, keys = entries.segment(), entries.column(kind.key)
-    ends = (int(keys.min()), int(keys.max()))
-    return (key, number, made.count, *ends, made.columns, made.cells, made.texts)
+    if "stream" in kind.columns:
+        known = [stream for (stream,) in connection.execute("SELECT id FROM streams")]
+        kept = np.isin(entries.column("stream"), known)
+        if not kept.any():
+            raise DamagedError("a segment of no stream")
+        if not kept.all():
+            entries = entries.only(kept)
+            made = entries.segment()
+            count, raw, cells, texts = made.count, made.columns, made.cells, made.texts
+    keys = entries.column(kind.key)
+    return (key, number, count, int(keys.min()), int(keys.max()), raw, cells, texts)
 
 
 _CHECKED: dict[str, Callable[[sqlite3.Connection, Values], Values]] = {

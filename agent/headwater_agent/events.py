@@ -116,6 +116,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     published. ``thresholds`` are the scores from which on released and personal call a window an
     anomaly (NaN: none yet, or another task). ``marked`` says that the guard keeps a cell of the
     window aside. ``id`` is the same whenever the same version sees the same window again.
+    ``beside`` is ``[M, K]``: what further models say.
     """
 
     id: str
@@ -130,6 +131,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     served: Model = "released"
     thresholds: tuple[float, float] = (math.nan, math.nan)
     marked: bool = False
+    beside: Floats | None = None
 
 
 class Example(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -241,10 +243,11 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inferred:
-    """The answer to :class:`Infer`: one float32 ``[N, K]`` for each model asked."""
+    """The answer to :class:`Infer`: ``[N, K]`` for each model asked, ``[N, M, K]`` beside them."""
 
     windows: Windows
     outputs: dict[Model, Floats]
+    beside: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from headwater_agent.events import Mark
 from headwater_agent.learner import Learner
+from headwater_agent.ranking import Rank
 
 LATENCIES = 2_000
 """Newest predictions that the latency percentiles are taken over."""
@@ -137,3 +138,11 @@ def write_live(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def read_ranks(path: Path) -> tuple[Rank, ...]:
+    """Read how well the models beside the first do; nothing where none ever ran."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[Rank, ...])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return ()

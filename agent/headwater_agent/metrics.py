@@ -28,6 +28,13 @@ from headwater_agent.status import SyncStatus, read_report, read_sync
 
 PREFIX = "headwater_agent"
 
+MESSAGES = {
+    "unsent": "Our own messages that were dropped before the broker had them.",
+    "not-taken": "Our own messages that the broker did not take.",
+    "repeated": "Messages that the broker sent again although they were taken up.",
+}
+"""Counts of what happened on the way to and from the broker."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -95,7 +102,10 @@ def _of_loop(live: LiveReport, written_s: float) -> Iterator[Metric]:
     )
     yield _gauge("connected", "Whether the broker has taken the connection.", int(live.connected))
     yield _counter("predictions", "Predictions published.", live.predictions)
-    yield _counters("refused", "Records and messages that could not be used.", live.refused)
+    counts = dict(live.refused)
+    for name, about in MESSAGES.items():
+        yield _counter(f"{name.replace('-', '_')}_messages", about, counts.pop(name, 0))
+    yield _counters("refused", "Records and messages that could not be used.", counts)
     yield _counters("marked", "Values that the guard keeps aside.", live.marked)
     yield _counter("learning_steps", "Steps of the optimiser.", live.steps)
     yield _gauge(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.errors import StorageError
+from headwater_agent.seal import seal
 from headwater_agent.segment import Ints, bits, encode, whole
 from headwater_agent.segment_log import (
     EXAMPLES,
@@ -258,6 +259,18 @@ def _guard_with_tables(db: Database) -> None:
     db.execute("UPDATE streams SET progress = NULL")
 
 
+def _sealed(db: Database) -> None:
+    """Give states a checksum."""
+    for key, state, through in db.execute("SELECT * FROM checkpoint").fetchall():
+        sealed = seal(state, str(through))
+        db.execute("UPDATE checkpoint SET state = ? WHERE id = ?", (sealed, key))
+    for key, name, *states in db.execute("SELECT * FROM streams").fetchall():
+        sealed_ones = (None if state is None else seal(state, name) for state in states)
+        db.execute(
+            "UPDATE streams SET progress = ?, standing = ? WHERE id = ?", (*sealed_ones, key)
+        )
+
+
 AGENT: tuple[Migration, ...] = (
     _first_layout,
     _what_was_served,
@@ -267,5 +280,6 @@ AGENT: tuple[Migration, ...] = (
     _segments,
     _standing_beside_progress,
     _guard_with_tables,
+    _sealed,
 )
 """The steps of ``agent.db``."""

@@ -33,7 +33,7 @@ class Sender:
         self._lost: Counter[str] = Counter()
         self._owed: list[int] = []
         self._gone: list[int] = []
-        self._unsent: dict[int, Unsent] = {}
+        self._fresh: dict[int, Unsent] = {}
         self._stored: set[int] = set()
         self._afresh = bool(left)
         for message in left:
@@ -42,7 +42,7 @@ class Sender:
     @property
     def is_full(self) -> bool:
         """Whether more messages wait for the broker than should."""
-        return len(self._unsent) > self._most
+        return len(self._fresh) + len(self._stored) > self._most
 
     def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
@@ -68,8 +68,9 @@ class Sender:
         """
         self._hear()
         gone, self._gone = self._gone, []
-        added = [message for token, message in self._unsent.items() if token not in self._stored]
-        self._stored.update(message.token for message in added)
+        added = list(self._fresh.values())
+        self._stored.update(self._fresh)
+        self._fresh.clear()
         afresh, self._afresh = self._afresh, False
         return Outbox(added, gone, afresh) if added or gone or afresh else None
 
@@ -82,12 +83,11 @@ class Sender:
     def _hear(self) -> None:
         """Forget what the broker has."""
         for token in self._transport.delivered():
-            self._unsent.pop(token, None)
-            if token in self._stored:
+            if self._fresh.pop(token, None) is None and token in self._stored:
                 self._stored.discard(token)
                 self._gone.append(token)
 
     def _publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         token = self._transport.publish(topic, payload, qos=qos, retain=retain)
         if token:
-            self._unsent[token] = Unsent(token, topic, payload, retain)
+            self._fresh[token] = Unsent(token, topic, payload, retain)

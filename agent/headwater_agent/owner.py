@@ -7,7 +7,17 @@ from typing import assert_never
 
 import numpy as np
 
-from headwater_agent.events import Checkpoint, Effect, Happened, Record, Refuse, Row, Store
+from headwater_agent.events import (
+    Checkpoint,
+    Effect,
+    Happened,
+    Infer,
+    Inferred,
+    Record,
+    Refuse,
+    Row,
+    Store,
+)
 from headwater_agent.examples import Examples
 from headwater_agent.labels import Labels
 from headwater_agent.learner import Learner
@@ -15,6 +25,9 @@ from headwater_agent.predicting import Predicting
 from headwater_agent.streams import Joined, Streams
 from headwater_agent.watch import Watch
 from headwater_agent.wishes import Forget, Pause, Reset, Warm, Wish
+
+AT_ONCE = 1_024
+"""Windows of the past that are inferred together."""
 
 
 class Owner:
@@ -28,6 +41,11 @@ class Owner:
         Of the grid, milliseconds.
     checkpoint
         Encodes what was learned.
+
+    Attributes
+    ----------
+    warms
+        Whether what is inferred now is of a stream's past.
     """
 
     def __init__(
@@ -50,6 +68,7 @@ class Owner:
         self._watch = watch
         self._period = period
         self._checkpoint = checkpoint
+        self.warms = False
 
     def grant(self, wish: Wish) -> Iterator[Effect]:
         """Do what is asked for."""
@@ -64,6 +83,11 @@ class Owner:
                 yield from self._warm(wish)
             case _:
                 assert_never(wish)
+
+    def remember(self, answer: Inferred) -> None:
+        """Set thresholds by what the models say of a stream's past."""
+        outputs = answer.outputs
+        self._streams.judge(answer.windows.streams, outputs["released"], outputs["personal"])
 
     def _pause(self, *, on: bool) -> Iterator[Happened]:
         if on != self._learner.paused:
@@ -96,7 +120,7 @@ class Owner:
         erased = ((name, self._examples.sequence),)
         yield Store(rows=rows, progress=self._progress([name]), erased=erased)
 
-    def _warm(self, wish: Warm) -> Iterator[Store | Refuse]:
+    def _warm(self, wish: Warm) -> Iterator[Store | Refuse | Infer]:
         """Make a stream anew out of its past; what waited for the rest of its row comes last."""
         old, taken = self._streams[wish.stream], self._streams.records
         yield from old.guard.give_up()
@@ -111,6 +135,11 @@ class Owner:
         self._streams.records = taken
         self._watch.monitor.warm(joined.rows, ())
         new.baseline.preceded(wish.labels)
+        if new.lacks_thresholds:
+            self.warms = True
+            for first in range(0, len(joined.cut), AT_ONCE):
+                yield self._predicting.ask(joined.cut[first : first + AT_ONCE])
+            self.warms = False
         self._learner.changed = True
         there = {row.slot for row in waited}
         yield Store(

@@ -56,6 +56,7 @@ from headwater_agent.matching import Matching
 from headwater_agent.owner import Owner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.predicting import Predicting
+from headwater_agent.ranking import Ranking
 from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
 from headwater_agent.silence import Passed, Silence, usual_silence
 from headwater_agent.streams import Streams
@@ -110,9 +111,18 @@ class Pipeline:
         The release to start from.
     settings
         How it learns, what it serves, where labels come from.
+    ranking
+        Counts how well models beside it do.
     """
 
-    def __init__(self, manifest: Manifest, version: Version, settings: PipelineSettings) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        version: Version,
+        settings: PipelineSettings,
+        ranking: Ranking | None = None,
+    ) -> None:
+        self.ranking = ranking or Ranking(manifest)
         self.learner = new_learner(manifest, version, settings.learn, settings.serve)
         self.labels = Labels(
             manifest, late=settings.labels.late, tolerance=settings.labels.tolerance
@@ -176,6 +186,8 @@ class Pipeline:
         match event:
             case Arrived():
                 yield from self._arrived(event)
+            case Inferred() if self._owner.warms:
+                self._owner.remember(event)
             case Inferred():
                 yield from self._inferred(event)
             case Trained():
@@ -298,6 +310,7 @@ class Pipeline:
         for item in found:
             self.streams[item.entry.prediction.stream].baseline.labelled(item.label)
         self._matching.learn_from(found)
+        self.ranking.count(found)
         yield from self._scorer.count(found, now)
 
     def _correct(self, item: Labelled, now: Errors) -> Iterator[Happened]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import repeat
 
 import numpy as np
 
@@ -81,14 +82,16 @@ class Predicting:
                 served=serving,
                 marked=one.marked or self.held,
                 thresholds=limits,
+                beside=others,
             )
-            for one, time, ours, theirs, baseline, limits in zip(
+            for one, time, ours, theirs, baseline, limits, others in zip(
                 cut,
                 times,
                 released,
                 personal,
                 self._baselines(answer.windows),
                 self._streams.judge(streams, released, personal),
+                repeat(None, len(cut)) if answer.beside is None else answer.beside,
                 strict=True,
             )
         )

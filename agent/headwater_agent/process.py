@@ -7,6 +7,7 @@ restart would not, and the broker keeps what comes meanwhile with QoS 1 or 2.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from headwater.errors import HeadwaterError, SettingsError
+from headwater_agent.beside import load_beside
 from headwater_agent.connection import make_transport
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.reception import Reception
@@ -26,6 +28,10 @@ from headwater_agent.synchronised import Clock
 from headwater_agent.systemd import Notifier
 from headwater_agent.transport import Waker
 from headwater_models.bundle import Bundle
+
+_COLLECT = (10_000, 20, 50)
+"""Thresholds of the garbage collector: what the data path makes has no cycles, and with Python's
+own thresholds looking for them takes a tenth of the processor."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +44,9 @@ def run(settings: AgentSettings, settings_file: Path) -> None:
     HeadwaterError
         When it cannot start, or the disk does not allow it to go on.
     """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
     with closing(Notifier(os.environ)) as notifier:
         Process(settings, settings_file, notifier).run()
 
@@ -71,12 +80,14 @@ def reload_settings(path: Path, before: Mapping[str, object]) -> AgentSettings:
         When they are wrong, do not fit the model, or are of another agent.
     """
     settings = load_settings(path, os.environ)
-    bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
+    publisher = settings.trust.publisher or None
+    bundle = Bundle.load(settings.bundle, publisher=publisher)
     for key, value in identity(settings, bundle.model_id).items():
         if value != before[key]:
             raise SettingsError(
                 f"{path}: {key}: this cannot change while the agent runs; restart it instead."
             )
+    load_beside(settings.beside, bundle.manifest, publisher=publisher)
     Pipeline(bundle.manifest, first_version(bundle), settings.pipeline(bundle.manifest))
     Reception(settings, bundle.manifest)
     with closing(Waker()) as waker:

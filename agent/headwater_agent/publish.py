@@ -17,6 +17,9 @@ from headwater_agent.topics import Pattern
 from headwater_agent.watch import About, about
 from headwater_models.manifest import Manifest
 
+LONGEST_ARRAY = 100
+"""Predictions in one message at most."""
+
 _FEW = 16
 """Below so many numbers, each is written and read again."""
 
@@ -61,6 +64,24 @@ class Published(
     quality: Literal["ok", "degraded"]
 
 
+class PublishedBeside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What further models say of the window of a prediction, by their names.
+
+    The other fields are those of the prediction with the same ``id``; see :class:`Published`.
+    """
+
+    id: str
+    stream: str
+    time: str
+    valid: str
+    horizon: str
+    target: str
+    unit: str
+    predictions: dict[str, Value]
+    latency_ms: int
+    quality: Literal["ok", "degraded"]
+
+
 class Alarmed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An alarm on the wire.
 
@@ -93,11 +114,17 @@ class Publisher:
         The model's id.
     manifest
         Target, unit, horizon and classes.
+    beside
+        Names of the models that predict beside it.
     """
 
-    def __init__(self, settings: AgentSettings, model: str, manifest: Manifest) -> None:
+    def __init__(
+        self, settings: AgentSettings, model: str, manifest: Manifest, beside: Sequence[str] = ()
+    ) -> None:
         self._device = settings.device
-        self._topic = Pattern.parse(settings.output.topic)
+        self._arrays = settings.output.payload == "array"
+        self._beside = tuple(beside)
+        self._topics = tuple(map(Pattern.parse, (settings.output.topic, settings.beside.topic)))
         self._alarm = Pattern.parse(settings.output.alarm)
         self._model = model
         self._manifest = manifest
@@ -108,13 +135,14 @@ class Publisher:
         self._encoder = msgspec.json.Encoder()
 
         @lru_cache(maxsize=16_384)
-        def topic_of(stream: str) -> str:
-            return self._topic.fill({"device": self._device, "stream": stream})
+        def topics_of(stream: str) -> tuple[str, ...]:
+            named = {"device": self._device, "stream": stream}
+            return tuple(topic.fill(named) for topic in self._topics)
 
-        self._topic_of = topic_of
+        self._topics_of = topics_of
 
     def encode(self, predictions: Sequence[Prediction], now_ms: int) -> list[tuple[str, bytes]]:
-        """Return topics and payloads, one for each prediction.
+        """Return topics and payloads: what is served, then what models beside it say.
 
         Parameters
         ----------
@@ -125,27 +153,37 @@ class Publisher:
         """
         if not predictions:
             return []
-        manifest = self._manifest
-        count, times = len(predictions), [made.time for made in predictions]
-        moments = _iso([*times, *(time + int(manifest.horizon) for time in times)])
-        seen, valid = moments[:count], moments[count:]
-        said = self._values(
-            [
-                *(made.released for made in predictions),
-                *(made.personal for made in predictions),
-                *(made.baseline for made in predictions),
-            ]
-        )
+        times = [made.time for made in predictions]
+        moments = _iso([*times, *(time + int(self._manifest.horizon) for time in times)])
+        seen, valid = moments[: len(times)], moments[len(times) :]
+        messages = self._served(predictions, seen, valid, now_ms)
+        if self._arrays:
+            messages = _in_arrays(messages)
+        if self._beside:
+            beside = self._others(predictions, seen, valid, now_ms)
+            messages += _in_arrays(beside) if self._arrays else beside
+        return messages
+
+    def _served(
+        self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
+    ) -> list[tuple[str, bytes]]:
+        manifest, count = self._manifest, len(predictions)
+        models = [
+            *(made.released for made in predictions),
+            *(made.personal for made in predictions),
+            *(made.baseline for made in predictions),
+        ]
+        said = self._values(np.concatenate(models).reshape(len(models), -1))
         values = {
             "released": said[:count],
             "personal": said[count : 2 * count],
             "baseline": said[2 * count :],
         }
         verdicts = self._verdicts(predictions)
-        encode, topic = self._encoder.encode, self._topic_of
+        encode, topics = self._encoder.encode, self._topics_of
         return [
             (
-                topic(made.stream),
+                topics(made.stream)[0],
                 encode(
                     Published(
                         id=made.id,
@@ -171,6 +209,30 @@ class Publisher:
             for i, made in enumerate(predictions)
         ]
 
+    def _others(
+        self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
+    ) -> list[tuple[str, bytes]]:
+        tables = [made.beside for made in predictions if made.beside is not None]
+        if len(tables) < len(predictions):
+            return []
+        said, count = self._values(np.concatenate(tables)), len(self._beside)
+        messages = []
+        for i, (made, time, until) in enumerate(zip(predictions, seen, valid, strict=True)):
+            payload = PublishedBeside(
+                id=made.id,
+                stream=made.stream,
+                time=time,
+                valid=until,
+                horizon=self._horizon,
+                target=self._manifest.target,
+                unit=self._unit,
+                predictions=dict(zip(self._beside, said[i * count : (i + 1) * count], strict=True)),
+                latency_ms=max(0, now_ms - made.received),
+                quality=made.quality,
+            )
+            messages.append((self._topics_of(made.stream)[1], self._encoder.encode(payload)))
+        return messages
+
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
         """Return topic and payload of an alarm."""
         (time,) = _iso([alarm.time])
@@ -190,8 +252,9 @@ class Publisher:
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)
 
-    def _values(self, made: Sequence[Floats]) -> list[Value]:
-        numbers = np.reshape(_shortened(np.concatenate(made)), (len(made), -1)).tolist()
+    def _values(self, made: Floats) -> list[Value]:
+        """Return what stands for each row of ``[N, K]``."""
+        numbers = np.reshape(_shortened(made.ravel()), (len(made), -1)).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
@@ -209,6 +272,18 @@ def _verdict(prediction: Prediction) -> dict[str, Any]:
         return {}
     score = float(getattr(prediction, prediction.served)[0])
     return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array([threshold]))[0])}
+
+
+def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Join the payloads of each topic into arrays of bounded length."""
+    of_topic: dict[str, list[bytes]] = {}
+    for topic, payload in messages:
+        of_topic.setdefault(topic, []).append(payload)
+    return [
+        (topic, b"[" + b",".join(payloads[at : at + LONGEST_ARRAY]) + b"]")
+        for topic, payloads in of_topic.items()
+        for at in range(0, len(payloads), LONGEST_ARRAY)
+    ]
 
 
 def status(device: str, state: Literal["online", "offline"]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,33 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Hold:
+    """A proximal term: half the squared distance to *base* times *mu*, beside the loss.
+
+    After each step of rate r the arrays of the base are pulled to it by the share
+    r mu / (1 + r mu): the proximal operator of the term, which for any mu leads to where loss and
+    term are smallest together, and never beyond the base (FedProx: Li et al., MLSys 2020; the
+    operator: Parikh and Boyd, Proximal Algorithms, 2014). It stands outside of the optimiser, as
+    the weight decay of AdamW does, so that Adam's scaling does not bend it.
+    """
+
+    base: Arrays
+    mu: float
+
+    def pull(self, weights: Arrays, rate: float) -> Arrays:
+        """Return weights after a step of this rate, pulled to the base."""
+        share = np.float32(rate * self.mu / (1.0 + rate * self.mu))
+        return weights | {
+            name: weights[name] + share * (base - weights[name]) for name, base in self.base.items()
+        }
+
+
+def never() -> bool:
+    """Say that there is time."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Replayed:
     """What a replay made: the weights, how many examples it used, and their mean losses."""
 
@@ -45,6 +72,8 @@ def replay(
     batch: int,
     learning_rate: float,
     rng: np.random.Generator,
+    hold: Hold | None = None,
+    out_of_time: Callable[[], bool] = never,
 ) -> Replayed:
     """Train from *start* for some epochs, each in a new order.
 
@@ -68,6 +97,10 @@ def replay(
         Of each step.
     rng
         Draws the orders.
+    hold
+        What keeps the weights near to a version, if anything.
+    out_of_time
+        Asked after each step; then it ends, and only the examples that it came to are counted.
 
     Returns
     -------
@@ -78,13 +111,16 @@ def replay(
     judged = np.sort(rng.permutation(usable)[:LOSS_ROWS])
     weights = start
     before = mean_loss(trainer, (weights, state), examples, judged, batch)
-    moving = state
-    for _ in range(epochs):
-        for rows in _cut(rng.permutation(usable), batch):
-            step = _take(examples, rows, batch)
-            weights, moving, _ = trainer.step(step, weights, moving, learning_rate)
+    moving, learned = state, 0
+    for rows in _passes(usable, epochs, batch, rng):
+        step = _take(examples, rows, batch)
+        weights, moving, _ = trainer.step(step, weights, moving, learning_rate)
+        weights = weights if hold is None else hold.pull(weights, learning_rate)
+        learned += len(rows)
+        if out_of_time():
+            break
     after = mean_loss(trainer, (weights, state), examples, judged, batch)
-    return Replayed(weights, len(usable), before, after)
+    return Replayed(weights, min(learned, len(usable)), before, after)
 
 
 def usable_rows(examples: Batch) -> NDArray[np.intp]:
@@ -120,6 +156,13 @@ def mean_loss(
             total += float(real @ losses.reshape(-1).astype(np.float64))
         weight += float(real.sum())
     return total / weight if weight else 0.0
+
+
+def _passes(
+    usable: NDArray[np.intp], epochs: int, batch: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.intp]]:
+    for _ in range(epochs):
+        yield from _cut(rng.permutation(usable), batch)
 
 
 def _cut(rows: NDArray[np.intp], batch: int) -> Iterator[NDArray[np.intp]]:

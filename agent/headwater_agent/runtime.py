@@ -14,21 +14,22 @@ from pathlib import Path
 
 from headwater.clock import now_ms
 from headwater.errors import BundleError, StorageError
-from headwater.wire import encode
-from headwater_agent import events, publish
-from headwater_agent.answers import check_in
+from headwater_agent import events
 from headwater_agent.backlog import Backlog
+from headwater_agent.beside import Beside, load_beside
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
 from headwater_agent.jobs import Jobs
-from headwater_agent.live import Live, write_live
 from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
 from headwater_agent.pipeline import Pipeline, carry_out
+from headwater_agent.publish import Publisher
+from headwater_agent.ranking import Ranking
 from headwater_agent.reception import Reception
 from headwater_agent.redelivery import REACH, Redelivery
 from headwater_agent.releases import Releases, first_version
+from headwater_agent.reports import Reports
 from headwater_agent.settings import AgentSettings
 from headwater_agent.silence import Passed
 from headwater_agent.sqlite_store import SqliteStore
@@ -88,15 +89,23 @@ class Agent:
     ) -> None:
         self._settings = settings
         self._look = look
-        self._bundle = Bundle.load(settings.bundle, publisher=settings.trust.publisher or None)
+        publisher = settings.trust.publisher or None
+        self._bundle = Bundle.load(settings.bundle, publisher=publisher)
         manifest = self._bundle.manifest
+        beside = load_beside(settings.beside, manifest, publisher=publisher)
+        self._beside = Beside(beside, manifest.outputs)
         self._pipeline = Pipeline(
-            manifest, first_version(self._bundle), settings.pipeline(manifest)
+            manifest,
+            first_version(self._bundle),
+            settings.pipeline(manifest),
+            Ranking(manifest, self._beside.names, self._beside.versions),
         )
+        self._reports = Reports(settings, self._bundle.model_id, self._pipeline)
+        self._live = self._reports.live
         self._clock = clock
         self._reception = Reception(settings, manifest)
         self._reception.trust_clock(right=self._clock.is_right)
-        self._publisher = publish.Publisher(settings, self._bundle.model_id, manifest)
+        self._publisher = Publisher(settings, self.model, manifest, self._beside.names)
         self._compute = make_compute(self._bundle, settings.learn.river, self._learned)
         self._waker = Waker()
         self._transport = make_transport(settings, self._waker)
@@ -140,12 +149,10 @@ class Agent:
         )
         most, qos = settings.store.outbox // 2, settings.output.qos
         self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
-        self._live = Live()
         self._notifier = notifier
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
-        self._silenced = False
         self._backlog = Backlog()
         self._taken_at = 0.0
         self._listened_at = time.monotonic()
@@ -243,7 +250,7 @@ class Agent:
     def _do(self, effect: events.Effect) -> events.Event | None:
         match effect:
             case events.Infer():
-                return self._compute.infer(effect)
+                return self._beside.join(self._compute.infer(effect))
             case events.Train():
                 return self._compute.train(effect)
             case events.Refine():
@@ -348,30 +355,13 @@ class Agent:
         self._writer.flush()
         return self._update
 
-    def _write_status(self) -> None:
-        try:
-            self._write_files()
-        except OSError as error:
-            if not self._silenced:
-                _log.warning("the status cannot be written: %s", error.strerror)
-            self._silenced = True
-        else:
-            self._silenced = False
-
-    def _write_files(self) -> None:
-        message = check_in(
-            self._pipeline, device=self._settings.device, model=self._bundle.model_id
-        )
-        write_live(self._settings.share / "status.json", encode(message))
-        live = self._live.report(
-            time.monotonic(),
+    def _write_status(self, *, last: bool = False) -> None:
+        self._reports.write(
             connected=self._transport.connected,
             trouble=self._transport.trouble or self._writer.trouble,
-            learner=self._pipeline.learner,
-            silent=self._pipeline.silence.silent,
             clock=(self._clock.complaint() or "") if self._timeless else "",
+            last=last,
         )
-        write_live(self._settings.live, live)
 
     def _close(self) -> None:
         """Stop in the order in which nothing is lost: learn, store, acknowledge, say goodbye.
@@ -394,6 +384,6 @@ class Agent:
                 self._store_messages()
                 self._writer.close()
             finally:
-                self._write_status()
+                self._write_status(last=True)
                 self._store.close()
                 self._waker.close()

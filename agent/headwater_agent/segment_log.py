@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.segment import (
+    DamagedError,
     Floats,
     Ints,
     Segment,
@@ -144,12 +145,16 @@ class LogReader:
             When one does not decode.
         """
         found = self._connection.execute(
-            "SELECT id, count, columns FROM segments WHERE kind = ? AND last >= ? AND first <= ?"
-            " ORDER BY id DESC",
+            "SELECT id, count, columns, first, last FROM segments"
+            " WHERE kind = ? AND last >= ? AND first <= ? ORDER BY id DESC",
             (kind.number, first, last),
         )
-        for key, count, raw in found:
-            yield Stored(key, raw, decode_columns(count, raw, len(kind.columns)))
+        for place, count, raw, lowest, highest in found:
+            table = decode_columns(count, raw, len(kind.columns))
+            keys = table[kind.index(kind.key)]
+            if (keys.min(), keys.max()) != (lowest, highest):
+                raise DamagedError("a segment of the log holds other keys than it says")
+            yield Stored(place, raw, table)
 
     def cells(self, stored: Stored) -> Floats:
         """Return the cells of a segment, float32 ``[N, F]``; raises as above."""

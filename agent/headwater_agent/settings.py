@@ -11,10 +11,12 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, read_toml
+from headwater_agent.beside_settings import BesideSettings
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.federation_settings import Federation
 from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.metrics_settings import MetricsSettings
+from headwater_agent.output_settings import Output
 from headwater_agent.pipeline_settings import (
     LabelRules,
     LearnerSettings,
@@ -50,7 +52,11 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The MQTT broker and how to sign in. ``receive_maximum`` bounds unacknowledged messages."""
+    """The MQTT broker and how to sign in. ``receive_maximum`` bounds unacknowledged messages.
+
+    ``retry`` is the longest pause between two attempts to connect: pauses begin at up to a second
+    and double, each drawn at random so that a fleet does not come back at one moment.
+    """
 
     url: str = "mqtt://127.0.0.1:1883"
     version: Literal["5", "3.1.1"] = "5"
@@ -62,6 +68,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: Path | None = None
     client_id: str = ""
     keepalive: Duration = Duration(30_000)
+    retry: Duration = Duration(60_000)
     session_expiry: Duration = Duration(86_400_000)
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000
 
@@ -162,16 +169,6 @@ class LabelInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return f"$share/{self.share}/{topic_filter}" if self.share else topic_filter
 
 
-class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where predictions, alarms and the retained status go; the names in braces are filled."""
-
-    topic: str = "headwater/{device}/{stream}/prediction"
-    alarm: str = "headwater/{device}/{stream}/alarm"
-    status: str = "headwater/{device}/status"
-    qos: Annotated[int, msgspec.Meta(ge=0, le=1)] = 1
-    retain: bool = False
-
-
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept and when it is durable.
 
@@ -220,6 +217,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     trust: Trust = Trust()
     broker: Broker = Broker()
     output: Output = Output()
+    beside: BesideSettings = BesideSettings()
     store: StoreSettings = StoreSettings()
     learn: Learn = Learn()
     serve: ServeSettings = ServeSettings()
@@ -279,6 +277,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def live(self) -> Path:
         """What the agent says of itself each second."""
         return self.agent_db.parent / "live.json"
+
+    @property
+    def beside_ranks(self) -> Path:
+        """How well the models beside the first do."""
+        return self.agent_db.parent / "beside.json"
 
     @property
     def requests(self) -> Path:
@@ -369,6 +372,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> AgentSettings:
     return msgspec.structs.replace(
         _resolve(settings, folder, "bundle", "state"),
         broker=msgspec.structs.replace(broker, password=_password(broker, environ)),
+        beside=settings.beside.under(folder),
         federation=_resolve(settings.federation, folder, "ca", "key"),
         metrics=_resolve(settings.metrics, folder, "textfile"),
     )

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         Input,
         LabelInput,
         Learn,
-        Output,
         StoreSettings,
         Trust,
     )
@@ -37,7 +36,7 @@ def find_complaints(settings: AgentSettings) -> Iterator[str]:
     yield from _broker_complaints(settings.broker)
     yield from _input_complaints(settings)
     yield from _label_complaints(settings)
-    yield from _output_complaints(settings.output)
+    yield from _output_complaints(settings)
     yield from _federation_complaints(settings.federation)
     yield from _trust_complaints(settings.trust)
     yield from _store_complaints(settings.store)
@@ -60,6 +59,9 @@ def _own_topics(settings: AgentSettings) -> Iterator[tuple[str, str]]:
         pattern = _pattern(getattr(settings.output, key))
         if pattern is not None:
             yield f"output.{key}", pattern.fill({"device": settings.device})
+    pattern = _pattern(settings.beside.topic)
+    if settings.beside.models and pattern is not None:
+        yield "beside.topic", pattern.fill({"device": settings.device})
 
 
 def _label_complaints(settings: AgentSettings) -> Iterator[str]:
@@ -136,6 +138,8 @@ def _broker_complaints(broker: Broker) -> Iterator[str]:
         yield "broker.cert: a client certificate needs both cert and key"
     if not 5_000 <= broker.keepalive <= 65_535_000:
         yield "broker.keepalive: must be from 5s to 65535s"
+    if not 1_000 <= broker.retry <= 3_600_000:
+        yield "broker.retry: must be from 1s to 1h"
 
 
 def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:
@@ -169,21 +173,23 @@ def _subscription_complaints(
         yield f"{path}.time: give both field and format, or neither for the time of receipt"
 
 
-def _output_complaints(output: Output) -> Iterator[str]:
+def _output_complaints(settings: AgentSettings) -> Iterator[str]:
+    output = settings.output
     for key, text, names in (
-        ("topic", output.topic, {"device", "stream"}),
-        ("alarm", output.alarm, {"device", "stream"}),
-        ("status", output.status, {"device"}),
+        ("output.topic", output.topic, {"device", "stream"}),
+        ("output.alarm", output.alarm, {"device", "stream"}),
+        ("output.status", output.status, {"device"}),
+        ("beside.topic", settings.beside.topic, {"device", "stream"}),
     ):
         try:
             pattern = Pattern.parse(text)
         except ValueError as error:
-            yield f"output.{key}: {error}"
+            yield f"{key}: {error}"
             continue
         if set(pattern.names) - {"", *names}:
-            yield f"output.{key}: only {' and '.join(f'{{{n}}}' for n in sorted(names))} are filled"
+            yield f"{key}: only {' and '.join(f'{{{n}}}' for n in sorted(names))} are filled"
         if {"+", "#"} & set(pattern.levels):
-            yield f"output.{key}: a wildcard cannot be published to"
+            yield f"{key}: a wildcard cannot be published to"
 
 
 def _federation_complaints(federation: Federation) -> Iterator[str]:

@@ -34,6 +34,7 @@ url = {broker}    # mqtts:// for TLS
 # key = ""
 # client_id = "headwater-{name}"
 # keepalive = "30s"
+# retry = "60s"    # longest pause between two attempts to connect
 # session_expiry = "1d"    # how long the broker keeps messages for an agent that is away
 # receive_maximum = 1000    # unacknowledged messages that the broker sends at most
 
@@ -66,6 +67,13 @@ alarm = "headwater/{device}/{stream}/alarm"
 status = "headwater/{device}/status"
 # qos = 1
 # retain = false
+# payload = "single"    # "array": those that are made of a stream together in one message
+
+# Further models that predict the same from the same windows, and learn nothing: bundles, or
+# patterns such as "challengers/*.zip". What all of them say of a window is one message.
+# [beside]
+# models = []
+# topic = "headwater/{device}/{stream}/beside"
 
 [store]
 # durability = "process"    # "power" survives a power cut as well, and writes more to the flash

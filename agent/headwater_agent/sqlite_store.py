@@ -6,8 +6,8 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from headwater_agent.agent_reader import AgentReader, guarded, quoted
 from headwater_agent.log_writer import LogWriter
 from headwater_agent.migrations import AGENT, migrate
 from headwater_agent.pipeline import Saved
+from headwater_agent.seal import seal
 from headwater_agent.segment import DamagedError
 from headwater_agent.settings import StoreSettings
 from headwater_agent.store import (
@@ -118,13 +119,8 @@ class SqliteStore(AgentReader):
 
     def write(self, group: Sequence[Entry]) -> None:
         """Make a group durable; see :meth:`headwater_agent.store.Store.write`."""
-        with self._turn:
-            try:
-                with guarded(self._path):
-                    self._write_group(group)
-            except DamagedError:
-                damage.mark_suspect(self._path)
-                raise
+        with self._turn, self._suspecting(), guarded(self._path):
+            self._write_group(group)
 
     def messages(self) -> Messages:
         """Return what the transport needs; see :meth:`headwater_agent.store.Store.messages`."""
@@ -176,7 +172,7 @@ class SqliteStore(AgentReader):
 
     def _check_whole(self) -> None:
         """Look for damage that only writing would meet, after a run that did not end in order."""
-        (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
             raise DamagedError(found)
 
@@ -208,6 +204,20 @@ class SqliteStore(AgentReader):
             self._refresh()
             raise
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        with self._suspecting(), super()._snapshot():
+            yield
+
+    @contextmanager
+    def _suspecting(self) -> Iterator[None]:
+        """Let the next start repair what is found damaged: this one cannot go on with it."""
+        try:
+            yield
+        except DamagedError:
+            damage.mark_suspect(self._path)
+            raise
+
     def _refresh(self) -> None:
         """Read again what a writer must know, after what was written was taken back."""
         self._log.refresh()
@@ -223,7 +233,8 @@ class SqliteStore(AgentReader):
             case events.Store() | Outbox() | Fingerprints():
                 return  # written with the others
             case events.Checkpoint(state, learned_through):
-                run("REPLACE INTO checkpoint VALUES (1, ?, ?)", (state, learned_through))
+                sealed = seal(state, str(learned_through))
+                run("REPLACE INTO checkpoint VALUES (1, ?, ?)", (sealed, learned_through))
             case Update(sequence, task, base, through, taken):
                 values = (sequence, task, base, through, taken)
                 run("REPLACE INTO updates VALUES (?, ?, ?, ?, ?)", values)
@@ -248,8 +259,8 @@ class SqliteStore(AgentReader):
     def _write_batches(self, batches: Sequence[events.Store]) -> None:
         self._log.append(batches)
         self._write_aside(batches)
-        progress = dict(pair for batch in batches for pair in batch.progress)
-        standing = dict(pair for batch in batches for pair in batch.standing)
+        progress = _sealed(pair for batch in batches for pair in batch.progress)
+        standing = _sealed(pair for batch in batches for pair in batch.standing)
         stream = self._log.stream
         self._run_all(
             "UPDATE streams SET progress = coalesce(?, progress), standing = coalesce(?, standing)"
@@ -342,6 +353,11 @@ class SqliteStore(AgentReader):
             self._count(name, dropped)
         for statement in _MAX_HISTORY:
             self._connection.execute(statement)
+
+
+def _sealed(states: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Return the last state of each name as it is stored."""
+    return {name: seal(state, name) for name, state in dict(states).items()}
 
 
 def _lock(path: Path) -> Any:

@@ -17,8 +17,9 @@ from headwater_agent.correspondence import CONNECTION, Refusal
 from headwater_agent.events import Alarm, Floats
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import SavedLearning, read_checkpoint
-from headwater_agent.live import LiveReport
+from headwater_agent.live import LiveReport, read_ranks
 from headwater_agent.pauses import read_pauses
+from headwater_agent.ranking import Rank
 from headwater_agent.scores import Score
 from headwater_agent.served import Served
 from headwater_agent.settings import AgentSettings
@@ -122,6 +123,8 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     sync: SyncStatus | None
     happened: tuple[Happened, ...]
     alarms: tuple[Alarm, ...]
+    beside: tuple[Rank, ...] = ()
+    """How well the models beside the first do, the best first."""
 
 
 def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
@@ -148,6 +151,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
     if checkpoint is not None:
         standing = _newer(standing, read_checkpoint(checkpoint))
     checked_in, live = read_report(settings)
+    ranks = read_ranks(settings.beside_ranks)
     period = int(manifest.grid.period)
     silent = set(live.silent) if live is not None else set()
     return AgentStatus(
@@ -179,6 +183,7 @@ def read_status(settings: AgentSettings, manifest: Manifest) -> AgentStatus:
             Happened(time_ms=note.time, kind=note.kind, detail=note.detail) for note in notes
         ),
         alarms=tuple(alarms),
+        beside=tuple(sorted(ranks, key=lambda rank: (not rank.labels, rank.recent))),
     )
 
 

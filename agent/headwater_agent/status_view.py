@@ -12,6 +12,9 @@ from headwater_agent.status import AgentStatus, Errors
 from headwater_agent.watch import about
 from headwater_models.manifest import Manifest
 
+SHOWN = 10
+"""Models beside the first that are shown."""
+
 
 def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
     """Print a status."""
@@ -39,6 +42,8 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
             counts = (f"{stream.rows:,}", f"{stream.examples:,}")
             streams.add_row(stream.name, *counts, until, *_compared(stream.errors))
         console.print(streams)
+    if status.beside:
+        _show_beside(status, console)
     if status.alarms:
         alarms = _table("alarm", "stream", "about", "seen by", "lately", "before")
         for alarm in status.alarms:
@@ -51,6 +56,17 @@ def show(status: AgentStatus, manifest: Manifest, console: Console) -> None:
         for item in status.happened:
             happened.add_row(show_moment(item.time_ms), item.kind, item.detail)
         console.print(happened)
+
+
+def _show_beside(status: AgentStatus, console: Console) -> None:
+    """Print the best of the models beside the first, and how many there are."""
+    table = _table("beside", "version", "labels", "error", "recent error")
+    for rank in status.beside[:SHOWN]:
+        means = (f"{rank.error:.4g}", f"{rank.recent:.4g}") if rank.labels else ("", "")
+        table.add_row(rank.name, rank.version[:12], f"{rank.labels:,}", *means)
+    console.print(table)
+    if (more := len(status.beside) - SHOWN) > 0:
+        console.print(f"and {more:,} more, whose recent error is larger (--json has all)")
 
 
 def _about(status: AgentStatus, manifest: Manifest) -> Iterator[tuple[str, str]]:

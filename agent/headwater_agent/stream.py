@@ -75,10 +75,17 @@ class Stream:
         )
         return ours, theirs
 
+    @property
+    def lacks_thresholds(self) -> bool:
+        """Whether scores are still needed before any window is called an anomaly."""
+        return not all(threshold.is_set for threshold in self._thresholds)
+
     def take_over(self, before: Stream) -> None:
         """Go on with what records do not tell: labels, thresholds, and from when on they count."""
         self.begun, self.since = before.begun, before.since
-        self.baseline, self._thresholds = before.baseline, before._thresholds
+        self.baseline = before.baseline
+        if not before.lacks_thresholds:
+            self._thresholds = before._thresholds
 
     def progress(self) -> bytes:
         """Encode what a restart needs beside the newest rows."""

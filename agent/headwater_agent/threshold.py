@@ -96,6 +96,11 @@ class Threshold:
         self._weights = np.zeros(BINS)
         self._waiting: deque[float] = deque()
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a limit by now."""
+        return self._seen >= self._settings.warm_up
+
     def update(self, score: float) -> Judgement:
         """Judge a score (not negative) by those before it, then take it in.
 
@@ -104,7 +109,7 @@ class Threshold:
         settings = self._settings
         share = max(2 / (settings.smoothing + 1), 1 / (self._seen + 1))
         before = (1 - share) * self._level
-        tail = self._tail() if self._seen >= settings.warm_up else None
+        tail = self._tail() if self.is_set else None
         limit = tail.limit(settings.risk) if tail else math.nan
         threshold = (limit - before) / share
         if not math.isfinite(score):

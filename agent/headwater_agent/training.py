@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from time import monotonic
+
+import msgspec
 
 from headwater import wire
 from headwater.errors import BundleError, StorageError
@@ -14,7 +18,7 @@ from headwater_agent.learner import Learner, new_learner
 from headwater_agent.outcome import write_outcome
 from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
-from headwater_agent.replay import Step
+from headwater_agent.replay import Step, never
 from headwater_agent.settings import AgentSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
@@ -120,6 +124,7 @@ class Work:
             base=self._weights(task.model, task.base),
             learner=self._learner(),
             examples=self._examples(reserved=False, through=self._reach(sequence)),
+            out_of_time=_clock(task.budget_ms),
         )
 
     def _trainer(self) -> Step:
@@ -189,3 +194,11 @@ class Work:
         if name != version:
             raise DeclinedError("bad-signature")
         return weights
+
+
+def _clock(budget_ms: int | msgspec.UnsetType) -> Callable[[], bool]:
+    """Return what says whether a budget that begins now is spent."""
+    if budget_ms is msgspec.UNSET:
+        return never
+    end = monotonic() + budget_ms / 1000
+    return lambda: monotonic() >= end

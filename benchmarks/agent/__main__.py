@@ -15,21 +15,22 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from benchmarks.agent import latency, load, swap, workload
+from benchmarks.agent import latency, load, models, swap, workload
 from benchmarks.agent.load import Effort, Figures
 from benchmarks.report import report
 
 PACKAGES = ("headwater", "onnxruntime", "numpy", "paho-mqtt", "river")
 
-Case = Literal["load", "streams", "latency", "swap"]
+Case = Literal["load", "streams", "models", "latency", "swap"]
 CASES: dict[Case, Callable[[Path, Effort, dict[str, str]], Figures]] = {
     "load": load.measure,
     "streams": load.measure_streams,
+    "models": models.measure,
     "latency": latency.measure,
     "swap": swap.measure,
 }
 
-QUICK = Effort(turns=1, seconds=0.5, rates=(100,), pilot=100, streams=3)
+QUICK = Effort(turns=1, seconds=0.5, rates=(100,), pilot=100, streams=3, models=3)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 

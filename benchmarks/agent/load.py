@@ -16,6 +16,7 @@ NAIVE = ("naive_script", "naive_river")
 SUBSCRIBER = "mosquitto_sub"
 RATES = (10, 100, 1_000)
 STREAMS = 300
+MODELS = 300
 
 PILOT = 2_000
 """Records of the backlog from which it is judged how many keep a side busy for long enough."""
@@ -28,13 +29,14 @@ Figures = dict[str, float | Figure]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: turns of each side, and seconds of each measurement."""
+    """How much is measured: turns of each side, seconds of each measurement, how many of what."""
 
     turns: int = 3
     seconds: float = 6.0
     rates: tuple[int, ...] = RATES
     pilot: int = PILOT
     streams: int = STREAMS
+    models: int = MODELS
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 It decodes a message, learns from the label that it brings for the window before, watches the
 error, predicts, inserts and publishes; commits each second. With ``--learner river`` a model of
-river takes the place of the two graphs. It knows nothing of Headwater but the format of the graphs.
+river takes the place of the two graphs; with ``--beside`` further models of the same graph
+predict, one by one. It knows nothing of Headwater but the format of the graphs.
 """
 
 from __future__ import annotations
@@ -80,6 +81,27 @@ class Graphs:
         self._state = {name: new[f"new.{name}"] for name in self._state}
 
 
+class Others:
+    """Models with the graph of the first and weights of their own."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._infer = ort.InferenceSession(model / "infer.onnx", options)
+        self._weights = {
+            one.name: load_file(one / "weights.safetensors") for one in sorted(folder.iterdir())
+        }
+
+    def predict(self, rows: deque[list[float]]) -> dict[str, float]:
+        """Return what each says of the window."""
+        window = np.array([rows], np.float32)
+        return {
+            name: float(self._infer.run(["prediction"], {"window": window, **weights})[0][0, 0])
+            for name, weights in self._weights.items()
+        }
+
+
 class River:
     """A scaled linear regression of river on the newest row: the cheapest model it has."""
 
@@ -101,8 +123,11 @@ class River:
 class Script:
     """The callback and what it keeps."""
 
-    def __init__(self, learner: Learner, database: Path, qos: int) -> None:
+    def __init__(
+        self, learner: Learner, database: Path, qos: int, others: Others | None = None
+    ) -> None:
         self._learner = learner
+        self._others = others
         self._qos = qos
         self._database = sqlite3.connect(database)
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -135,6 +160,10 @@ class Script:
         if prediction is not None:
             answer = json.dumps({"time": record["time"], "prediction": prediction})
             client.publish(f"naive/{stream}/prediction", answer, self._qos)
+            if self._others is not None:
+                said = self._others.predict(rows)
+                answer = json.dumps({"time": record["time"], "predictions": said})
+                client.publish(f"naive/{stream}/beside", answer, self._qos)
 
     def _store(self, stream: str, at: int, values: list[float], prediction: float | None) -> None:
         self._database.execute(
@@ -153,9 +182,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--database", type=Path, required=True)
     parser.add_argument("--learner", choices=["graphs", "river"], default="graphs")
+    parser.add_argument("--beside", type=Path)
     chosen = parser.parse_args()
     learner: Learner = River() if chosen.learner == "river" else Graphs(chosen.model)
-    script = Script(learner, chosen.database, chosen.qos)
+    others = Others(chosen.model, chosen.beside) if chosen.beside else None
+    script = Script(learner, chosen.database, chosen.qos, others)
     client = paho.Client(CallbackAPIVersion.VERSION2, "measured")
     client.on_message = script.on_message
     client.connect("127.0.0.1", chosen.port)

@@ -44,6 +44,11 @@ qos = {qos}
 enabled = {drift}
 """
 
+_BESIDE = """
+[beside]
+models = ["{folder}/*"]
+"""
+
 
 class CannotRunError(Exception):
     """A side that cannot run here, with the reason."""
@@ -101,6 +106,19 @@ def agent(place: Place) -> list[str]:
     return run_agent(settings_of(place)[0])
 
 
+def beside(model: Path) -> Path:
+    """Return where the models beside a model are."""
+    return model.with_name("beside")
+
+
+def agent_with_models(place: Place) -> list[str]:
+    """Run the agent as it is installed, with all models beside its own."""
+    path = settings_of(place)[0]
+    with path.open("a") as file:
+        file.write(_BESIDE.format(folder=beside(place.model)))
+    return run_agent(path)
+
+
 def agent_without_river(place: Place) -> list[str]:
     """Run the agent with its default settings, which leave drift off."""
     return run_agent(settings_of(place, drift=False)[0])
@@ -111,12 +129,14 @@ def run_agent(settings_file: Path) -> list[str]:
     return [sys.executable, "-m", "headwater", "agent", "run", "--settings", str(settings_file)]
 
 
-def _naive(learner: str) -> Callable[[Place], list[str]]:
+def _naive(learner: str, *, models: bool = False) -> Callable[[Place], list[str]]:
     def command(place: Place) -> list[str]:
+        more = ["--beside", str(beside(place.model))] if models else []
         return [
             *(sys.executable, "-m", "benchmarks.agent.naive", "--learner", learner),
             *("--port", str(place.port), "--qos", str(place.qos)),
             *("--model", str(place.model), "--database", str(place.folder / "naive.db")),
+            *more,
         ]
 
     return command
@@ -152,10 +172,13 @@ def _mosquitto_sub(place: Place) -> list[str]:
 
 
 AGENT, AGENT_WITHOUT_RIVER = "ours", "ours_without_river"
+AGENT_WITH_MODELS = "ours_with_models"
 SIDES = {
     AGENT: Side("headwater/+/+/prediction", 8, agent),
     AGENT_WITHOUT_RIVER: Side("headwater/+/+/prediction", 8, agent_without_river),
+    AGENT_WITH_MODELS: Side("headwater/+/+/beside", 8, agent_with_models),
     "naive_script": Side("naive/+/prediction", 8, _naive("graphs")),
+    "naive_models": Side("naive/+/beside", 8, _naive("graphs", models=True)),
     "naive_river": Side("naive/+/prediction", 8, _naive("river")),
     "echo": Side("echo/#", 1, _echo),
     "echo_c": Side("echo/#", 1, _echo_c),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +61,19 @@ def model() -> Bundle:
         manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
     )
     return bundle.sign(PUBLISHER, delegates=[RELEASE.public], created=START_MS)
+
+
+def save_beside(folder: Path, first: Bundle, count: int) -> None:
+    """Save so many models of the same graphs, each with weights of its own."""
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        weights = {
+            name: (array + rng.normal(0, 0.01, array.shape)).astype(np.float32)
+            for name, array in first.weights.items()
+        }
+        other = dataclasses.replace(first, weights=weights, version_statement=None)
+        signed = other.sign(PUBLISHER, delegates=[RELEASE.public], created=START_MS)
+        signed.save(folder / f"m{number:03}")
 
 
 class Sensors:

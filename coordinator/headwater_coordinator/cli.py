@@ -22,6 +22,7 @@ from headwater_coordinator.report import show
 from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
 from headwater_coordinator.status import read_status
+from headwater_coordinator.strategies import choose, refuse_unfit
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_models.bundle import Bundle
 
@@ -82,6 +83,8 @@ def serve(home: HomeFolder = Path()) -> None:
     """Run the coordinator until Ctrl-C."""
     place = _existing(home)
     settings = read_settings(place.settings)
+    strategy = choose(settings.strategy, source=str(place.settings))
+    refuse_unfit(strategy, Bundle.load(place.bundle).manifest)
     _quieten_flower(place)
     from headwater_coordinator.serving import serve as run  # noqa: PLC0415 - after quietening
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,15 +55,13 @@ class Contributions:
             ),
         )
 
-    def holding_for(self, holds_for: str) -> list[Contribution]:
-        """Return the contributions gathered on a backbone, in the order of the devices' keys."""
+    def holding_for(self, holds_for: str) -> Iterator[Contribution]:
+        """Yield the contributions gathered on a backbone, in the order of the devices' keys."""
         query = (
             "SELECT node, examples, statistics FROM contributions WHERE holds_for = ? ORDER BY node"
         )
-        return [
-            Contribution(node, examples, np.frombuffer(blob, "<f8").astype(np.float64))
-            for node, examples, blob in self._connection.execute(query, (holds_for,))
-        ]
+        for node, examples, blob in self._connection.execute(query, (holds_for,)):
+            yield Contribution(node, examples, np.frombuffer(blob, "<f8").astype(np.float64))
 
     def erase(self, node: str) -> None:
         """Remove what a device has given, and ask it for nothing more."""

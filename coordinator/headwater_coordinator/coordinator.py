@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, assert_never
 
@@ -12,18 +13,19 @@ import numpy as np
 
 from headwater import wire
 from headwater.errors import HeadwaterError, PeerError, UnsupportedError
-from headwater.objects import digest
+from headwater.objects import Vector, digest
 from headwater_coordinator import events as e
 from headwater_coordinator.database import Database
 from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Arrival, Link, Outgoing
-from headwater_coordinator.merging import merge, merge_statistics
 from headwater_coordinator.registry import KEPT, Registry
 from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
-from headwater_models.arrays import Arrays
+from headwater_coordinator.states import Remembered
+from headwater_coordinator.strategies import FedProx, choose, merge_statistics, refuse_unfit
+from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
@@ -69,10 +71,14 @@ class Coordinator:
     ) -> None:
         self._manifest = bundle.manifest
         self._model = bundle.model_id
+        self._strategy = choose(settings.strategy, source=str(home.settings))
+        refuse_unfit(self._strategy, bundle.manifest)
+        self._terms = self._strategy.terms if isinstance(self._strategy, FedProx) else {}
         self._database = database
         self._link = link
         self._untaught = bundle.weights
         self._registry = Registry(home.versions, bundle.manifest)
+        self._releases = settings.federation.max_staleness + 2
         self._requests = home.requests
         self._key = SigningKey.load(home.release_key)
         self._outbox: list[Outgoing] = []
@@ -168,7 +174,7 @@ class Coordinator:
 
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)
-        task = effect.task
+        task = self._with_terms(effect)
         if isinstance(task, wire.CheckIn) and task.protocol >= wire.RECEIPTS:
             task = msgspec.structs.replace(task, receipts=self._receipts(effect))
         self._outbox.append(
@@ -181,6 +187,14 @@ class Coordinator:
                 ttl_s=effect.ttl_ms / 1000,
             )
         )
+
+    def _with_terms(self, effect: e.Ask) -> wire.Task:
+        """Add the strategy's terms to a task to train, for a device that can read them."""
+        task, terms = effect.task, self._terms
+        speaks = self._federation.state.devices[effect.node].protocol
+        if not isinstance(task, wire.Train) or not terms or speaks < wire.TERMS:
+            return task
+        return msgspec.structs.replace(task, protocol=wire.TERMS, **terms)
 
     def _receipts(self, effect: e.Ask) -> tuple[str, ...]:
         """Sign what was received of a device and it was not told, the oldest first."""
@@ -204,7 +218,7 @@ class Coordinator:
         base = effect.base
         release = self._registry.load(base.name)
         try:
-            arrays, shares = self._merge(effect, release)
+            arrays, shares, remembered = self._merge(effect, release)
         except UnsupportedError as error:
             _log.warning("round %d: %s", effect.round, error)
             self._database.drop(effect)
@@ -215,21 +229,45 @@ class Coordinator:
         if name != base.name and self._database.is_release(name):
             version = self._signed("rollback", made)
             _log.info("round %d: back to version %s", effect.round, name[:12])
-            return e.Released(version, self._database.returned(effect, version, now))
+            merged = self._database.returned(effect, version, remembered, now)
+            return e.Released(version, merged)
         candidate = self._signed("candidate", made)
-        self._database.merged(effect, candidate, shares, new=name != base.name, now=now)
+        self._database.merged(
+            effect, candidate, shares, remembered=remembered, new=name != base.name, now=now
+        )
         return e.Merged(candidate if name != base.name else None)
 
-    def _merge(self, effect: e.Merge, release: Arrays) -> tuple[Arrays, list[int]]:
-        """Return the merged arrays, and of how many examples each contributor's share is."""
+    def _merge(self, effect: e.Merge, release: Arrays) -> tuple[Arrays, list[int], Remembered]:
+        """Return the merged arrays, of how many examples each share is, and the state after it.
+
+        The state before it is the one of the release, so that a refused candidate leaves no trace.
+        """
+        strategy = type(self._strategy).__name__
         holds_for = self._holds_for(effect.base.name)
-        if holds_for is None:
-            updates = self._database.vectors(effect.updates)
-            return merge(self._manifest, release, updates), [weight for _, weight in updates]
-        given = self._database.contributions.holding_for(holds_for)
-        vectors = {one.node: one.vector for one in given}
-        arrays = merge_statistics(self._manifest, release, vectors, self._untaught)
-        return arrays, [one.examples for one in given]
+        if holds_for is not None:
+            shares: list[int] = []
+            given = self._statistics(holds_for, shares)
+            arrays = merge_statistics(self._manifest, release, given, self._untaught)
+            return arrays, shares, Remembered(strategy, {})
+        state = self._database.states.of(effect.base.name, strategy)
+        with self._database.reading(
+            effect.updates,
+            packed_size(self._manifest),
+            staleness=self._staleness,
+            packed=self._registry.packed,
+        ) as updates:
+            made = self._strategy.merge(pack(self._manifest, release), updates, state)
+        arrays = {**release, **unpack(self._manifest, made.vector)}
+        return arrays, [one.weight for one in effect.updates], Remembered(strategy, made.state)
+
+    def _statistics(self, holds_for: str, shares: list[int]) -> Iterator[Vector]:
+        """Yield what devices have given, one at a time; note of how many examples each is."""
+        for one in self._database.contributions.holding_for(holds_for):
+            shares.append(one.examples)
+            yield one.vector
+
+    def _staleness(self, version: str) -> int:
+        return self._federation.state.staleness(version) or 0
 
     def _holds_for(self, version: str) -> str | None:
         """Name the backbone that statistics of a version hold for; None where there are none."""
@@ -254,14 +292,14 @@ class Coordinator:
         candidate = effect.candidate
         version = self._signed("release", candidate)
         merged = self._database.release(version, effect.decision, now)
-        self._registry.prune(self._database.recent(KEPT))
+        self._registry.prune(self._database.recent(KEPT, self._releases))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)
         return e.Released(version, merged)
 
     def _reject(self, effect: e.Reject, now: int) -> None:
         _log.info("candidate %s %s", effect.candidate.name[:12], effect.decision.words)
         self._database.reject(effect.candidate, effect.decision, now)
-        self._registry.prune(self._database.recent(KEPT))
+        self._registry.prune(self._database.recent(KEPT, self._releases))
 
 
 def training(bundle: Bundle, settings: Settings) -> Training:

@@ -8,22 +8,24 @@ one pending update, a sequence number has one release.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 import sqlite_utils
-from numpy.typing import NDArray
 
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.migrations import migrate
+from headwater_coordinator.pending import reading
 from headwater_coordinator.receipts import Booked, Receipts
 from headwater_coordinator.state import Device, Pending, State, Version
+from headwater_coordinator.states import Remembered, States
+from headwater_coordinator.strategies import Floats, Updates
 
 _WAIT_S = 30.0
 
@@ -45,6 +47,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
+            self._connection.execute("PRAGMA page_size = 16384")  # vectors are read faster
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -54,6 +57,7 @@ class Database:
             raise StorageError(f"{path} cannot be used: {error}.") from error
         self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
         self.contributions = Contributions(self._connection)
+        self.states = States(self._connection)
         self._receipts = Receipts(self._connection)
 
     def __enter__(self) -> Self:
@@ -98,29 +102,32 @@ class Database:
             erased=self.contributions.erased(),
         )
 
-    def vectors(self, updates: Sequence[Pending]) -> list[tuple[NDArray[np.float32], int]]:
-        """Return the difference, float32 ``[n]``, and the weight of pending updates."""
-        query = "SELECT vector FROM updates WHERE node = ? AND sequence = ? AND state = 'accepted'"
-        found = []
-        for update in updates:
-            (blob,) = self._connection.execute(query, (update.node, update.sequence)).fetchone()
-            found.append((np.frombuffer(blob, "<f4").astype(np.float32), update.weight))
-        return found
+    def reading(
+        self,
+        updates: Sequence[Pending],
+        size: int,
+        *,
+        staleness: Callable[[str], int],
+        packed: Callable[[str], Floats],
+    ) -> AbstractContextManager[Updates]:
+        """Read pending updates where they lie; see :func:`.pending.reading`."""
+        return reading(self._connection, updates, size, staleness=staleness, packed=packed)
 
     def is_release(self, version: str) -> bool:
         """Return whether a version was released at some time."""
         query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
         return self._connection.execute(query, (version,)).fetchone() is not None
 
-    def recent(self, count: int) -> set[str]:
-        """Return the names of the newest versions and of all that may still be needed."""
+    def recent(self, count: int, releases: int) -> set[str]:
+        """Return the names of the newest versions and releases, and of all that is yet needed."""
         query = """
             SELECT version FROM versions WHERE kind = 'candidate'
+            UNION SELECT base FROM updates WHERE state = 'accepted'
             UNION SELECT * FROM (SELECT version FROM versions ORDER BY rowid DESC LIMIT ?)
             UNION SELECT * FROM (SELECT version FROM versions WHERE kind = 'release'
-                                 ORDER BY sequence DESC LIMIT 2)
+                                 ORDER BY sequence DESC LIMIT ?)
         """
-        return {version for (version,) in self._connection.execute(query, (count,))}
+        return {version for (version,) in self._connection.execute(query, (count, releases))}
 
     # Writing
 
@@ -244,7 +251,14 @@ class Database:
             )
 
     def merged(
-        self, effect: e.Merge, candidate: Version, shares: Sequence[int], *, new: bool, now: int
+        self,
+        effect: e.Merge,
+        candidate: Version,
+        shares: Sequence[int],
+        *,
+        remembered: Remembered,
+        new: bool,
+        now: int,
     ) -> None:
         """Enter a candidate and settle the updates in it, in one transaction.
 
@@ -254,15 +268,22 @@ class Database:
         ----------
         shares
             Of how many examples each contributor's share is.
+        remembered
+            By the strategy.
         """
         with self._db.atomic():
             if new:
                 self._insert_version(candidate, "candidate", effect.round, shares, now)
+            self.states.keep(candidate.name, remembered)
             self._settle(effect, candidate.name)
 
-    def returned(self, effect: e.Merge, version: Version, now: int) -> dict[str, int]:
+    def returned(
+        self, effect: e.Merge, version: Version, remembered: Remembered, now: int
+    ) -> dict[str, int]:
         """Make an older release the newest, as a merge gave it again; return whose it contains."""
         with self._db.atomic():
+            self.states.keep(version.name, remembered)
+            self.states.keep_only(version.name)
             self._db.table("versions").update(
                 version.name,
                 {
@@ -287,12 +308,14 @@ class Database:
         """Turn the candidate into the release; return whose updates it contains."""
         with self._db.atomic():
             self._decide(version, "release", decision, now)
+            self.states.keep_only(version.name)
         return self._contained(version.name)
 
     def reject(self, version: Version, decision: Decision, now: int) -> None:
         """Keep the candidate as refused."""
         with self._db.atomic():
             self._decide(version, "refused", decision, now)
+            self.states.forget(version.name)
 
     # Rows
 

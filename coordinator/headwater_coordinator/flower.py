@@ -1,4 +1,4 @@
-"""Flower, seen from the server: the Control API and the Grid; the only module that imports flwr.
+"""Flower, seen from the server: the Control API and the Grid.
 
 Two seams. :class:`Control` is what ``serve`` and ``enrol`` need of the SuperLink: make a device's
 key known, start, watch and stop the run. :class:`GridLink` is what the ServerApp needs: who is
@@ -7,7 +7,7 @@ stopped in the middle of an upload and stops at the first reply it cannot read; 
 the parts of each reply on its own, a bounded number of bounded size, and drops what does not
 hold together.
 
-Strategies live in :mod:`headwater_coordinator.merging`, which imports ``flwr.serverapp`` alone.
+The other module that imports flwr is :mod:`headwater_coordinator.strategies.flower`.
 """
 
 from __future__ import annotations

@@ -119,6 +119,13 @@ MIGRATIONS = (
     CREATE INDEX receipts_by_node ON receipts (node, ask);
     """,
     """
+    CREATE TABLE strategy_states (
+        version TEXT PRIMARY KEY REFERENCES versions (version),
+        strategy TEXT NOT NULL,
+        state BLOB NOT NULL
+    ) STRICT;
+    """,
+    """
     ALTER TABLE devices ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0;

@@ -10,6 +10,7 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import Duration, convert, load_toml
+from headwater_coordinator.strategies import Strategy, choose
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -114,13 +115,21 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
 
+def _averaged() -> dict[str, Any]:
+    return {"name": "fedavg"}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of ``coordinator.toml``; every section may be left out."""
+    """The whole of ``coordinator.toml``; every section may be left out.
+
+    ``strategy`` is a name and the arguments of that strategy (:mod:`.strategies.table`).
+    """
 
     front: Front = Front()
     superlink: SuperLink = SuperLink()
     federation: Rounds | Buffered = Rounds()
     gate: Gate = Gate()
+    strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
 
 
 def read_settings(path: Path) -> Settings:
@@ -135,7 +144,8 @@ def read_settings(path: Path) -> Settings:
     complaints = list(_misplaced(raw))
     if not complaints:
         settings = convert(raw, Settings, source=str(path))
-        complaints = [words for words, wrong in _impossible(settings).items() if wrong]
+        strategy = choose(settings.strategy, source=str(path))
+        complaints = [words for words, wrong in _impossible(settings, strategy).items() if wrong]
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
@@ -154,7 +164,7 @@ def _misplaced(raw: dict[str, Any]) -> Iterator[str]:
             yield f'federation.{key}: only with federation.discipline = "{other}"; remove it'
 
 
-def _impossible(settings: Settings) -> dict[str, bool]:
+def _impossible(settings: Settings, strategy: Strategy) -> dict[str, bool]:
     how, gate = settings.federation, settings.gate
     return _impossible_discipline(how) | {
         "gate.max_evaluators must be at least gate.min_evaluators": (
@@ -172,6 +182,8 @@ def _impossible(settings: Settings) -> dict[str, bool]:
         "federation.message_ttl must be at least federation.deadline and gate.deadline": (
             how.message_ttl < max(how.deadline, gate.deadline)
         ),
+        f"federation.min_devices must be at least {strategy.least}, for strategy "
+        f"{settings.strategy['name']} with these arguments": (how.min_devices < strategy.least),
     }
 
 
@@ -232,6 +244,11 @@ port = {superlink_port}
 #                            # With discipline = "buffered", in the place of the last four:
 #   buffer = 10              # so many updates make a candidate
 #   concurrency = 100        # so many devices train at a time
+
+[strategy]                   # how updates become a candidate: docs/strategies.md
+name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, qfedavg, fedmedian,
+                             # fedtrimmedavg, krum, multikrum, bulyan, fedbuff, fedasync;
+                             # arguments follow by their names, as server_momentum of fedavgm
 
 [gate]
 # fraction = 1.0             # of the devices, how many compare candidate and release

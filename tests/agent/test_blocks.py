@@ -14,6 +14,12 @@ def test_without_a_share_everything_is_learned_from() -> None:
     assert {blocks.use("tank-1", time) for time in DAY} == {"learn"}
 
 
+def test_of_each_stream_no_more_than_the_newest_is_kept_in_mind() -> None:
+    blocks = ReservedBlocks(manifest(share=0.3))
+    assert {blocks.use(f"tank-{n}", time) for n in range(3) for time in DAY} > {"learn", "judge"}
+    assert len(blocks._newest) == 3
+
+
 def test_about_the_share_of_all_blocks_is_reserved() -> None:
     blocks = ReservedBlocks(manifest(share=0.25, horizon=1, window=1))
     judged = sum(

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from headwater_agent.compute import Compute
-from headwater_agent.events import Batch, Infer, Model, Train, Version, Windows
+from headwater_agent.events import Batch, Infer, Model, Train, Windows
 from headwater_models.arrays import Arrays
+from headwater_models.bundle import Bundle
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.session import Predictor
 from tests.models.bundles import tiny
 
@@ -17,25 +22,42 @@ def windows(rows: int) -> Windows:
     return Windows(("tank-1",) * rows, times, values, times)
 
 
-def test_each_model_is_run_with_its_own_parameters() -> None:
+def model(*, stacked: bool) -> Bundle:
     bundle = tiny("mlp")
-    other = {name: array + np.float32(0.1) for name, array in bundle.weights.items()}
+    graph = stack_inference(bundle.infer, bundle.manifest) if stacked else None
+    return dataclasses.replace(bundle, stacked=graph)
+
+
+def shifted(bundle: Bundle, by: float) -> Arrays:
+    return {name: array + np.float32(by) for name, array in bundle.weights.items()}
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_each_model_is_run_with_its_own_parameters(stacked: bool) -> None:
+    bundle = model(stacked=stacked)
+    sets: dict[Model, Arrays] = {"released": bundle.weights, "personal": shifted(bundle, 0.1)}
     asked = windows(5)
-    answer = Compute(bundle).infer(Infer(asked, {"released": bundle.weights, "personal": other}))
+    answer = Compute(bundle).infer(Infer(asked, sets))
     predictor = Predictor(bundle.infer)
-    sets: dict[Model, Arrays] = {"released": bundle.weights, "personal": other}
-    for model, parameters in sets.items():
+    for name, parameters in sets.items():
         expected = predictor.run(asked.values, asked.times, parameters)
-        np.testing.assert_array_equal(answer.outputs[model], expected)
+        np.testing.assert_allclose(answer.outputs[name], expected, rtol=1e-6)
 
 
-def test_new_parameters_take_effect_with_the_next_call() -> None:
-    bundle = tiny("mlp")
+@pytest.mark.parametrize("stacked", [True, False])
+def test_new_parameters_take_effect_with_the_next_call_and_leave_the_other_model(
+    stacked: bool,
+) -> None:
+    bundle = model(stacked=stacked)
     compute, asked = Compute(bundle), windows(2)
-    first = compute.infer(Infer(asked, {"released": bundle.weights})).outputs["released"]
-    other = {name: array + np.float32(0.1) for name, array in bundle.weights.items()}
-    second = compute.warm(Version("v2", 2, other), Infer(asked, {"released": other}))
-    assert not np.array_equal(first, second.outputs["released"])
+    sets: dict[Model, Arrays] = {"released": bundle.weights, "personal": shifted(bundle, 0.1)}
+    first = compute.infer(Infer(asked, sets)).outputs
+    released = compute.infer(Infer(asked, {"released": shifted(bundle, 0.2)})).outputs
+    again = compute.infer(Infer(asked, sets)).outputs
+    assert not np.array_equal(first["released"], released["released"])
+    assert released.keys() == {"released"}
+    for name, output in first.items():
+        np.testing.assert_array_equal(output, again[name])
 
 
 def test_a_step_moves_the_parameters_and_gives_each_rows_loss() -> None:

@@ -4,8 +4,12 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
+from headwater.settings import Duration
 from headwater_agent.connection import make_transport, session_of
-from headwater_agent.settings import AgentSettings, Input, LabelInput
+from headwater_agent.mqtt import MqttTransport
+from headwater_agent.settings import AgentSettings, Broker, Input, LabelInput
 from headwater_agent.transport import Waker
 
 SETTINGS = AgentSettings(
@@ -33,3 +37,11 @@ def test_the_status_says_who_is_there_and_who_is_not() -> None:
 def test_nothing_is_connected_before_the_first_poll() -> None:
     with closing(Waker()) as waker, closing(make_transport(SETTINGS, waker)) as transport:
         assert (transport.connected, transport.trouble) == (False, "")
+
+
+def test_the_pauses_between_attempts_grow_no_longer_than_the_owner_says() -> None:
+    settings = msgspec.structs.replace(SETTINGS, broker=Broker(retry=Duration(5_000)))
+    with closing(Waker()) as waker, closing(make_transport(settings, waker)) as transport:
+        assert isinstance(transport, MqttTransport)
+        pauses = [pause for pause, _ in zip(transport._delays, range(200), strict=False)]
+    assert 2 < max(pauses) <= 5

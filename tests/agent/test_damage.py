@@ -126,16 +126,51 @@ def test_what_can_be_read_of_a_damaged_database_is_taken_over(tmp_path: Path) ->
     store.close()
 
 
-def test_a_state_that_does_not_decode_is_not_taken_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bitten",
+    [
+        "UPDATE streams SET progress = CAST('less' || substr(progress, 5) AS BLOB)",
+        "UPDATE streams SET standing = x''",
+        "UPDATE streams SET name = 'S' WHERE name = 's'",
+        "UPDATE checkpoint SET state = x'c0'",
+        "UPDATE checkpoint SET learned_through = 2",
+    ],
+)
+def test_a_state_that_is_not_as_it_was_written_is_not_taken_over(
+    tmp_path: Path, bitten: str
+) -> None:
     path = tmp_path / "agent.db"
     store = opened(path)
-    store.write([events.Checkpoint(b"no checkpoint", 3), rows([1])])
-    store.write([events.Store(progress=(("s", b"\xc1"),))])
+    store.write([events.Checkpoint(b"learned", 3), rows([1, 2, 3])])
+    states = (("s", b"more than three bytes"),)
+    store.write([events.Store(progress=states, standing=states)])
     store.close()
-    damage.mark_suspect(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(bitten)
+    connection.close()
+
     store = opened(path)
     saved = store.load()
-    assert (saved.checkpoint, list(saved.progress)) == (None, [])
+    assert store.notes(1)[0].kind == "repaired"
+    kept = (saved.checkpoint == b"learned", *(len(s) for s in (saved.progress, saved.standing)))
+    assert kept < (True, 1, 1)
+    assert store.streams()[0]["rows"] == 3
+    store.close()
+    store = opened(path)
+    assert store.load() is not None
+    assert len(store.notes(10)) == 1, "it is repaired once"
+    store.close()
+
+
+def test_a_segment_that_says_wrong_keys_is_damaged_and_put_right(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE segments SET last = 1 WHERE kind = 1 AND first = 9000")
+    connection.close()
+    store = opened(path)
+    assert store.load().rows[-1].slot == 9_999
+    assert store.streams()[0]["rows"] == 10_000
     store.close()
 
 
@@ -170,6 +205,24 @@ def test_damage_found_while_writing_is_repaired_at_the_next_start(tmp_path: Path
     assert store.notes(1)[0].kind == "repaired"
     store.write([Count({"x": 1})])
     assert store.counters()["x"] == 1
+    store.close()
+
+
+def test_damage_found_while_reading_is_repaired_at_the_next_start(tmp_path: Path) -> None:
+    """Else an agent that meets it at its start would end with each one."""
+    path = tmp_path / "agent.db"
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE segments SET columns = x'00' WHERE kind = 6")
+    connection.close()
+    store = opened(path)
+    assert store.load().sequence == 10_000
+    with pytest.raises(DamagedError, match="restart the agent"):
+        store.messages()
+    store.close()
+    store = opened(path)
+    assert list(store.messages().fingerprints) == []
+    assert store.counters() == {"written": 10_000}
     store.close()
 
 

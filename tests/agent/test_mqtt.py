@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import ipaddress
+import logging
 import select
 import shutil
 import signal
@@ -673,7 +674,8 @@ def test_a_topic_that_mqtt_does_not_allow_is_dropped_counted_and_said_once(
     for topic in ("a/+", "#"):
         assert transport.publish(topic, b"", qos=qos, retain=False) == 0
     assert transport.dropped == 2
-    assert caplog.messages == [
+    warned = [one.message for one in caplog.records if one.levelno >= logging.WARNING]
+    assert warned == [
         "a message is not sent: nothing can be published on the topic 'a/+' (others are counted)"
     ]
     transport.publish("a", b"", qos=1, retain=False)

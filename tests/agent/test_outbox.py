@@ -69,6 +69,17 @@ def test_what_the_broker_has_before_the_next_write_costs_none() -> None:
     assert sender.changes() is None
 
 
+def test_what_waits_in_the_store_is_not_looked_at_again() -> None:
+    sender = Sender(Wire(), (), qos=1, most=2_000)
+    for number in range(1, 1_001):
+        sender.send([("a", b"1")], retain=False)
+        assert told(sender.changes()) == ([number], [], False)
+    assert not sender._fresh
+    assert not sender.is_full
+    sender.send([("a", b"1")] * 1_001, retain=False)
+    assert sender.is_full
+
+
 def test_nothing_is_kept_of_messages_that_nobody_acknowledges() -> None:
     sender = Sender(Wire(), (), qos=0, most=9)
     sender.send([("a", b"1")], retain=False)

@@ -351,6 +351,20 @@ def test_thresholds_outlive_a_warming() -> None:
     assert np.isfinite(warm.predictions[-1].thresholds).all()
 
 
+def test_history_sets_thresholds_that_are_not_set_and_is_stored_with_them() -> None:
+    settings = ThresholdSettings(warm_up=5)
+    warm, lived = (device(anomaly(), anomaly=settings) for _ in range(2))
+    receive(warm, *range(30, 34))
+    receive(lived, *range(35))
+    assert np.isnan(warm.predictions[-1].thresholds).all()
+    warm.feed(Warm("tank-1", past(range(34)), (), 30 * MINUTE))
+    assert len(warm.predictions) == 4 - device_manifest(warm).window + 1, "nothing is published"
+    assert dict(warm.stores[-1].progress) == {"tank-1": warm.pipeline.streams["tank-1"].progress()}
+    receive(warm, 34)
+    assert np.isfinite(warm.predictions[-1].thresholds).all()
+    assert warm.predictions[-1].thresholds[0] == lived.predictions[-1].thresholds[0]
+
+
 def test_history_warms_the_drift_detectors_and_raises_no_alarm() -> None:
     settings = DriftSettings(watch=("inputs",), mean_of=1, quiet=DriftSettings().quiet)
     rng = np.random.default_rng(0)

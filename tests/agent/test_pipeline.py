@@ -359,7 +359,7 @@ def test_a_correction_after_training_is_counted_and_the_score_put_right() -> Non
 def test_a_label_later_than_the_limit_is_refused() -> None:
     device = outside()
     device.receive(record(1, 5))
-    device.receive(record(62, 5), record(63, 5))
+    device.receive(record(62, 5), msgspec.structs.replace(record(63, 5), received=5_000))
     device.feed(Arrived(labels=(at(1, 50),)))
     assert [refusal.reason for refusal in device.refused] == ["label"]
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from headwater.settings import Duration
 from headwater_agent import publish
 from headwater_agent.events import Alarm, Prediction
-from headwater_agent.publish import Publisher
+from headwater_agent.output_settings import Output
+from headwater_agent.publish import LONGEST_ARRAY, Publisher
 from headwater_agent.settings import AgentSettings, Input
 from headwater_models.manifest import Manifest
 from tests.agent.making import prediction, small_manifest
@@ -126,3 +129,51 @@ def test_many_predictions_are_encoded_as_one_by_one() -> None:
         one for prediction in made for one in publisher.encode([prediction], 9_000)
     ]
     assert publisher.encode([], 9_000) == []
+
+
+def test_predictions_made_together_may_go_out_as_arrays_of_bounded_length() -> None:
+    settings = msgspec.structs.replace(SETTINGS, output=Output(payload="array"))
+    single = Publisher(SETTINGS, "m", small_manifest())
+    arrays = Publisher(settings, "m", small_manifest())
+    made = [prediction(i, "roof" if i % 2 else "yard") for i in range(2 * LONGEST_ARRAY + 2)]
+    found: dict[str, list[object]] = {}
+    for topic, payload in arrays.encode(made, 0):
+        held = json.loads(payload)
+        assert 1 <= len(held) <= LONGEST_ARRAY
+        found.setdefault(topic, []).extend(held)
+    expected: dict[str, list[object]] = {}
+    for topic, payload in single.encode(made, 0):
+        expected.setdefault(topic, []).append(json.loads(payload))
+    assert found == expected
+
+
+@pytest.mark.parametrize("payload", ["single", "array"])
+def test_what_models_beside_it_say_is_one_message_for_each_window(
+    payload: Literal["single", "array"],
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, output=Output(payload=payload))
+    publisher = Publisher(settings, "m" * 64, small_manifest(), ("rival", "other"))
+    made = [
+        msgspec.structs.replace(prediction(i), beside=np.array([[i], [math.nan]], np.float32))
+        for i in (9, 10)
+    ]
+    messages = publisher.encode(made, 9_500)
+    found = [json.loads(said) for topic, said in messages if topic == "headwater/d1/s/beside"]
+    if payload == "array":
+        (found,) = found
+    assert [one["predictions"] for one in found] == [
+        {"rival": 9, "other": None},
+        {"rival": 10, "other": None},
+    ]
+    assert found[0] == {
+        "id": "s-9",
+        "stream": "s",
+        "time": "1970-01-01T00:00:09.000Z",
+        "valid": "1970-01-01T00:00:11.000Z",
+        "horizon": "2s",
+        "target": "b",
+        "unit": "ug/m3",
+        "predictions": {"rival": 9, "other": None},
+        "latency_ms": 493,
+        "quality": "ok",
+    }

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count as counting
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Batch, Floats
-from headwater_agent.replay import Replayed, replay
+from headwater_agent.replay import Hold, Replayed, never, replay
 from headwater_models.arrays import Arrays
 from headwater_models.session import Trainer, initial_state
 from tests.models.bundles import signed
@@ -43,7 +46,15 @@ def examples(labels: list[float]) -> Batch:
     )
 
 
-def run(labels: list[float], *, epochs: int = 1, batch: int = 4, seed: int = 0) -> Replayed:
+def run(
+    labels: list[float],
+    *,
+    epochs: int = 1,
+    batch: int = 4,
+    seed: int = 0,
+    hold: Hold | None = None,
+    out_of_time: Callable[[], bool] = never,
+) -> Replayed:
     return replay(
         Mean(),
         {"w": np.zeros(1, np.float32)},
@@ -53,6 +64,8 @@ def run(labels: list[float], *, epochs: int = 1, batch: int = 4, seed: int = 0) 
         batch=batch,
         learning_rate=0.1,
         rng=np.random.default_rng(seed),
+        hold=hold,
+        out_of_time=out_of_time,
     )
 
 
@@ -132,3 +145,27 @@ def test_a_real_training_graph_learns_a_rising_level() -> None:
     )
     assert made.loss_after < made.loss_before / 2
     assert all((start[name] == bundle.weights[name]).all() for name in start)
+
+
+@given(st.floats(0.01, 1_000), st.floats(-2, 2, width=32))
+def test_what_is_held_ends_where_loss_and_proximal_term_are_smallest_together(
+    mu: float, base: float
+) -> None:
+    made = run([3.0] * 4, epochs=400, hold=Hold({"w": np.array([base], np.float32)}, mu))
+    assert made.weights["w"] == pytest.approx((3.0 + mu * base) / (1.0 + mu), abs=1e-3)
+
+
+def test_what_is_not_held_moves_freely() -> None:
+    held = run([3.0] * 10, hold=Hold({}, 5.0))
+    assert held.weights["w"] == run([3.0] * 10).weights["w"]
+
+
+@given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 3), st.integers(1, 30))
+def test_a_replay_that_is_cut_short_counts_the_examples_that_it_came_to(
+    count: int, batch: int, epochs: int, steps: int
+) -> None:
+    taken = counting(1)
+    labels = [float(number) for number in range(count)]
+    made = run(labels, epochs=epochs, batch=batch, out_of_time=lambda: next(taken) >= steps)
+    of_an_epoch = -(-count // batch)
+    assert made.examples == (count if steps >= of_an_epoch else batch * steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import queue
 import signal
@@ -29,7 +30,7 @@ from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_models.manifest import Reserve
 from tests.conftest import free_port
-from tests.models.bundles import PUBLISHER, signed, spec
+from tests.models.bundles import PUBLISHER, RELEASE, signed, spec
 
 MINUTE = 60_000
 START = 1_700_000_040_000
@@ -167,6 +168,37 @@ def test_records_come_in_and_predictions_go_out(
     assert status.errors.scored == 2
     assert status.errors.baseline == pytest.approx(0.2, abs=1e-5)
     assert not status.running
+
+
+def test_models_beside_the_first_predict_and_are_ranked_across_a_restart(
+    tmp_path: Path, mosquitto: int, person: Person
+) -> None:
+    rivals = {}
+    for name, by in (("close", 0.5), ("wide", 2.0)):
+        weights = {key: array + np.float32(by) for key, array in signed().weights.items()}
+        rival = dataclasses.replace(signed(), weights=weights, version_statement=None)
+        rival.sign(PUBLISHER, delegates=[RELEASE.public], created=START).save(
+            tmp_path / f"{name}.zip"
+        )
+        rivals[name] = rival
+    more = '[beside]\nmodels = ["*.zip"]\n'
+    settings = prepare(tmp_path, mosquitto, more=more)
+    labels = 0
+    for run in range(2):
+        with agent(tmp_path) as process:
+            person.next("status")
+            for minute in range(6 * run, 6 * run + 6):
+                person.measure(minute, 100 + minute)
+            for _ in range(4 + 2 * run):
+                said = person.next("beside")["predictions"]
+                assert said.keys() == rivals.keys()
+                assert said["close"] != said["wide"]
+            end(process)
+        ranks = read_status(settings, signed().manifest).beside
+        assert {rank.name for rank in ranks} == rivals.keys()
+        assert ranks[0].recent < ranks[1].recent
+        assert ranks[0].labels > labels
+        labels = ranks[0].labels
 
 
 def test_after_a_restart_it_goes_on_and_repeats_nothing(

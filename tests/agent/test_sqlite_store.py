@@ -69,7 +69,7 @@ def test_the_write_ahead_log_is_kept_short(tmp_path: Path) -> None:
 def test_a_group_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     nameless = events.Score("s-1", float("nan"))
-    broken = events.Store(examples=(example(1, 4),), progress=((None, b"x"),))  # type: ignore[arg-type]
+    broken = events.Store(examples=(example(1, 4),), marks=(events.Mark("s", 1, 0, 1.0, None),))  # type: ignore[arg-type]
     with pytest.raises(StorageError):
         store.write([rows(range(6), "new"), events.Store(scores=(nameless,)), broken])
     assert list(store.load().rows) == []
@@ -225,7 +225,7 @@ def told(store: Store) -> list[str]:
 def test_a_group_that_failed_leaves_no_trace_in_what_follows(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.write([rows(range(6)), Outbox(added=(Unsent(1, "t", b""),))])
-    broken = events.Store(predictions=(prediction(5),), progress=((None, b"x"),))  # type: ignore[arg-type]
+    broken = events.Store(predictions=(prediction(5),), marks=(events.Mark("s", 1, 0, 1.0, None),))  # type: ignore[arg-type]
     with pytest.raises(StorageError):
         store.write([broken, rows([6], "new"), Outbox(gone=(1,)), Fingerprints((1,))])
     store.write([events.Store(predictions=(prediction(5, value=7.0),)), rows([8], "other")])

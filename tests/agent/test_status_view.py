@@ -8,6 +8,7 @@ from rich.console import Console
 from headwater_agent.correspondence import Refusal
 from headwater_agent.events import Alarm
 from headwater_agent.live import LiveReport
+from headwater_agent.ranking import Rank
 from headwater_agent.status import (
     AgentStatus,
     AsideStatus,
@@ -17,7 +18,7 @@ from headwater_agent.status import (
     StreamStatus,
     SyncStatus,
 )
-from headwater_agent.status_view import show
+from headwater_agent.status_view import SHOWN, show
 from tests.agent.making import small_manifest
 
 STOPPED = AgentStatus(
@@ -183,3 +184,15 @@ def _live(clock: str) -> LiveReport:
         serves_personal=False,
         clock=clock,
     )
+
+
+def test_the_best_models_beside_the_first_are_shown_and_the_others_counted() -> None:
+    ranks = tuple(
+        Rank(name=f"rival-{i}", version="v" * 64, labels=5, error=i + 0.5, recent=i + 0.25)
+        for i in range(SHOWN + 2)
+    )
+    text = shown(msgspec.structs.replace(STOPPED, beside=ranks))
+    assert "rival-0" in text
+    assert "0.25" in text
+    assert f"rival-{SHOWN}" not in text
+    assert "and 2 more" in text

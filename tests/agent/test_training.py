@@ -11,7 +11,7 @@ import pytest
 
 from headwater import wire
 from headwater.errors import StorageError
-from headwater_agent import events
+from headwater_agent import events, training
 from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredTask
@@ -119,6 +119,46 @@ def test_an_update_reaches_as_far_as_the_personal_model_did_when_it_was_begun(
     reply, _ = outcome(made)
     assert isinstance(reply, wire.Update)
     assert reply.examples == 150
+
+
+def terms(made: AgentSettings, number: int, **changes: object) -> Outcome:
+    """What comes of a task to train with these terms."""
+    plain = wire.decode_task(train(number).fields)
+    fields = wire.encode(msgspec.structs.replace(plain, protocol=2, epochs=20, **changes))
+    ask(made, replace(train(number), fields=fields), number)
+    Work(made).do(task_name(number), sequence=number)
+    (found,) = (
+        one
+        for one in find_outcomes(made.share, packed_bytes(MANIFEST))
+        if isinstance(one, Outcome) and getattr(one.reply, "task", "") == task_name(number)
+    )
+    return found
+
+
+def test_an_update_is_held_to_its_base_by_the_proximal_term(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=200, reserved=0)
+    moved = []
+    for number, mu in enumerate((0.0, 10.0, 1_000.0), 1):
+        array = terms(made, number, proximal_mu=mu).array
+        assert array is not None
+        moved.append(float(np.linalg.norm(array)))
+    assert 0 < moved[2] < 0.1 * moved[1] < 0.08 * moved[0]
+
+
+def test_a_device_whose_budget_is_spent_sends_what_it_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=200, reserved=0)
+    now = iter(range(1_000))
+    monkeypatch.setattr(training, "monotonic", lambda: float(next(now)))
+    reply = terms(made, 1, budget_ms=2_000).reply
+    assert isinstance(reply, wire.Update)
+    assert reply.examples == 128  # two batches of 64, a second each
+    declined = terms(made, 2, budget_ms=1_000, batch=32).reply
+    assert isinstance(declined, wire.Declined)
+    assert declined.reason == "too-few-examples"
 
 
 def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:

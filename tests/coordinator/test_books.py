@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from numpy.typing import NDArray
@@ -196,7 +196,7 @@ class BufferedBooks(Books):
 OFTEN = settings(
     max_examples=12,
     stateful_step_count=25,
-    deadline=None, phases=[Phase.reuse, Phase.generate],
+    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestBooks = Books.TestCase

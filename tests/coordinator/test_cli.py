@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from headwater.errors import HeadwaterError, SettingsError, StorageError
+from headwater.errors import HeadwaterError, SettingsError, StorageError, UnsupportedError
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
 from headwater_coordinator.requests import find_requests, read_request
@@ -129,3 +129,12 @@ def test_a_wrong_key_in_the_settings_stops_serve_with_its_path(home: Path) -> No
     settings.write_text(settings.read_text().replace("port =", "prot ="))
     with pytest.raises(HeadwaterError, match=r"front\.prot: there is no such key"):
         run("serve", "--home", str(home))
+
+
+def test_a_strategy_that_does_not_fit_the_model_stops_serve(tmp_path: Path) -> None:
+    solved().save(tmp_path / "bundle")
+    run("init", str(tmp_path / "home"), "--bundle", str(tmp_path / "bundle"))
+    settings = tmp_path / "home" / "coordinator.toml"
+    settings.write_text(settings.read_text().replace('name = "fedavg"', 'name = "fedadam"'))
+    with pytest.raises(UnsupportedError, match="merge exactly"):
+        run("serve", "--home", str(tmp_path / "home"))

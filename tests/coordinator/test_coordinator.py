@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import numpy as np
+import pytest
 
 from headwater import wire
+from headwater.errors import UnsupportedError
 from headwater_coordinator.link import Arrival, MemoryLink, Outgoing
+from headwater_coordinator.registry import Registry
 from headwater_models.arrays import unpack
-from tests.coordinator.world import World, node
+from headwater_models.bundle import Bundle
+from headwater_models.graphs.builders import build
+from tests.coordinator.world import SETTINGS, World, node, save_bundle
+from tests.models.bundles import spec, tiny
 
 
 def test_a_reply_that_cannot_be_read_is_refused_and_the_round_goes_on(world: World) -> None:
@@ -96,3 +105,108 @@ def test_a_fleet_in_one_process_federates_without_a_network(world: World) -> Non
     assert world.status.sequence >= 4
     expected = world.weights(world.bundle.version_id) + 0.1 * (world.status.sequence - 1)
     np.testing.assert_allclose(world.weights(world.status.release), expected, atol=1e-5)
+
+
+def test_arrays_that_stay_on_the_devices_are_in_the_candidate_bit_for_bit(tmp_path: Path) -> None:
+    built = build(msgspec.structs.replace(spec("mlp"), personal="head"), np.random.default_rng(0))
+    bundle = Bundle(
+        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
+    )
+    world = World(tmp_path, save_bundle(tmp_path, bundle))
+    world.join("a", "b")
+    world.train_all(0.25)
+    candidate = world.status.versions[0].version
+
+    merged = Registry(world.home.versions, bundle.manifest).load(candidate)
+
+    for array in bundle.manifest.arrays:
+        change = merged[array.name] - bundle.weights[array.name]
+        assert (change == 0).all() == (array.merge == "local")
+    world.close()
+
+
+def test_a_merge_that_gives_no_finite_weights_drops_its_updates_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    table = {"name": "qfedavg", "client_learning_rate": 1.0, "q": 10.0}
+    settings = msgspec.structs.replace(SETTINGS, strategy=table)
+    world = World(tmp_path, save_bundle(tmp_path, tiny()), settings)
+    world.join("a", "b")
+    for task in world.waiting(wire.Kind.TRAIN):
+        world.answer(task, world.update(task, loss_before=1e200), world.vector())
+    world.turn()
+
+    assert not world.waiting(wire.Kind.EVALUATE)
+    world.turn(2_000)
+    world.train_all()
+    assert world.waiting(wire.Kind.EVALUATE)
+    world.close()
+
+
+def test_a_model_of_statistics_with_another_strategy_is_refused_at_start(tmp_path: Path) -> None:
+    built = build(msgspec.structs.replace(spec(), learner="ridge"), np.random.default_rng(0))
+    bundle = Bundle(
+        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
+    )
+    settings = msgspec.structs.replace(SETTINGS, strategy={"name": "fedmedian"})
+    with pytest.raises(UnsupportedError, match="merge exactly"):
+        World(tmp_path, save_bundle(tmp_path, bundle), settings)
+
+
+def test_the_terms_of_fedprox_go_to_devices_that_can_read_them(tmp_path: Path) -> None:
+    table = {"name": "fedprox", "proximal_mu": 0.5, "budget": "2min"}
+    settings = msgspec.structs.replace(SETTINGS, strategy=table)
+    world = World(tmp_path, save_bundle(tmp_path, tiny()), settings)
+    world.mail.online |= {node("new"), node("old")}
+    world.turn()
+    for task in world.waiting(wire.Kind.CHECK_IN):
+        protocol = 2 if task.node == node("new") else 1
+        said = msgspec.structs.replace(world.checked_in(task), protocol=protocol)
+        world.answer(task, said)
+    world.turn()
+
+    asked = {task.node: wire.decode_task(task.fields) for task in world.waiting(wire.Kind.TRAIN)}
+
+    new, old = asked[node("new")], asked[node("old")]
+    assert isinstance(new, wire.Train)
+    assert (new.proximal_mu, new.budget_ms, new.protocol) == (0.5, 120_000, 2)
+    assert isinstance(old, wire.Train)
+    assert (old.proximal_mu, old.budget_ms, old.protocol) == (msgspec.UNSET, msgspec.UNSET, 1)
+    world.train_all()
+    assert world.waiting(wire.Kind.EVALUATE)
+    world.close()
+
+
+def test_fedasync_mixes_in_what_started_at_an_older_release(tmp_path: Path) -> None:
+    table = {"name": "fedasync", "alpha": 0.5, "staleness": "constant"}
+    settings = msgspec.structs.replace(SETTINGS, strategy=table)
+    world = World(tmp_path, save_bundle(tmp_path, tiny()), settings)
+    world.join("a", "b", "c")
+    late = next(task for task in world.waiting(wire.Kind.TRAIN) if task.node == node("c"))
+    for task in world.waiting(wire.Kind.TRAIN):
+        if task is not late:
+            world.answer(task, world.update(task), world.vector(1.0))
+    world.turn(60_000)
+    world.judge_all()
+    first = world.weights(world.bundle.version_id)
+    second = world.weights(world.status.release)
+    np.testing.assert_allclose(second, first + 0.75, atol=1e-6)
+
+    world.take_release()
+    world.answer(late, world.update(late), world.vector(1.0))
+    world.turn(2_000)
+    for task in world.waiting(wire.Kind.TRAIN):
+        world.lose(task)
+    world.turn()
+    world.turn(2_000)
+    for task in world.waiting(wire.Kind.TRAIN):
+        if task.node == node("a"):
+            world.answer(task, world.update(task), world.vector(0.0))
+    world.turn(60_000)
+
+    (candidate, *_) = (one.version for one in world.status.versions)
+    expected = (
+        second + (first + 1.0)
+    ) / 2  # the late one, then the fresh one, which is the release
+    np.testing.assert_allclose(world.weights(candidate), (expected + second) / 2, atol=1e-6)
+    world.close()

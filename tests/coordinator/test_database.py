@@ -17,9 +17,12 @@ from headwater_coordinator.database import Database
 from headwater_coordinator.gate import Decision, Paired
 from headwater_coordinator.migrations import MIGRATIONS
 from headwater_coordinator.state import Device, Pending, Version
+from headwater_coordinator.states import Remembered
 
 FIRST = Version("1" * 64, 1, "", "{}")
 CANDIDATE = Version("2" * 64, 2, FIRST.name, "{}")
+ONES = np.ones(3, np.float32)
+NOTHING = Remembered("FedAvg", {})
 DECISION = Decision(True, "released: better", Paired(devices=2, rows=10))
 
 
@@ -51,7 +54,12 @@ def accept(books: Database, sequence: int, node: str = "SHA256:a") -> Pending:
 
 def merge(books: Database, *updates: Pending) -> None:
     books.merged(
-        e.Merge(1, FIRST, updates), CANDIDATE, [u.weight for u in updates], new=True, now=6
+        e.Merge(1, FIRST, updates),
+        CANDIDATE,
+        [u.weight for u in updates],
+        remembered=NOTHING,
+        new=True,
+        now=6,
     )
 
 
@@ -69,9 +77,9 @@ def test_what_was_accepted_comes_back(books: Database) -> None:
     assert (state.release, state.round, state.candidate) == (FIRST, 1, None)
     assert state.pending == {"SHA256:a": pending}
     assert (state.devices["SHA256:a"].taken, state.devices["SHA256:a"].merged) == (3, 0)
-    ((vector, weight),) = books.vectors([pending])
-    np.testing.assert_array_equal(vector, [0.0, 1.0, 2.0])
-    assert weight == 10
+    with books.reading([pending], 3, staleness=lambda _: 0, packed=lambda _: ONES) as updates:
+        np.testing.assert_array_equal(updates.source.vector(0), [0.0, 1.0, 2.0])
+        assert updates.examples == [10]
 
 
 def test_a_later_update_takes_the_place_of_the_pending_one(books: Database) -> None:
@@ -98,7 +106,7 @@ def test_a_merge_that_fails_half_way_settles_nothing(books: Database) -> None:
     pending = accept(books, 1)
     missing = e.Merge(99, FIRST, (pending,))
     with pytest.raises(NotFoundError):
-        books.merged(missing, CANDIDATE, [10], new=True, now=6)
+        books.merged(missing, CANDIDATE, [10], remembered=NOTHING, new=True, now=6)
     state = books.load()
     assert (state.candidate, state.pending) == (None, {"SHA256:a": pending})
 
@@ -118,6 +126,16 @@ def test_a_refused_candidate_is_kept_and_contains_no_one(books: Database) -> Non
     state = books.load()
     assert (state.release, state.candidate) == (FIRST, None)
     assert (state.devices["SHA256:a"].taken, state.devices["SHA256:a"].merged) == (4, 0)
+
+
+def test_what_a_pending_update_started_from_is_kept_however_old(books: Database) -> None:
+    accept(books, 4)
+    for number in range(2, 6):
+        merged = e.Merge(1, FIRST, ())
+        version = Version(f"{number}" * 64, number, FIRST.name, "{}")
+        books.merged(merged, version, [], remembered=NOTHING, new=True, now=6)
+        books.release(version, DECISION, 7)
+    assert books.recent(1, releases=2) == {FIRST.name, "4" * 64, "5" * 64}
 
 
 def test_two_releases_cannot_have_the_same_sequence(books: Database) -> None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater_coordinator.firewall import LARGEST_CHANGE, Expected, complaint
-from headwater_coordinator.merging import federated_average
+from headwater_coordinator.strategies.averaging import FedAvg
 from headwater_models.arrays import pack_statistics
 from headwater_models.manifest import Array
+from tests.coordinator.strategies.peers import updates
 from tests.models.bundles import manifest_with
 from tests.models.statistics.gathered import gather, some_data
 from tests.models.statistics.gathered import manifest as statistics_model
@@ -189,7 +190,7 @@ def test_what_passes_can_be_merged_into_finite_weights(
 ) -> None:
     passed = [one for one in vectors if complaint(TRAIN, UPDATE, one, expected()) is None]
     if passed:
-        merged = federated_average(np.zeros(SIZE, "f4"), [(one, 1) for one in passed])
+        merged = FedAvg().merge(np.zeros(SIZE, "f4"), updates(passed), {}).vector
         assert np.isfinite(merged).all()
         assert np.abs(merged).max() <= LARGEST_CHANGE * 1.001
 

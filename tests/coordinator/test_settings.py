@@ -12,6 +12,7 @@ import pytest
 from headwater.errors import SettingsError
 from headwater.settings import encode_hook
 from headwater_coordinator.settings import TEMPLATE, Buffered, Settings, read_settings
+from headwater_coordinator.strategies.table import TABLE
 
 FILLED = TEMPLATE.format(host="127.0.0.1", port=8443, superlink_port=8444)
 
@@ -72,6 +73,7 @@ def test_every_wrong_key_is_named_with_its_path(tmp_path: Path) -> None:
         ('[federation]\ndiscipline = "buffered"\nconcurrency = 1', "concurrency must be at least"),
         ("[federation]\nexploration = 0.5", 'exploration is for federation.selection = "guided"'),
         ('[federation]\ndiscipline = "chaos"', "federation.discipline|Invalid value 'chaos'"),
+        ('[strategy]\nname = "krum"', "min_devices must be at least 3, for strategy krum"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -94,3 +96,14 @@ def test_a_discipline_brings_its_own_keys(tmp_path: Path) -> None:
 def test_a_section_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="federation"):
         read_settings(write(tmp_path, "federation = 3\n"))
+
+
+def test_the_strategy_is_checked_with_the_rest(tmp_path: Path) -> None:
+    path = write(tmp_path, '[strategy]\nname = "fedadam"\nspeed = 1')
+    with pytest.raises(SettingsError, match=r"coordinator.toml: strategy.speed: .* takes eta"):
+        read_settings(path)
+
+
+def test_the_template_names_every_strategy_that_can_be_chosen() -> None:
+    names = {row.name.lower() for row in TABLE if row.kind is not None}
+    assert names <= set(re.findall(r"\w+", FILLED))

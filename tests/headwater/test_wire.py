@@ -25,6 +25,9 @@ def of_field(message: type[Any], field: msgspec.structs.FieldInfo) -> st.SearchS
         return st.just(wire.PROTOCOL)
     if field.name == "statement":
         return st.text(max_size=40)
+    if field.name in ("proximal_mu", "budget_ms"):
+        given_ = st.floats(0, 1_000) if field.name == "proximal_mu" else st.integers(1_000, 10**6)
+        return st.just(msgspec.UNSET) | given_
     if field.name == "receipts":
         return st.just(msgspec.UNSET) | st.lists(st.text(max_size=40), max_size=3).map(tuple)
     return of_type(msgspec.inspect.type_info(field.type), f"{message.__name__}.{field.name}")
@@ -66,6 +69,8 @@ def sample(message: type[Any]) -> dict[str, Any]:
                 values[field.name] = True
             case msgspec.inspect.VarTupleType():
                 values[field.name] = ["receipt"]
+            case msgspec.inspect.IntType(ge=int(least)):
+                values[field.name] = max(1, least)
             case _:
                 values[field.name] = 1
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator, Sequence
 from zlib import crc32
@@ -20,7 +21,10 @@ REMEMBERED = 32
 """Newest records of a stream by which a repeated one is told."""
 
 MAX_DOUBTED = 256
-"""Most records that wait for another one to confirm their clock."""
+"""Most records that wait for others to tell whether their clock is right."""
+
+OVERTAKEN_MS = 5_000
+"""How long after a record that jumps ahead those may come that it has overtaken."""
 
 _NEVER = -(2**62)
 _64_BITS = 2**64 - 1
@@ -90,8 +94,10 @@ class StreamGuard:
         """Return what may be gone on with, in order, and what is refused.
 
         A record that jumps further ahead than the grid's largest gap, while less than half of
-        that went by on the wall clock, waits for the next one: a later one confirms it, one that
-        goes on from before refutes it.
+        that went by on the wall clock, waits. It may have overtaken others, for what was sent
+        while a connection broke often comes again behind what is newer: once the stream has
+        reached it, it goes on with it. :data:`OVERTAKEN_MS` later the next record decides: a later
+        one confirms it, one that goes on from before refutes it.
         """
         if not self._settings.enabled:
             return (record,)
@@ -190,34 +196,53 @@ class StreamGuard:
         if self._newest != _NEVER and self._jumps(record) and waited < ahead:
             yield from self._doubt(record)
             return
+        yield from self._let_through(record.time)
         if ahead > 0:
-            yield from self._refuse_doubted()
             self._newest, self._received = record.time, record.received
         yield record
+        while self._doubted and self._left_out(self._doubted[0]) <= 1:
+            yield from self._let_through(self._doubted[0].time)
+        if self._have_waited(record):
+            yield from self._refuse_doubted()
+
+    def _left_out(self, record: Record) -> int:
+        """Return how many slots of the grid a record is after the newest one."""
+        return record.time // self._period - self._newest // self._period
 
     def _jumps(self, record: Record) -> bool:
-        """Say whether more slots of the grid were left out than its largest gap has."""
-        slots = record.time // self._period - self._newest // self._period
-        return slots * self._period > self._gap
+        """Say whether more slots were left out than the grid's largest gap has."""
+        return self._left_out(record) * self._period > self._gap
 
     def _doubt(self, record: Record) -> Iterator[Record | Refuse]:
-        """Let a record wait that jumps ahead, or let through those that it is later than."""
-        if self._doubted and record.time > self._doubted[-1].time:
-            confirmed, self._doubted = self._doubted, []
-            self._newest, self._received = confirmed[-1].time, confirmed[-1].received
-            yield from confirmed
-            yield from self._check_clock(record)
-            return
-        if self._doubted and record.time < self._doubted[-1].time:
-            yield from self._refuse_doubted()
-        if len(self._doubted) == MAX_DOUBTED:
-            yield from self._refuse_doubted()
-        self._doubted.append(record)
+        """Let a record wait that jumps ahead, unless those that it is later than did for long."""
+        if self._have_waited(record):
+            yield from self._refuse_doubted(after=record.time)
+            if self._doubted and self._doubted[-1].time < record.time:
+                yield from self._let_through(record.time)
+                yield from self._check_clock(record)
+                return
+            if len(self._doubted) == MAX_DOUBTED:
+                yield from self._refuse_doubted()
+        insort(self._doubted, record, key=lambda one: one.time)
 
-    def _refuse_doubted(self) -> Iterator[Refuse]:
-        for _ in self._doubted:
+    def _have_waited(self, record: Record) -> bool:
+        """Say whether what was to come before the doubted ones would be here with this record."""
+        if not self._doubted:
+            return False
+        since = min(one.received for one in self._doubted)
+        return record.received - since >= OVERTAKEN_MS or len(self._doubted) == MAX_DOUBTED
+
+    def _let_through(self, until: int) -> Iterator[Record]:
+        """Go on with the doubted ones up to a time."""
+        while self._doubted and self._doubted[0].time <= until:
+            record = self._doubted.pop(0)
+            self._newest, self._received = record.time, record.received
+            yield record
+
+    def _refuse_doubted(self, after: int = _NEVER) -> Iterator[Refuse]:
+        while self._doubted and self._doubted[-1].time > after:
+            self._doubted.pop()
             yield Refuse("clock", self._stream)
-        self._doubted = []
 
     def _count(self, *, marked: bool) -> None:
         """Pause after a burst of marked records, until as many without a mark followed."""

@@ -73,7 +73,7 @@ class RiverCompute(Compute):
             return super().infer(effect)
         windows = effect.windows
         released = effect.parameters["released"]
-        outputs = super().infer(Infer(windows, {"released": released})).outputs
+        outputs = self._one_by_one(Infer(windows, {"released": released})).outputs
         own = self.river.predict(windows.values, windows.times)
         silent = ~np.isfinite(own).all(axis=1, keepdims=True)
         return Inferred(windows, outputs | {"personal": np.where(silent, outputs["released"], own)})

@@ -7,7 +7,7 @@ NumPy is needed. The graphs that gather are made by :mod:`headwater_models.graph
 
 from headwater_models.statistics.learner import MIN_CLASS, Learner
 from headwater_models.statistics.leaving import complaints, says_too_much
-from headwater_models.statistics.merging import dependence, merge, no_statistics, without
+from headwater_models.statistics.merging import add, dependence, merge, no_statistics, without
 from headwater_models.statistics.solving import (
     check_layout,
     head_of,
@@ -20,6 +20,7 @@ from headwater_models.statistics.solving import (
 __all__ = [
     "MIN_CLASS",
     "Learner",
+    "add",
     "check_layout",
     "complaints",
     "dependence",

@@ -22,6 +22,16 @@ def no_statistics(manifest: Manifest) -> Statistics:
     return {array.name: np.zeros(array.shape) for array in manifest.statistics}
 
 
+def add(manifest: Manifest, ours: Statistics, theirs: Statistics) -> Statistics:
+    """Return the statistics of both together, by the rules of the manifest."""
+    return {
+        array.name: merge_moments(ours[array.name], theirs[array.name])
+        if array.merge == "moments"
+        else ours[array.name] + theirs[array.name]
+        for array in manifest.statistics
+    }
+
+
 def merge(manifest: Manifest, contributions: Mapping[str, Statistics]) -> Statistics:
     """Merge by the rules of the manifest, ``sum`` and ``moments``.
 
@@ -33,12 +43,7 @@ def merge(manifest: Manifest, contributions: Mapping[str, Statistics]) -> Statis
     """
     merged = no_statistics(manifest)
     for name in sorted(contributions):
-        theirs = contributions[name]
-        for array in manifest.statistics:
-            ours, more = merged[array.name], theirs[array.name]
-            merged[array.name] = (
-                merge_moments(ours, more) if array.merge == "moments" else ours + more
-            )
+        merged = add(manifest, merged, contributions[name])
     return merged
 
 

@@ -45,34 +45,63 @@ def test_the_same_value_at_another_time_is_no_repetition() -> None:
     assert admitted(guard(), record(1, 5), record(2, 5)) == [1, 2]
 
 
-def test_a_jump_ahead_waits_for_one_that_follows_it() -> None:
+def received(record: Record, seconds: float) -> Record:
+    return replace(record, received=round(seconds * 1_000))
+
+
+def test_a_jump_ahead_waits_for_a_later_one_until_nothing_can_come_before_it() -> None:
     one = guard()
-    assert admitted(one, record(1), record(100)) == [1]
-    assert admitted(one, record(101)) == [100, 101]
+    assert admitted(one, record(1), record(100), received(record(101), 4.9)) == [1]
+    assert admitted(one, received(record(102), 5)) == [100, 101, 102]
 
 
 def test_a_jump_ahead_that_nothing_follows_is_refused() -> None:
-    assert admitted(guard(), record(1), record(100), record(2)) == [1, "clock", 2]
+    items = (record(1), record(100), received(record(2), 4.9), received(record(3), 5))
+    assert admitted(guard(), *items) == [1, 2, 3, "clock"]
+
+
+def test_what_overtook_others_waits_for_its_place() -> None:
+    """What was sent while a connection broke comes behind what is newer."""
+    older = [record(minute) for minute in range(2, 50)]
+    items = (record(1), record(50), *older, record(51))
+    assert admitted(guard(), *items) == list(range(1, 52))
+
+
+@given(order=st.permutations(range(20, 28)), lost=st.sets(st.integers(2, 19), max_size=2))
+def test_whatever_overtook_what_is_older_all_are_let_through_in_order(
+    order: list[int], lost: set[int]
+) -> None:
+    older = [record(minute) for minute in range(2, 20) if minute not in lost]
+    newer = [record(minute) for minute in order]
+    found = admitted(guard(), record(1), *newer, *older, received(record(28), 5))
+    assert found == [1, *(minute for minute in range(2, 29) if minute not in lost)]
 
 
 def test_records_from_before_the_jump_leave_it_waiting() -> None:
-    items = (record(2), record(100), record(1.5), record(101))
+    items = (record(2), record(100), received(record(1.5), 6), received(record(101), 7))
     assert admitted(guard(), *items) == [2, 1.5, 100, 101]
 
 
 def test_the_channels_of_a_time_wait_together() -> None:
-    items = (record(1), record(100, 5, None), record(100, None, 5), record(101))
+    items = (record(1), record(100, 5, None), record(100, None, 5), received(record(101), 6))
     assert admitted(guard(), *items) == [1, 100, 100, 101]
 
 
 def test_records_far_apart_confirm_one_another() -> None:
-    items = (record(1), record(100), record(200), record(300), record(301))
-    assert admitted(guard(), *items) == [1, 100, 200, 300, 301]
+    items = (received(record(100 * n), 6 * n) for n in range(1, 5))
+    assert admitted(guard(), record(1), *items) == [1, 100, 200, 300]
 
 
 def test_of_two_jumps_the_nearer_one_is_gone_on_with() -> None:
-    items = (record(1), record(300), record(200), record(201))
+    items = (record(1), record(300), received(record(200), 6), received(record(201), 12))
     assert admitted(guard(), *items) == [1, "clock", 200, 201]
+
+
+def test_what_waits_outlives_a_restart() -> None:
+    one, other = guard(), guard()
+    assert admitted(one, record(1), record(101), record(100)) == [1]
+    other.restore(one.save())
+    assert admitted(other, received(record(102), 5)) == [100, 101, 102]
 
 
 def test_a_gap_is_measured_in_rows_as_that_of_windows_is() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 
-from benchmarks.agent.naive import WINDOW, Graphs, River, Script
-from benchmarks.agent.workload import Sensors
+from benchmarks.agent.naive import WINDOW, Graphs, Others, River, Script
+from benchmarks.agent.workload import Sensors, save_beside
 from headwater_agent.events import Batch
 from headwater_models.bundle import Bundle
 from headwater_models.session import Predictor, Trainer, initial_state
@@ -46,6 +46,14 @@ def test_its_graphs_predict_and_learn_as_the_product_s_own_session_does(model: P
     expected = Predictor(bundle.infer).run(kept, time, weights)[0, 0]
     assert script.predict(rows)[1] == float(expected)
     assert script.predict(rows)[1] != rows[-1][3]
+
+
+def test_models_beside_it_predict_with_weights_of_their_own(model: Path, tmp_path: Path) -> None:
+    save_beside(tmp_path, Bundle.load(model), 2)
+    rows = deque([[20.0 + n, 50.0, 300.0, 900.0 + n] for n in range(WINDOW)], maxlen=WINDOW)
+    said = Others(model, tmp_path).predict(rows)
+    assert said == {name: Graphs(tmp_path / name).predict(rows)[1] for name in ("m000", "m001")}
+    assert said["m000"] != said["m001"]
 
 
 def test_it_stores_every_record_and_answers_from_the_first_whole_window_on(tmp_path: Path) -> None:

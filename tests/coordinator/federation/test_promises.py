@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -336,7 +336,7 @@ class PromisesOfOne(Promises):
     )
 
 
-OFTEN = settings(max_examples=60, stateful_step_count=50, deadline=None, phases=[Phase.reuse, Phase.generate])
+OFTEN = settings(max_examples=60, stateful_step_count=50, deadline=None)
 TestRounds = PromisesOfRounds.TestCase
 TestRounds.settings = OFTEN
 TestBuffered = PromisesOfBuffers.TestCase

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ RATE = 200
 REFERENCE_RATE = 1_500
 """Records a second of the undisturbed run."""
 
+LONGER = float(os.environ.get("HEADWATER_STORM", "1"))
+"""How many times longer than in every run faults last."""
+
 STREAMS = 4
 SHIFTED = Path(__file__).with_name("shifted.py")
 
@@ -51,6 +55,7 @@ publisher = "{publisher}"
 
 [broker]
 url = "mqtt://127.0.0.1:{port}"
+retry = "2s"
 {broker}
 
 [input]
@@ -181,7 +186,11 @@ class Device:
 
 
 class Load:
-    """Records in a steady stream; each has a sequence number, its time, within its stream."""
+    """Records in a steady stream; each has a sequence number, its time, within its stream.
+
+    They reach the broker in their order: paho alone would send what is published while it connects
+    before what it sends again.
+    """
 
     def __init__(self, port: int, sensors: Sensors, rate: float) -> None:
         self.sent: list[tuple[str, bytes]] = []
@@ -194,6 +203,10 @@ class Load:
         )
         self._client.reconnect_delay_set(1, 1)
         self._client.on_publish = self._count
+        self._client.on_disconnect = self._lose
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._published = 0
+        self._in_order = False
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -214,7 +227,7 @@ class Load:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        until(lambda: self._taken == len(self.sent), "the broker has the load")
+        until(self._all_taken, "the broker has the load")
         self._client.disconnect()
         self._client.loop_stop()
         return self.sent
@@ -226,10 +239,26 @@ class Load:
     def _send(self) -> None:
         ((topic, payload),) = self._sensors.take(1)
         self.sent.append((topic, payload))
-        self._client.publish(topic, payload, qos=1)
+        self._waiting.append((topic, payload))
+        self._publish()
+
+    def _publish(self) -> None:
+        """Publish what waits, unless what was published before must be sent again first."""
+        if self._taken == self._published and self._client.is_connected():
+            self._in_order = True
+        while self._in_order and self._waiting:
+            self._published += 1
+            self._client.publish(*self._waiting.popleft(), qos=1)
+
+    def _all_taken(self) -> bool:
+        self._publish()
+        return self._taken == len(self.sent)
 
     def _count(self, *_: object) -> None:
         self._taken += 1
+
+    def _lose(self, *_: object) -> None:
+        self._in_order = False
 
 
 @dataclass

@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.faults.stage import Load, Stage, account_of, sequence, staged, until, values_of
+from tests.system.faults.stage import (
+    LONGER,
+    Load,
+    Stage,
+    account_of,
+    sequence,
+    staged,
+    until,
+    values_of,
+)
 
-pytestmark = [pytest.mark.system, pytest.mark.storm]
+pytestmark = pytest.mark.system
 
 Blow = Callable[[Path, random.Random], None]
 
@@ -41,11 +50,11 @@ def replace(database: Path, chance: random.Random) -> None:
 def settled(stage: Stage) -> Load:
     """Run for a while, and once in between end in order, which brings all into one file."""
     load = stage.begin().start()
-    time.sleep(5)
+    time.sleep(2 * LONGER)
     stage.device.stop()
     stage.device.start()
     stage.predicts("again")
-    time.sleep(2)
+    time.sleep(LONGER)
     return load
 
 
@@ -57,9 +66,16 @@ def revived(stage: Stage) -> Callable[[], bool]:
         if stage.device.ended:
             stage.device.start()
             time.sleep(0.5)
-        return len(stage.wire.said) > before + 500
+        return len(stage.wire.said) > before + 200
 
     return predicts
+
+
+def take_all(stage: Stage, sent: list[tuple[str, bytes]]) -> None:
+    """Wait until each record was acknowledged once, and end the agent."""
+    keys = {sequence(record) for record in sent}
+    until(lambda: keys <= stage.wire.acknowledged, "all is acknowledged")
+    stage.device.stop()
 
 
 def judge(stage: Stage, sent: list[tuple[str, bytes]], what: str) -> None:
@@ -102,8 +118,7 @@ def test_a_database_that_was_damaged_while_the_agent_stood_still(
         blow(stage.device.settings.agent_db, random.Random(seed))
         until(revived(stage), "predictions go on")
         sent = load.stop()
-        time.sleep(3)
-        stage.device.stop()
+        take_all(stage, sent)
         judge(stage, sent, f"{blow.__name__} after a {'kill' if killed else 'stop'}, seed {seed}")
         rows = account_of(stage.device).rows
         assert all(sequence(one) in rows for one in sent if sequence(one)[1] > newest)
@@ -116,10 +131,9 @@ def test_a_database_that_is_damaged_while_the_agent_runs(tmp_path: Path, blow: B
         load = settled(stage)
         blow(stage.device.settings.agent_db, random.Random(seed))
         until(revived(stage), "predictions go on")
-        time.sleep(3)
+        time.sleep(LONGER)
         stage.device.kill()
         until(revived(stage), "predictions go on after a start")
         sent = load.stop()
-        time.sleep(3)
-        stage.device.stop()
+        take_all(stage, sent)
         judge(stage, sent, f"{blow.__name__} while it runs, seed {seed}")

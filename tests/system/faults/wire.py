@@ -95,6 +95,11 @@ class Wire:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self._open)
+
     def cut(self) -> None:
         """Cut what is connected."""
         for connection in list(self._open):
