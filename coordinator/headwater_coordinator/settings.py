@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import floor, log2
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -105,7 +106,13 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``fraction`` of the devices, at least ``min_evaluators``, compare it with the release on
     their reserved rows within ``deadline``. It may be worse by at most ``tolerance``, a share of
-    the release's loss; 0 asks for a loss that is not higher at all.
+    the release's loss, or must be better by at least ``margin``, a share too; with neither, its
+    loss must not be higher at all.
+
+    ``test`` says of what that must hold: of the mean over all rows (``none``), of its upper bound
+    at ``confidence`` over the devices (``t``), or of so many devices that chance does not explain
+    it (``sign``). With ``worst_device_tolerance`` no single device may be worse by more than that
+    share of its own loss.
     """
 
     fraction: Share = 1.0
@@ -113,6 +120,26 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_evaluators: Positive = 100
     deadline: Duration = Duration(600_000)
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    margin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    test: Literal["none", "t", "sign"] = "none"
+    confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] | None = None
+    worst_device_tolerance: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
+
+    @property
+    def confident(self) -> float:
+        """The confidence of a test."""
+        return 0.95 if self.confidence is None else self.confidence
+
+    @property
+    def fewest(self) -> int:
+        """Devices below which the test cannot be passed, whatever they find."""
+        match self.test:
+            case "none":
+                return 1
+            case "t":
+                return 2
+            case "sign":
+                return floor(-log2(1 - self.confident)) + 1
 
 
 def _averaged() -> dict[str, Any]:
@@ -166,24 +193,41 @@ def _misplaced(raw: dict[str, Any]) -> Iterator[str]:
 
 def _impossible(settings: Settings, strategy: Strategy) -> dict[str, bool]:
     how, gate = settings.federation, settings.gate
-    return _impossible_discipline(how) | {
+    return (
+        _impossible_discipline(how)
+        | _impossible_gate(gate)
+        | {
+            "superlink.port must differ from front.port": (
+                settings.superlink.port == settings.front.port
+            ),
+            "superlink.poll must lie between 50ms and 1min": (
+                not 50 <= settings.superlink.poll <= 60_000
+            ),
+            "federation.deadline and gate.deadline must be at least 1s": (
+                min(how.deadline, gate.deadline) < 1_000
+            ),
+            "federation.message_ttl must be at least federation.deadline and gate.deadline": (
+                how.message_ttl < max(how.deadline, gate.deadline)
+            ),
+            f"federation.min_devices must be at least {strategy.least}, for strategy "
+            f"{settings.strategy['name']} with these arguments": (how.min_devices < strategy.least),
+        }
+    )
+
+
+def _impossible_gate(gate: Gate) -> dict[str, bool]:
+    return {
         "gate.max_evaluators must be at least gate.min_evaluators": (
             gate.max_evaluators < gate.min_evaluators
         ),
-        "superlink.port must differ from front.port": (
-            settings.superlink.port == settings.front.port
+        "gate.tolerance and gate.margin exclude each other; leave one out": (
+            gate.tolerance > 0 and gate.margin > 0
         ),
-        "superlink.poll must lie between 50ms and 1min": (
-            not 50 <= settings.superlink.poll <= 60_000
+        'gate.confidence is for gate.test = "t" or "sign"': (
+            gate.confidence is not None and gate.test == "none"
         ),
-        "federation.deadline and gate.deadline must be at least 1s": (
-            min(how.deadline, gate.deadline) < 1_000
-        ),
-        "federation.message_ttl must be at least federation.deadline and gate.deadline": (
-            how.message_ttl < max(how.deadline, gate.deadline)
-        ),
-        f"federation.min_devices must be at least {strategy.least}, for strategy "
-        f"{settings.strategy['name']} with these arguments": (how.min_devices < strategy.least),
+        f"gate.min_evaluators must be at least {gate.fewest} for gate.test = "
+        f'"{gate.test}" at this confidence': gate.min_evaluators < gate.fewest,
     }
 
 
@@ -256,5 +300,10 @@ name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, q
 # max_evaluators = 100
 # deadline = "10min"
 # tolerance = 0.0            # share of the release's loss by which a candidate may be worse
+# margin = 0.0               # ... or must be better; one of the two
+# test = "none"              # of the mean over all rows; "t": of its upper bound over the devices;
+#                            # "sign": of so many devices that it is no chance
+# confidence = 0.95          # of the test
+# worst_device_tolerance = 0.1   # share of its own loss by which a device may be worse; or any
 """
 """What ``init`` writes; the figures behind the hash signs are the defaults (a test compares)."""

@@ -34,10 +34,11 @@ def test_the_template_is_valid_and_gives_the_defaults(tmp_path: Path) -> None:
 def test_the_figures_behind_hash_signs_are_the_defaults() -> None:
     shown = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", FILLED, flags=re.MULTILINE))
     defaults = msgspec.to_builtins(Settings(), enc_hook=encode_hook)
-    manifests = {"batch", "learning_rate", "exploration"}
+    manifests = {"batch", "learning_rate"}
+    derived = {"exploration", "confidence", "worst_device_tolerance"}
     for section, fields in shown.items():
         for name, value in fields.items():
-            if name not in manifests:
+            if name not in manifests | derived:
                 assert str(defaults[section][name]) == str(value), f"{section}.{name}"
     assert {name: set(fields) for name, fields in shown.items()} == {
         name: set(fields) for name, fields in defaults.items()
@@ -73,6 +74,10 @@ def test_every_wrong_key_is_named_with_its_path(tmp_path: Path) -> None:
         ('[federation]\ndiscipline = "buffered"\nconcurrency = 1', "concurrency must be at least"),
         ("[federation]\nexploration = 0.5", 'exploration is for federation.selection = "guided"'),
         ('[federation]\ndiscipline = "chaos"', "federation.discipline|Invalid value 'chaos'"),
+        ("[gate]\ntolerance = 0.1\nmargin = 0.1", "exclude each other"),
+        ("[gate]\nconfidence = 0.9", 'is for gate.test = "t" or "sign"'),
+        ('[gate]\ntest = "t"', "min_evaluators must be at least 2"),
+        ('[gate]\ntest = "sign"\nmin_evaluators = 4', "min_evaluators must be at least 5"),
         ('[strategy]\nname = "krum"', "min_devices must be at least 3, for strategy krum"),
     ],
 )
