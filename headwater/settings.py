@@ -86,15 +86,25 @@ def read_toml(path: Path, kind: type[T]) -> T:
     SettingsError
         Naming the file and every wrong key that could be found in one pass.
     """
+    return convert(load_toml(path), kind, source=str(path))
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a settings file as it stands.
+
+    Raises
+    ------
+    SettingsError
+        When it is not there or not TOML.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(f"There is no settings file {path}. Make one with `init`.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}.") from error
-    return convert(raw, kind, source=str(path))
 
 
 def convert(raw: Mapping[str, object], kind: type[T], *, source: str) -> T:

@@ -24,6 +24,9 @@ budget of time.
 COMMON = PROTOCOL - 1
 """What a task states, unless it holds something newer: an agent one version older reads it too."""
 
+RECEIPTS = 2
+"""The first version in which a check-in may carry receipts."""
+
 TERMS = 2
 """The first version in which a task to train may carry :class:`Train`'s terms."""
 

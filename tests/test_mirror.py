@@ -14,6 +14,7 @@ PACKAGES = {
     "coordinator/headwater_coordinator": "coordinator",
     "simulator/headwater_simulator": "simulator",
 }
+FEDERATION = "coordinator/headwater_coordinator/federation"
 ELSEWHERE = {
     "models/headwater_models/graphs/builders/specification.py": "data only",
     "models/headwater_models/graphs/importing/specification.py": "data only",
@@ -40,12 +41,14 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/backoff.py": "coordinator/test_doctests.py",
     "coordinator/headwater_coordinator/child.py": "simulator/test_processes.py",
     "coordinator/headwater_coordinator/events.py": "data only",
-    "coordinator/headwater_coordinator/fleet.py": "coordinator/test_core.py",
+    f"{FEDERATION}/candidacy.py": "coordinator/federation/test_core.py",
+    f"{FEDERATION}/discipline.py": "coordinator/federation/test_promises.py",
+    f"{FEDERATION}/fleet.py": "coordinator/federation/test_rounds.py",
+    f"{FEDERATION}/tally.py": "coordinator/federation/test_rounds.py",
     "coordinator/headwater_coordinator/flower.py": "system/test_coordinator.py",
     "coordinator/headwater_coordinator/link.py": "coordinator/test_coordinator.py",
     "coordinator/headwater_coordinator/migrations.py": "coordinator/test_database.py",
     "coordinator/headwater_coordinator/report.py": "coordinator/test_cli.py",
-    "coordinator/headwater_coordinator/rounds.py": "coordinator/test_core.py",
     "coordinator/headwater_coordinator/serving.py": "system/test_coordinator.py",
     "coordinator/headwater_coordinator/state.py": "data only",
     "coordinator/headwater_coordinator/status.py": "coordinator/test_cli.py",

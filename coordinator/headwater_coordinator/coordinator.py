@@ -15,13 +15,12 @@ from headwater import wire
 from headwater.errors import HeadwaterError, PeerError, UnsupportedError
 from headwater.objects import Vector, digest
 from headwater_coordinator import events as e
-from headwater_coordinator.core import Federation
 from headwater_coordinator.database import Database
+from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Arrival, Link, Outgoing
 from headwater_coordinator.registry import KEPT, Registry
 from headwater_coordinator.requests import find_requests, read_request
-from headwater_coordinator.rounds import Training
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
@@ -87,6 +86,7 @@ class Coordinator:
         self._requests = home.requests
         self._key = SigningKey.load(home.release_key)
         self._outbox: list[Outgoing] = []
+        self._online: frozenset[str] = frozenset()
         self._federation = Federation(
             database.load(), training(bundle, settings), bundle.manifest, settings, rng
         )
@@ -95,7 +95,7 @@ class Coordinator:
         """Look once at everything that may have happened, and do what follows from it."""
         for arrival in self._link.pull():
             self._handle(self._event(arrival), now)
-        self._handle(e.Seen(self._link.nodes()), now)
+        self._look_around(now)
         self._hear_requests(now)
         self._handle(e.Ticked(), now)
         self._send(now)
@@ -111,6 +111,14 @@ class Coordinator:
         except PeerError as error:
             return e.Failed(arrival.ask, str(error), "unreadable")
         return e.Replied(arrival.ask, reply, vector, digest(arrival.fields, arrival.vector))
+
+    def _look_around(self, now: int) -> None:
+        """Tell who came and who went since the last look."""
+        before, self._online = self._online, self._link.nodes()
+        if gone := before - self._online:
+            self._handle(e.Vanished(gone), now)
+        if came := self._online - before:
+            self._handle(e.Appeared(came), now)
 
     def _hear_requests(self, now: int) -> None:
         """Do what commands asked for; a request stays until its effect is durable."""
@@ -183,7 +191,7 @@ class Coordinator:
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)
         task = self._with_terms(effect)
-        if isinstance(task, wire.CheckIn) and task.protocol > wire.COMMON:
+        if isinstance(task, wire.CheckIn) and task.protocol >= wire.RECEIPTS:
             task = msgspec.structs.replace(task, receipts=self._receipts(effect))
         self._outbox.append(
             Outgoing(

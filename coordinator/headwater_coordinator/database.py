@@ -156,6 +156,11 @@ class Database:
                     "examples": device.examples,
                     "alarms": device.alarms,
                     "retrain": int(device.retrain),
+                    "asked": device.asked,
+                    "asked_ms": device.asked_ms,
+                    "unanswered": device.unanswered,
+                    "utility": device.utility,
+                    "duration_ms": device.duration_ms,
                     "online": int(device.online),
                     "seen_ms": device.seen_ms,
                 },
@@ -236,6 +241,7 @@ class Database:
                 effect.round,
                 {
                     "closed_ms": now,
+                    "asked": effect.asked,
                     "accepted": effect.accepted,
                     "refused": effect.refused,
                     "declined": effect.declined,
@@ -327,7 +333,8 @@ class Database:
                 (SELECT coalesce(max(updates.sequence), 0) FROM updates
                     JOIN versions ON versions.version = updates.merged_in
                     WHERE node = devices.node AND kind = 'release'),
-                records, examples, alarms, retrain, forgotten
+                records, examples, alarms, retrain, forgotten,
+                asked, asked_ms, unanswered, utility, duration_ms
             FROM devices
         """
         devices = [Device(*row) for row in self._connection.execute(query)]

@@ -19,8 +19,15 @@ from headwater_coordinator.state import Device, Pending, Version
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """These devices, by the fingerprints of their keys, are online; no others are."""
+class Appeared:
+    """These devices, by the fingerprints of their keys, came online."""
+
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """These devices are online no more."""
 
     nodes: frozenset[str]
 
@@ -84,7 +91,17 @@ class ReadmissionAsked:
     device: str
 
 
-Event = Seen | Replied | Failed | Merged | Released | Ticked | ErasureAsked | ReadmissionAsked
+Event = (
+    Appeared
+    | Vanished
+    | Replied
+    | Failed
+    | Merged
+    | Released
+    | Ticked
+    | ErasureAsked
+    | ReadmissionAsked
+)
 
 # Effects
 
@@ -171,7 +188,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A round begins."""
+    """A round begins; ``asked`` may grow until it is closed."""
 
     round: int
     base: str
@@ -183,6 +200,7 @@ class Close:
     """A round's training ended; with too few updates nothing is merged (``void``)."""
 
     round: int
+    asked: int
     accepted: int
     refused: int
     declined: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from headwater import wire
 from headwater_coordinator.settings import Gate
@@ -81,8 +82,8 @@ def pool(replies: Sequence[wire.Evaluated]) -> Paired:
 def judge(replies: Sequence[wire.Evaluated], settings: Gate) -> Decision:
     """Decide whether a candidate is released.
 
-    It is when at least ``min_evaluators`` devices had rows to compare on, and the pooled mean
-    difference is at most ``tolerance`` times the release's loss.
+    It is when at least ``min_evaluators`` devices had rows to compare on, the settings' test is
+    passed, and no device is worse by more than ``worst_device_tolerance`` of its own loss.
     """
     paired = pool(replies)
     if paired.devices < settings.min_evaluators:
@@ -91,12 +92,121 @@ def judge(replies: Sequence[wire.Evaluated], settings: Gate) -> Decision:
             "had reserved rows to compare on"
         )
         return Decision(False, words, paired)
-    allowed = settings.tolerance * abs(paired.release)
-    passed = paired.mean <= allowed
-    words = (
-        f"{'released' if passed else 'refused'}: loss {paired.candidate:.6g} against "
-        f"{paired.release:.6g} of the release and {paired.baseline:.6g} of the baseline; "
-        f"difference {paired.mean:+.3g} (standard error {paired.standard_error:.2g}, "
-        f"{paired.rows} rows, {paired.devices} devices), at most {allowed:+.3g} is allowed"
+    counted = [reply for reply in replies if reply.rows > 0]
+    allowed = (settings.tolerance - settings.margin) * abs(paired.release)
+    verdicts = [_tested(counted, paired, settings, allowed), *_worst(counted, settings)]
+    passed = all(verdict.passed for verdict in verdicts)
+    found = (
+        f"loss {paired.candidate:.6g} against {paired.release:.6g} of the release and "
+        f"{paired.baseline:.6g} of the baseline; difference {paired.mean:+.3g} (standard error "
+        f"{paired.standard_error:.2g}, {paired.rows} rows, {paired.devices} devices)"
     )
-    return Decision(passed, words, paired)
+    rules = "; ".join(verdict.words for verdict in verdicts)
+    return Decision(passed, f"{'released' if passed else 'refused'}: {found}, {rules}", paired)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    passed: bool
+    words: str
+
+
+def _tested(
+    replies: Sequence[wire.Evaluated], paired: Paired, settings: Gate, allowed: float
+) -> _Verdict:
+    match settings.test:
+        case "none":
+            return _Verdict(paired.mean <= allowed, f"at most {allowed:+.3g} is allowed")
+        case "t":
+            bound = upper_bound(replies, settings.confident)
+            words = f"at most {bound:+.3g} at {settings.confident:g}, {allowed:+.3g} is allowed"
+            return _Verdict(bound <= allowed, words)
+        case "sign":
+            share = settings.tolerance - settings.margin
+            better = sum(
+                reply.difference_mean <= share * abs(reply.loss_release) for reply in replies
+            )
+            chance = sign_probability(better, len(replies))
+            words = (
+                f"good enough on {better} of {len(replies)} devices, by chance with probability "
+                f"{chance:.2g}, less than {1 - settings.confident:.2g} is asked for"
+            )
+            return _Verdict(chance < 1 - settings.confident, words)
+
+
+def _worst(replies: Sequence[wire.Evaluated], settings: Gate) -> Iterator[_Verdict]:
+    tolerance = settings.worst_device_tolerance
+    if tolerance is not None:
+        worse = [
+            reply
+            for reply in replies
+            if reply.difference_mean > tolerance * abs(reply.loss_release)
+        ]
+        words = f"worse than allowed on {len(worse)} devices, none may be"
+        yield _Verdict(not worse, words)
+
+
+def upper_bound(replies: Sequence[wire.Evaluated], confidence: float) -> float:
+    """Return a one-sided upper confidence bound of the mean difference over all rows.
+
+    Rows of one device resemble each other, so devices are the sample, weighted by their rows: the
+    standard error of a ratio estimate over clusters [1]_, and Student's t with one degree of
+    freedom less than devices. Infinite with a single device.
+
+    Parameters
+    ----------
+    replies
+        Each with rows.
+    confidence
+        Such as 0.95.
+
+    References
+    ----------
+    .. [1] Cochran, Sampling Techniques, 3rd edition, 1977, §9A.
+    """
+    paired, devices = pool(replies), len(replies)
+    if devices < 2:
+        return math.inf
+    squares = math.fsum(
+        (reply.rows * (reply.difference_mean - paired.mean)) ** 2 for reply in replies
+    )
+    error = math.sqrt(squares * devices / (devices - 1)) / paired.rows
+    return paired.mean + student(confidence, devices - 1) * error
+
+
+def sign_probability(better: int, devices: int) -> float:
+    """Return how likely at least so many of the devices would be better by chance alone.
+
+    Examples
+    --------
+    >>> sign_probability(5, 5), sign_probability(0, 5)
+    (0.03125, 1.0)
+    """
+    ways = sum(math.comb(devices, k) for k in range(better, devices + 1))
+    return float(ways / 2**devices)
+
+
+def student(confidence: float, freedom: int) -> float:
+    """Return the quantile of Student's t.
+
+    Exact for one and two degrees of freedom, else within half a percent by the expansion in
+    Abramowitz and Stegun, 26.7.5.
+
+    Examples
+    --------
+    >>> [round(student(0.95, freedom), 2) for freedom in (1, 2, 3, 10, 1000)]
+    [6.31, 2.92, 2.35, 1.81, 1.65]
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (confidence - 0.5))
+    if freedom == 2:
+        return (2 * confidence - 1) * math.sqrt(2 / (4 * confidence * (1 - confidence)))
+    z = NormalDist().inv_cdf(confidence)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
+    )
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))

@@ -125,6 +125,13 @@ MIGRATIONS = (
         state BLOB NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE devices ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN utility REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN duration_ms INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import floor, log2
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from headwater.errors import SettingsError
-from headwater.settings import Duration, read_toml
+from headwater.settings import Duration, convert, load_toml
 from headwater_coordinator.strategies import Strategy, choose
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -38,30 +40,65 @@ class SuperLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     poll: Duration = Duration(500)
 
 
-class Rounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a round is held.
+class Discipline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for every discipline.
 
-    A round asks ``fraction`` of the devices that are ready, at least ``min_devices`` and at most
-    ``max_devices``, and ends with the last answer or after ``deadline``; the next one opens
-    ``pause`` later. What devices are asked to do (``epochs``, ``batch``, ``learning_rate``) is
-    the manifest's unless it stands here. ``weight_cap`` is the largest number of examples that
-    counts for one device. An update may be ``max_staleness`` releases old. A device is asked
-    how it is doing every ``check_in``, and offered the release again ``deadline`` after an offer
-    that led to nothing; an unanswered message is dropped after ``message_ttl``.
+    What devices are asked to do (``epochs``, ``batch``, ``learning_rate``) is the manifest's
+    unless it stands here. ``weight_cap`` is the largest number of examples that counts for one
+    device. An update may be ``max_staleness`` releases old when it comes; a candidate needs
+    ``min_devices`` updates.
+
+    A device is asked how it is doing every ``check_in``, less often where the fleet is so large
+    that more than ``arrivals`` devices came per second; releases are handed out at that rate too.
+    It has until ``deadline`` for an update. From the second failure in a row on it is asked for
+    nothing for ``backoff``, then for twice as long each time, an hour at most. An unanswered
+    message is dropped after ``message_ttl``.
     """
 
     min_devices: Positive = 2
-    max_devices: Positive = 100
-    fraction: Share = 1.0
     deadline: Duration = Duration(600_000)
-    pause: Duration = Duration(60_000)
     epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
     weight_cap: Positive = 10_000
-    max_staleness: Annotated[int, msgspec.Meta(ge=0, le=100)] = 1
+    max_staleness: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1
+    selection: Literal["uniform", "fair", "guided"] = "uniform"
+    exploration: Annotated[float, msgspec.Meta(ge=0.05, le=1)] | None = None
     check_in: Duration = Duration(600_000)
+    arrivals: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 50.0
+    backoff: Duration = Duration(10_000)
     message_ttl: Duration = Duration(3_600_000)
+
+    @property
+    def explored(self) -> float:
+        """The share of devices that guided selection picks by fairness."""
+        return 0.2 if self.exploration is None else self.exploration
+
+
+class Rounds(Discipline, frozen=True, kw_only=True, tag_field="discipline", tag="rounds"):
+    """Synchronous rounds.
+
+    A round wants updates of ``fraction`` of the devices that are ready, at least ``min_devices``
+    and at most ``max_devices``. It asks ``over_selection`` times as many and ends with the first
+    so many answers, at the latest after ``deadline``; the next one opens ``pause`` later.
+    """
+
+    max_devices: Positive = 100
+    fraction: Share = 1.0
+    over_selection: Annotated[float, msgspec.Meta(ge=1, le=10)] = 1.0
+    pause: Duration = Duration(60_000)
+
+
+class Buffered(Discipline, frozen=True, kw_only=True, tag_field="discipline", tag="buffered"):
+    """Buffered asynchronous federation.
+
+    At most ``concurrency`` devices train at a time; ``buffer`` updates make a candidate, where so
+    many devices are there.
+    """
+
+    max_staleness: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 10
+    buffer: Positive = 10
+    concurrency: Positive = 100
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +106,13 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``fraction`` of the devices, at least ``min_evaluators``, compare it with the release on
     their reserved rows within ``deadline``. It may be worse by at most ``tolerance``, a share of
-    the release's loss; 0 asks for a loss that is not higher at all.
+    the release's loss, or must be better by at least ``margin``, a share too; with neither, its
+    loss must not be higher at all.
+
+    ``test`` says of what that must hold: of the mean over all rows (``none``), of its upper bound
+    at ``confidence`` over the devices (``t``), or of so many devices that chance does not explain
+    it (``sign``). With ``worst_device_tolerance`` no single device may be worse by more than that
+    share of its own loss.
     """
 
     fraction: Share = 1.0
@@ -77,6 +120,26 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_evaluators: Positive = 100
     deadline: Duration = Duration(600_000)
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    margin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    test: Literal["none", "t", "sign"] = "none"
+    confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] | None = None
+    worst_device_tolerance: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
+
+    @property
+    def confident(self) -> float:
+        """The confidence of a test."""
+        return 0.95 if self.confidence is None else self.confidence
+
+    @property
+    def fewest(self) -> int:
+        """Devices below which the test cannot be passed, whatever they find."""
+        match self.test:
+            case "none":
+                return 1
+            case "t":
+                return 2
+            case "sign":
+                return floor(-log2(1 - self.confident)) + 1
 
 
 class Updates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +180,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     front: Front = Front()
     superlink: SuperLink = SuperLink()
-    federation: Rounds = Rounds()
+    federation: Rounds | Buffered = Rounds()
     gate: Gate = Gate()
     update: Updates = Updates()
     strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
@@ -131,39 +194,87 @@ def read_settings(path: Path) -> Settings:
     SettingsError
         With a line for each wrong key, or a sentence for a combination that cannot work.
     """
-    settings = read_toml(path, Settings)
-    strategy = choose(settings.strategy, source=str(path))
-    complaints = [
-        complaint for complaint, wrong in _impossible(settings, strategy).items() if wrong
-    ]
+    raw = load_toml(path)
+    complaints = list(_misplaced(raw))
+    if not complaints:
+        settings = convert(raw, Settings, source=str(path))
+        strategy = choose(settings.strategy, source=str(path))
+        complaints = [words for words, wrong in _impossible(settings, strategy).items() if wrong]
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
 
 
+def _misplaced(raw: dict[str, Any]) -> Iterator[str]:
+    """Name the discipline where there is none, and complain of keys of the other one."""
+    section = raw.setdefault("federation", {})
+    if not isinstance(section, dict):
+        return
+    kinds = {"rounds": Rounds, "buffered": Buffered}
+    named = section.setdefault("discipline", "rounds")
+    for other in kinds.keys() - {named} if named in kinds else ():
+        theirs = set(kinds[other].__struct_fields__) - set(kinds[named].__struct_fields__)
+        for key in sorted(theirs & section.keys()):
+            yield f'federation.{key}: only with federation.discipline = "{other}"; remove it'
+
+
 def _impossible(settings: Settings, strategy: Strategy) -> dict[str, bool]:
-    rounds, gate = settings.federation, settings.gate
+    how, gate = settings.federation, settings.gate
+    return (
+        _impossible_discipline(how)
+        | _impossible_gate(gate)
+        | {
+            "superlink.port must differ from front.port": (
+                settings.superlink.port == settings.front.port
+            ),
+            "superlink.poll must lie between 50ms and 1min": (
+                not 50 <= settings.superlink.poll <= 60_000
+            ),
+            "federation.deadline and gate.deadline must be at least 1s": (
+                min(how.deadline, gate.deadline) < 1_000
+            ),
+            "federation.message_ttl must be at least federation.deadline and gate.deadline": (
+                how.message_ttl < max(how.deadline, gate.deadline)
+            ),
+            f"federation.min_devices must be at least {strategy.least}, for strategy "
+            f"{settings.strategy['name']} with these arguments": (how.min_devices < strategy.least),
+        }
+    )
+
+
+def _impossible_gate(gate: Gate) -> dict[str, bool]:
     return {
-        "federation.max_devices must be at least federation.min_devices": (
-            rounds.max_devices < rounds.min_devices
-        ),
         "gate.max_evaluators must be at least gate.min_evaluators": (
             gate.max_evaluators < gate.min_evaluators
         ),
-        "superlink.port must differ from front.port": (
-            settings.superlink.port == settings.front.port
+        "gate.tolerance and gate.margin exclude each other; leave one out": (
+            gate.tolerance > 0 and gate.margin > 0
         ),
-        "superlink.poll must lie between 50ms and 1min": (
-            not 50 <= settings.superlink.poll <= 60_000
+        'gate.confidence is for gate.test = "t" or "sign"': (
+            gate.confidence is not None and gate.test == "none"
         ),
-        "federation.deadline and gate.deadline must be at least 1s": (
-            min(rounds.deadline, gate.deadline) < 1_000
+        f"gate.min_evaluators must be at least {gate.fewest} for gate.test = "
+        f'"{gate.test}" at this confidence': gate.min_evaluators < gate.fewest,
+    }
+
+
+def _impossible_discipline(how: Rounds | Buffered) -> dict[str, bool]:
+    common = {
+        'federation.exploration is for federation.selection = "guided"': (
+            how.exploration is not None and how.selection != "guided"
         ),
-        "federation.message_ttl must be at least federation.deadline and gate.deadline": (
-            rounds.message_ttl < max(rounds.deadline, gate.deadline)
+    }
+    if isinstance(how, Rounds):
+        return common | {
+            "federation.max_devices must be at least federation.min_devices": (
+                how.max_devices < how.min_devices
+            ),
+        }
+    return common | {
+        "federation.buffer must be at least federation.min_devices": how.buffer < how.min_devices,
+        "federation.concurrency must be at least federation.min_devices": (
+            how.concurrency < how.min_devices
         ),
-        f"federation.min_devices must be at least {strategy.least}, for strategy "
-        f"{settings.strategy['name']} with these arguments": (rounds.min_devices < strategy.least),
     }
 
 
@@ -183,18 +294,27 @@ port = {superlink_port}
 # poll = "500ms"             # how often the coordinator looks for answers
 
 [federation]
-# min_devices = 2            # a round needs so many, and so many updates
-# max_devices = 100
-# fraction = 1.0             # of the devices that are ready, how many take part
-# deadline = "10min"         # a round waits so long for the slowest
-# pause = "1min"             # between two rounds
+# discipline = "rounds"      # or "buffered": see below
+# min_devices = 2            # a candidate needs updates of so many
+# deadline = "10min"         # so long does a device have for an update
 # epochs = 1                 # over what each device has buffered
 # batch = 64                 # default: the manifest's
 # learning_rate = 0.001      # default: the manifest's
 # weight_cap = 10000         # examples that count for one device, at most
-# max_staleness = 1          # releases that an update's base may be old
-# check_in = "10min"         # how often a device is asked how it is doing
+# max_staleness = 1          # releases that an update's base may be old; buffered: 10
+# selection = "uniform"      # or "fair": those asked least often; "guided": whose data promise most
+# exploration = 0.2          # with "guided", the share that is picked by fairness
+# check_in = "10min"         # how often a device is asked how it is doing ...
+# arrivals = 50.0            # ... and handed releases: so many devices per second, at most
+# backoff = "10s"            # a device that fails again rests so long, doubling up to an hour
 # message_ttl = "1h"         # an unanswered message is dropped after this
+# max_devices = 100          # a round wants updates of so many, at most, ...
+# fraction = 1.0             # ... and of this share of the devices that are ready
+# over_selection = 1.0       # it asks so many times as many, and takes the first answers
+# pause = "1min"             # between two rounds
+#                            # With discipline = "buffered", in the place of the last four:
+#   buffer = 10              # so many updates make a candidate
+#   concurrency = 100        # so many devices train at a time
 
 [strategy]                   # how updates become a candidate: docs/strategies.md
 name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, qfedavg, fedmedian,
@@ -212,5 +332,10 @@ name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, q
 # max_evaluators = 100
 # deadline = "10min"
 # tolerance = 0.0            # share of the release's loss by which a candidate may be worse
+# margin = 0.0               # ... or must be better; one of the two
+# test = "none"              # of the mean over all rows; "t": of its upper bound over the devices;
+#                            # "sign": of so many devices that it is no chance
+# confidence = 0.95          # of the test
+# worst_device_tolerance = 0.1   # share of its own loss by which a device may be worse; or any
 """
 """What ``init`` writes; the figures behind the hash signs are the defaults (a test compares)."""

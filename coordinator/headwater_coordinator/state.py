@@ -43,14 +43,25 @@ class Device:
     """Whether it asks for a round on account of one."""
     forgotten: bool = False
     """Whether what it contributed was erased; then it is asked for nothing more."""
+    asked: int = 0
+    """How often it was asked for an update."""
+    asked_ms: int = 0
+    """When it was asked last."""
+    unanswered: int = 0
+    """How often nothing came of that."""
+    utility: float = 0.0
+    """Examples times loss of its last update: how much there is to learn from it."""
+    duration_ms: int = 0
+    """How long it took for its last update."""
     protocol: int = COMMON
     """Of its last reply; an older one until it has replied."""
     online: bool = False
     seen_ms: int = 0
-    check_in_ms: int = 0
-    """When it is to be asked how it is doing."""
-    offer_ms: int = 0
-    """Before this it is not offered a release again."""
+    """When it was heard of last, or went."""
+    open: int = 0
+    """Questions that it has not answered, check-ins apart."""
+    failures: int = 0
+    """Tasks of which nothing came since its last update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +94,21 @@ class State:
     round: int = 0
     erased: bool = False
     """Whether a contribution was erased that the release, or the candidate, was solved with."""
+    _nodes: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._nodes = {one.name: one.node for one in self.devices.values() if one.name}
 
     def staleness(self, base: str) -> int | None:
         """Return how many releases ago *base* was the release; None when it never was."""
         sequence = self.sequences.get(base)
         return None if sequence is None else self.release.sequence - sequence
 
+    def name(self, device: Device, name: str) -> None:
+        """Give a device its name, for good."""
+        device.name = name
+        self._nodes[name] = device.node
+
     def named(self, name: str) -> str | None:
         """Return the node that the device name belongs to."""
-        return next((one.node for one in self.devices.values() if one.name == name), None)
+        return self._nodes.get(name)

@@ -44,6 +44,10 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it asks for a round on account of one."""
     forgotten: bool
     """Whether what it contributed was erased; it is asked for nothing more."""
+    asked: int
+    """How often it was asked for an update."""
+    unanswered: int
+    """How often nothing came of that."""
     online: bool
     seen_ms: int
     accepted: int

@@ -342,13 +342,14 @@ def test_labels_that_came_already_are_newer_than_those_of_the_history() -> None:
 
 
 def test_thresholds_outlive_a_warming() -> None:
-    warm = device(anomaly(), anomaly=ThresholdSettings(warm_up=5))
-    receive(warm, *range(30))
-    before = warm.predictions[-1].thresholds
+    warm, cold = (device(anomaly(), anomaly=ThresholdSettings(warm_up=5)) for _ in range(2))
+    for one in (warm, cold):
+        receive(one, *range(30))
     warm.feed(Warm("tank-1", past(range(-10, 30)), (), 0))
-    receive(warm, 30)
-    assert np.isfinite(before).all()
-    assert np.isfinite(warm.predictions[-1].thresholds).all()
+    for one in (warm, cold):
+        receive(one, 30)
+    assert np.isfinite(cold.predictions[-1].thresholds).all()
+    assert warm.predictions[-1].thresholds == cold.predictions[-1].thresholds
 
 
 def test_history_sets_thresholds_that_are_not_set_and_is_stored_with_them() -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from benchmarks.compression import Outcome, app, summary
 from benchmarks.report import Figure
 
+
 def test_figures_are_means_over_seeds_beside_float32() -> None:
     seeds = [
         {

@@ -13,8 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from numpy.typing import NDArray
 
 from headwater import wire
+from headwater.settings import Duration
 from headwater_coordinator.link import Arrival, Outgoing
-from tests.coordinator.world import World, node, save_bundle
+from headwater_coordinator.settings import Buffered, Settings
+from tests.coordinator.world import SETTINGS, World, node, save_bundle
 from tests.models.bundles import tiny
 
 DEVICES = ("a", "b", "c")
@@ -24,11 +26,13 @@ WHICH = st.integers(0, 1_000)
 class Books(RuleBasedStateMachine):
     """Devices that answer, repeat, forget, lie and vanish; a coordinator that is killed."""
 
+    settings = SETTINGS
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name)
-        self.world = World(path, save_bundle(path, tiny()))
+        self.world = World(path, save_bundle(path, tiny()), self.settings)
         self.sent: list[Arrival] = []
         self.vectors: dict[tuple[str, int], NDArray[np.float32]] = {}
         self.checked: set[str] = set()
@@ -97,6 +101,7 @@ class Books(RuleBasedStateMachine):
             while self._one(0, wire.Kind.EVALUATE) is not None:
                 self.judges(0, difference)
             self.world.turn(1_000)
+            self.no_update_is_lost_or_counted_twice()
             self.releases_only_grow()
 
     @rule(which=WHICH)
@@ -173,10 +178,28 @@ class Books(RuleBasedStateMachine):
             assert np.isfinite(self.world.weights(version.version)).all()
 
 
-TestBooks = Books.TestCase
-TestBooks.settings = settings(
+class BufferedBooks(Books):
+    """The same without rounds."""
+
+    settings = Settings(
+        federation=Buffered(
+            buffer=2,
+            concurrency=2,
+            deadline=Duration(60_000),
+            message_ttl=Duration(600_000),
+            weight_cap=100,
+        ),
+        gate=SETTINGS.gate,
+    )
+
+
+OFTEN = settings(
     max_examples=12,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestBooks = Books.TestCase
+TestBooks.settings = OFTEN
+TestBufferedBooks = BufferedBooks.TestCase
+TestBufferedBooks.settings = OFTEN

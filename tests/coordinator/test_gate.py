@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater import wire
-from headwater_coordinator.gate import judge, pool
+from headwater_coordinator.gate import judge, pool, sign_probability, student, upper_bound
 from headwater_coordinator.settings import Gate
 
 DIFFERENCES = st.lists(st.floats(-10, 10), min_size=0, max_size=20)
@@ -74,3 +77,86 @@ def test_a_device_without_rows_is_no_evaluator() -> None:
 
 def test_nothing_is_released_when_nobody_judged() -> None:
     assert not judge([], Gate()).passed
+
+
+def test_a_margin_asks_for_a_loss_that_is_lower_by_a_share() -> None:
+    assert judge([reply([-0.2, -0.2])], Gate(margin=0.01)).passed
+    assert not judge([reply([-0.19, -0.19])], Gate(margin=0.01)).passed
+
+
+def test_the_bound_is_that_of_the_devices_means_where_all_have_as_many_rows() -> None:
+    """Rows within a device tell no more than the device's mean does."""
+    means = [-0.3, 0.1, -0.2, -0.4]
+    bound = upper_bound([reply([mean] * 50) for mean in means], 0.95)
+    expected = np.mean(means) + 2.353 * np.std(means, ddof=1) / 2
+    assert bound == pytest.approx(expected, abs=2e-3)
+
+
+def test_devices_that_disagree_do_not_pass_the_t_test_with_a_good_mean() -> None:
+    gate = Gate(test="t", min_evaluators=2)
+    torn = [reply([-1.0] * 1000), reply([0.5] * 1000), reply([-0.4] * 1000)]
+    assert judge(torn, Gate()).passed
+    decision = judge(torn, gate)
+    assert not decision.passed
+    assert "at 0.95, +0 is allowed" in decision.words
+    assert judge([reply([mean] * 10) for mean in (-0.5, -0.4, -0.45)], gate).passed
+
+
+def test_with_a_tolerance_the_t_test_asks_that_it_is_surely_not_much_worse() -> None:
+    alike = [reply([mean] * 10) for mean in (0.01, -0.01, 0.02, -0.02)]
+    assert not judge(alike, Gate(test="t", min_evaluators=2)).passed
+    assert judge(alike, Gate(test="t", min_evaluators=2, tolerance=0.01)).passed
+
+
+def test_one_device_passes_no_test() -> None:
+    assert not judge([reply([-5.0] * 1000)], Gate(test="t")).passed
+    assert not judge([reply([-5.0] * 1000)], Gate(test="sign")).passed
+
+
+@pytest.mark.parametrize(("worse", "passed"), [(0, True), (1, True), (2, False)])
+def test_the_sign_test_counts_devices(worse: int, passed: bool) -> None:
+    """Nine of ten are better by chance with 0.011, eight with 0.055."""
+    replies = [reply([0.1] * 10)] * worse + [reply([-0.1] * 10)] * (10 - worse)
+    assert judge(replies, Gate(test="sign")).passed == passed
+
+
+def test_one_device_cannot_buy_the_sign_test_with_a_huge_difference() -> None:
+    replies = [reply([-19.0] * 1000)] + [reply([0.1] * 10)] * 9
+    assert judge(replies, Gate()).passed
+    assert not judge(replies, Gate(test="sign")).passed
+
+
+def test_no_device_may_be_worse_than_the_worst_that_is_allowed() -> None:
+    replies = [reply([-1.0] * 100), reply([0.5] * 5)]
+    assert judge(replies, Gate(worst_device_tolerance=0.025)).passed
+    decision = judge(replies, Gate(worst_device_tolerance=0.02))
+    assert not decision.passed
+    assert decision.words.endswith("worse than allowed on 1 devices, none may be")
+
+
+@given(st.integers(1, 200), st.floats(0.5, 0.999))
+def test_the_t_quantile_leaves_that_share_below_it(freedom: int, confidence: float) -> None:
+    """Held against the density, summed up."""
+    quantile = student(confidence, freedom)
+    points = np.linspace(0, quantile, 20_001)
+    constant = np.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / np.sqrt(
+        freedom * np.pi
+    )
+    density = constant * (1 + points**2 / freedom) ** (-(freedom + 1) / 2)
+    assert 0.5 + np.trapezoid(density, points) == pytest.approx(confidence, abs=2e-3)
+
+
+@given(st.integers(1, 40), st.integers(0, 40))
+def test_the_chance_of_a_sign_is_that_of_coins(devices: int, better: int) -> None:
+    better = min(better, devices)
+    ways = [math.comb(devices, k) for k in range(devices + 1)]
+    assert sign_probability(better, devices) == pytest.approx(sum(ways[better:]) / sum(ways))
+
+
+@given(st.lists(DIFFERENCES, max_size=6), st.sampled_from(["none", "t", "sign"]))
+def test_every_decision_has_words(
+    devices: list[list[float]], test: Literal["none", "t", "sign"]
+) -> None:
+    decision = judge([reply(rows) for rows in devices], Gate(test=test))
+    assert decision.words.startswith("released: " if decision.passed else "refused: ")
+    assert "nan" not in decision.words

@@ -11,7 +11,7 @@ import pytest
 
 from headwater.errors import SettingsError
 from headwater.settings import encode_hook
-from headwater_coordinator.settings import TEMPLATE, Settings, read_settings
+from headwater_coordinator.settings import TEMPLATE, Buffered, Settings, read_settings
 from headwater_coordinator.strategies.table import TABLE
 
 FILLED = TEMPLATE.format(host="127.0.0.1", port=8443, superlink_port=8444)
@@ -35,9 +35,10 @@ def test_the_figures_behind_hash_signs_are_the_defaults() -> None:
     shown = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", FILLED, flags=re.MULTILINE))
     defaults = msgspec.to_builtins(Settings(), enc_hook=encode_hook)
     manifests = {"batch", "learning_rate"}
+    derived = {"exploration", "confidence", "worst_device_tolerance"}
     for section, fields in shown.items():
         for name, value in fields.items():
-            if name not in manifests:
+            if name not in manifests | derived:
                 assert str(defaults[section][name]) == str(value), f"{section}.{name}"
     assert {name: set(fields) for name, fields in shown.items()} == {
         name: set(fields) for name, fields in defaults.items()
@@ -64,12 +65,42 @@ def test_every_wrong_key_is_named_with_its_path(tmp_path: Path) -> None:
         ('[superlink]\npoll = "1ms"', "between 50ms and 1min"),
         ('[gate]\ndeadline = "0s"', "at least 1s"),
         ('[federation]\nmessage_ttl = "1min"', "message_ttl must be at least"),
+        (
+            "[federation]\nbuffer = 3",
+            'federation.buffer: only with federation.discipline = "buffered"',
+        ),
+        ('[federation]\ndiscipline = "buffered"\npause = "1s"', "federation.pause: only with"),
+        ('[federation]\ndiscipline = "buffered"\nbuffer = 1', "buffer must be at least"),
+        ('[federation]\ndiscipline = "buffered"\nconcurrency = 1', "concurrency must be at least"),
+        ("[federation]\nexploration = 0.5", 'exploration is for federation.selection = "guided"'),
+        ('[federation]\ndiscipline = "chaos"', "federation.discipline|Invalid value 'chaos'"),
+        ("[gate]\ntolerance = 0.1\nmargin = 0.1", "exclude each other"),
+        ("[gate]\nconfidence = 0.9", 'is for gate.test = "t" or "sign"'),
+        ('[gate]\ntest = "t"', "min_evaluators must be at least 2"),
+        ('[gate]\ntest = "sign"\nmin_evaluators = 4', "min_evaluators must be at least 5"),
         ('[strategy]\nname = "krum"', "min_devices must be at least 3, for strategy krum"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         read_settings(write(tmp_path, text))
+
+
+def test_the_template_shows_the_defaults_of_the_buffered_discipline_too() -> None:
+    shown = tomllib.loads("\n".join(re.findall(r"^#   (\w+ = .*)$", FILLED, flags=re.MULTILINE)))
+    defaults = Buffered()
+    assert shown == {"buffer": defaults.buffer, "concurrency": defaults.concurrency}
+    assert f"buffered: {defaults.max_staleness}" in FILLED
+
+
+def test_a_discipline_brings_its_own_keys(tmp_path: Path) -> None:
+    text = '[federation]\ndiscipline = "buffered"\nbuffer = 1\nmin_devices = 1\n'
+    assert read_settings(write(tmp_path, text)).federation == Buffered(buffer=1, min_devices=1)
+
+
+def test_a_section_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="federation"):
+        read_settings(write(tmp_path, "federation = 3\n"))
 
 
 def test_the_strategy_is_checked_with_the_rest(tmp_path: Path) -> None:

@@ -1,0 +1,278 @@
+"""The core itself: events in, effects out.
+
+It owns what all disciplines share: the firewall, which updates are accepted, which answer belongs
+to which question. When to ask and merge is the discipline's business, what becomes of a candidate
+the candidacy's.
+
+Its promises, whatever comes in whatever order, twice or never (a property test holds them): an
+update enters at most one candidate; an accepted update is pending, superseded by a later one of
+its device, or in exactly one candidate; the sequence of releases only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import numpy as np
+
+from headwater import wire
+from headwater.objects import Vector
+from headwater_coordinator import events as e
+from headwater_coordinator.federation.buffered import BufferedAsynchronous
+from headwater_coordinator.federation.candidacy import Candidacy
+from headwater_coordinator.federation.discipline import Discipline, Training
+from headwater_coordinator.federation.fleet import Asked, Fleet
+from headwater_coordinator.federation.rounds import SynchronousRounds
+from headwater_coordinator.firewall import Expected, complaint
+from headwater_coordinator.settings import Buffered, Settings
+from headwater_coordinator.state import Device, Pending, State, Version
+from headwater_models.manifest import Manifest
+
+
+class Federation:
+    """One federation of one model.
+
+    Parameters
+    ----------
+    state
+        As restored from the database; the core changes it.
+    training
+        The model's id, and what devices are asked to do.
+    manifest
+        Of the model.
+    settings
+        Of the coordinator.
+    rng
+        Source of task names and of who is chosen.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        training: Training,
+        manifest: Manifest,
+        settings: Settings,
+        rng: np.random.Generator,
+    ) -> None:
+        self.state = state
+        self._model = training.model
+        self._manifest = manifest
+        self._settings = how = settings.federation
+        self._fleet = Fleet(state, training.model, how, rng, spare=isinstance(how, Buffered))
+        self._candidacy = Candidacy(state, self._fleet, training.model, settings.gate)
+        shared = state, self._fleet, self._candidacy, training
+        self.discipline: Discipline = (
+            BufferedAsynchronous(*shared, how)
+            if isinstance(how, Buffered)
+            else SynchronousRounds(*shared, how)
+        )
+
+    @property
+    def due_ms(self) -> int | None:
+        """When a :class:`.events.Ticked` has something to do if nothing comes; None: never.
+
+        UTC milliseconds; it may lie in the past, and a tick may find nothing to do after all.
+        """
+        dues = (self._fleet.due_ms, self.discipline.due_ms)
+        return min((due for due in dues if due is not None), default=None)
+
+    def feed(self, event: e.Event, now: int) -> Iterator[e.Effect]:
+        """Take one event and yield what is to be done about it, in order.
+
+        Parameters
+        ----------
+        event
+            What happened.
+        now
+            UTC milliseconds; never goes back.
+        """
+        match event:
+            case e.Appeared(nodes):
+                yield from self._fleet.appeared(nodes, now)
+            case e.Vanished(nodes):
+                yield from self._fleet.vanished(nodes, now)
+            case e.Replied():
+                yield from self._replied(event, now)
+            case e.Failed(ask, reason, kind):
+                yield from self._failed(ask, reason, now, unreadable=kind == "unreadable")
+            case e.Merged(candidate):
+                self._candidacy.merged(candidate)
+                yield from self.discipline.advance(now)
+            case e.Released(version, merged):
+                self._released(version, merged, now)
+                yield from self._fleet.due(now)
+                yield from self.discipline.advance(now)
+            case e.ErasureAsked(name):
+                yield from self._erased(name)
+            case e.ReadmissionAsked(name):
+                yield from self._readmitted(name)
+            case e.Ticked():
+                yield from self._ticked(now)
+            case _:
+                assert_never(event)
+
+    def _ticked(self, now: int) -> Iterator[e.Effect]:
+        for asked in self._fleet.expired(now):
+            yield e.Forget(asked.ask)
+            yield from self._lost(asked, now)
+        yield from self._fleet.due(now)
+        yield from self.discipline.advance(now)
+
+    # Answers
+
+    def _replied(self, event: e.Replied, now: int) -> Iterator[e.Effect]:
+        ask, reply, vector = event.ask, event.reply, event.vector
+        asked = self._fleet.answered(ask)
+        if asked is None:
+            return
+        device = self.state.devices[asked.node]
+        device.protocol, device.seen_ms = reply.protocol, now
+        if reply.protocol >= wire.RECEIPTS:
+            kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
+            yield e.Receive(asked.node, ask, kind, task, event.digest)
+        wrong = complaint(asked.task, reply, vector, self._expected(asked, device))
+        if wrong is not None:
+            yield e.Refuse(asked.node, device.name, ask, type(reply).__name__, wrong)
+            yield from self._settled(asked, reply, now, refused=True)
+            return
+        yield from self._accepted(asked, device, reply, vector, now)
+
+    def _accepted(
+        self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
+    ) -> Iterator[e.Effect]:
+        match reply:
+            case wire.CheckedIn():
+                yield from self._greeted(device, reply, now)
+            case wire.Received():
+                yield from self._received(asked, device, reply, now)
+            case wire.Update():
+                if vector is not None:
+                    yield self._book(asked, device, reply, vector, now)
+                yield from self._settled(asked, reply, now)
+            case wire.Declined():
+                if isinstance(asked.task, wire.Release):
+                    yield self._untaken(asked, device, reply.reason)
+                elif reply.reason == "unknown-base":
+                    self._fleet.lacks_base(device, now)
+                yield from self._settled(asked, reply, now)
+            case wire.Evaluated():
+                yield from self._settled(asked, reply, now)
+            case _:
+                assert_never(reply)
+
+    def _greeted(self, device: Device, reply: wire.CheckedIn, now: int) -> Iterator[e.Effect]:
+        if reply.retrain and not device.retrain:
+            self.discipline.hasten()
+        yield from self._fleet.checked_in(device, reply, now)
+
+    def _received(
+        self, asked: Asked, device: Device, reply: wire.Received, now: int
+    ) -> Iterator[e.Effect]:
+        yield from self._fleet.received(device, reply, now)
+        following = self._fleet.go_on(asked, now) if reply.accepted else None
+        if following is not None:
+            yield following
+            return
+        if not reply.accepted:
+            yield self._untaken(asked, device, "no reason given")
+        if asked.then is not None or not reply.accepted:
+            yield from self._settled(asked, None, now)
+
+    def _untaken(self, asked: Asked, device: Device, reason: str) -> e.Refuse:
+        words = f"The device would not take the release ({reason})."
+        return e.Refuse(asked.node, device.name, asked.ask, "Release", words)
+
+    def _book(
+        self, asked: Asked, device: Device, reply: wire.Update, vector: Vector, now: int
+    ) -> e.Accept:
+        weight = min(reply.examples, self._settings.weight_cap)
+        device.utility = weight * max(reply.loss_before, 0.0)
+        device.duration_ms = now - asked.asked_ms
+        self._fleet.trainable.learned(device)
+        counted = reply.examples if self._manifest.statistics else weight
+        pending = Pending(device.node, reply.base, reply.sequence, counted)
+        self.state.pending[device.node] = pending
+        device.taken = reply.sequence
+        self._fleet.refresh(device)
+        return e.Accept(reply, pending, vector, asked.round)
+
+    def _failed(self, ask: str, reason: str, now: int, *, unreadable: bool) -> Iterator[e.Effect]:
+        asked = self._fleet.answered(ask)
+        if asked is None:
+            return
+        if not unreadable:
+            yield from self._lost(asked, now)
+            return
+        device = self.state.devices[asked.node]
+        yield e.Refuse(asked.node, device.name, ask, type(asked.task).__name__, reason)
+        yield from self._settled(asked, None, now, refused=True)
+
+    def _lost(self, asked: Asked, now: int) -> Iterator[e.Effect]:
+        """Go on without an answer."""
+        if isinstance(asked.goal.task, wire.Train):
+            self.state.devices[asked.node].unanswered += 1
+        yield from self._settled(asked, None, now)
+
+    def _settled(
+        self, asked: Asked, outcome: wire.Reply | None, now: int, *, refused: bool = False
+    ) -> Iterator[e.Effect]:
+        """Let whoever waits know what came of a question, and the device rest if nothing did."""
+        if isinstance(asked.task, wire.CheckIn):
+            return
+        device, goal = self.state.devices[asked.node], asked.goal
+        if refused or outcome is None or isinstance(outcome, wire.Declined):
+            self._fleet.rest(device, now)
+        elif isinstance(outcome, wire.Update):
+            device.failures = 0
+        if isinstance(goal.task, wire.Evaluate):
+            self._candidacy.settled(goal, outcome, refused=refused)
+        elif isinstance(goal.task, wire.Train):
+            self.discipline.settled(goal, outcome, refused=refused)
+            yield e.Note(device)
+
+    def _released(self, version: Version, merged: Mapping[str, int], now: int) -> None:
+        self.state.release = version
+        for node, sequence in merged.items():
+            self.state.devices[node].merged = sequence
+        self.state.sequences[version.name] = version.sequence
+        self._fleet.offer(now)
+        self._candidacy.released()
+
+    # Commands
+
+    def _erased(self, name: str) -> Iterator[e.Effect]:
+        device = self._named(name)
+        if device is None or device.forgotten:
+            return
+        device.forgotten = True
+        self.state.pending.pop(device.node, None)
+        self.state.erased = bool(self._manifest.statistics)
+        self._fleet.refresh(device)
+        yield e.Erase(device.node)
+
+    def _readmitted(self, name: str) -> Iterator[e.Effect]:
+        device = self._named(name)
+        if device is not None and device.forgotten:
+            device.forgotten = False
+            self._fleet.refresh(device)
+            yield e.Readmit(device.node)
+
+    def _named(self, name: str) -> Device | None:
+        return self.state.devices.get(self.state.named(name) or "")
+
+    def _expected(self, asked: Asked, device: Device) -> Expected:
+        known = True
+        if isinstance(asked.task, wire.Train):
+            staleness = self.state.staleness(asked.task.base)
+            known = staleness is not None and staleness <= self._settings.max_staleness
+        return Expected(
+            node=asked.node,
+            device=device.name,
+            taken=device.taken,
+            model=self._model,
+            manifest=self._manifest,
+            owner=self.state.named,
+            base_known=known,
+            forgotten=device.forgotten,
+        )

@@ -1,0 +1,319 @@
+"""The fleet: who is there, what was asked of whom, who must be handed the release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater import wire
+from headwater_coordinator.events import Ask, Effect, Note
+from headwater_coordinator.federation.order import Order
+from headwater_coordinator.federation.pace import Pace
+from headwater_coordinator.federation.pool import Pool
+from headwater_coordinator.federation.selection import select
+from headwater_coordinator.settings import Discipline
+from headwater_coordinator.state import Device, State
+
+_LONGEST_REST = 3_600_000
+_MOST_DOUBLINGS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task that a device was given and has not answered.
+
+    ``arrays`` names the version whose weights go with it. ``then`` is what the device is asked
+    next: it was handed the release because it needs it for that.
+    """
+
+    ask: str
+    node: str
+    task: wire.Task
+    arrays: str | None
+    round: int
+    asked_ms: int
+    expires_ms: int
+    then: Asked | None = None
+
+    @property
+    def goal(self) -> Asked:
+        """The question that this one leads to, itself where there is none."""
+        return self.then or self
+
+
+class Fleet:
+    """Devices and open questions.
+
+    A device is *idle* when it is online, has said who it is, was not forgotten, has no question
+    open but a check-in, and needs no rest after failures. Idle devices may judge. They may be asked
+    for an update too, unless ``spare`` and one of theirs waits to be merged.
+
+    Parameters
+    ----------
+    state
+        Shared with the rest of the core.
+    model
+        The id of the model that this federation is about.
+    settings
+        Intervals, lifetimes, and how devices are selected.
+    rng
+        Source of task names and of who is chosen.
+    spare
+        Whether a device whose update is pending is asked for no other.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        model: str,
+        settings: Discipline,
+        rng: np.random.Generator,
+        *,
+        spare: bool,
+    ) -> None:
+        self._state = state
+        self._model = model
+        self._settings = settings
+        self._rng = rng
+        self._spare = spare
+        self._pace = Pace(settings.arrivals, settings.check_in, rng)
+        self._asked: dict[str, Asked] = {}
+        self._online = 0
+        self._current: dict[str, None] = {}
+        self._expiries: Order[int] = Order()
+        self._check_ins: Order[int] = Order()
+        self._offers: Order[int] = Order()
+        self._rests: Order[int] = Order()
+        self._idle = Pool()
+        self.trainable = select(settings.selection, rng, settings.explored)
+
+    # Who is there
+
+    def appeared(self, nodes: Iterable[str], now: int) -> Iterator[Effect]:
+        """Take note of who came; each is asked who it is, and given the release if it lacks it."""
+        for node in sorted(nodes):
+            device = self._state.devices.setdefault(node, Device(node))
+            if device.online:
+                continue
+            device.online, device.seen_ms, device.protocol = True, now, wire.COMMON
+            self._online += 1
+            self._check_ins.set(node, self._pace.slot(now))
+            self._place(device, now)
+            yield Note(device)
+
+    def vanished(self, nodes: Iterable[str], now: int) -> Iterator[Effect]:
+        """Take note of who went; what was asked of them may still be answered."""
+        for node in sorted(nodes):
+            device = self._state.devices.get(node)
+            if device is None or not device.online:
+                continue
+            device.online, device.seen_ms = False, now
+            self._online -= 1
+            self._check_ins.discard(node)
+            self._offers.discard(node)
+            self._current.pop(node, None)
+            self.refresh(device)
+            yield Note(device)
+
+    def checked_in(self, device: Device, reply: wire.CheckedIn, now: int) -> Iterator[Effect]:
+        """Take note of what a device says of itself.
+
+        Its agent may still run an earlier version than the one that its client acknowledged.
+        """
+        self._state.name(device, reply.device)
+        if reply.sequence >= device.sequence:
+            device.version, device.sequence = reply.version, reply.sequence
+        device.records, device.examples = reply.records, reply.examples
+        device.alarms, device.retrain = reply.alarms, reply.retrain
+        self._place(device, now)
+        yield Note(device)
+
+    # The release
+
+    def offer(self, now: int) -> None:
+        """Make a new release due for those that ran the one before; others are behind already."""
+        before, self._current = self._current, {}
+        for node in before:
+            self._place(self._state.devices[node], now)
+
+    def received(self, device: Device, reply: wire.Received, now: int) -> Iterator[Effect]:
+        """Take note that a device took a release, or would not."""
+        if reply.accepted:
+            device.version = reply.version
+            device.sequence = self._state.sequences.get(reply.version, device.sequence)
+            self._offers.discard(device.node)
+            self._place(device, now)
+            yield Note(device)
+
+    def lacks_base(self, device: Device, now: int) -> None:
+        """Hand the release to a device that says it does not know it."""
+        device.version, device.sequence = "", 0
+        if device.online:
+            self._current.pop(device.node, None)
+            self._offers.set(device.node, now)
+
+    def _place(self, device: Device, now: int) -> None:
+        """Keep a device with those on the release, or see that it is handed the release."""
+        if not (device.online and device.name):
+            return
+        if device.version == self._state.release.name:
+            self._current[device.node] = None
+            self._offers.discard(device.node)
+        else:
+            self._current.pop(device.node, None)
+            if device.node not in self._offers:
+                self._offers.set(device.node, self._pace.slot(now))
+        self.refresh(device)
+
+    # What is asked
+
+    def due(self, now: int) -> Iterator[Effect]:
+        """Ask for check-ins and hand out the release where it is time."""
+        for node in self._rests.until(now):
+            self.refresh(self._state.devices[node])
+        for node in self._check_ins.until(now):
+            self._check_ins.set(node, self._pace.returns(now, self._online))
+            yield self._check_in(self._state.devices[node], now)
+        for node in self._offers.until(now):
+            yield self._hand(self._state.devices[node], now, None)
+
+    @property
+    def due_ms(self) -> int | None:
+        """When there is something to be done next if nothing comes."""
+        orders = (self._expiries, self._rests, self._check_ins, self._offers)
+        return min((order.least for order in orders if order.least is not None), default=None)
+
+    def commission(
+        self, device: Device, task: wire.Train | wire.Evaluate, now: int, *, patience: int
+    ) -> Ask:
+        """Give a device a task; where it lacks the release, that comes first.
+
+        Parameters
+        ----------
+        patience
+            Milliseconds after which the answer is waited for no longer.
+        """
+        arrays = task.candidate if isinstance(task, wire.Evaluate) else None
+        asked = Asked(task.task, device.node, task, arrays, task.round, now, now + patience)
+        if isinstance(task, wire.Train):
+            device.asked += 1
+            device.asked_ms = now
+        if device.version == self._state.release.name:
+            return self._ask(asked, now)
+        return self._hand(device, now, asked)
+
+    def go_on(self, asked: Asked, now: int) -> Ask | None:
+        """Ask what a release was handed over for; None where that would come too late."""
+        gone = not self._state.devices[asked.node].online
+        if asked.then is None or asked.then.expires_ms <= now or gone:
+            return None
+        return self._ask(asked.then, now)
+
+    def new_task(self) -> str:
+        """Return a task name that was never used."""
+        return self._rng.bytes(32).hex()
+
+    def _check_in(self, device: Device, now: int) -> Ask:
+        task = wire.CheckIn(protocol=device.protocol)
+        expires = now + self._settings.message_ttl
+        return self._ask(Asked(self.new_task(), device.node, task, None, 0, now, expires), now)
+
+    def _hand(self, device: Device, now: int, then: Asked | None) -> Ask:
+        """Give a device the release; it is offered again when no answer came by the deadline."""
+        release = self._state.release
+        self._offers.set(device.node, now + self._settings.deadline)
+        task = wire.Release(
+            model=self._model,
+            version=release.name,
+            statement=release.statement,
+            merged=device.merged,
+        )
+        expires = now + self._settings.deadline if then is None else then.expires_ms
+        number = 0 if then is None else then.round
+        return self._ask(
+            Asked(self.new_task(), device.node, task, release.name, number, now, expires, then), now
+        )
+
+    def _ask(self, asked: Asked, now: int) -> Ask:
+        self._asked[asked.ask] = asked
+        self._expiries.set(asked.ask, asked.expires_ms)
+        if not isinstance(asked.task, wire.CheckIn):
+            device = self._state.devices[asked.node]
+            device.open += 1
+            self.refresh(device)
+        return Ask(asked.ask, asked.node, asked.task, asked.arrays, asked.expires_ms - now)
+
+    # What comes of it
+
+    def answered(self, ask: str) -> Asked | None:
+        """Return the question to an answer, which is open no more."""
+        asked = self._asked.pop(ask, None)
+        self._expiries.discard(ask)
+        if asked is not None and not isinstance(asked.task, wire.CheckIn):
+            device = self._state.devices[asked.node]
+            device.open -= 1
+            self.refresh(device)
+        return asked
+
+    def expired(self, now: int) -> Iterator[Asked]:
+        """Give up the questions that are void; yield them."""
+        for ask in self._expiries.until(now):
+            asked = self.answered(ask)
+            if asked is not None:
+                yield asked
+
+    def rest(self, device: Device, now: int) -> None:
+        """Count a failure; from the second in a row on a device rests, twice as long each time."""
+        device.failures += 1
+        if device.failures > 1:
+            doublings = min(device.failures - 2, _MOST_DOUBLINGS)
+            pause = min(self._settings.backoff * 2**doublings, _LONGEST_REST)
+            self._rests.set(device.node, now + pause)
+            self.refresh(device)
+
+    # Who could be asked
+
+    @property
+    def idle(self) -> int:
+        """How many devices are idle."""
+        return len(self._idle)
+
+    def sample(self, fraction: float, least: int, most: int) -> list[Device]:
+        """Draw a share of the idle devices, within the bounds; fewer when there are fewer."""
+        nodes = self._idle.sample(share(self.idle, fraction, least, most), self._rng)
+        return [self._state.devices[node] for node in sorted(nodes)]
+
+    def select(self, count: int) -> list[Device]:
+        """Return those to ask for an update, at most *count*."""
+        return [self._state.devices[node] for node in self.trainable.pick(count)]
+
+    def refresh(self, device: Device) -> None:
+        """Let a device be chosen, or not, after something about it changed."""
+        idle = (
+            device.online
+            and bool(device.name)
+            and not device.forgotten
+            and device.open == 0
+            and device.node not in self._rests
+        )
+        if idle:
+            self._idle.add(device.node)
+        else:
+            self._idle.discard(device.node)
+        if idle and not (self._spare and device.node in self._state.pending):
+            self.trainable.add(device)
+        else:
+            self.trainable.discard(device.node)
+
+
+def share(of: int, fraction: float, least: int, most: int) -> int:
+    """Return a share of a number, within the bounds and rounded up; fewer when there are fewer.
+
+    Examples
+    --------
+    >>> share(50, 0.3, 2, 100), share(3, 0.1, 2, 100), share(1, 1.0, 2, 100)
+    (15, 2, 1)
+    """
+    return min(of, most, max(least, int(np.ceil(fraction * of))))
