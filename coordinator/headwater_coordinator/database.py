@@ -289,6 +289,7 @@ class Database:
                 {
                     "sequence": version.sequence,
                     "parent": version.parent,
+                    "data_until_ms": version.data_until_ms,
                     "statement": version.statement,
                     "decided_ms": now,
                     "words": f"rolled back to: what is left of round {effect.round} gives it again",
@@ -321,7 +322,7 @@ class Database:
 
     def _versions(self, kind: str) -> list[Version]:
         query = (
-            "SELECT version, sequence, parent, statement FROM versions "
+            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "
             "WHERE kind = ? ORDER BY sequence"
         )
         return [Version(*row) for row in self._connection.execute(query, (kind,))]
@@ -343,7 +344,10 @@ class Database:
         return devices
 
     def _pending(self) -> list[Pending]:
-        query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"
+        query = (
+            "SELECT node, base, sequence, weight, data_until_ms FROM updates "
+            "WHERE state = 'accepted'"
+        )
         return [Pending(*row) for row in self._connection.execute(query)]
 
     def _insert_version(
@@ -358,6 +362,7 @@ class Database:
                     "parent": version.parent,
                     "round": number,
                     "statement": version.statement,
+                    "data_until_ms": version.data_until_ms,
                     "contributors": len(shares),
                     "examples": sum(shares),
                     "created_ms": now,
