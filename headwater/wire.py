@@ -43,6 +43,9 @@ STATISTICS = "statistics"
 """Name of the packed float64 vector that an update carries instead, of a model that is solved
 from statistics."""
 
+COMPRESSED = "compressed"
+"""Name of the bytes that an update carries in the place of ``arrays``, where that was asked for."""
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -77,6 +80,8 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     The terms are left out where there are none, and for a device that speaks an older protocol:
     ``proximal_mu`` is the weight of half the squared distance to the base, added to the loss;
     after ``budget_ms`` the device sends what it finished. They are for ``replay`` training.
+    ``norm_bound`` is the largest Euclidean norm that an update may have, and ``compression`` how it
+    is sent (see ``headwater_models.compression``), ``keep`` being the share for ``top-k``.
     """
 
     task: Hash
@@ -90,6 +95,9 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     budget_ms: Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)] | msgspec.UnsetType = (
         msgspec.UNSET
     )
+    norm_bound: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | msgspec.UnsetType = msgspec.UNSET
+    compression: Literal["float16", "int8", "top-k"] | msgspec.UnsetType = msgspec.UNSET
+    keep: Annotated[float, msgspec.Meta(gt=0, le=1)] | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 
