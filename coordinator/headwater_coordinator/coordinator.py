@@ -241,7 +241,7 @@ class Coordinator:
             return e.Merged(None)
         name = version_id(self._manifest, self._model, arrays)
         self._registry.save(name, arrays)
-        made = Version(name, base.sequence + 1, base.name, "")
+        made = Version(name, base.sequence + 1, base.name, "", effect.data_until_ms)
         if name != base.name and self._database.is_release(name):
             version = self._signed("rollback", made)
             _log.info("round %d: back to version %s", effect.round, name[:12])

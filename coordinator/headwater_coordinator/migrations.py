@@ -132,6 +132,10 @@ MIGRATIONS = (
     ALTER TABLE devices ADD COLUMN utility REAL NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN duration_ms INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE versions ADD COLUMN data_until_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE versions SET data_until_ms = created_ms;
+    """,
 )
 
 
