@@ -39,7 +39,7 @@ from headwater_agent.pipeline_settings import (
 from headwater_agent.replay import replay
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
-from headwater_coordinator.settings import Gate, Rounds, Settings
+from headwater_coordinator.settings import Gate, Rounds, Settings, Updates
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import ModelSpec, build
@@ -102,6 +102,7 @@ ROUNDS = Rounds(
     batch=64,
     learning_rate=0.5,
 )
+AS_THEY_ARE = Updates()
 GATE = Gate(deadline=Duration(60 * SECOND), tolerance=0.1)
 
 
@@ -283,7 +284,11 @@ def everything(users: Sequence[User], rng: np.random.Generator) -> Model:
 
 
 def federate(
-    model: Model, users: Sequence[User], rounds: int, rng: np.random.Generator
+    model: Model,
+    users: Sequence[User],
+    rounds: int,
+    rng: np.random.Generator,
+    update: Updates = AS_THEY_ARE,
 ) -> tuple[list[VirtualDevice], int]:
     """Let each user's device learn and take part in rounds; return them, and releases made."""
     with tempfile.TemporaryDirectory() as folder:
@@ -293,7 +298,8 @@ def federate(
         devices = [VirtualDevice(user.name, signed, QUIET, BUFFER) for user in users]
         for device, user in zip(devices, users, strict=True):
             _stream(device, model, user)
-        with VirtualFleet(home, Settings(federation=ROUNDS, gate=GATE), devices, rng) as fleet:
+        settings = Settings(federation=ROUNDS, gate=GATE, update=update)
+        with VirtualFleet(home, settings, devices, rng) as fleet:
             for hour in range(1, rounds + 1):
                 fleet.settle(hour * int(HOUR))
             releases = fleet.status().releases

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import PeerError
-from headwater.wire import ARRAY, MAX_FIELDS_BYTES, STATISTICS
+from headwater.wire import ARRAY, COMPRESSED, MAX_FIELDS_BYTES, STATISTICS
 
 RECORD = "headwater"
 """Name of the record whose one entry, ``fields``, is the encoded message."""
@@ -29,15 +29,17 @@ MAX_ARRAY_BYTES = 128 * 2**20
 """Longest array that is put together where the caller knows no tighter bound."""
 
 Vector = NDArray[Any]
-"""What a message may carry, by its name: ``arrays`` are float32, ``statistics`` float64."""
+"""What a message may carry, by its name: ``arrays`` are float32, ``statistics`` float64,
+``compressed`` uint8."""
 
-_DTYPES = {ARRAY: "float32", STATISTICS: "float64"}
+_DTYPES = {ARRAY: "float32", STATISTICS: "float64", COMPRESSED: "uint8"}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _Config = Callable[[bytes], Mapping[str, object]]
 
 
 def name_of(vector: Vector) -> str:
     """Return the name under which a vector is sent."""
-    return STATISTICS if vector.dtype == np.float64 else ARRAY
+    return _NAMES.get(vector.dtype, ARRAY)
 
 
 def digest(fields: bytes, vector: Vector | None) -> str:
@@ -48,7 +50,7 @@ def digest(fields: bytes, vector: Vector | None) -> str:
     fields
         Still encoded.
     vector
-        float32 or float64 ``[n]``, or None.
+        float32, float64 or uint8 ``[n]``, or None.
 
     Returns
     -------

@@ -18,7 +18,7 @@ PROTOCOL = 2
 """Version of the messages below, which every reply states; a peer may be one older.
 
 2: a check-in may carry receipts; a task to train may hold the device to its base, and give it a
-budget of time.
+budget of time; a task to judge may name the time after which nothing was learned from.
 """
 
 COMMON = PROTOCOL - 1
@@ -30,6 +30,9 @@ RECEIPTS = 2
 TERMS = 2
 """The first version in which a task to train may carry :class:`Train`'s terms."""
 
+LATER = 2
+"""The first version in which a task to judge may name :attr:`Evaluate.after_ms`."""
+
 MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
 
@@ -39,6 +42,9 @@ ARRAY = "arrays"
 STATISTICS = "statistics"
 """Name of the packed float64 vector that an update carries instead, of a model that is solved
 from statistics."""
+
+COMPRESSED = "compressed"
+"""Name of the bytes that an update carries in the place of ``arrays``, where that was asked for."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -74,6 +80,8 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     The terms are left out where there are none, and for a device that speaks an older protocol:
     ``proximal_mu`` is the weight of half the squared distance to the base, added to the loss;
     after ``budget_ms`` the device sends what it finished. They are for ``replay`` training.
+    ``norm_bound`` is the largest Euclidean norm that an update may have, and ``compression`` how it
+    is sent (see ``headwater_models.compression``), ``keep`` being the share for ``top-k``.
     """
 
     task: Hash
@@ -87,11 +95,19 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     budget_ms: Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)] | msgspec.UnsetType = (
         msgspec.UNSET
     )
+    norm_bound: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | msgspec.UnsetType = msgspec.UNSET
+    compression: Literal["float16", "int8", "top-k"] | msgspec.UnsetType = msgspec.UNSET
+    keep: Annotated[float, msgspec.Meta(gt=0, le=1)] | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 
 class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="eval"):
-    """Ask for the losses of a candidate (the array) beside *release* on reserved blocks."""
+    """Ask for the losses of a candidate (the array) beside *release* on reserved blocks.
+
+    ``after_ms`` is the event time after which neither has learned from anything: windows that begin
+    later than that and a horizon may be judged too. Left out for a device that speaks an older
+    protocol.
+    """
 
     task: Hash
     model: Hash
@@ -100,6 +116,7 @@ class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     round: Count
     statement: str
     """The candidate's signed version statement, as JSON (see ``headwater_models.signing``)."""
+    after_ms: Count | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from headwater.errors import PeerError
 from headwater.wire import Declined, Train, decode_task
+from headwater_agent import compressing
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.events import Refine, Refined
 from headwater_agent.exchange import ExchangeReader
@@ -108,7 +109,8 @@ class Jobs:
         self._due = self._refining = None
         self._attempts.clear()
         self._settings.refined.unlink(missing_ok=True)
-        for path in self._settings.share.glob(f"*{SUFFIX}"):
+        made = self._settings.share.glob(f"*{SUFFIX}")
+        for path in (*made, *self._settings.refined.parent.glob(f"*{compressing.SUFFIX}")):
             path.unlink(missing_ok=True)
 
     def _clear(self) -> set[str]:

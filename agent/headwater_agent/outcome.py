@@ -1,9 +1,9 @@
 """Outcomes: finished replies that the agent's side hands to the federation client, as files.
 
-An outcome is a safetensors file with at most one tensor, ``arrays`` or ``statistics``, and one
-entry of metadata, ``reply``, the encoded message. It lies under the SHA-256 of its bytes and
-appears whole or not at all. Its layout follows from what it says, so reading is comparing and no
-byte can hide in it.
+An outcome is a safetensors file with at most one tensor, ``arrays``, ``statistics`` or
+``compressed``, and one entry of metadata, ``reply``, the encoded message. It lies under the
+SHA-256 of its bytes and appears whole or not at all. Its layout follows from what it says, so
+reading is comparing and no byte can hide in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ import numpy as np
 
 from headwater.errors import HeadwaterError, PeerError
 from headwater.objects import Vector, name_of
-from headwater.wire import MAX_FIELDS_BYTES, Reply, decode_reply, encode
+from headwater.wire import (
+    ARRAY,
+    COMPRESSED,
+    MAX_FIELDS_BYTES,
+    STATISTICS,
+    Reply,
+    decode_reply,
+    encode,
+)
 from headwater_models.files import read_bounded, write_file
 
 SUFFIX = ".update"
@@ -26,6 +34,9 @@ SUFFIX = ".update"
 
 MAX_OUTCOMES = 1_000
 """More files than this are not looked at in one pass."""
+
+_TENSORS = {ARRAY: "F32", STATISTICS: "F64", COMPRESSED: "U8"}
+"""What safetensors calls the dtype of each."""
 
 _HEADER_BYTES = 2 * MAX_FIELDS_BYTES
 _ALIGN = 8
@@ -54,6 +65,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     metadata: _Metadata = msgspec.field(name="__metadata__")
     arrays: _Tensor | None = None
     statistics: _Tensor | None = None
+    compressed: _Tensor | None = None
 
 
 def encode_outcome(reply: Reply, array: Vector | None) -> bytes:
@@ -63,7 +75,7 @@ def encode_outcome(reply: Reply, array: Vector | None) -> bytes:
     if array is not None:
         little = array.dtype.newbyteorder("<")
         data = np.ascontiguousarray(array, little).tobytes()
-        tensor = _Tensor(f"F{8 * little.itemsize}", array.shape, (0, len(data)))
+        tensor = _Tensor(_TENSORS[name_of(array)], array.shape, (0, len(data)))
         fields = msgspec.structs.replace(fields, **{name_of(array): tensor})
     header = msgspec.json.encode(fields)
     header += b" " * (-len(header) % _ALIGN)
@@ -121,6 +133,8 @@ def read_outcome(path: Path, longest: int) -> Outcome:
 def _vector(header: _Header, data: bytes) -> Vector | None:
     if header.statistics is not None:
         return np.frombuffer(data, "<f8").astype(np.float64)
+    if header.compressed is not None:
+        return np.frombuffer(data, np.uint8)
     return None if header.arrays is None else np.frombuffer(data, "<f4").astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from headwater import wire
@@ -10,6 +11,7 @@ from headwater.objects import Vector
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.verdict import Device
 from headwater_models.arrays import unpack, unpack_statistics
+from headwater_models.compression import check_compressed
 from headwater_models.manifest import Manifest
 from headwater_models.statistics import says_too_much
 
@@ -42,10 +44,15 @@ def check_outgoing(
         if wrong:
             raise PeerError(f"{complaint}.")
     if array is not None:
-        _check_vector(device.manifest, array)
+        _check_vector(device.manifest, asked, array)
 
 
-def _check_vector(manifest: Manifest, array: Vector) -> None:
+def _check_vector(manifest: Manifest, asked: wire.Task, array: Vector) -> None:
+    if array.dtype == np.uint8 and isinstance(asked, wire.Train) and not manifest.statistics:
+        if asked.compression is msgspec.UNSET:
+            raise PeerError("It is compressed, and that was not asked for.")
+        check_compressed(array, manifest, asked.compression)
+        return
     if not manifest.statistics:
         unpack(manifest, array)
         return

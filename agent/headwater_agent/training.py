@@ -10,9 +10,11 @@ import msgspec
 
 from headwater import wire
 from headwater.errors import BundleError, StorageError
+from headwater.objects import Vector
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.answers import DeclinedError, judge_candidate, make_update
-from headwater_agent.events import Batch, Floats, Refine, Version
+from headwater_agent.compressing import prepare, read_lost, write_lost
+from headwater_agent.events import Batch, Refine, Version
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.learner import Learner, new_learner
 from headwater_agent.outcome import write_outcome
@@ -67,10 +69,11 @@ class Work:
             raise StorageError(f"{self._settings.exchange_db} holds no open task {name[:12]}.")
         task = wire.decode_task(stored.fields)
         reply: wire.Reply
-        array: Floats | None = None
+        array: Vector | None = None
         try:
             if isinstance(task, wire.Train):
-                reply, array = self._train(task, sequence)
+                reply, change = self._train(task, sequence)
+                array = self._prepared(task, change)
             elif isinstance(task, wire.Evaluate):
                 reply = self._evaluate(task)
             else:
@@ -112,7 +115,7 @@ class Work:
             save_weights(self._settings.refined, made)
         return made is not None
 
-    def _train(self, task: wire.Train, sequence: int) -> tuple[wire.Reply, Floats]:
+    def _train(self, task: wire.Train, sequence: int) -> tuple[wire.Reply, Vector]:
         if not self._settings.learn.enabled:
             raise DeclinedError("paused")
         return make_update(
@@ -126,6 +129,14 @@ class Work:
             examples=self._examples(reserved=False, through=self._reach(sequence)),
             out_of_time=_clock(task.budget_ms),
         )
+
+    def _prepared(self, task: wire.Train, change: Vector) -> Vector:
+        """Return what is sent of a change, and keep what is lost by it."""
+        folder, model = self._settings.refined.parent, self._bundle.model_id
+        lost = read_lost(folder, model, len(change))
+        sent, lost = prepare(task, change, self._manifest, lost)
+        write_lost(folder, model, lost)
+        return sent
 
     def _trainer(self) -> Step:
         """Return what takes the steps of an update: a river model where that can be shared."""
@@ -156,7 +167,7 @@ class Work:
             manifest=self._manifest,
             predictor=Predictor(self._bundle.infer),
             reserved=self._examples(reserved=True),
-            learned=self._examples(reserved=False).label[:, 0],
+            learned=self._examples(reserved=False),
             candidate=self._weights(task.model, task.candidate),
             release=self._weights(task.model, task.release),
             local=self._learner().local(self._manifest),

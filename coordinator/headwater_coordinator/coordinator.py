@@ -28,6 +28,7 @@ from headwater_coordinator.states import Remembered
 from headwater_coordinator.strategies import FedProx, choose, merge_statistics, refuse_unfit
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
+from headwater_models.compression import decompress
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
 from headwater_models.signing import sign_receipt, sign_version
@@ -74,7 +75,10 @@ class Coordinator:
         self._model = bundle.model_id
         self._strategy = choose(settings.strategy, source=str(home.settings))
         refuse_unfit(self._strategy, bundle.manifest)
-        self._terms = self._strategy.terms if isinstance(self._strategy, FedProx) else {}
+        self._terms = {
+            **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
+            **settings.update.terms,
+        }
         self._database = database
         self._link = link
         self._untaught = bundle.weights
@@ -92,11 +96,23 @@ class Coordinator:
     def turn(self, now: int) -> None:
         """Look once at everything that may have happened, and do what follows from it."""
         for arrival in self._link.pull():
-            self._handle(_event(arrival), now)
+            self._handle(self._event(arrival), now)
         self._look_around(now)
         self._hear_requests(now)
         self._handle(e.Ticked(), now)
         self._send(now)
+
+    def _event(self, arrival: Arrival) -> e.Event:
+        if arrival.failure:
+            return e.Failed(arrival.ask, arrival.failure, "lost" if arrival.lost else "unreadable")
+        vector = arrival.vector
+        try:
+            reply = wire.decode_reply(arrival.fields)
+            if vector is not None and vector.dtype == np.uint8:
+                vector = decompress(vector, self._manifest)
+        except PeerError as error:
+            return e.Failed(arrival.ask, str(error), "unreadable")
+        return e.Replied(arrival.ask, reply, vector, digest(arrival.fields, arrival.vector))
 
     def _look_around(self, now: int) -> None:
         """Tell who came and who went since the last look."""
@@ -235,7 +251,7 @@ class Coordinator:
             return e.Merged(None)
         name = version_id(self._manifest, self._model, arrays)
         self._registry.save(name, arrays)
-        made = Version(name, base.sequence + 1, base.name, "")
+        made = Version(name, base.sequence + 1, base.name, "", effect.data_until_ms)
         if name != base.name and self._database.is_release(name):
             version = self._signed("rollback", made)
             _log.info("round %d: back to version %s", effect.round, name[:12])
@@ -321,13 +337,3 @@ def training(bundle: Bundle, settings: Settings) -> Training:
         batch=rounds.batch or optimiser.batch,
         learning_rate=rounds.learning_rate or optimiser.learning_rate,
     )
-
-
-def _event(arrival: Arrival) -> e.Event:
-    if arrival.failure:
-        return e.Failed(arrival.ask, arrival.failure, "lost" if arrival.lost else "unreadable")
-    try:
-        reply = wire.decode_reply(arrival.fields)
-    except PeerError as error:
-        return e.Failed(arrival.ask, str(error), "unreadable")
-    return e.Replied(arrival.ask, reply, arrival.vector, digest(arrival.fields, arrival.vector))

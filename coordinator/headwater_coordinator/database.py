@@ -18,6 +18,7 @@ import sqlite_utils
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
+from headwater_coordinator.devices import Devices
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.history import read_past
 from headwater_coordinator.migrations import migrate
@@ -61,6 +62,7 @@ class Database:
         self.quarantine = Quarantine(self._connection)
         self.states = States(self._connection)
         self._receipts = Receipts(self._connection)
+        self._devices = Devices(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +94,7 @@ class Database:
         return State(
             release=released[-1],
             candidate=candidates[0] if candidates else None,
-            devices={device.node: device for device in self._devices()},
+            devices={device.node: device for device in self._devices.all()},
             pending={update.node: update for update in self._pending()},
             sequences={version.name: version.sequence for version in released},
             round=last or 0,
@@ -144,26 +146,7 @@ class Database:
     def note(self, device: Device) -> None:
         """Keep what is known of a device."""
         with self._db.atomic():
-            self._db.table("devices").upsert(
-                {
-                    "node": device.node,
-                    "device": device.name,
-                    "version": device.version,
-                    "sequence": device.sequence,
-                    "records": device.records,
-                    "examples": device.examples,
-                    "alarms": device.alarms,
-                    "retrain": int(device.retrain),
-                    "asked": device.asked,
-                    "asked_ms": device.asked_ms,
-                    "unanswered": device.unanswered,
-                    "utility": device.utility,
-                    "duration_ms": device.duration_ms,
-                    "online": int(device.online),
-                    "seen_ms": device.seen_ms,
-                },
-                pk="node",
-            )
+            self._devices.keep(device)
 
     def receive(self, effect: e.Receive, now: int) -> None:
         """Keep what a device is to be given a receipt for; forget what it has receipts for."""
@@ -281,6 +264,7 @@ class Database:
                 {
                     "sequence": version.sequence,
                     "parent": version.parent,
+                    "data_until_ms": version.data_until_ms,
                     "statement": version.statement,
                     "decided_ms": now,
                     "words": f"rolled back to: what is left of round {effect.round} gives it again",
@@ -313,29 +297,16 @@ class Database:
 
     def _versions(self, kind: str) -> list[Version]:
         query = (
-            "SELECT version, sequence, parent, statement FROM versions "
+            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "
             "WHERE kind = ? ORDER BY sequence"
         )
         return [Version(*row) for row in self._connection.execute(query, (kind,))]
 
-    def _devices(self) -> list[Device]:
-        query = """
-            SELECT node, device, version, sequence,
-                (SELECT coalesce(max(sequence), 0) FROM updates WHERE node = devices.node),
-                (SELECT coalesce(max(updates.sequence), 0) FROM updates
-                    JOIN versions ON versions.version = updates.merged_in
-                    WHERE node = devices.node AND kind = 'release'),
-                records, examples, alarms, retrain, forgotten,
-                asked, asked_ms, unanswered, utility, duration_ms
-            FROM devices
-        """
-        devices = [Device(*row) for row in self._connection.execute(query)]
-        for device in devices:
-            device.retrain, device.forgotten = bool(device.retrain), bool(device.forgotten)
-        return devices
-
     def _pending(self) -> list[Pending]:
-        query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"
+        query = (
+            "SELECT node, base, sequence, weight, data_until_ms FROM updates "
+            "WHERE state = 'accepted'"
+        )
         return [Pending(*row) for row in self._connection.execute(query)]
 
     def _insert_version(
@@ -350,6 +321,7 @@ class Database:
                     "parent": version.parent,
                     "round": number,
                     "statement": version.statement,
+                    "data_until_ms": version.data_until_ms,
                     "contributors": len(shares),
                     "examples": sum(shares),
                     "created_ms": now,

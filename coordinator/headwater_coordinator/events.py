@@ -244,6 +244,12 @@ class Merge:
     base: Version
     updates: tuple[Pending, ...]
 
+    @property
+    def data_until_ms(self) -> int:
+        """Event time of the newest example that what comes of it has learned from."""
+        times = (update.data_until_ms for update in self.updates)
+        return max([self.base.data_until_ms, *times])
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

@@ -54,7 +54,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from headwater.errors import PeerError, UnreachableError
 from headwater.objects import FIELDS, RECORD, read_message
-from headwater.wire import ARRAY, MAX_FIELDS_BYTES, STATISTICS
+from headwater.wire import ARRAY, COMPRESSED, MAX_FIELDS_BYTES, STATISTICS
 from headwater_coordinator.enrolment import fingerprint
 from headwater_coordinator.link import Arrival, Outgoing
 
@@ -289,7 +289,7 @@ class GridLink:
             _config,
             sender="device",
             limit=self._limit,
-            vectors=(ARRAY, STATISTICS),
+            vectors=(ARRAY, STATISTICS, COMPRESSED),
         )
         return Arrival(upload.ask, fields, vector)
 

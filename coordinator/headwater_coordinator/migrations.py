@@ -133,6 +133,10 @@ MIGRATIONS = (
     ALTER TABLE devices ADD COLUMN duration_ms INTEGER NOT NULL DEFAULT 0;
     """,
     """
+    ALTER TABLE versions ADD COLUMN data_until_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE versions SET data_until_ms = created_ms;
+    """,
+    """
     ALTER TABLE updates ADD COLUMN norm REAL;
     CREATE TABLE quarantine (
         id INTEGER PRIMARY KEY REFERENCES refusals (id),

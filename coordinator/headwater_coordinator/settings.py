@@ -162,6 +162,32 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 return floor(-log2(1 - self.confident)) + 1
 
 
+class Updates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How devices send what they learned.
+
+    ``compression`` is ``none``, ``float16`` (half of the bytes), ``int8`` (a quarter) or ``top-k``:
+    the share ``keep`` of the entries, the largest ones, as ``int8``. What a device loses by it goes
+    into its next update. ``norm_bound`` is the largest Euclidean norm of an update, 0: any; a
+    device shortens what is longer before it sends it.
+    """
+
+    compression: Literal["none", "float16", "int8", "top-k"] = "none"
+    keep: Share = 0.1
+    norm_bound: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What a task to train says of it."""
+        terms: dict[str, Any] = {}
+        if self.compression != "none":
+            terms["compression"] = self.compression
+        if self.compression == "top-k":
+            terms["keep"] = self.keep
+        if self.norm_bound:
+            terms["norm_bound"] = self.norm_bound
+        return terms
+
+
 def _averaged() -> dict[str, Any]:
     return {"name": "fedavg"}
 
@@ -177,6 +203,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     federation: Rounds | Buffered = Rounds()
     gate: Gate = Gate()
     firewall: Firewall = Firewall()
+    update: Updates = Updates()
     strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
 
 
@@ -323,6 +350,11 @@ name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, q
 # per_hour = 10000           # updates of one device
 # quarantine = 100           # refused updates that are kept, ...
 # quarantine_bytes = 268435456   # ... and the bytes of their vectors
+
+[update]
+# compression = "none"       # "float16", "int8", "top-k": half, a quarter, a twentieth of the bytes
+# keep = 0.1                 # share of the entries that top-k sends
+# norm_bound = 0.0           # devices shorten updates with a larger norm; 0: never
 
 [gate]
 # fraction = 1.0             # of the devices, how many compare candidate and release

@@ -18,6 +18,9 @@ class Version:
     sequence: int
     parent: str
     statement: str
+    data_until_ms: int = 0
+    """Event time of the newest example that any update in it, or in what it was made from, learned
+    from; of the first, when it came."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Pending:
     base: str
     sequence: int
     weight: int
+    data_until_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -9,8 +9,10 @@ import numpy as np
 
 from headwater import wire
 from headwater.errors import UnsupportedError
+from headwater.objects import Vector
 from headwater_agent import events
 from headwater_agent.answers import DeclinedError, check_in, judge_candidate, make_update
+from headwater_agent.compressing import prepare
 from headwater_agent.compute import Compute
 from headwater_agent.pipeline import Pipeline, Saved, carry_out
 from headwater_agent.pipeline_settings import PipelineSettings
@@ -61,6 +63,8 @@ class VirtualDevice:
         self._checkpoint: events.Checkpoint | None = None
         self._standing: dict[str, bytes] = {}
         self._updates = 0
+        self._lost: Floats | None = None
+        self.sent_bytes = 0
 
     def arrived(
         self, records: Sequence[events.Record], labels: Sequence[events.Label] = ()
@@ -88,7 +92,7 @@ class VirtualDevice:
         )
         carry_out(self.pipeline, self.pipeline.restore(restored), self._do)
 
-    def answer(self, task: wire.Task, vector: Floats | None) -> tuple[wire.Reply, Floats | None]:
+    def answer(self, task: wire.Task, vector: Floats | None) -> tuple[wire.Reply, Vector | None]:
         """Do a task of the coordinator at once.
 
         Parameters
@@ -101,7 +105,7 @@ class VirtualDevice:
         Returns
         -------
         tuple
-            The reply, and the packed difference of an update.
+            The reply, and the packed difference of an update, as it is sent.
         """
         try:
             match task:
@@ -150,14 +154,14 @@ class VirtualDevice:
         )
         return events.Refined(effect.version, made)
 
-    def _train(self, task: wire.Train) -> tuple[wire.Reply, Floats | None]:
+    def _train(self, task: wire.Train) -> tuple[wire.Reply, Vector]:
         release = self.pipeline.learner.version
         if task.base != release.name:
             raise DeclinedError("unknown-base")
         self._updates += 1
         self._feed(events.Taken(self._updates))
         learner = self.pipeline.learner
-        return make_update(
+        reply, change = make_update(
             task,
             device=self.name,
             sequence=self._updates,
@@ -167,6 +171,9 @@ class VirtualDevice:
             base=release.weights,
             examples=self._batch(e for e in self._learned if e.sequence <= learner.learned_through),
         )
+        sent, self._lost = prepare(task, change, self.bundle.manifest, self._lost)
+        self.sent_bytes += sent.nbytes
+        return reply, sent
 
     def _evaluate(self, task: wire.Evaluate, vector: Floats) -> wire.Reply:
         release = self.pipeline.learner.version
@@ -176,7 +183,7 @@ class VirtualDevice:
             manifest=self.bundle.manifest,
             predictor=self._predictor,
             reserved=self._batch(self._reserved),
-            learned=np.array([example.label[0] for example in self._learned], np.float32),
+            learned=self._batch(self._learned),
             candidate={**release.weights, **unpack(self.bundle.manifest, vector)},
             release=release.weights,
             local=self.pipeline.learner.local(self.bundle.manifest),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headwater import wire
+from headwater_agent.compressing import SUFFIX
 from headwater_agent.events import Refine, Refined
 from headwater_agent.exchange import Exchange
 from headwater_agent.jobs import ATTEMPTS, Jobs
@@ -171,7 +172,10 @@ def test_what_is_under_way_or_done_and_has_not_left_is_forgotten(owner: Owner) -
     owner.poll_until(lambda: owner.jobs.pid is not None)
     pid = owner.jobs.pid
     assert pid is not None
+    lost = owner.settings.refined.with_name(f"{device().manifest.name}{SUFFIX}")
+    lost.write_bytes(b"")
     owner.jobs.forget()
+    assert not lost.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     owner.jobs.poll()

@@ -58,6 +58,18 @@ def test_statistics_come_back_in_float64_bit_for_bit(
     assert outcome.array.tobytes() == vector.tobytes()
 
 
+@given(npst.arrays(np.uint8, st.integers(0, 20)))
+def test_compressed_bytes_come_back(
+    tmp_path_factory: pytest.TempPathFactory, vector: NDArray[np.uint8]
+) -> None:
+    folder = tmp_path_factory.mktemp("share")
+    name = write_outcome(folder, update()[0], vector)
+    outcome = read_outcome(folder / f"{name}{SUFFIX}", longest=20)
+    assert outcome.array is not None
+    assert outcome.array.dtype == np.uint8
+    assert outcome.array.tobytes() == vector.tobytes()
+
+
 def test_an_outcome_is_a_safetensors_file(tmp_path: Path) -> None:
     reply, array = update()
     data = encode_outcome(reply, array)

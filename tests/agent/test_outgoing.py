@@ -15,6 +15,7 @@ from headwater_agent.correspondence import StoredTask
 from headwater_agent.outgoing import check_outgoing
 from headwater_agent.verdict import Device
 from headwater_models.arrays import pack_statistics
+from headwater_models.compression import compress
 from tests.agent.federating import (
     NAME,
     Floats,
@@ -135,3 +136,13 @@ def test_other_vectors_and_statistics_of_too_few_examples_stay(
 ) -> None:
     with pytest.raises(PeerError, match=complaint):
         check_outgoing(solved_device(), stored(train()), update()[0], vector)
+
+
+def test_a_compressed_update_may_leave_where_that_was_asked_for() -> None:
+    reply, change = update()
+    sent = compress(change, device().manifest, "int8")
+    plain = stored(train())
+    task = msgspec.structs.replace(wire.decode_task(plain.fields), compression="int8", protocol=2)
+    check_outgoing(device(), replace(plain, fields=wire.encode(task)), reply, sent)
+    with pytest.raises(PeerError, match="was not asked for"):
+        check_outgoing(device(), plain, reply, sent)

@@ -14,6 +14,7 @@ from headwater_coordinator.link import Arrival, MemoryLink, Outgoing
 from headwater_coordinator.registry import Registry
 from headwater_models.arrays import unpack
 from headwater_models.bundle import Bundle
+from headwater_models.compression import compress
 from headwater_models.graphs.builders import build
 from tests.coordinator.world import SETTINGS, World, node, save_bundle
 from tests.models.bundles import spec, tiny
@@ -31,6 +32,27 @@ def test_a_reply_that_cannot_be_read_is_refused_and_the_round_goes_on(world: Wor
     (reason,) = world.refusals()
     assert "a message that the protocol lacks" in reason
     assert world.waiting(wire.Kind.EVALUATE)
+
+
+def test_a_compressed_update_is_merged_as_what_it_stands_for(world: World) -> None:
+    world.join("a", "b")
+    for task in world.waiting(wire.Kind.TRAIN):
+        sent = compress(world.vector(), world.bundle.manifest, "float16")
+        world.answer(task, world.update(task), sent)
+    world.turn()
+
+    assert world.refusals() == []
+    assert world.waiting(wire.Kind.EVALUATE)
+
+
+def test_compressed_bytes_that_stand_for_nothing_are_refused(world: World) -> None:
+    world.join("a", "b")
+    task = world.waiting(wire.Kind.TRAIN)[0]
+    world.answer(task, world.update(task), np.array([2, 1, 2, 3], np.uint8))
+    world.turn()
+
+    (reason,) = world.refusals()
+    assert "cannot be read" in reason
 
 
 def test_a_message_that_breaks_the_transports_rules_is_refused_too(world: World) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import PeerError
 from headwater.objects import Vector, digest, name_of, read_message
-from headwater.wire import ARRAY, STATISTICS
+from headwater.wire import ARRAY, COMPRESSED, STATISTICS
 
 VECTOR = np.linspace(-1, 1, 300, dtype=np.float32)
 
@@ -42,7 +42,7 @@ def read(made: Objects) -> tuple[bytes, Vector | None]:
 
 def read_update(made: Objects) -> tuple[bytes, Vector | None]:
     """Read a message of a kind that may carry statistics."""
-    vectors = (ARRAY, STATISTICS)
+    vectors = (ARRAY, STATISTICS, COMPRESSED)
     return read_message(*made, ConfigRecord.inflate, sender="device", vectors=vectors)
 
 
@@ -87,6 +87,14 @@ def test_statistics_come_back_in_float64_bit_for_bit(array: NDArray[np.float64])
     _, vector = read_update(objects(array=array, name=STATISTICS))
     assert vector is not None
     assert vector.dtype == np.float64
+    assert vector.tobytes() == array.tobytes()
+
+
+@given(npst.arrays(np.uint8, st.integers(0, 50)))
+def test_compressed_bytes_come_back(array: NDArray[np.uint8]) -> None:
+    _, vector = read_update(objects(array=array, name=COMPRESSED))
+    assert vector is not None
+    assert vector.dtype == np.uint8
     assert vector.tobytes() == array.tobytes()
 
 

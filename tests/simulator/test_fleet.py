@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from headwater_agent.pipeline_settings import (
 )
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
-from headwater_coordinator.settings import Gate, Rounds, Settings
+from headwater_coordinator.settings import Gate, Rounds, Settings, Updates
 from headwater_coordinator.status import Status
 from headwater_models.arrays import pack
 from headwater_models.bundle import Bundle
@@ -73,10 +75,11 @@ def device(
     return VirtualDevice(name, bundle, settings, buffer=1_000)
 
 
-def settings(pause_minutes: int = 120) -> Settings:
+def settings(pause_minutes: int = 120, **update: Any) -> Settings:
     pause = Duration(pause_minutes * MINUTE)
     rounds = Rounds(pause=pause, check_in=pause, deadline=Duration(MINUTE), learning_rate=0.01)
-    return Settings(federation=rounds, gate=Gate(deadline=Duration(MINUTE)))
+    gate = Gate(deadline=Duration(MINUTE))
+    return Settings(federation=rounds, gate=gate, update=Updates(**update))
 
 
 def federate(
@@ -86,12 +89,13 @@ def federate(
     *,
     kind: str = "linear",
     personal: str = "none",
+    update: Mapping[str, Any] = MappingProxyType({}),
     **learn: Any,
 ) -> tuple[list[VirtualDevice], Status]:
     bundle = model(folder, kind=kind, personal=personal)
     devices = [device(bundle, name, **learn) for name in ("one", "two", "three")]
     home = Home(folder / "coordinator")
-    with VirtualFleet(home, settings(), devices, np.random.default_rng(seed)) as fleet:
+    with VirtualFleet(home, settings(**update), devices, np.random.default_rng(seed)) as fleet:
         for start in range(0, minutes, 10):
             for number, one in enumerate(devices):
                 one.arrived(wave(one.name, start + number, 10))
@@ -110,6 +114,24 @@ def test_a_fleet_holds_rounds_and_releases_what_predicts_better(tmp_path: Path) 
     assert status.releases >= 3
     assert {one.pipeline.learner.version.name for one in devices} == {status.release}
     assert all(row.accepted >= status.rounds - 2 for row in status.devices)
+    for one in devices:
+        score = one.pipeline.learner.score
+        assert score.recent_released < score.recent_baseline
+
+
+@pytest.mark.parametrize("compression", ["float16", "int8", "top-k"])
+def test_a_fleet_learns_from_compressed_updates_of_bounded_norm(
+    tmp_path: Path, compression: str
+) -> None:
+    for folder in ("plain", "small"):
+        (tmp_path / folder).mkdir()
+    plain, _ = federate(tmp_path / "plain", seed=1, kind="mlp")
+    update = {"compression": compression, "norm_bound": 50.0}
+    devices, status = federate(tmp_path / "small", seed=1, kind="mlp", update=update)
+
+    assert status.refusals == []
+    assert status.releases >= 3
+    assert sum(d.sent_bytes for d in devices) < sum(d.sent_bytes for d in plain)
     for one in devices:
         score = one.pipeline.learner.score
         assert score.recent_released < score.recent_baseline

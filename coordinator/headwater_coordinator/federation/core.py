@@ -205,7 +205,7 @@ class Federation:
         device.utility = weight * max(reply.loss_before, 0.0)
         self._fleet.trainable.learned(device)
         counted = reply.examples if self._manifest.statistics else weight
-        pending = Pending(device.node, reply.base, reply.sequence, counted)
+        pending = Pending(device.node, reply.base, reply.sequence, counted, reply.data_until_ms)
         self.state.pending[device.node] = pending
         device.taken = reply.sequence
         self._fleet.refresh(device)
