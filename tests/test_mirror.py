@@ -42,6 +42,7 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/child.py": "simulator/test_processes.py",
     "coordinator/headwater_coordinator/devices.py": "coordinator/test_database.py",
     "coordinator/headwater_coordinator/events.py": "data only",
+    "coordinator/headwater_coordinator/history.py": "coordinator/test_quarantine.py",
     f"{FEDERATION}/candidacy.py": "coordinator/federation/test_core.py",
     f"{FEDERATION}/discipline.py": "coordinator/federation/test_promises.py",
     f"{FEDERATION}/tally.py": "coordinator/federation/test_rounds.py",

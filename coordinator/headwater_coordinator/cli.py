@@ -18,16 +18,19 @@ from headwater.errors import StorageError, UnreachableError
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
-from headwater_coordinator.report import show
+from headwater_coordinator.report import show, show_quarantine
 from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
-from headwater_coordinator.status import read_status
+from headwater_coordinator.status import read_quarantine, read_status
 from headwater_coordinator.strategies import choose, refuse_unfit
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_models.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+quarantine = typer.Typer(add_completion=False)
+app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
 
+Number = Annotated[int, typer.Argument(help="The update's id, as `quarantine` shows it.")]
 HomeFolder = Annotated[
     Path, typer.Option("--home", help="The coordinator's folder.", envvar="HEADWATER_COORDINATOR")
 ]
@@ -158,6 +161,52 @@ def readmit(
     """Ask a forgotten device again; what was erased stays so until it contributes anew."""
     _ask(_existing(home), "readmit", device)
     typer.echo(f"{device} is asked again from the next round on.")
+
+
+@quarantine.callback()
+def list_quarantine(
+    context: typer.Context,
+    home: HomeFolder = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
+) -> None:
+    """List the updates that the firewall holds back; release or drop one."""
+    context.obj = home
+    if context.invoked_subcommand is not None:
+        return
+    held = read_quarantine(_existing(home).database)
+    if as_json:
+        typer.echo(msgspec.json.encode(held).decode())
+    else:
+        show_quarantine(held, Console(), now_ms())
+
+
+@quarantine.command()
+def release(context: typer.Context, number: Number, home: HomeFolder | None = None) -> None:
+    """Accept an update after all; it waits for the next candidate like any other."""
+    device = _ask_about(_existing(home or context.obj), "release", number)
+    typer.echo(
+        f"The update of {device} is accepted within seconds, or when the coordinator is started "
+        "next, unless its base is too old by then; `headwater coordinator status` would say so."
+    )
+
+
+@quarantine.command()
+def drop(context: typer.Context, number: Number, home: HomeFolder | None = None) -> None:
+    """Remove an update for good; that it was refused stays in the books."""
+    device = _ask_about(_existing(home or context.obj), "drop", number)
+    typer.echo(f"The update of {device} is removed, or will be when the coordinator is started.")
+
+
+def _ask_about(home: Home, kind: Literal["release", "drop"], number: int) -> str:
+    """Leave a request about an update in quarantine; return its device."""
+    found = next((one for one in read_quarantine(home.database) if one.id == number), None)
+    if found is None:
+        raise StorageError(
+            f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "
+            "those that are."
+        )
+    write_request(home.requests, Request(kind, found.device, number))
+    return found.device
 
 
 def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:

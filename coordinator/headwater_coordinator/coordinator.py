@@ -19,8 +19,9 @@ from headwater_coordinator.database import Database
 from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Arrival, Link, Outgoing
+from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
-from headwater_coordinator.requests import find_requests, read_request
+from headwater_coordinator.requests import Request, find_requests, read_request
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
@@ -84,6 +85,7 @@ class Coordinator:
         self._registry = Registry(home.versions, bundle.manifest)
         self._releases = settings.federation.max_staleness + 2
         self._requests = home.requests
+        self._bounds = Bounds(settings.firewall.quarantine, settings.firewall.quarantine_bytes)
         self._key = SigningKey.load(home.release_key)
         self._outbox: list[Outgoing] = []
         self._online: frozenset[str] = frozenset()
@@ -128,9 +130,17 @@ class Coordinator:
             except HeadwaterError as error:
                 _log.warning("%s", error)
             else:
-                asked = e.ErasureAsked if request.kind == "forget" else e.ReadmissionAsked
-                self._handle(asked(request.device), now)
+                self._hear(request, now)
             path.unlink(missing_ok=True)
+
+    def _hear(self, request: Request, now: int) -> None:
+        if request.refusal is None:
+            asked = e.ErasureAsked if request.kind == "forget" else e.ReadmissionAsked
+            self._handle(asked(request.device), now)
+        elif request.kind == "drop":
+            self._database.quarantine.drop(request.refusal)
+        elif (kept := self._database.quarantine.find(request.refusal)) is not None:
+            self._handle(e.ReleaseAsked(kept.node, kept.round, kept.update, kept.vector), now)
 
     def _send(self, now: int) -> None:
         batch, self._outbox = self._outbox, []
@@ -178,7 +188,7 @@ class Coordinator:
                 self._database.contributions.readmit(node)
             case e.Refuse():
                 _log.warning("refused from %s: %s", effect.device or effect.node, effect.reason)
-                self._database.refuse(effect, now)
+                self._database.refuse(effect, now, self._bounds)
             case e.Open():
                 _log.info("round %d: %d devices asked", effect.round, effect.asked)
                 self._database.open_round(effect, now)

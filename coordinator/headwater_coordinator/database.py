@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import sqlite_utils
@@ -21,8 +20,10 @@ from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.devices import Devices
 from headwater_coordinator.gate import Decision
+from headwater_coordinator.history import read_past
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
+from headwater_coordinator.quarantine import Bounds, Quarantine
 from headwater_coordinator.receipts import Booked, Receipts
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_coordinator.states import Remembered, States
@@ -58,6 +59,7 @@ class Database:
             raise StorageError(f"{path} cannot be used: {error}.") from error
         self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
         self.contributions = Contributions(self._connection)
+        self.quarantine = Quarantine(self._connection)
         self.states = States(self._connection)
         self._receipts = Receipts(self._connection)
         self._devices = Devices(self._db)
@@ -65,12 +67,7 @@ class Database:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
 
     def close(self) -> None:
@@ -102,6 +99,7 @@ class Database:
             sequences={version.name: version.sequence for version in released},
             round=last or 0,
             erased=self.contributions.erased(),
+            past=read_past(self._connection),
         )
 
     def reading(
@@ -170,6 +168,7 @@ class Database:
         vector = b"" if holds_for else effect.vector.astype("<f4").tobytes()
         with self._db.atomic():
             self._supersede(pending.node)
+            self.quarantine.accepted(pending.node, update.sequence)
             if holds_for:
                 self.contributions.keep(effect, holds_for, now)
             self._db.table("updates").insert(
@@ -187,6 +186,7 @@ class Database:
                     "received_ms": now,
                     "state": "accepted",
                     "vector": vector,
+                    "norm": effect.norm,
                 }
             )
 
@@ -194,22 +194,14 @@ class Database:
         """Remove a device's contribution and pending update, from the disk too."""
         with self._db.atomic():
             self._supersede(node)
+            self.quarantine.erase(node)
             self.contributions.erase(node)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def refuse(self, effect: e.Refuse, now: int) -> None:
-        """Record a refusal."""
+    def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
+        """Record a refusal, and keep the update that is held, within *bounds*."""
         with self._db.atomic():
-            self._db.table("refusals").insert(
-                {
-                    "time_ms": now,
-                    "node": effect.node,
-                    "device": effect.device,
-                    "ask": effect.ask,
-                    "kind": effect.kind,
-                    "reason": effect.reason,
-                }
-            )
+            self.quarantine.refuse(effect, now, bounds)
 
     def open_round(self, effect: e.Open, now: int) -> None:
         """Record that a round began, before anyone is asked."""

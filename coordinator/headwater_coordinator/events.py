@@ -91,6 +91,16 @@ class ReadmissionAsked:
     device: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReleaseAsked:
+    """An update of this device that is in quarantine shall be accepted after all."""
+
+    node: str
+    round: int
+    update: wire.Update
+    vector: Vector
+
+
 Event = (
     Appeared
     | Vanished
@@ -101,6 +111,7 @@ Event = (
     | Ticked
     | ErasureAsked
     | ReadmissionAsked
+    | ReleaseAsked
 )
 
 # Effects
@@ -152,13 +163,15 @@ class Receive:
 class Accept:
     """Make an update durable; it supersedes the device's pending one.
 
-    Statistics replace the device's earlier contribution.
+    Statistics replace the device's earlier contribution, and have no ``norm``. If the update was
+    in quarantine, it is there no more.
     """
 
     update: wire.Update
     pending: Pending
     vector: Vector
     round: int
+    norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,15 @@ class Readmit:
     node: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A refused update that is sound in form, to be kept in quarantine."""
+
+    update: wire.Update
+    vector: Vector
+    round: int
+
+
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """Record that a reply was refused, and why, in a sentence."""
@@ -184,6 +206,7 @@ class Refuse:
     ask: str
     kind: str
     reason: str
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

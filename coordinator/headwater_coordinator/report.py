@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
 from headwater.settings import Duration
-from headwater_coordinator.status import DeviceRow, Status
+from headwater_coordinator.status import DeviceRow, HeldRow, Status
 
 
 def show(status: Status, console: Console, now: int) -> None:
@@ -37,6 +39,22 @@ def show(status: Status, console: Console, now: int) -> None:
     console.print(_versions(status))
     if status.refusals:
         console.print(_refusals(status, now))
+
+
+def show_quarantine(held: Sequence[HeldRow], console: Console, now: int) -> None:
+    """Print what is in quarantine; ages are taken at *now*, UTC milliseconds."""
+    table = Table("id", "refused", "device", "update", "examples", "refusals", "reason")
+    for one in held:
+        table.add_row(
+            str(one.id),
+            f"{_age(now - one.time_ms)} ago",
+            one.device or one.node,
+            str(one.sequence),
+            f"{one.examples:,}",
+            str(one.refused),
+            one.reason,
+        )
+    console.print(table if held else "Nothing is in quarantine.")
 
 
 def _devices(status: Status, now: int) -> Table:

@@ -8,7 +8,7 @@ it runs, else when it is started.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -21,14 +21,25 @@ _MAX_BYTES = 4_096
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """To forget what a device contributed and ask it for no more, or to ask it again."""
+    """What is asked about a device, or about an update of it that is in quarantine.
 
-    kind: Literal["forget", "readmit"]
+    ``forget``: erase what it contributed and ask it for no more; ``readmit``: ask it again.
+    ``release``: accept the update with the number ``refusal`` after all; ``drop``: keep it no
+    longer.
+    """
+
+    kind: Literal["forget", "readmit", "release", "drop"]
     device: Name
+    refusal: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a number where none belongs, and its absence where one does."""
+        if (self.refusal is not None) != (self.kind in ("release", "drop")):
+            raise ValueError("refusal is for release and drop")
 
 
 def write_request(folder: Path, request: Request) -> None:
-    """Leave a request; a later one about the same device takes its place.
+    """Leave a request; a later one about the same device, or update, takes its place.
 
     Raises
     ------
@@ -37,7 +48,8 @@ def write_request(folder: Path, request: Request) -> None:
     """
     with storage_errors(folder, "written"):
         folder.mkdir(mode=0o700, exist_ok=True)
-    write_file(folder / f"{request.device}{_SUFFIX}", msgspec.json.encode(request))
+    about = request.device if request.refusal is None else f"{request.device}~{request.refusal}"
+    write_file(folder / f"{about}{_SUFFIX}", msgspec.json.encode(request))
 
 
 def find_requests(folder: Path) -> list[Path]:

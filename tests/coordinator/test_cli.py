@@ -9,11 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from headwater import wire
 from headwater.errors import HeadwaterError, SettingsError, StorageError, UnsupportedError
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
 from headwater_coordinator.requests import find_requests, read_request
-from headwater_coordinator.status import Status
+from headwater_coordinator.status import HeldRow, Status
 from tests.conftest import free_port
 from tests.coordinator.test_contributions import solved
 from tests.coordinator.world import World, save_bundle
@@ -44,7 +45,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_every_command_has_help() -> None:
     command = typer.main.get_command(app)
-    wanted = {"init", "serve", "enrol", "status", "forget", "readmit"}
+    wanted = {"init", "serve", "enrol", "status", "forget", "readmit", "quarantine"}
     assert set(command.commands) == wanted  # type: ignore[attr-defined]
     for name in command.commands:  # type: ignore[attr-defined]
         assert run(name, "--help").count("\n") > 5
@@ -111,6 +112,29 @@ def test_to_forget_a_device_of_a_model_of_statistics_promises_a_candidate_withou
     devices = msgspec.json.decode(shown, type=Status).devices
     assert {row.device: row.forgotten for row in devices} == {"a": True, "b": False}
     world.close()
+
+
+def test_what_is_in_quarantine_is_listed_and_decided_on(world: World) -> None:
+    there = ("--home", str(world.home.root))
+    assert "Nothing is in quarantine" in run("quarantine", *there)
+    world.join("a", "b")
+    a, _ = world.waiting(wire.Kind.TRAIN)
+    world.answer(a, world.update(a, examples=10**9), world.vector())
+    world.turn()
+
+    shown = run("quarantine", *there)
+    (one,) = msgspec.json.decode(run("quarantine", *there, "--json"), type=list[HeldRow])
+    assert "plausible" in shown
+    assert (one.device, one.examples) == ("a", 10**9)
+    assert "update of a is accepted" in run("quarantine", "release", str(one.id), *there)
+    assert "update of a is removed" in run("quarantine", *there, "drop", str(one.id))
+    kinds = [read_request(path).kind for path in find_requests(world.home.requests)]
+    assert kinds == ["drop"]
+
+
+def test_what_is_not_in_quarantine_cannot_be_released(world: World) -> None:
+    with pytest.raises(StorageError, match="no update 7 in quarantine"):
+        run("quarantine", "release", "7", "--home", str(world.home.root))
 
 
 def test_a_device_that_is_not_known_cannot_be_forgotten(world: World) -> None:

@@ -320,7 +320,7 @@ def test_updates_that_change_nothing_make_no_new_version(world: World) -> None:
 def test_examples_beyond_the_cap_do_not_count(world: World) -> None:
     world.join("a", "b")
     big, small = world.waiting(wire.Kind.TRAIN)
-    world.answer(big, world.update(big, examples=1_000_000_000), world.vector(1.0))
+    world.answer(big, world.update(big, examples=90_000), world.vector(1.0))
     world.answer(small, world.update(small, examples=100), world.vector(0.0))
     world.turn()
 
