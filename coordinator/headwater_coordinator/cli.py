@@ -15,6 +15,7 @@ from rich.console import Console
 
 from headwater.clock import now_ms
 from headwater.errors import StorageError, UnreachableError
+from headwater_coordinator.backup_cli import backup, restore
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
@@ -207,6 +208,10 @@ def _ask_about(home: Home, kind: Literal["release", "drop"], number: int) -> str
         )
     write_request(home.requests, Request(kind, found.device, number))
     return found.device
+
+
+app.command()(backup)
+app.command()(restore)
 
 
 def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:

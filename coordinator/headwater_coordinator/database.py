@@ -293,6 +293,14 @@ class Database:
             self._decide(version, "refused", decision, now)
             self.states.forget(version.name)
 
+    def renumber(self, version: Version, sequence: int, statement: str) -> None:
+        """Give a version another place in the order, and let receipts go on from there too."""
+        with self._db.atomic():
+            self._db.table("versions").update(
+                version.name, {"sequence": sequence, "statement": statement}
+            )
+            self._receipts.go_on_from(sequence)
+
     # Rows
 
     def _versions(self, kind: str) -> list[Version]:

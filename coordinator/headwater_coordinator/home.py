@@ -123,6 +123,23 @@ class Home:
             raise StorageError(f"{self.root} cannot be made: {error}.") from error
 
 
+def existing(folder: Path) -> Home:
+    """Return the home in a folder that ``init`` made.
+
+    Raises
+    ------
+    StorageError
+        When it is none.
+    """
+    home = Home(folder.resolve())
+    if not home.settings.is_file():
+        raise StorageError(
+            f"{home.root} is no coordinator's folder (it has no coordinator.toml); name it with "
+            "--home, or make one with `headwater coordinator init`."
+        )
+    return home
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read, durable before this returns.
 

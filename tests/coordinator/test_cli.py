@@ -45,7 +45,17 @@ def home(tmp_path: Path) -> Path:
 
 def test_every_command_has_help() -> None:
     command = typer.main.get_command(app)
-    wanted = {"init", "serve", "enrol", "status", "forget", "readmit", "quarantine"}
+    wanted = {
+        "backup",
+        "restore",
+        "init",
+        "serve",
+        "enrol",
+        "status",
+        "forget",
+        "readmit",
+        "quarantine",
+    }
     assert set(command.commands) == wanted  # type: ignore[attr-defined]
     for name in command.commands:  # type: ignore[attr-defined]
         assert run(name, "--help").count("\n") > 5
