@@ -146,7 +146,7 @@ class Killer:
 
     def strike(self, what: str) -> None:
         """Kill; a part that is not there at this moment was hit before and is not counted."""
-        targets = {
+        targets: list[int | None] = {
             "ServerApp": [self.serverapp()],
             "SuperLink": [self.superlink()],
             "both": [self.serverapp(), self.superlink()],
