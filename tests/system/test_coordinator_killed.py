@@ -146,13 +146,13 @@ class Killer:
 
     def strike(self, what: str) -> None:
         """Kill; a part that is not there at this moment was hit before and is not counted."""
-        targets: list[int | None] = {
+        parts: dict[str, list[int | None]] = {
             "ServerApp": [self.serverapp()],
             "SuperLink": [self.superlink()],
             "both": [self.serverapp(), self.superlink()],
             "coordinator": [self._served.process.pid],
-        }[what]
-        found = [pid for pid in targets if pid is not None]
+        }
+        found = [pid for pid in parts[what] if pid is not None]
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
