@@ -19,6 +19,7 @@ import sqlite_utils
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
+from headwater_coordinator.decisions import GATE, Decisions, Ruling
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
@@ -58,6 +59,7 @@ class Database:
         self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
         self.contributions = Contributions(self._connection)
         self.states = States(self._connection)
+        self._decisions = Decisions(self._connection)
         self._receipts = Receipts(self._connection)
 
     def __enter__(self) -> Self:
@@ -118,6 +120,11 @@ class Database:
         query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
         return self._connection.execute(query, (version,)).fetchone() is not None
 
+    def parent(self, version: str) -> str:
+        """Return the version that a version was made from, empty for the first."""
+        query = "SELECT parent FROM versions WHERE version = ?"
+        return str(self._connection.execute(query, (version,)).fetchone()[0])
+
     def recent(self, count: int, releases: int) -> set[str]:
         """Return the names of the newest versions and releases, and of all that is yet needed."""
         query = """
@@ -133,7 +140,9 @@ class Database:
 
     def begin(self, version: Version, now: int) -> None:
         """Enter the first release, which the bundle brought."""
-        self._insert_version(version, "release", 0, (), now)
+        with self._db.atomic():
+            self._insert_version(version, "release", 0, (), now)
+            self._decisions.about_version("begin", version, Ruling("the owner"), now)
 
     def interrupt(self, now: int) -> None:
         """Close the round that a restart cut short."""
@@ -207,12 +216,31 @@ class Database:
                 }
             )
 
-    def erase(self, node: str) -> None:
+    def erase(self, node: str, ruling: Ruling, now: int) -> None:
         """Remove a device's contribution and pending update, from the disk too."""
         with self._db.atomic():
             self._supersede(node)
             self.contributions.erase(node)
+            self._decisions.about_device("forget", node, ruling, now)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def readmit(self, node: str, ruling: Ruling, now: int) -> None:
+        """Let a device contribute again."""
+        with self._db.atomic():
+            self.contributions.readmit(node)
+            self._decisions.about_device("readmit", node, ruling, now)
+
+    def weigh(self, effect: e.Weigh) -> None:
+        """Count the bytes of an update, for its round and its device."""
+        with self._db.atomic():
+            for table, key, value in (
+                ("rounds", "round", effect.round),
+                ("devices", "node", effect.node),
+            ):
+                self._connection.execute(
+                    f"UPDATE {table} SET bytes = bytes + ? WHERE {key} = ?",  # noqa: S608 - ours
+                    (effect.size, value),
+                )
 
     def refuse(self, effect: e.Refuse, now: int) -> None:
         """Record a refusal."""
@@ -258,6 +286,7 @@ class Database:
         *,
         remembered: Remembered,
         new: bool,
+        took_ms: int = 0,
         now: int,
     ) -> None:
         """Enter a candidate and settle the updates in it, in one transaction.
@@ -270,8 +299,11 @@ class Database:
             Of how many examples each contributor's share is.
         remembered
             By the strategy.
+        took_ms
+            How long the merge took.
         """
         with self._db.atomic():
+            self._db.table("rounds").update(effect.round, {"merge_ms": took_ms})
             if new:
                 self._insert_version(candidate, "candidate", effect.round, shares, now)
             self.states.keep(candidate.name, remembered)
@@ -281,20 +313,17 @@ class Database:
         self, effect: e.Merge, version: Version, remembered: Remembered, now: int
     ) -> dict[str, int]:
         """Make an older release the newest, as a merge gave it again; return whose it contains."""
+        words = f"rolled back to: what is left of round {effect.round} gives it again"
         with self._db.atomic():
             self.states.keep(version.name, remembered)
-            self.states.keep_only(version.name)
-            self._db.table("versions").update(
-                version.name,
-                {
-                    "sequence": version.sequence,
-                    "parent": version.parent,
-                    "statement": version.statement,
-                    "decided_ms": now,
-                    "words": f"rolled back to: what is left of round {effect.round} gives it again",
-                },
-            )
+            self._return(version, Ruling(GATE, words), now)
             self._settle(effect, version.name)
+        return self._contained(version.name)
+
+    def rolled_back(self, version: Version, ruling: Ruling, now: int) -> dict[str, int]:
+        """Make an older release the newest by its owner's word; return whose it contains."""
+        with self._db.atomic():
+            self._return(version, ruling, now)
         return self._contained(version.name)
 
     def drop(self, effect: e.Merge) -> None:
@@ -304,17 +333,21 @@ class Database:
                 self._supersede(update.node)
             self.contributions.merged()
 
-    def release(self, version: Version, decision: Decision, now: int) -> dict[str, int]:
+    def release(
+        self, version: Version, decision: Decision, now: int, *, by: str = GATE
+    ) -> dict[str, int]:
         """Turn the candidate into the release; return whose updates it contains."""
         with self._db.atomic():
             self._decide(version, "release", decision, now)
+            self._decisions.about_version("release", version, Ruling(by, decision.words), now)
             self.states.keep_only(version.name)
         return self._contained(version.name)
 
-    def reject(self, version: Version, decision: Decision, now: int) -> None:
+    def reject(self, version: Version, decision: Decision, now: int, *, by: str = GATE) -> None:
         """Keep the candidate as refused."""
         with self._db.atomic():
             self._decide(version, "refused", decision, now)
+            self._decisions.about_version("reject", version, Ruling(by, decision.words), now)
             self.states.forget(version.name)
 
     # Rows
@@ -382,9 +415,32 @@ class Database:
         self.contributions.merged()
 
     def _contained(self, version: str) -> dict[str, int]:
-        """Return the highest sequence of each device's updates that are in a version."""
-        query = "SELECT node, max(sequence) FROM updates WHERE merged_in = ? GROUP BY node"
+        """Return the highest sequence of each device's updates that are in a version.
+
+        It contains what the versions contain that it was made from; 0 where there is none.
+        """
+        query = """
+            WITH RECURSIVE line (version) AS (
+                SELECT ? UNION SELECT parent FROM versions JOIN line USING (version)
+            )
+            SELECT node, max(iif(merged_in IN line, sequence, 0)) FROM updates GROUP BY node
+        """
         return dict(self._connection.execute(query, (version,)).fetchall())
+
+    def _return(self, version: Version, ruling: Ruling, now: int) -> None:
+        """Make an older release the newest."""
+        self.states.keep_only(version.name)
+        self._db.table("versions").update(
+            version.name,
+            {
+                "sequence": version.sequence,
+                "parent": version.parent,
+                "statement": version.statement,
+                "decided_ms": now,
+                "words": ruling.words,
+            },
+        )
+        self._decisions.about_version("rollback", version, ruling, now)
 
     def _decide(self, version: Version, kind: str, decision: Decision, now: int) -> None:
         paired = decision.paired

@@ -2,33 +2,67 @@
 
 A command that changes the books cannot write them itself, as the running ServerApp is their one
 writer. It leaves a request, and the ServerApp removes it once its effect is durable: at once where
-it runs, else when it is started.
+it runs, else when it is started. What became of it stands beside for whoever waits.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from headwater.errors import StorageError
-from headwater.wire import Name
+from headwater.wire import Hash, Name
 from headwater_models.files import read_bounded, storage_errors, write_file
 
-_SUFFIX = ".request"
+PATIENCE_S = 20.0
+"""Seconds that a running coordinator is given to answer."""
+
+_SUFFIX, _ANSWER = ".request", ".answer"
 _MAX_BYTES = 4_096
+_ABOUT_DEVICES = ("forget", "readmit")
+
+Text = Annotated[str, msgspec.Meta(max_length=500)]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """To forget what a device contributed and ask it for no more, or to ask it again."""
+    """A wish, by whom and why.
 
-    kind: Literal["forget", "readmit"]
-    device: Name
+    To forget what a *device* contributed and ask it for no more, or to ask it again; to release
+    or reject the candidate *version*; to go back to an older *version*.
+    """
+
+    kind: Literal["forget", "readmit", "release-candidate", "reject-candidate", "rollback"]
+    device: Name | None = None
+    version: Hash | None = None
+    by: Text = "the owner"
+    reason: Text = ""
+
+    def __post_init__(self) -> None:
+        about_device = self.kind in _ABOUT_DEVICES
+        if (self.device is not None, self.version is None) != (about_device, about_device):
+            what = "device" if about_device else "version"
+            raise ValueError(f"{self.kind} needs a {what}, and no more")
 
 
-def write_request(folder: Path, request: Request) -> None:
-    """Leave a request; a later one about the same device takes its place.
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of a request: whether it was done, and a sentence about it."""
+
+    done: bool
+    text: str
+
+
+def write_request(folder: Path, request: Request) -> Path:
+    """Leave a request; a later one about the same device, or of the same kind, takes its place.
+
+    Returns
+    -------
+    Path
+        Its file, for :func:`await_answer`.
 
     Raises
     ------
@@ -37,7 +71,10 @@ def write_request(folder: Path, request: Request) -> None:
     """
     with storage_errors(folder, "written"):
         folder.mkdir(mode=0o700, exist_ok=True)
-    write_file(folder / f"{request.device}{_SUFFIX}", msgspec.json.encode(request))
+        path = folder / f"{request.device or f'_{request.kind}'}{_SUFFIX}"
+        path.with_suffix(_ANSWER).unlink(missing_ok=True)
+    write_file(path, msgspec.json.encode(request))
+    return path
 
 
 def find_requests(folder: Path) -> list[Path]:
@@ -58,3 +95,46 @@ def read_request(path: Path) -> Request:
         return msgspec.json.decode(data, type=Request)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StorageError(f"{path} is no request: {error}.") from error
+
+
+def settle(path: Path, answer: Answer) -> None:
+    """Remove a request; whoever waits for it is told, unless the disk is full."""
+    with suppress(StorageError):
+        write_file(path.with_suffix(_ANSWER), msgspec.json.encode(answer))
+    path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the answers that nobody waited for."""
+    for path in folder.glob(f"*{_ANSWER}"):
+        path.unlink(missing_ok=True)
+
+
+def await_answer(
+    path: Path, alive: Callable[[], bool], patience_s: float = PATIENCE_S
+) -> Answer | None:
+    """Wait for the answer to a request.
+
+    Parameters
+    ----------
+    path
+        What :func:`write_request` returned.
+    alive
+        Says whether a coordinator runs; while none does, nobody waits.
+    patience_s
+        Seconds to wait at most.
+
+    Returns
+    -------
+    Answer or None
+        None where there is none yet. The request waits on.
+    """
+    end = time.monotonic() + patience_s
+    while path.exists() and alive() and time.monotonic() < end:
+        time.sleep(0.1)
+    found = path.with_suffix(_ANSWER)
+    if path.exists() or not found.exists():
+        return None
+    answer = msgspec.json.decode(read_bounded(found, _MAX_BYTES), type=Answer)
+    found.unlink(missing_ok=True)
+    return answer

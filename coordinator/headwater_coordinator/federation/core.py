@@ -107,6 +107,10 @@ class Federation:
                 yield from self._erased(name)
             case e.ReadmissionAsked(name):
                 yield from self._readmitted(name)
+            case e.CandidateDecided():
+                yield from self._candidacy.decide(event)
+            case e.RollbackAsked():
+                yield from self._rolled_back(event)
             case e.Ticked():
                 yield from self._ticked(now)
             case _:
@@ -131,6 +135,8 @@ class Federation:
         if reply.protocol >= wire.RECEIPTS:
             kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
             yield e.Receive(asked.node, ask, kind, task, event.digest)
+        if isinstance(reply, wire.Update):
+            yield e.Weigh(asked.node, asked.round, event.size)
         wrong = complaint(asked.task, reply, vector, self._expected(asked, device))
         if wrong is not None:
             yield e.Refuse(asked.node, device.name, ask, type(reply).__name__, wrong)
@@ -257,6 +263,22 @@ class Federation:
             device.forgotten = False
             self._fleet.refresh(device)
             yield e.Readmit(device.node)
+
+    def _rolled_back(self, asked: e.RollbackAsked) -> Iterator[e.Effect]:
+        """Go back to an older release; a candidate made from the one that is left goes with it."""
+        release, candidate = self.state.release, self.state.candidate
+        if asked.version not in self.state.sequences or asked.version == release.name:
+            yield e.Tell(False, f"Version {asked.version[:12]} is no older release.")
+            return
+        if candidate is not None:
+            reason = f"its base was rolled back: {asked.reason}"
+            yield from self._candidacy.decide(e.CandidateDecided(candidate.name, False, reason))
+        yield e.Rollback(asked.version, asked.reason)
+        yield e.Tell(
+            True,
+            f"Release {release.sequence + 1} is version {asked.version[:12]} again; devices are "
+            "handed it.",
+        )
 
     def _named(self, name: str) -> Device | None:
         return self.state.devices.get(self.state.named(name) or "")
