@@ -18,7 +18,7 @@ PROTOCOL = 2
 """Version of the messages below, which every reply states; a peer may be one older.
 
 2: a check-in may carry receipts; a task to train may hold the device to its base, and give it a
-budget of time.
+budget of time; a task to judge may name the time after which nothing was learned from.
 """
 
 COMMON = PROTOCOL - 1
@@ -29,6 +29,12 @@ RECEIPTS = 2
 
 TERMS = 2
 """The first version in which a task to train may carry :class:`Train`'s terms."""
+
+PACE = 2
+"""The first version in which a check-in may say how often to look for messages."""
+
+LATER = 2
+"""The first version in which a task to judge may name :attr:`Evaluate.after_ms`."""
 
 MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
@@ -63,11 +69,13 @@ class Kind(StrEnum):
 class CheckIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="checkin"):
     """Ask a device who it is and what it runs, and say what was received of it.
 
-    ``receipts`` are signed statements (see ``headwater_models.signing``), left out for a device
-    that speaks an older protocol.
+    ``receipts`` are signed statements (see ``headwater_models.signing``). With ``poll_ms`` the
+    device looks for messages no more often than that, until it is told otherwise. Both are left out
+    for a device that speaks an older protocol.
     """
 
     receipts: Receipts | msgspec.UnsetType = msgspec.UNSET
+    poll_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 
@@ -99,7 +107,12 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="eval"):
-    """Ask for the losses of a candidate (the array) beside *release* on reserved blocks."""
+    """Ask for the losses of a candidate (the array) beside *release* on reserved blocks.
+
+    ``after_ms`` is the event time after which neither has learned from anything: windows that begin
+    later than that and a horizon may be judged too. Left out for a device that speaks an older
+    protocol.
+    """
 
     task: Hash
     model: Hash
@@ -108,6 +121,7 @@ class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     round: Count
     statement: str
     """The candidate's signed version statement, as JSON (see ``headwater_models.signing``)."""
+    after_ms: Count | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 

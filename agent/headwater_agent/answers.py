@@ -8,12 +8,13 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.objects import Vector
 from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.evaluation import evaluate
-from headwater_agent.events import Batch, Floats, Version
+from headwater_agent.events import Batch, Version
 from headwater_agent.gathering import Offer, offer
 from headwater_agent.learner import Learner
 from headwater_agent.pipeline import Pipeline
@@ -264,12 +265,15 @@ def judge_candidate(
     manifest: Manifest,
     predictor: Predictor,
     reserved: Batch,
-    learned: Floats,
+    learned: Batch,
     candidate: Arrays,
     release: Arrays,
     local: Arrays,
 ) -> wire.Evaluated:
-    """Compare candidate, release and baseline on reserved examples.
+    """Compare candidate, release and baseline on reserved examples, and on newer ones.
+
+    Where no array stays on the device, what it has learned from since the data of both versions
+    is as new to them as what is reserved.
 
     Parameters
     ----------
@@ -277,7 +281,7 @@ def judge_candidate(
         The arrays that stay on the device, as the personal model has them. Both versions are
         judged with them where neither predicts without; a blend's released part does.
     learned
-        Labels ``[N]`` of the examples learned from, for the baselines that need them.
+        The examples learned from here: newer ones, and labels for the baselines that need them.
 
     Raises
     ------
@@ -285,13 +289,15 @@ def judge_candidate(
         When there are too few reserved rows, or a loss is not finite.
     """
     own = {} if predictor.blends else local
+    if not own:
+        reserved = _joined(reserved, learned, _newer(task, manifest, learned))
     judged = evaluate(
         predictor,
         manifest,
         reserved,
         candidate=candidate | own,
         release=release | own,
-        learned=learned,
+        learned=learned.label[:, 0],
     )
     if judged.rows < MIN_ROWS:
         raise DeclinedError("too-few-examples")
@@ -309,3 +315,18 @@ def judge_candidate(
         difference_mean=judged.difference_mean,
         difference_m2=judged.difference_m2,
     )
+
+
+def _newer(task: wire.Evaluate, manifest: Manifest, learned: Batch) -> NDArray[np.bool_]:
+    """Say, ``[N]``, of which examples neither version has learned, nor from what they overlap."""
+    if task.after_ms is msgspec.UNSET:
+        return np.zeros(len(learned.time), np.bool_)
+    embargo = manifest.window * manifest.grid.period + manifest.horizon
+    return learned.time - embargo > task.after_ms
+
+
+def _joined(reserved: Batch, learned: Batch, newer: NDArray[np.bool_]) -> Batch:
+    pairs = (
+        (getattr(reserved, f.name), getattr(learned, f.name)) for f in dataclasses.fields(Batch)
+    )
+    return Batch(*(np.concatenate([kept, other[newer]]) for kept, other in pairs))

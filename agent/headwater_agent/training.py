@@ -167,7 +167,7 @@ class Work:
             manifest=self._manifest,
             predictor=Predictor(self._bundle.infer),
             reserved=self._examples(reserved=True),
-            learned=self._examples(reserved=False).label[:, 0],
+            learned=self._examples(reserved=False),
             candidate=self._weights(task.model, task.candidate),
             release=self._weights(task.model, task.release),
             local=self._learner().local(self._manifest),

@@ -13,8 +13,9 @@ from benchmarks.agent.stage import Spent, stage
 from benchmarks.report import Figure
 from headwater_models.bundle import Bundle
 
-RATE = 500
-"""Records per second of the stream."""
+RATE = 520
+"""Records per second of the stream: what is wanted is 500, and the clock also runs while the last
+answers come."""
 
 PEER = "naive_models"
 

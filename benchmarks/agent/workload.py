@@ -56,10 +56,7 @@ def model() -> Bundle:
         reserve=Reserve(share=0.0, block=Duration(60 * PERIOD)),
         hidden=(64, 64),
     )
-    built = build(spec, np.random.default_rng(0))
-    bundle = Bundle(
-        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
-    )
+    bundle = build(spec, np.random.default_rng(0)).bundle()
     return bundle.sign(PUBLISHER, delegates=[RELEASE.public], created=START_MS)
 
 

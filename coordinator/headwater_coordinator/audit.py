@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import msgspec
 
 from headwater.errors import BundleError
-from headwater_coordinator.books import reading
 from headwater_coordinator.home import Home
+from headwater_coordinator.reader import reading
 from headwater_models.bundle import Bundle
 from headwater_models.signing import ModelStatement, verify_version
 

@@ -16,6 +16,7 @@ from headwater.errors import StorageError, UnreachableError
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home, existing
 from headwater_coordinator.initialise import Wishes, initialise
+from headwater_coordinator.quarantine_cli import quarantine
 from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
 from headwater_coordinator.status import read_status
@@ -118,6 +119,7 @@ def enrol(
         control.close()
 
 
+app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
 for command in (status, devices, rounds, releases, audit, release, rollback):
     app.command()(command)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Arrival, Link, Outgoing
 from headwater_coordinator.live import Board, Live
+from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
 from headwater_coordinator.requests import (
     Answer,
@@ -100,6 +100,7 @@ class Coordinator:
         sweep(self._requests)
         self._by = GATE
         self._answer = _TAKEN
+        self._bounds = Bounds(settings.firewall.quarantine, settings.firewall.quarantine_bytes)
         self._key = SigningKey.load(home.release_key)
         self._board = Board(home.live)
         self._discipline = str(settings.federation.__struct_config__.tag)
@@ -117,15 +118,14 @@ class Coordinator:
         self._hear_requests(now)
         self._handle(e.Ticked(), now)
         self._send(now)
-        self._board.show(self._live(), now)
-
-    def _live(self) -> Live:
-        standing = self._federation.discipline.standing
-        return Live(
-            discipline=self._discipline,
-            round=self._federation.state.round,
-            online=len(self._online),
-            **dataclasses.asdict(standing),
+        self._board.show(
+            Live.of(
+                self._discipline,
+                self._federation.state.round,
+                len(self._online),
+                self._federation.discipline.standing,
+            ),
+            now,
         )
 
     def _event(self, arrival: Arrival) -> e.Event:
@@ -164,10 +164,18 @@ class Coordinator:
         """Do what a person asked for, in their name; say what became of it."""
         self._by, self._answer = request.by, _TAKEN
         try:
-            self._handle(_asked(request), now)
+            self._hear(request, now)
         finally:
             self._by = GATE
         return self._answer
+
+    def _hear(self, request: Request, now: int) -> None:
+        if request.refusal is None:
+            self._handle(_asked(request), now)
+        elif request.kind == "drop":
+            self._database.quarantine.drop(request.refusal)
+        elif (kept := self._database.quarantine.find(request.refusal)) is not None:
+            self._handle(e.ReleaseAsked(kept.node, kept.round, kept.update, kept.vector), now)
 
     def _send(self, now: int) -> None:
         batch, self._outbox = self._outbox, []
@@ -218,16 +226,16 @@ class Coordinator:
             case e.Readmit(node):
                 self._database.readmit(node, Ruling(self._by), now)
             case e.Weigh():
-                self._database.weigh(effect)
+                self._database.rounds.weigh(effect)
             case e.Refuse():
                 _log.warning("refused from %s: %s", effect.device or effect.node, effect.reason)
-                self._database.refuse(effect, now)
+                self._database.refuse(effect, now, self._bounds)
             case e.Open():
                 _log.info("round %d: %d devices asked", effect.round, effect.asked)
-                self._database.open_round(effect, now)
+                self._database.rounds.open(effect, now)
             case e.Close():
                 _log.info("round %d: %s, %d updates", effect.round, effect.outcome, effect.accepted)
-                self._database.close_round(effect, now)
+                self._database.rounds.close(effect, now)
             case _:
                 assert_never(effect)
 
@@ -284,7 +292,7 @@ class Coordinator:
             return e.Merged(None)
         name = version_id(self._manifest, self._model, arrays)
         self._registry.save(name, arrays)
-        made = Version(name, base.sequence + 1, base.name, "")
+        made = Version(name, base.sequence + 1, base.name, "", effect.data_until_ms)
         if name != base.name and self._database.is_release(name):
             version = self._signed("rollback", made)
             _log.info("round %d: back to version %s", effect.round, name[:12])
@@ -363,8 +371,8 @@ class Coordinator:
 
     def _roll_back(self, effect: e.Rollback, now: int) -> e.Released:
         sequence = self._federation.state.release.sequence + 1
-        parent = self._database.parent(effect.version)
-        version = self._signed("rollback", Version(effect.version, sequence, parent, ""))
+        older = self._database.version(effect.version)
+        version = self._signed("rollback", replace(older, sequence=sequence))
         ruling = Ruling(self._by, f"rolled back to by the owner: {effect.reason}")
         merged = self._database.rolled_back(version, ruling, now)
         _log.info("release %d %s %s", sequence, version.name[:12], ruling.words)

@@ -11,8 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import sqlite_utils
 
@@ -20,10 +19,14 @@ from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.decisions import GATE, Decisions, Ruling
+from headwater_coordinator.devices import Devices
 from headwater_coordinator.gate import Decision
+from headwater_coordinator.history import read_past
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
+from headwater_coordinator.quarantine import Bounds, Quarantine
 from headwater_coordinator.receipts import Booked, Receipts
+from headwater_coordinator.rounds import Rounds
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_coordinator.states import Remembered, States
 from headwater_coordinator.strategies import Floats, Updates
@@ -58,19 +61,17 @@ class Database:
             raise StorageError(f"{path} cannot be used: {error}.") from error
         self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
         self.contributions = Contributions(self._connection)
+        self.quarantine = Quarantine(self._connection)
         self.states = States(self._connection)
+        self.rounds = Rounds(self._connection)
         self._decisions = Decisions(self._connection)
         self._receipts = Receipts(self._connection)
+        self._devices = Devices(self._db)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
 
     def close(self) -> None:
@@ -87,21 +88,22 @@ class Database:
         StorageError
             When there is no release: the folder was never initialised.
         """
-        released = self._versions("release")
+        released = self._versions("kind", "release")
         if not released:
             raise StorageError(
                 "coordinator.db has no release; run `headwater coordinator init` again elsewhere."
             )
-        candidates = self._versions("candidate")
+        candidates = self._versions("kind", "candidate")
         (last,) = self._connection.execute("SELECT max(round) FROM rounds").fetchone()
         return State(
             release=released[-1],
             candidate=candidates[0] if candidates else None,
-            devices={device.node: device for device in self._devices()},
+            devices={device.node: device for device in self._devices.all()},
             pending={update.node: update for update in self._pending()},
             sequences={version.name: version.sequence for version in released},
             round=last or 0,
             erased=self.contributions.erased(),
+            past=read_past(self._connection),
         )
 
     def reading(
@@ -120,10 +122,10 @@ class Database:
         query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
         return self._connection.execute(query, (version,)).fetchone() is not None
 
-    def parent(self, version: str) -> str:
-        """Return the version that a version was made from, empty for the first."""
-        query = "SELECT parent FROM versions WHERE version = ?"
-        return str(self._connection.execute(query, (version,)).fetchone()[0])
+    def version(self, name: str) -> Version:
+        """Return a version that is in the books."""
+        (found,) = self._versions("version", name)
+        return found
 
     def recent(self, count: int, releases: int) -> set[str]:
         """Return the names of the newest versions and releases, and of all that is yet needed."""
@@ -144,37 +146,10 @@ class Database:
             self._insert_version(version, "release", 0, (), now)
             self._decisions.about_version("begin", version, Ruling("the owner"), now)
 
-    def interrupt(self, now: int) -> None:
-        """Close the round that a restart cut short."""
-        with self._db.atomic():
-            self._connection.execute(
-                "UPDATE rounds SET outcome = 'interrupted', closed_ms = ? WHERE outcome = 'open'",
-                (now,),
-            )
-
     def note(self, device: Device) -> None:
         """Keep what is known of a device."""
         with self._db.atomic():
-            self._db.table("devices").upsert(
-                {
-                    "node": device.node,
-                    "device": device.name,
-                    "version": device.version,
-                    "sequence": device.sequence,
-                    "records": device.records,
-                    "examples": device.examples,
-                    "alarms": device.alarms,
-                    "retrain": int(device.retrain),
-                    "asked": device.asked,
-                    "asked_ms": device.asked_ms,
-                    "unanswered": device.unanswered,
-                    "utility": device.utility,
-                    "duration_ms": device.duration_ms,
-                    "online": int(device.online),
-                    "seen_ms": device.seen_ms,
-                },
-                pk="node",
-            )
+            self._devices.keep(device)
 
     def receive(self, effect: e.Receive, now: int) -> None:
         """Keep what a device is to be given a receipt for; forget what it has receipts for."""
@@ -196,6 +171,7 @@ class Database:
         vector = b"" if holds_for else effect.vector.astype("<f4").tobytes()
         with self._db.atomic():
             self._supersede(pending.node)
+            self.quarantine.accepted(pending.node, update.sequence)
             if holds_for:
                 self.contributions.keep(effect, holds_for, now)
             self._db.table("updates").insert(
@@ -213,6 +189,7 @@ class Database:
                     "received_ms": now,
                     "state": "accepted",
                     "vector": vector,
+                    "norm": effect.norm,
                 }
             )
 
@@ -220,6 +197,7 @@ class Database:
         """Remove a device's contribution and pending update, from the disk too."""
         with self._db.atomic():
             self._supersede(node)
+            self.quarantine.erase(node)
             self.contributions.erase(node)
             self._decisions.about_device("forget", node, ruling, now)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -230,53 +208,10 @@ class Database:
             self.contributions.readmit(node)
             self._decisions.about_device("readmit", node, ruling, now)
 
-    def weigh(self, effect: e.Weigh) -> None:
-        """Count the bytes of an update, for its round and its device."""
+    def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
+        """Record a refusal, and keep the update that is held, within *bounds*."""
         with self._db.atomic():
-            for table, key, value in (
-                ("rounds", "round", effect.round),
-                ("devices", "node", effect.node),
-            ):
-                self._connection.execute(
-                    f"UPDATE {table} SET bytes = bytes + ? WHERE {key} = ?",  # noqa: S608 - ours
-                    (effect.size, value),
-                )
-
-    def refuse(self, effect: e.Refuse, now: int) -> None:
-        """Record a refusal."""
-        with self._db.atomic():
-            self._db.table("refusals").insert(
-                {
-                    "time_ms": now,
-                    "node": effect.node,
-                    "device": effect.device,
-                    "ask": effect.ask,
-                    "kind": effect.kind,
-                    "reason": effect.reason,
-                }
-            )
-
-    def open_round(self, effect: e.Open, now: int) -> None:
-        """Record that a round began, before anyone is asked."""
-        row = {"round": effect.round, "base": effect.base, "asked": effect.asked}
-        with self._db.atomic():
-            self._db.table("rounds").insert({**row, "opened_ms": now})
-
-    def close_round(self, effect: e.Close, now: int) -> None:
-        """Record what came of a round's training."""
-        with self._db.atomic():
-            self._db.table("rounds").update(
-                effect.round,
-                {
-                    "closed_ms": now,
-                    "asked": effect.asked,
-                    "accepted": effect.accepted,
-                    "refused": effect.refused,
-                    "declined": effect.declined,
-                    "failed": effect.failed,
-                    "outcome": effect.outcome,
-                },
-            )
+            self.quarantine.refuse(effect, now, bounds)
 
     def merged(
         self,
@@ -303,7 +238,7 @@ class Database:
             How long the merge took.
         """
         with self._db.atomic():
-            self._db.table("rounds").update(effect.round, {"merge_ms": took_ms})
+            self.rounds.merged(effect.round, took_ms)
             if new:
                 self._insert_version(candidate, "candidate", effect.round, shares, now)
             self.states.keep(candidate.name, remembered)
@@ -352,31 +287,18 @@ class Database:
 
     # Rows
 
-    def _versions(self, kind: str) -> list[Version]:
+    def _versions(self, column: Literal["kind", "version"], value: str) -> list[Version]:
         query = (
-            "SELECT version, sequence, parent, statement FROM versions "
-            "WHERE kind = ? ORDER BY sequence"
+            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "  # noqa: S608
+            f"WHERE {column} = ? ORDER BY sequence"
         )
-        return [Version(*row) for row in self._connection.execute(query, (kind,))]
-
-    def _devices(self) -> list[Device]:
-        query = """
-            SELECT node, device, version, sequence,
-                (SELECT coalesce(max(sequence), 0) FROM updates WHERE node = devices.node),
-                (SELECT coalesce(max(updates.sequence), 0) FROM updates
-                    JOIN versions ON versions.version = updates.merged_in
-                    WHERE node = devices.node AND kind = 'release'),
-                records, examples, alarms, retrain, forgotten,
-                asked, asked_ms, unanswered, utility, duration_ms
-            FROM devices
-        """
-        devices = [Device(*row) for row in self._connection.execute(query)]
-        for device in devices:
-            device.retrain, device.forgotten = bool(device.retrain), bool(device.forgotten)
-        return devices
+        return [Version(*row) for row in self._connection.execute(query, (value,))]
 
     def _pending(self) -> list[Pending]:
-        query = "SELECT node, base, sequence, weight FROM updates WHERE state = 'accepted'"
+        query = (
+            "SELECT node, base, sequence, weight, data_until_ms FROM updates "
+            "WHERE state = 'accepted'"
+        )
         return [Pending(*row) for row in self._connection.execute(query)]
 
     def _insert_version(
@@ -391,6 +313,7 @@ class Database:
                     "parent": version.parent,
                     "round": number,
                     "statement": version.statement,
+                    "data_until_ms": version.data_until_ms,
                     "contributors": len(shares),
                     "examples": sum(shares),
                     "created_ms": now,
@@ -435,6 +358,7 @@ class Database:
             {
                 "sequence": version.sequence,
                 "parent": version.parent,
+                "data_until_ms": version.data_until_ms,
                 "statement": version.statement,
                 "decided_ms": now,
                 "words": ruling.words,

@@ -110,6 +110,16 @@ class RollbackAsked:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReleaseAsked:
+    """An update of this device that is in quarantine shall be accepted after all."""
+
+    node: str
+    round: int
+    update: wire.Update
+    vector: Vector
+
+
 Event = (
     Appeared
     | Vanished
@@ -122,6 +132,7 @@ Event = (
     | ReadmissionAsked
     | CandidateDecided
     | RollbackAsked
+    | ReleaseAsked
 )
 
 # Effects
@@ -173,13 +184,15 @@ class Receive:
 class Accept:
     """Make an update durable; it supersedes the device's pending one.
 
-    Statistics replace the device's earlier contribution.
+    Statistics replace the device's earlier contribution, and have no ``norm``. If the update was
+    in quarantine, it is there no more.
     """
 
     update: wire.Update
     pending: Pending
     vector: Vector
     round: int
+    norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +209,15 @@ class Readmit:
     node: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A refused update that is sound in form, to be kept in quarantine."""
+
+    update: wire.Update
+    vector: Vector
+    round: int
+
+
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """Record that a reply was refused, and why, in a sentence."""
@@ -205,6 +227,7 @@ class Refuse:
     ask: str
     kind: str
     reason: str
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +273,12 @@ class Merge:
     round: int
     base: Version
     updates: tuple[Pending, ...]
+
+    @property
+    def data_until_ms(self) -> int:
+        """Event time of the newest example that what comes of it has learned from."""
+        times = (update.data_until_ms for update in self.updates)
+        return max([self.base.data_until_ms, *times])
 
 
 @dataclass(frozen=True, slots=True)

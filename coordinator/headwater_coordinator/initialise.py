@@ -145,6 +145,7 @@ def _enter_first_release(home: Home, bundle: Bundle, now: int) -> None:
         version.sequence,
         version.parent or "",
         bundle.version_statement or "",
+        now,
     )
     with Database(home.database) as database:
         database.begin(first, now)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
 
 from headwater.errors import BundleError, StorageError
+from headwater_coordinator.federation.discipline import Standing
 from headwater_models.files import read_bounded, write_file
 
 EVERY_MS = 1_000
@@ -32,6 +34,11 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int
     """Updates that make a candidate: of the round, or in the buffer."""
     online: int
+
+    @classmethod
+    def of(cls, discipline: str, number: int, online: int, standing: Standing) -> Live:
+        """Put together what the core says of itself."""
+        return cls(discipline=discipline, round=number, online=online, **asdict(standing))
 
 
 class Board:

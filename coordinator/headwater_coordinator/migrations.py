@@ -133,6 +133,23 @@ MIGRATIONS = (
     ALTER TABLE devices ADD COLUMN duration_ms INTEGER NOT NULL DEFAULT 0;
     """,
     """
+    ALTER TABLE versions ADD COLUMN data_until_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE versions SET data_until_ms = created_ms;
+    """,
+    """
+    ALTER TABLE updates ADD COLUMN norm REAL;
+    CREATE TABLE quarantine (
+        id INTEGER PRIMARY KEY REFERENCES refusals (id),
+        node TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        round INTEGER NOT NULL,
+        "update" BLOB NOT NULL,
+        vector BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX quarantine_by_node ON quarantine (node, sequence);
+    CREATE INDEX refusals_by_node ON refusals (node);
+    """,
+    """
     ALTER TABLE rounds ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rounds ADD COLUMN merge_ms INTEGER;
     ALTER TABLE devices ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;

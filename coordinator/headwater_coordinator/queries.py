@@ -7,16 +7,18 @@ from pathlib import Path
 
 import msgspec
 
-from headwater_coordinator.books import reading
 from headwater_coordinator.home import Home
 from headwater_coordinator.live import Live, read_live
 from headwater_coordinator.lock import holder
+from headwater_coordinator.reader import reading
 from headwater_coordinator.status import Status, read_status
 
 SHOWN = 20
 """Rounds or releases that are returned unless more are asked for."""
 
 ERRORS = 5
+"""Lines of the log that are shown."""
+
 _TAIL_BYTES = 65_536
 
 
@@ -110,10 +112,14 @@ class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
     standard_error: float | None
 
 
-def overview(home: Home, *, limit: int = SHOWN) -> Overview:
-    """Return what runs, and the newest of everything."""
+def is_running(home: Home) -> bool:
+    """Say whether a coordinator works in the folder."""
+    return holder(home.lock) is not None
+
+
+def overview(home: Home, *, running: bool, limit: int = SHOWN) -> Overview:
+    """Return where the coordinator stands if it is *running*, and the newest of everything."""
     status = read_status(home.database, limit=limit)
-    running = holder(home.lock) is not None
     with reading(home.database) as books:
         received = books.number("SELECT sum(bytes) FROM devices")
     found = [row.version for row in status.versions if row.kind == "candidate"]
@@ -129,9 +135,8 @@ def overview(home: Home, *, limit: int = SHOWN) -> Overview:
     )
 
 
-def devices(home: Home) -> list[DeviceView]:
-    """Return every device, by name."""
-    running = holder(home.lock) is not None
+def devices(home: Home, *, running: bool) -> list[DeviceView]:
+    """Return every device, by name; none is online unless the coordinator is *running*."""
     with reading(home.database) as books:
         return books.rows(DeviceView, _DEVICES, running=running)
 
@@ -168,7 +173,7 @@ _DEVICES = """
         FROM updates GROUP BY node
     ),
     denied AS (SELECT node, count(*) AS refused FROM refusals GROUP BY node)
-    SELECT devices.device, node, online AND :running AS online, forgotten, version,
+    SELECT devices.device, devices.node, online AND :running AS online, forgotten, version,
         devices.sequence,
         iif(version = '', NULL, max(0, current.sequence - devices.sequence)) AS staleness,
         seen_ms, coalesce(given.accepted, 0) AS accepted, coalesce(given.merged, 0) AS merged,
@@ -178,7 +183,7 @@ _DEVICES = """
     FROM devices CROSS JOIN current
     LEFT JOIN given USING (node) LEFT JOIN denied USING (node)
     LEFT JOIN updates ON updates.node = devices.node AND updates.sequence = given.newest
-    ORDER BY devices.device, node
+    ORDER BY devices.device, devices.node
 """
 
 _ROUNDS = """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from headwater.settings import Duration
-from headwater_coordinator.status import DeviceRow, Status
+from headwater_coordinator.status import DeviceRow, HeldRow, Status
 
 
 def render(status: Status, now: int) -> RenderableType:
@@ -27,6 +29,22 @@ def render(status: Status, now: int) -> RenderableType:
     if status.refusals:
         tables.append(_refusals(status, now))
     return Group(words, *tables)
+
+
+def render_quarantine(held: Sequence[HeldRow], now: int) -> RenderableType:
+    """Draw what is in quarantine; ages are taken at *now*, UTC milliseconds."""
+    table = Table("id", "refused", "device", "update", "examples", "refusals", "reason")
+    for one in held:
+        table.add_row(
+            str(one.id),
+            f"{age(now - one.time_ms)} ago",
+            one.device or one.node,
+            str(one.sequence),
+            f"{one.examples:,}",
+            str(one.refused),
+            one.reason,
+        )
+    return table if held else "Nothing is in quarantine."
 
 
 def _devices(status: Status, now: int) -> Table:

@@ -24,7 +24,6 @@ PATIENCE_S = 20.0
 
 _SUFFIX, _ANSWER = ".request", ".answer"
 _MAX_BYTES = 4_096
-_ABOUT_DEVICES = ("forget", "readmit")
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 
@@ -32,21 +31,34 @@ Text = Annotated[str, msgspec.Meta(max_length=500)]
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wish, by whom and why.
 
-    To forget what a *device* contributed and ask it for no more, or to ask it again; to release
-    or reject the candidate *version*; to go back to an older *version*.
+    ``forget``: erase what a *device* contributed and ask it for no more; ``readmit``: ask it again.
+    ``release``: accept its update with the number *refusal*, which is in quarantine, after all;
+    ``drop``: keep that no longer. ``release-candidate``, ``reject-candidate``: decide about this
+    *version*; ``rollback``: go back to it.
     """
 
-    kind: Literal["forget", "readmit", "release-candidate", "reject-candidate", "rollback"]
+    kind: Literal[
+        "forget",
+        "readmit",
+        "release",
+        "drop",
+        "release-candidate",
+        "reject-candidate",
+        "rollback",
+    ]
     device: Name | None = None
+    refusal: Annotated[int, msgspec.Meta(ge=1)] | None = None
     version: Hash | None = None
     by: Text = "the owner"
     reason: Text = ""
 
     def __post_init__(self) -> None:
-        about_device = self.kind in _ABOUT_DEVICES
-        if (self.device is not None, self.version is None) != (about_device, about_device):
-            what = "device" if about_device else "version"
-            raise ValueError(f"{self.kind} needs a {what}, and no more")
+        """Refuse what does not belong to the kind, and the absence of what does."""
+        given = (self.device is not None, self.refusal is not None, self.version is not None)
+        held = self.kind in ("release", "drop")
+        about_device = held or self.kind in ("forget", "readmit")
+        if given != (about_device, held, not about_device):
+            raise ValueError(f"{self.kind} is about something else")
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +69,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_request(folder: Path, request: Request) -> Path:
-    """Leave a request; a later one about the same device, or of the same kind, takes its place.
+    """Leave a request; a later one about the same device, update or kind takes its place.
 
     Returns
     -------
@@ -71,7 +83,9 @@ def write_request(folder: Path, request: Request) -> Path:
     """
     with storage_errors(folder, "written"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{request.device or f'_{request.kind}'}{_SUFFIX}"
+        about = request.device or f"_{request.kind}"
+        about += "" if request.refusal is None else f"~{request.refusal}"
+        path = folder / f"{about}{_SUFFIX}"
         path.with_suffix(_ANSWER).unlink(missing_ok=True)
     write_file(path, msgspec.json.encode(request))
     return path

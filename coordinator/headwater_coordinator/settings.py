@@ -49,7 +49,8 @@ class Discipline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``min_devices`` updates.
 
     A device is asked how it is doing every ``check_in``, less often where the fleet is so large
-    that more than ``arrivals`` devices came per second; releases are handed out at that rate too.
+    that more than ``arrivals`` devices came per second; releases are handed out at that rate too,
+    and devices look for messages at most so often.
     It has until ``deadline`` for an update. From the second failure in a row on it is asked for
     nothing for ``backoff``, then for twice as long each time, an hour at most. An unanswered
     message is dropped after ``message_ttl``.
@@ -99,6 +100,26 @@ class Buffered(Discipline, frozen=True, kw_only=True, tag_field="discipline", ta
     max_staleness: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 10
     buffer: Positive = 10
     concurrency: Positive = 100
+
+
+class Firewall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far from what is usual an update may be, in a model that learns by gradients.
+
+    Once ``least`` updates were accepted, one is refused whose norm is above ``norm_multiple``
+    times the median of the newest 200, or whose cosine with the direction in which the fleet moves
+    is below ``least_cosine``. It may say that it is of ``examples_multiple`` times as many
+    examples as follows from its device's records and earlier updates, and a device may send
+    ``per_hour`` updates in an hour. What is refused so is kept: the newest ``quarantine`` of them,
+    with at most ``quarantine_bytes`` of vectors.
+    """
+
+    least: Annotated[int, msgspec.Meta(ge=5, le=200)] = 20
+    norm_multiple: Annotated[float, msgspec.Meta(gt=1, le=1e6)] = 30.0
+    least_cosine: Annotated[float, msgspec.Meta(ge=-1, le=0.9)] = -1.0
+    examples_multiple: Annotated[float, msgspec.Meta(ge=1, le=1e6)] = 100.0
+    per_hour: Positive = 10_000
+    quarantine: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 100
+    quarantine_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 256 * 2**20
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +203,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     superlink: SuperLink = SuperLink()
     federation: Rounds | Buffered = Rounds()
     gate: Gate = Gate()
+    firewall: Firewall = Firewall()
     update: Updates = Updates()
     strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
 
@@ -320,6 +342,15 @@ port = {superlink_port}
 name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, qfedavg, fedmedian,
                              # fedtrimmedavg, krum, multikrum, bulyan, fedbuff, fedasync;
                              # arguments follow by their names, as server_momentum of fedavgm
+
+[firewall]                   # which updates are too far from what is usual
+# least = 20                 # from so many accepted updates on, ...
+# norm_multiple = 30.0       # ... at most so many times the median norm, ...
+# least_cosine = -1.0        # ... at least this cosine with where the fleet moves
+# examples_multiple = 100.0  # times the records of its device, or the examples of earlier updates
+# per_hour = 10000           # updates of one device
+# quarantine = 100           # refused updates that are kept, ...
+# quarantine_bytes = 268435456   # ... and the bytes of their vectors
 
 [update]
 # compression = "none"       # "float16", "int8", "top-k": half, a quarter, a twentieth of the bytes

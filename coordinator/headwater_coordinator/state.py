@@ -18,6 +18,9 @@ class Version:
     sequence: int
     parent: str
     statement: str
+    data_until_ms: int = 0
+    """Event time of the newest example that any update in it, or in what it was made from, learned
+    from; of the first, when it came."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,41 @@ class Pending:
     base: str
     sequence: int
     weight: int
+    data_until_ms: int = 0
+
+
+@dataclass(slots=True)
+class Conduct:
+    """How a device has behaved: what the firewall holds its next update against.
+
+    ``examples`` is the most that an accepted update of it was said to be of; ``refusals`` counts
+    the updates refused since one was accepted, the first at ``refused_ms``; ``crowd`` counts
+    updates and falls by a steady rate, to be read at ``crowd_ms``.
+    """
+
+    examples: int = 0
+    refusals: int = 0
+    refused_ms: int = 0
+    crowd: float = 0.0
+    crowd_ms: int = 0
+
+    def arrives(self, now: int, per_hour: int) -> None:
+        """Count an update; *per_hour* of them fade in an hour."""
+        faded = (now - self.crowd_ms) * per_hour / 3_600_000
+        self.crowd = max(0.0, self.crowd - faded) + 1
+        self.crowd_ms = now
+
+
+@dataclass(slots=True)
+class Past:
+    """What the books know of earlier updates: newest ``norms`` of accepted ones, and conduct."""
+
+    norms: list[float] = field(default_factory=list)
+    conduct: dict[str, Conduct] = field(default_factory=dict)
+
+    def of(self, node: str) -> Conduct:
+        """Return how a device has behaved so far."""
+        return self.conduct.setdefault(node, Conduct())
 
 
 @dataclass(slots=True)
@@ -94,6 +132,7 @@ class State:
     round: int = 0
     erased: bool = False
     """Whether a contribution was erased that the release, or the candidate, was solved with."""
+    past: Past = field(default_factory=Past)
     _nodes: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

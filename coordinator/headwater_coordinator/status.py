@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from headwater.errors import StorageError
+from headwater import wire
+from headwater_coordinator.reader import reading
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,24 @@ class RefusalRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An update in quarantine. ``id`` is the number of its refusal."""
+
+    id: int
+    time_ms: int
+    device: str
+    node: str
+    base: str
+    sequence: int
+    round: int
+    examples: int
+    nbytes: int
+    """Of its vector."""
+    refused: int
+    """How many replies of its device were ever refused."""
+    reason: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at a glance. Lists begin with the newest."""
 
@@ -98,19 +117,23 @@ def read_status(database: Path, *, limit: int = 20) -> Status:
     StorageError
         When there is no such database or it cannot be read.
     """
-    try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"There is no {database}; name the coordinator's folder with --home."
-        ) from error
-    connection.row_factory = sqlite3.Row
-    try:
-        return _read(connection, limit)
-    except sqlite3.Error as error:
-        raise StorageError(f"{database} cannot be read: {error}.") from error
-    finally:
-        connection.close()
+    with reading(database) as books:
+        return _read(books.connection, limit)
+
+
+def read_quarantine(database: Path) -> list[HeldRow]:
+    """Read what is in quarantine, the newest first; raises as :func:`read_status`."""
+    with reading(database) as books:
+        return [_held(row) for row in books.connection.execute(_QUARANTINE)]
+
+
+def _held(row: sqlite3.Row) -> HeldRow:
+    update = msgspec.msgpack.decode(row["update"], type=wire.Update)
+    return HeldRow(
+        **{name: row[name] for name in row.keys() if name != "update"},  # noqa: SIM118
+        base=update.base,
+        examples=update.examples,
+    )
 
 
 def _read(connection: sqlite3.Connection, limit: int) -> Status:
@@ -149,4 +172,12 @@ _DEVICES = """
         (SELECT count(*) FROM updates WHERE updates.node = devices.node) AS accepted,
         (SELECT count(*) FROM refusals WHERE refusals.node = devices.node) AS refused
     FROM devices ORDER BY device
+"""
+
+_QUARANTINE = """
+    SELECT id, time_ms, device, quarantine.node AS node, sequence, round, "update", reason,
+        length(vector) AS nbytes,
+        (SELECT count(*) FROM refusals AS all_of_it WHERE all_of_it.node = quarantine.node)
+            AS refused
+    FROM quarantine JOIN refusals USING (id) ORDER BY id DESC
 """

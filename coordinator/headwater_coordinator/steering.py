@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from headwater.errors import NotNowError, SettingsError
-from headwater_coordinator.books import Books, reading
 from headwater_coordinator.home import Home
-from headwater_coordinator.lock import holder
+from headwater_coordinator.queries import is_running
+from headwater_coordinator.reader import Reader, reading
 from headwater_coordinator.requests import Answer, Request, await_answer, write_request
 
 LEAST_PREFIX = 6
@@ -80,22 +80,18 @@ def ask(home: Home, request: Request) -> Answer | None:
     NotNowError
         When the coordinator would not do it, or has not answered in time.
     """
-
-    def alive() -> bool:
-        return holder(home.lock) is not None
-
-    runs = alive()
-    answer = await_answer(write_request(home.requests, request), alive)
+    runs = is_running(home)
+    answer = await_answer(write_request(home.requests, request), lambda: is_running(home))
     if answer is not None and not answer.done:
         raise NotNowError(answer.text)
-    if answer is None and runs and alive():
+    if answer is None and runs and is_running(home):
         raise NotNowError(
             "The coordinator did not answer yet; it will when it can. See logs/serverapp.log."
         )
     return answer
 
 
-def _versions(books: Books, kind: str) -> list[_Known]:
+def _versions(books: Reader, kind: str) -> list[_Known]:
     query = "SELECT version, sequence, parent FROM versions WHERE kind = :stands ORDER BY sequence"
     return books.rows(_Known, query, stands=kind)
 

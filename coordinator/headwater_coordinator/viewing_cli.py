@@ -39,14 +39,20 @@ def status(home: HomeFolder = Path(), as_json: AsJson = False, watch: Watch = Fa
     """
     place = existing(home)
     look = Look(as_json=as_json, watch=watch)
-    look.at(lambda: queries.overview(place), lambda found: views.overview(found, now_ms()))
+    look.at(
+        lambda: queries.overview(place, running=queries.is_running(place)),
+        lambda found: views.overview(found, now_ms()),
+    )
 
 
 def devices(home: HomeFolder = Path(), as_json: AsJson = False, watch: Watch = False) -> None:
     """Show each device: what it runs, how far it is behind, what came of its updates."""
     place = existing(home)
     look = Look(as_json=as_json, watch=watch)
-    look.at(lambda: queries.devices(place), lambda found: views.devices(found, now_ms()))
+    look.at(
+        lambda: queries.devices(place, running=queries.is_running(place)),
+        lambda found: views.devices(found, now_ms()),
+    )
 
 
 def rounds(

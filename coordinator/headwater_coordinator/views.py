@@ -22,24 +22,22 @@ def overview(found: Overview, now: int) -> RenderableType:
 def devices(found: Sequence[DeviceView], now: int) -> Table:
     """Draw devices; *now* is in UTC milliseconds."""
     table = _table(
-        *("device", "state", "version", "behind", "records", "asked", "failed"),
-        *("accepted", "merged", "refused", "bytes", "loss", "alarms"),
+        *("device", "state", "release", "behind", "asked", "failed"),
+        *("updates", "merged", "refused", "bytes", "loss"),
     )
     for one in found:
         table.add_row(
             one.device or one.node,
             _state(one, now),
-            f"{one.sequence} {one.version[:12]}",
+            str(one.sequence),
             _shown(one.staleness),
-            f"{one.records:,}",
             str(one.asked),
             str(one.failures),
             str(one.accepted),
             str(one.merged),
             str(one.refused),
             f"{one.bytes:,}",
-            "" if one.loss_before is None else f"{one.loss_before:.4g} > {one.loss_after:.4g}",
-            str(one.alarms),
+            "" if one.loss_before is None else f"{one.loss_before:.4g} to {one.loss_after:.4g}",
         )
     return table
 
@@ -47,21 +45,21 @@ def devices(found: Sequence[DeviceView], now: int) -> Table:
 def rounds(found: Sequence[RoundView], now: int) -> Table:
     """Draw rounds; *now* is in UTC milliseconds."""
     table = _table(
-        *("round", "opened", "base", "asked", "accepted", "refused", "declined", "failed"),
+        *("round", "from", "asked", "updates", "refused", "failed"),
         *("bytes", "took", "merge", "outcome"),
     )
     for one in found:
         took = now - one.opened_ms if one.outcome == "open" else one.duration_ms
         table.add_row(
             str(one.round),
-            moment(one.opened_ms),
-            f"{_shown(one.base_sequence)} {one.base[:12]}",
+            _shown(one.base_sequence),
             str(one.asked),
-            *map(_shown, (one.accepted, one.refused, one.declined, one.failed)),
+            *map(_shown, (one.accepted, one.refused)),
+            "" if one.failed is None else str(one.failed + (one.declined or 0)),
             f"{one.bytes:,}",
             "" if took is None else age(took),
             "" if one.merge_ms is None else f"{one.merge_ms} ms",
-            f"{one.outcome}, {one.became}" if one.became else one.outcome,
+            one.became or one.outcome,
         )
     return table
 

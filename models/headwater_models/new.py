@@ -274,21 +274,13 @@ def _build(
     seed: int,
 ) -> Bundle:
     from headwater_models.graphs.builders import build  # noqa: PLC0415 - a device has no onnx
-    from headwater_models.graphs.stack import stack_inference  # noqa: PLC0415 - the same
     from headwater_models.recipe import check, specify  # noqa: PLC0415 - the same
 
     check(given, spec)
     table = Table.read(data) if data else None
     wanted = specify(given, file=spec, data=table, label=label)
     built = build(wanted, np.random.default_rng(seed))
-    return Bundle(
-        manifest=built.manifest,
-        infer=built.infer,
-        train=built.train,
-        stacked=stack_inference(built.infer, built.manifest),
-        weights=built.weights,
-        facts=facts(table) | {"seed": seed},
-    )
+    return built.bundle(facts(table) | {"seed": seed})
 
 
 def facts(table: Table | None) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from headwater.clock import now_ms
 from headwater.errors import UnreachableError
-from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_simulator.air import specification
 from headwater_simulator.broker import EmbeddedBroker
@@ -130,11 +129,7 @@ def _settle(fleet: LiveFleet, began: float, show: Callable[[str, Snapshot], None
 
 
 def _build(path: Path, seed: int) -> Path:
-    built = build(specification(shipped()), np.random.default_rng(seed))
-    bundle = Bundle(
-        manifest=built.manifest, infer=built.infer, train=built.train, weights=built.weights
-    )
-    bundle.save(path)
+    build(specification(shipped()), np.random.default_rng(seed)).bundle().save(path)
     return path
 
 

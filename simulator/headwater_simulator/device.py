@@ -183,7 +183,7 @@ class VirtualDevice:
             manifest=self.bundle.manifest,
             predictor=self._predictor,
             reserved=self._batch(self._reserved),
-            learned=np.array([example.label[0] for example in self._learned], np.float32),
+            learned=self._batch(self._learned),
             candidate={**release.weights, **unpack(self.bundle.manifest, vector)},
             release=release.weights,
             local=self.pipeline.learner.local(self.bundle.manifest),

@@ -197,6 +197,26 @@ def test_a_candidate_is_judged_beside_the_release_on_reserved_rows(tmp_path: Pat
     assert reply.difference_mean == pytest.approx(reply.loss_candidate - reply.loss_release)
 
 
+@pytest.mark.parametrize("newer", [0, 30, 90])
+def test_windows_that_begin_after_all_that_was_learned_from_are_judged_too(
+    tmp_path: Path, newer: int
+) -> None:
+    made = settings(tmp_path)
+    fill(made, learned=100, reserved=40)
+    receive(made, seed=3)
+    last = (99 + 3) * MINUTE
+    after = last - MANIFEST.window * MINUTE - MANIFEST.horizon - newer * MINUTE
+    delivered = evaluate(1, seed=3)
+    message = wire.decode_task(delivered.fields)
+    assert isinstance(message, wire.Evaluate)
+    fields = wire.encode(msgspec.structs.replace(message, after_ms=after))
+    ask(made, replace(delivered, fields=fields))
+    Work(made).do(task_name(1), sequence=0)
+    reply, _ = outcome(made)
+    assert isinstance(reply, wire.Evaluated)
+    assert reply.rows == 40 + newer
+
+
 def test_too_few_examples_are_not_told_about(tmp_path: Path) -> None:
     made = settings(tmp_path)
     fill(made, learned=MIN_EXAMPLES - 1, reserved=MIN_ROWS - 1)

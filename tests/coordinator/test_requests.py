@@ -24,6 +24,15 @@ def test_a_later_request_about_a_device_takes_the_place_of_an_earlier_one(tmp_pa
     assert [read_request(path).kind for path in find_requests(tmp_path)] == ["readmit"]
 
 
+def test_requests_about_several_updates_of_a_device_stand_side_by_side(tmp_path: Path) -> None:
+    asked = [Request("release", "a", 1), Request("drop", "a", 2), Request("forget", "a")]
+    for request in asked:
+        write_request(tmp_path, request)
+
+    found = [read_request(path) for path in find_requests(tmp_path)]
+    assert sorted(found, key=asked.index) == asked
+
+
 def test_without_a_folder_nothing_is_asked(tmp_path: Path) -> None:
     assert find_requests(tmp_path / "requests") == []
 
@@ -35,6 +44,9 @@ def test_without_a_folder_nothing_is_asked(tmp_path: Path) -> None:
         b"[]",
         b'{"kind":"forget"}',
         b'{"kind":"release","device":"a"}',
+        b'{"kind":"drop","device":"a","refusal":0}',
+        b'{"kind":"forget","device":"a","refusal":1}',
+        b'{"kind":"enrol","device":"a"}',
         b'{"kind":"forget","device":"../a"}',
         b'{"kind":"forget","device":"a","also":1}',
         b"\xff",

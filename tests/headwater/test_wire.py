@@ -25,6 +25,8 @@ def of_field(message: type[Any], field: msgspec.structs.FieldInfo) -> st.SearchS
         return st.just(wire.PROTOCOL)
     if field.name == "statement":
         return st.text(max_size=40)
+    if field.name == "after_ms":
+        return st.just(msgspec.UNSET) | st.integers(0, 2**53)
     if field.name in ("proximal_mu", "budget_ms"):
         given_ = st.floats(0, 1_000) if field.name == "proximal_mu" else st.integers(1_000, 10**6)
         return st.just(msgspec.UNSET) | given_

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 
+import msgspec
+
 from headwater import wire
 from headwater_coordinator.events import (
     CandidateDecided,
@@ -29,7 +31,7 @@ from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.tally import Tally
 from headwater_coordinator.gate import Decision, Paired, judge, pool
 from headwater_coordinator.settings import Gate
-from headwater_coordinator.state import Pending, State, Version
+from headwater_coordinator.state import Device, Pending, State, Version
 
 _ERASED = "refused: a contribution that it was solved with was erased"
 
@@ -145,7 +147,7 @@ class Candidacy:
         self._tally = Tally(deadline_ms=now + gate.deadline)
         self._evaluated = []
         for device in self._fleet.sample(gate.fraction, gate.min_evaluators, gate.max_evaluators):
-            task = self._evaluate(candidate)
+            task = self._evaluate(candidate, device)
             self._tally.ask(task.task)
             yield self._fleet.commission(device, task, now, patience=gate.deadline)
 
@@ -172,8 +174,8 @@ class Candidacy:
                 self._fleet.refresh(self._state.devices[update.node])
         self._merging = ()
 
-    def _evaluate(self, candidate: Version) -> wire.Evaluate:
-        return wire.Evaluate(
+    def _evaluate(self, candidate: Version, device: Device) -> wire.Evaluate:
+        task = wire.Evaluate(
             task=self._fleet.new_task(),
             model=self._model,
             candidate=candidate.name,
@@ -181,3 +183,7 @@ class Candidacy:
             round=self._state.round,
             statement=candidate.statement,
         )
+        if device.protocol < wire.LATER:
+            return task
+        after = candidate.data_until_ms
+        return msgspec.structs.replace(task, after_ms=after, protocol=wire.LATER)

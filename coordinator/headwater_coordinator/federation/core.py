@@ -19,6 +19,7 @@ import numpy as np
 from headwater import wire
 from headwater.objects import Vector
 from headwater_coordinator import events as e
+from headwater_coordinator.cohort import Cohort
 from headwater_coordinator.federation.buffered import BufferedAsynchronous
 from headwater_coordinator.federation.candidacy import Candidacy
 from headwater_coordinator.federation.discipline import Discipline, Training
@@ -60,6 +61,8 @@ class Federation:
         self._manifest = manifest
         self._settings = how = settings.federation
         self._fleet = Fleet(state, training.model, how, rng, spare=isinstance(how, Buffered))
+        self._weighs = not manifest.statistics
+        self._cohort = Cohort(settings.firewall, state.past)
         self._candidacy = Candidacy(state, self._fleet, training.model, settings.gate)
         shared = state, self._fleet, self._candidacy, training
         self.discipline: Discipline = (
@@ -103,14 +106,14 @@ class Federation:
                 self._released(version, merged, now)
                 yield from self._fleet.due(now)
                 yield from self.discipline.advance(now)
-            case e.ErasureAsked(name):
-                yield from self._erased(name)
-            case e.ReadmissionAsked(name):
-                yield from self._readmitted(name)
-            case e.CandidateDecided():
-                yield from self._candidacy.decide(event)
-            case e.RollbackAsked():
-                yield from self._rolled_back(event)
+            case (
+                e.ErasureAsked()
+                | e.ReadmissionAsked()
+                | e.ReleaseAsked()
+                | e.CandidateDecided()
+                | e.RollbackAsked()
+            ):
+                yield from self._commanded(event)
             case e.Ticked():
                 yield from self._ticked(now)
             case _:
@@ -137,12 +140,27 @@ class Federation:
             yield e.Receive(asked.node, ask, kind, task, event.digest)
         if isinstance(reply, wire.Update):
             yield e.Weigh(asked.node, asked.round, event.size)
-        wrong = complaint(asked.task, reply, vector, self._expected(asked, device))
-        if wrong is not None:
-            yield e.Refuse(asked.node, device.name, ask, type(reply).__name__, wrong)
+        refusal = self._refusal(asked, device, reply, vector, now)
+        if refusal is not None:
+            yield refusal
             yield from self._settled(asked, reply, now, refused=True)
             return
         yield from self._accepted(asked, device, reply, vector, now)
+
+    def _refusal(
+        self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
+    ) -> e.Refuse | None:
+        """Return why a reply must be refused: for what it is, or for what is usual here."""
+        wrong, held = complaint(asked.task, reply, vector, self._expected(asked, device)), None
+        if isinstance(reply, wire.Update):
+            if wrong is None and vector is not None and self._weighs:
+                wrong = self._cohort.complaint(reply, vector, device, now)
+                held = e.Held(reply, vector, asked.round)
+            if wrong is not None:
+                wrong = self._cohort.refused(device.node, wrong, now)
+        if wrong is None:
+            return None
+        return e.Refuse(asked.node, device.name, asked.ask, type(reply).__name__, wrong, held)
 
     def _accepted(
         self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
@@ -154,7 +172,8 @@ class Federation:
                 yield from self._received(asked, device, reply, now)
             case wire.Update():
                 if vector is not None:
-                    yield self._book(asked, device, reply, vector, now)
+                    device.duration_ms = now - asked.asked_ms
+                    yield self._book(device, reply, vector, asked.round)
                 yield from self._settled(asked, reply, now)
             case wire.Declined():
                 if isinstance(asked.task, wire.Release):
@@ -189,19 +208,17 @@ class Federation:
         words = f"The device would not take the release ({reason})."
         return e.Refuse(asked.node, device.name, asked.ask, "Release", words)
 
-    def _book(
-        self, asked: Asked, device: Device, reply: wire.Update, vector: Vector, now: int
-    ) -> e.Accept:
+    def _book(self, device: Device, reply: wire.Update, vector: Vector, number: int) -> e.Accept:
         weight = min(reply.examples, self._settings.weight_cap)
         device.utility = weight * max(reply.loss_before, 0.0)
-        device.duration_ms = now - asked.asked_ms
         self._fleet.trainable.learned(device)
         counted = reply.examples if self._manifest.statistics else weight
-        pending = Pending(device.node, reply.base, reply.sequence, counted)
+        pending = Pending(device.node, reply.base, reply.sequence, counted, reply.data_until_ms)
         self.state.pending[device.node] = pending
         device.taken = reply.sequence
         self._fleet.refresh(device)
-        return e.Accept(reply, pending, vector, asked.round)
+        norm = self._cohort.accepted(reply, vector, device.node) if self._weighs else None
+        return e.Accept(reply, pending, vector, number, norm)
 
     def _failed(self, ask: str, reason: str, now: int, *, unreadable: bool) -> Iterator[e.Effect]:
         asked = self._fleet.answered(ask)
@@ -247,6 +264,26 @@ class Federation:
 
     # Commands
 
+    def _commanded(
+        self,
+        event: e.ErasureAsked
+        | e.ReadmissionAsked
+        | e.ReleaseAsked
+        | e.CandidateDecided
+        | e.RollbackAsked,
+    ) -> Iterator[e.Effect]:
+        match event:
+            case e.ErasureAsked(name):
+                yield from self._erased(name)
+            case e.ReadmissionAsked(name):
+                yield from self._readmitted(name)
+            case e.ReleaseAsked():
+                yield from self._let_in(event)
+            case e.CandidateDecided():
+                yield from self._candidacy.decide(event)
+            case e.RollbackAsked():
+                yield from self._rolled_back(event)
+
     def _erased(self, name: str) -> Iterator[e.Effect]:
         device = self._named(name)
         if device is None or device.forgotten:
@@ -279,6 +316,22 @@ class Federation:
             f"Release {release.sequence + 1} is version {asked.version[:12]} again; devices are "
             "handed it.",
         )
+
+    def _let_in(self, event: e.ReleaseAsked) -> Iterator[e.Effect]:
+        """Accept an update that was refused for being unusual, if it may still be merged."""
+        device, update = self.state.devices[event.node], event.update
+        staleness = self.state.staleness(update.base)
+        reasons = {
+            "what its device contributed was erased": device.forgotten,
+            "its base is too old": staleness is None or staleness > self._settings.max_staleness,
+            "a later update of its device was accepted": update.sequence <= device.taken,
+        }
+        why = next((words for words, holds in reasons.items() if holds), None)
+        if why is None:
+            yield self._book(device, update, event.vector, event.round)
+        else:
+            words = f"Update {update.sequence} cannot be released from quarantine: {why}."
+            yield e.Refuse(device.node, device.name, "", "Release from quarantine", words)
 
     def _named(self, name: str) -> Device | None:
         return self.state.devices.get(self.state.named(name) or "")

@@ -12,7 +12,7 @@ import pytest
 from headwater import wire
 from headwater.settings import Duration
 from headwater_models.signing import verify_version
-from tests.coordinator.world import SETTINGS, World, name, node, save_bundle
+from tests.coordinator.world import SETTINGS, START, World, name, node, save_bundle
 from tests.models.bundles import tiny
 
 
@@ -320,7 +320,7 @@ def test_updates_that_change_nothing_make_no_new_version(world: World) -> None:
 def test_examples_beyond_the_cap_do_not_count(world: World) -> None:
     world.join("a", "b")
     big, small = world.waiting(wire.Kind.TRAIN)
-    world.answer(big, world.update(big, examples=1_000_000_000), world.vector(1.0))
+    world.answer(big, world.update(big, examples=90_000), world.vector(1.0))
     world.answer(small, world.update(small, examples=100), world.vector(0.0))
     world.turn()
 
@@ -383,3 +383,46 @@ def test_a_check_in_of_an_agent_that_has_not_swapped_yet_brings_no_second_offer(
     world.turn()
 
     assert world.waiting(wire.Kind.RELEASE) == []
+
+
+def told_after(world: World, until: int) -> list[object]:
+    """What judges are told of the data of a candidate whose newest update reaches so far."""
+    for number, task in enumerate(world.waiting(wire.Kind.TRAIN)):
+        world.answer(task, world.update(task, data_until_ms=until - number), world.vector())
+    world.turn()
+    tasks = [wire.decode_task(task.fields) for task in world.waiting(wire.Kind.EVALUATE)]
+    return [getattr(task, "after_ms", None) for task in tasks]
+
+
+def test_judges_are_told_until_when_the_candidate_has_learned(world: World) -> None:
+    world.join("a", "b")
+    later = world.now + 5_000_000
+    assert told_after(world, later) == [later, later]
+    world.judge_all()
+    world.take_release()
+    world.restart()
+    world.turn()
+    world.join()
+    world.turn(2_000)
+    assert told_after(world, later - 1_000) == [later, later], "the release has learned it"
+
+
+def test_the_first_release_may_have_learned_all_that_was_there_when_it_came(world: World) -> None:
+    world.join("a", "b")
+    assert told_after(world, 17) == [START, START]
+
+
+def test_a_judge_of_an_older_protocol_is_told_nothing_that_it_cannot_read(world: World) -> None:
+    world.mail.online |= {node("a"), node("b")}
+    world.turn()
+    for task in world.waiting(wire.Kind.CHECK_IN):
+        old = msgspec.structs.replace(world.checked_in(task), protocol=1)
+        world.answer(task, old)
+    world.turn()
+    for task in world.waiting(wire.Kind.TRAIN):
+        world.answer(task, world.update(task, protocol=1), world.vector())
+    world.turn()
+    assert world.waiting(wire.Kind.EVALUATE)
+    for task in world.waiting(wire.Kind.EVALUATE):
+        assert b"after_ms" not in task.fields
+        assert wire.decode_task(task.fields).protocol == 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 
 from headwater.errors import UnsupportedError
 from headwater_models.arrays import Arrays
+from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders.anomaly import decode, reconstruction_error
 from headwater_models.graphs.builders.heads import local_arrays, natural_units, predict
 from headwater_models.graphs.builders.layers import Layers
@@ -20,6 +23,7 @@ from headwater_models.graphs.features import read_window, table_rows
 from headwater_models.graphs.losses import FEATURES
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
 from headwater_models.graphs.serialisation import encode
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.graphs.training import derive_training, freeze
 from headwater_models.manifest import Array, Channel, Manifest
 
@@ -32,6 +36,23 @@ class Built:
     infer: bytes
     train: bytes
     weights: Arrays
+
+    def bundle(self, facts: Mapping[str, Any] = MappingProxyType({})) -> Bundle:
+        """Return it as a bundle, with the graph of many members where its operators allow that.
+
+        Parameters
+        ----------
+        facts
+            How it came to be.
+        """
+        return Bundle(
+            manifest=self.manifest,
+            infer=self.infer,
+            train=self.train,
+            stacked=stack_inference(self.infer, self.manifest),
+            weights=self.weights,
+            facts=dict(facts),
+        )
 
 
 def build(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from headwater.errors import BundleError, UnsupportedError
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.graphs.scaling import Scaling, scaling_from_ranges
+from headwater_models.graphs.stack import stack_inference
 from headwater_models.interface import check_graphs
 from headwater_models.session import Predictor
 from tests.models.graphs.example import (
@@ -229,3 +230,11 @@ def test_a_logarithm_that_does_not_fit_is_refused(log: Any, words: str) -> None:
     scaling = Scaling(mean=(0.0, 0.0), scale=(1.0, 1.0), log=log)
     with pytest.raises(UnsupportedError, match=words):
         build(model_spec(scaling=scaling), rng())
+
+
+def test_as_a_bundle_it_has_the_graph_of_many_members_where_there_can_be_one() -> None:
+    built = build(model_spec(kind="mlp"), np.random.default_rng(0))
+    bundle = built.bundle({"seed": 0})
+    assert bundle.stacked == stack_inference(built.infer, built.manifest)
+    assert bundle.stacked is not None
+    assert (bundle.infer, bundle.train, bundle.facts) == (built.infer, built.train, {"seed": 0})

@@ -16,7 +16,7 @@ from headwater_coordinator.migrations import MIGRATIONS
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class Books:
+class Reader:
     """One consistent look at ``coordinator.db``.
 
     Parameters
@@ -26,26 +26,26 @@ class Books:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def rows(self, kind: type[S], query: str, **values: object) -> list[S]:
         """Return the rows of a query, as structs whose fields are its columns."""
-        found = self._connection.execute(query, values).fetchall()
+        found = self.connection.execute(query, values).fetchall()
         made = [{name: row[name] for name in kind.__struct_fields__} for row in found]
         return [msgspec.convert(row, kind, strict=False) for row in made]
 
     def number(self, query: str, **values: object) -> int:
         """Return the one number that a query gives; 0 where it gives none."""
-        found = self._connection.execute(query, values).fetchone()
+        found = self.connection.execute(query, values).fetchone()
         return int(found[0] or 0) if found else 0
 
     def counts(self, query: str) -> dict[str, int]:
         """Return what a query of names and numbers gives."""
-        return {str(name): int(count) for name, count in self._connection.execute(query)}
+        return {str(name): int(count) for name, count in self.connection.execute(query)}
 
 
 @contextmanager
-def reading(database: Path) -> Iterator[Books]:
+def reading(database: Path) -> Iterator[Reader]:
     """Read the books.
 
     Raises
@@ -66,7 +66,7 @@ def reading(database: Path) -> Iterator[Books]:
                     f"{database} has schema {schema}, this program knows {len(MIGRATIONS)}; "
                     "start the coordinator, which brings it up to date, or update headwater."
                 )
-            yield Books(connection)
+            yield Reader(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:

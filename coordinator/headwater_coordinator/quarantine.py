@@ -1,0 +1,100 @@
+"""Refusals, and the updates among them that are held back: kept, put back or dropped."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import wire
+from headwater_coordinator import events as e
+
+_PACK = msgspec.msgpack.Encoder()
+_UNPACK = msgspec.msgpack.Decoder(wire.Update)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many updates are kept, and how many bytes of vectors."""
+
+    count: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """An update in quarantine, with the round that it was asked for in."""
+
+    node: str
+    round: int
+    update: wire.Update
+    vector: NDArray[np.float32]
+
+
+class Quarantine:
+    """Two tables of ``coordinator.db``; whoever calls holds the transaction.
+
+    Parameters
+    ----------
+    connection
+        To the database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
+        """Record a refusal, and keep the update that is held; the oldest make room."""
+        refusal = self._connection.execute(
+            "INSERT INTO refusals (time_ms, node, device, ask, kind, reason) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (now, effect.node, effect.device, effect.ask, effect.kind, effect.reason),
+        ).lastrowid
+        held = effect.held
+        if held is None:
+            return
+        self._connection.execute(
+            "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                refusal,
+                effect.node,
+                held.update.sequence,
+                held.round,
+                _PACK.encode(held.update),
+                held.vector.astype("<f4").tobytes(),
+            ),
+        )
+        self._connection.execute(
+            "DELETE FROM quarantine WHERE id IN (SELECT id FROM (SELECT id, "
+            "row_number() OVER (ORDER BY id DESC) AS place, "
+            "sum(length(vector)) OVER (ORDER BY id DESC) AS nbytes FROM quarantine) "
+            "WHERE place > ? OR nbytes > ?)",
+            (bounds.count, bounds.nbytes),
+        )
+
+    def find(self, refusal: int) -> Held | None:
+        """Return an update that is kept."""
+        row = self._connection.execute(
+            'SELECT node, round, "update", vector FROM quarantine WHERE id = ?', (refusal,)
+        ).fetchone()
+        if row is None:
+            return None
+        node, number, update, vector = row
+        return Held(node, number, _UNPACK.decode(update), np.frombuffer(vector, "<f4"))
+
+    def drop(self, refusal: int) -> None:
+        """Keep an update no longer; its refusal stays in the books."""
+        self._connection.execute("DELETE FROM quarantine WHERE id = ?", (refusal,))
+
+    def accepted(self, node: str, sequence: int) -> None:
+        """Keep an update no longer that was accepted after all."""
+        self._connection.execute(
+            "DELETE FROM quarantine WHERE node = ? AND sequence = ?", (node, sequence)
+        )
+
+    def erase(self, node: str) -> None:
+        """Keep nothing of a device."""
+        self._connection.execute("DELETE FROM quarantine WHERE node = ?", (node,))
