@@ -30,6 +30,9 @@ RECEIPTS = 2
 TERMS = 2
 """The first version in which a task to train may carry :class:`Train`'s terms."""
 
+PACE = 2
+"""The first version in which a check-in may say how often to look for messages."""
+
 LATER = 2
 """The first version in which a task to judge may name :attr:`Evaluate.after_ms`."""
 
@@ -66,11 +69,13 @@ class Kind(StrEnum):
 class CheckIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="checkin"):
     """Ask a device who it is and what it runs, and say what was received of it.
 
-    ``receipts`` are signed statements (see ``headwater_models.signing``), left out for a device
-    that speaks an older protocol.
+    ``receipts`` are signed statements (see ``headwater_models.signing``). With ``poll_ms`` the
+    device looks for messages no more often than that, until it is told otherwise. Both are left out
+    for a device that speaks an older protocol.
     """
 
     receipts: Receipts | msgspec.UnsetType = msgspec.UNSET
+    poll_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal, assert_never
 
+import msgspec
+
 from headwater import wire
 from headwater.errors import PeerError
 from headwater.objects import Vector
@@ -137,6 +139,11 @@ class Client:
         Names of those that are closed.
     versions
         Those whose weights are here, beside the bundle's own.
+
+    Attributes
+    ----------
+    poll_ms
+        How long the coordinator wants to be left alone between two looks for messages.
     """
 
     def __init__(
@@ -147,6 +154,7 @@ class Client:
         settled: Iterable[str] = (),
         versions: Iterable[StoredVersion] = (),
     ) -> None:
+        self.poll_ms = 0
         self._device = device
         self._open = {task.task: task for task in tasks}
         self._settled = set(settled)
@@ -214,6 +222,8 @@ class Client:
         if isinstance(message, wire.CheckIn):
             receipts, complaints = read_receipts(self._device, message)
             yield from (Drop(complaint) for complaint in complaints)
+            if message.poll_ms is not msgspec.UNSET:
+                self.poll_ms = message.poll_ms
             message = wire.CheckIn(protocol=message.protocol)
         task = StoredTask(name, event.kind, wire.encode(message), event.flower, now)
         before = self._open.get(name)

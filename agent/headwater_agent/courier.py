@@ -118,6 +118,11 @@ class Courier:
         """Whether nothing is owed to the coordinator."""
         return self._client.idle
 
+    @property
+    def poll_s(self) -> float:
+        """How long the coordinator wants to be left alone, seconds."""
+        return self._client.poll_ms / 1000
+
     def exchange_once(self) -> bool:
         """Take in what the coordinator sent, send what is ready; say whether anything came.
 

@@ -148,7 +148,7 @@ def _session(
             failures = 0
             if once and not came and courier.idle:
                 return True
-        stop.wait(_pause(poll_s, failures, rng))
+        stop.wait(_pause(max(poll_s, courier.poll_s), failures, rng))
     return False
 
 

@@ -1,6 +1,14 @@
-"""When what came is settled, and how long learning may keep predictions waiting."""
+"""When what came is settled, and how long learning may keep predictions waiting.
+
+To settle takes longer than to predict. Right behind messages there is the most time until the next
+ones come, so that is when it is done; a stream that pauses is waited for no longer than half as
+long again.
+"""
 
 from __future__ import annotations
+
+PATIENCE = 1.5
+"""How many times as long may be waited for messages to settle behind."""
 
 RECENT = 0.2
 """Weight of the newest step in what a step is taken to last."""
@@ -12,7 +20,7 @@ class Pace:
     Parameters
     ----------
     every_s
-        How long anything may wait to be settled.
+        How long what came waits to be settled, as long as more comes.
     messages
         How many messages may.
     budget_s
@@ -33,9 +41,22 @@ class Pace:
             self._since = now
         self._waiting += messages
 
-    def settles(self, now: float) -> bool:
-        """Say whether it is time to settle what came; if so, it counts as settled."""
-        due = self._waiting >= self._messages or (self._waiting > 0 and self.rest(now) == 0.0)
+    def settles(self, now: float, *, fresh: bool) -> bool:
+        """Say whether it is time to settle what came; if so, it counts as settled.
+
+        Parameters
+        ----------
+        now
+            The time.
+        fresh
+            Whether messages came just now.
+        """
+        waited = now - self._since
+        due = self._waiting > 0 and (
+            self._waiting >= self._messages
+            or waited >= PATIENCE * self._every_s
+            or (fresh and waited >= self._every_s)
+        )
         if due:
             self._waiting = 0
         return due
@@ -44,7 +65,7 @@ class Pace:
         """Return how long what came may still wait, from 0; endless where nothing waits."""
         if not self._waiting:
             return float("inf")
-        return max(0.0, self._since + self._every_s - now)
+        return max(0.0, self._since + PATIENCE * self._every_s - now)
 
     @property
     def batches(self) -> int:

@@ -47,8 +47,11 @@ HOUSEKEEPING_S = 1.0
 PAST_MEANS = 100
 """Means of each channel that the drift detectors see again at a start."""
 
-SETTLE_S = 0.25
-"""Longest that predictions wait to be settled: many together cost much less than each alone."""
+SETTLE_S = 0.2
+"""How long predictions wait to be settled: many together cost much less than each alone."""
+
+PATIENCE_S = 0.25
+"""How long housekeeping waits for messages, so as to come between those and the next."""
 
 CHECKPOINT_S = 10.0
 """How often the learning state is stored; after a crash what came since is learned again."""
@@ -184,12 +187,13 @@ class Agent:
             while not self._stopping:
                 came = self._transport.poll(self._rest(due))
                 self._take(self._backlog.next(came, hold=self._sender.is_full))
-                self._catch_up()
+                self._catch_up(fresh=bool(came))
                 self._sender.acknowledge(self._writer.committed())
-                if time.monotonic() >= due:
+                now = time.monotonic() - (0.0 if came else PATIENCE_S)
+                if now >= due:
                     self._keep_house()
                     due = time.monotonic() + HOUSEKEEPING_S
-                if time.monotonic() >= checkpoint_due:
+                if now >= checkpoint_due:
                     self._do_all(self._pipeline.feed(events.Ticked()))
                     checkpoint_due = time.monotonic() + CHECKPOINT_S
         finally:
@@ -200,7 +204,8 @@ class Agent:
         now = time.monotonic()
         learns = self._pipeline.learner.is_due
         waits = self._backlog and not self._sender.is_full
-        return 0.0 if learns or waits else min(max(0.0, due - now), self._pace.rest(now))
+        rest = max(0.0, due + PATIENCE_S - now)
+        return 0.0 if learns or waits else min(rest, self._pace.rest(now))
 
     def stop(self, *, goes_on: bool = False) -> None:
         """End :meth:`run` soon; safe to call from a signal handler.
@@ -234,10 +239,10 @@ class Agent:
         self._pace.arrived(len(fresh), now)
         self._do_all(self._pipeline.feed(arrived))
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, *, fresh: bool) -> None:
         """Settle what came, and learn, where it is time for either."""
         learner = self._pipeline.learner
-        if self._pace.settles(time.monotonic()):
+        if self._pace.settles(time.monotonic(), fresh=fresh):
             self._do_all(self._pipeline.feed(events.Settle()))
         if learner.is_due:
             began, steps = time.monotonic(), learner.steps

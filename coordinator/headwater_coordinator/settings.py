@@ -49,7 +49,8 @@ class Discipline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``min_devices`` updates.
 
     A device is asked how it is doing every ``check_in``, less often where the fleet is so large
-    that more than ``arrivals`` devices came per second; releases are handed out at that rate too.
+    that more than ``arrivals`` devices came per second; releases are handed out at that rate too,
+    and devices look for messages at most so often.
     It has until ``deadline`` for an update. From the second failure in a row on it is asked for
     nothing for ``backoff``, then for twice as long each time, an hour at most. An unanswered
     message is dropped after ``message_ttl``.

@@ -131,6 +131,17 @@ def test_receipts_come_with_a_check_in_and_are_kept_apart_from_it() -> None:
     assert wire.decode_task(keep.task.fields) == wire.CheckIn(protocol=2)
 
 
+def test_the_coordinator_says_how_long_it_wants_to_be_left_alone() -> None:
+    client = Client(device())
+    assert client.poll_ms == 0
+    list(client.feed(delivered(wire.CheckIn(protocol=2, poll_ms=5_000), number=1), 0))
+    assert client.poll_ms == 5_000
+    list(client.feed(delivered(wire.CheckIn(), number=2), 0))
+    assert client.poll_ms == 5_000
+    list(client.feed(delivered(wire.CheckIn(protocol=2, poll_ms=0), number=3), 0))
+    assert client.poll_ms == 0
+
+
 def test_a_training_task_waits_for_its_outcome_and_is_answered_with_it() -> None:
     shell = Shell()
     shell.feed(train())

@@ -11,6 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
+from headwater import wire
 from headwater.errors import (
     BundleError,
     NotNowError,
@@ -29,6 +30,7 @@ from tests.agent.federating import (
     PUBLIC_SETTINGS,
     MemoryConnection,
     check_in,
+    delivered,
     settings,
     task_name,
     train,
@@ -128,6 +130,18 @@ def test_pauses_are_the_interval_and_double_up_to_a_bound_while_it_is_away(tmp_p
     assert 2 <= stop.pauses[2] <= 4
     assert max(stop.pauses) <= federation.LONGEST_PAUSE_S
     assert min(stop.pauses[10:]) >= federation.LONGEST_PAUSE_S / 2
+
+
+def test_it_comes_less_often_where_the_coordinator_asks_for_it(tmp_path: Path) -> None:
+    often = delivered(wire.CheckIn(protocol=2, poll_ms=100), number=2)
+    seldom = delivered(wire.CheckIn(protocol=2, poll_ms=60_000), number=1)
+    stop = Clock(pauses=10)
+    run(tmp_path, MemoryConnection([often, seldom]), stop)
+    assert 0.8 <= stop.pauses[0] <= 72
+    assert all(48 <= pause <= 72 for pause in stop.pauses[1:])
+    stop = Clock(pauses=5)
+    run(tmp_path, MemoryConnection([often]), stop)
+    assert all(0.8 <= pause <= 1.2 for pause in stop.pauses)
 
 
 def refusals(*given: str | None) -> Callable[[], str | None]:

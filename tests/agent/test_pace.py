@@ -13,24 +13,34 @@ def test_what_came_waits_no_longer_than_it_may() -> None:
     keeping = pace()
     keeping.arrived(1, now=5.0)
     keeping.arrived(1, now=5.5)
-    assert keeping.rest(5.75) == 0.25
-    assert not keeping.settles(5.75)
-    assert keeping.settles(6.0)
-    assert not keeping.settles(9.0)
+    assert keeping.rest(5.75) == 0.75
+    assert not keeping.settles(6.25, fresh=False)
+    assert keeping.settles(6.5, fresh=False)
+    assert not keeping.settles(9.0, fresh=False)
+
+
+def test_where_more_comes_it_is_settled_behind_that() -> None:
+    keeping = pace()
+    keeping.arrived(1, now=5.0)
+    keeping.arrived(1, now=5.75)
+    assert not keeping.settles(5.75, fresh=True)
+    keeping.arrived(1, now=6.0)
+    assert keeping.settles(6.0, fresh=True)
+    assert not keeping.settles(6.0, fresh=True)
 
 
 def test_many_messages_do_not_wait() -> None:
     keeping = pace(messages=10)
     keeping.arrived(9, now=5.0)
-    assert not keeping.settles(5.0)
+    assert not keeping.settles(5.0, fresh=True)
     keeping.arrived(1, now=5.0)
-    assert keeping.settles(5.0)
-    assert not keeping.settles(5.0)
+    assert keeping.settles(5.0, fresh=False)
+    assert not keeping.settles(5.0, fresh=True)
 
 
 def test_where_nothing_waits_there_is_no_hurry() -> None:
     assert pace().rest(7.0) == inf
-    assert not pace().settles(7.0)
+    assert not pace().settles(7.0, fresh=False)
 
 
 def test_as_many_batches_are_learned_as_fit_the_budget() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from headwater import wire
@@ -217,6 +218,8 @@ class Fleet:
 
     def _check_in(self, device: Device, now: int) -> Ask:
         task = wire.CheckIn(protocol=device.protocol)
+        if device.protocol >= wire.PACE:
+            task = msgspec.structs.replace(task, poll_ms=self._pace.poll(self._online))
         expires = now + self._settings.message_ttl
         return self._ask(Asked(self.new_task(), device.node, task, None, 0, now, expires), now)
 

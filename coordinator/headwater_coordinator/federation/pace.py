@@ -10,6 +10,9 @@ import numpy as np
 BURST = 100
 """So many devices may be turned to at once; the rate holds from there on."""
 
+LONGEST = 86_400_000
+"""Milliseconds that a device may be told to stay away."""
+
 
 class Pace:
     """When a device is turned to, or told to come back.
@@ -45,6 +48,13 @@ class Pace:
         slot = max(float(now), self._full - (BURST - 1) * self._gap)
         self._full += self._gap
         return int(slot)
+
+    def poll(self, devices: int) -> int:
+        """Return how often each of so many devices may look for messages, milliseconds.
+
+        At most a day, which is the longest that a device can be told.
+        """
+        return min(int(devices * self._gap), LONGEST)
 
     def returns(self, now: int, devices: int) -> int:
         """Say when one of so many devices shall check in again, UTC milliseconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NoReturn
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -36,12 +37,16 @@ class Unwalked(dict[str, Device]):
         raise AssertionError("all devices were gone through")
 
 
-def answers(ask: e.Ask, now: int) -> Iterator[e.Event]:
+def answers(ask: e.Ask, now: int, protocol: int = wire.PROTOCOL) -> Iterator[e.Event]:
     """What a sound device says."""
     match ask.task:
         case wire.CheckIn():
             said: wire.Reply = wire.CheckedIn(
-                device=ask.node, model=BUNDLE.model_id, version=FIRST.name, sequence=1
+                device=ask.node,
+                model=BUNDLE.model_id,
+                version=FIRST.name,
+                sequence=1,
+                protocol=protocol,
             )
         case wire.Release(version=version):
             said = wire.Received(device=ask.node, version=version, accepted=True)
@@ -106,3 +111,24 @@ def test_no_event_goes_through_all_devices(
 
     assert state.release.sequence > 5
     assert state.named("d7") == "d7"
+
+
+@pytest.mark.parametrize("protocol", [wire.PROTOCOL, 1])
+def test_devices_of_a_large_fleet_are_told_to_come_less_often(protocol: int) -> None:
+    settings = Settings(federation=Rounds(arrivals=10.0, check_in=Duration(60_000)))
+    training = Training(model=BUNDLE.model_id, epochs=1, batch=8, learning_rate=0.1)
+    state = State(release=FIRST, sequences={FIRST.name: 1})
+    core = Federation(state, training, BUNDLE.manifest, settings, np.random.default_rng(0))
+    events: list[e.Event] = [e.Appeared(frozenset(f"d{number}" for number in range(MANY)))]
+    told: list[object] = []
+    for now in range(0, 400_000, 10_000):
+        coming: list[e.Event] = []
+        for event in events:
+            for effect in core.feed(event, now):
+                if isinstance(effect, e.Ask) and isinstance(effect.task, wire.CheckIn):
+                    told.append(effect.task.poll_ms)
+                    coming += answers(effect, now, protocol)
+        events = [*coming, e.Ticked()]
+
+    assert set(told[:MANY]) == {msgspec.UNSET}
+    assert set(told[MANY:]) == {MANY * 100 if protocol >= wire.PACE else msgspec.UNSET}

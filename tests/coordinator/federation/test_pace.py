@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_coordinator.federation.pace import BURST, Pace
+from headwater_coordinator.federation.pace import BURST, LONGEST, Pace
 
 INTERVAL = 600_000
 
@@ -61,3 +61,9 @@ def test_a_large_fleet_comes_at_the_rate_and_evenly() -> None:
     counts, _ = np.histogram(due, bins=10, range=(np.quantile(due, 0.1), np.quantile(due, 0.9)))
     seconds = (np.quantile(due, 0.9) - np.quantile(due, 0.1)) / 10_000
     assert np.all(counts / seconds < 60)
+
+
+@given(st.integers(0, 10**9), st.floats(0.5, 200))
+def test_looks_for_messages_come_at_the_rate_of_arrivals(devices: int, arrivals: float) -> None:
+    told = pace(arrivals).poll(devices)
+    assert told == min(int(devices * 1000 / arrivals), LONGEST)
