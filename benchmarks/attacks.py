@@ -2,9 +2,9 @@
 
 Fifty devices learn WISDM's activities (:mod:`.attacked`), their rows dealt out at random or
 unevenly (Dirichlet 0.5 over activities), while a share of them attacks (:mod:`.attackers`). Ours is
-the strategy ``screened`` behind the firewall; the peers are Flower's rules as Headwater computes them,
-told how many attackers there are, where ours is told 30 % whatever there are. The settings of ours
-were chosen on other seeds, from 100 on.
+the strategy ``screened`` behind the firewall; the peers are Flower's rules as Headwater computes
+them. They are told how many attackers there are, and ours is told 30 % whatever there are. The
+settings of ours were chosen on other seeds, from 100 on.
 
 A loss is in points of accuracy, against the same defence without an attack, and a figure is the
 mean over seeds. With ``--json`` one object comes last.
