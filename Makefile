@@ -59,6 +59,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.footprint
 	$(BIN)/python -m benchmarks.aggregation
+	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.compression
 	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done
 

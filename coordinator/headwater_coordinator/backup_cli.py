@@ -11,14 +11,12 @@ from headwater.clock import now_ms
 from headwater_coordinator.backup import back_up
 from headwater_coordinator.home import Home, existing
 from headwater_coordinator.restore import restore as restore_folder
+from headwater_coordinator.viewing_cli import HomeFolder
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; it will hold the keys.")],
-    home: Annotated[
-        Path,
-        typer.Option("--home", help="The coordinator's folder.", envvar="HEADWATER_COORDINATOR"),
-    ] = Path(),
+    home: HomeFolder = Path(),
 ) -> None:
     """Write all that a coordinator must have to go on into one file, while it works."""
     made = back_up(existing(home), file, now_ms())

@@ -92,6 +92,11 @@ class Home:
         return self.root / "requests"
 
     @property
+    def live(self) -> Path:
+        """Where the federation stands (see :mod:`.live`); read while :attr:`lock` is held."""
+        return self.root / "live.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the ServerApp while it lives."""
         return self.root / "serverapp.lock"

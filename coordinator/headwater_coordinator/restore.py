@@ -16,6 +16,8 @@ import sqlite3
 import tarfile
 import tempfile
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, cast
 
@@ -24,6 +26,7 @@ import msgspec
 from headwater.errors import BundleError, HeadwaterError, StorageError
 from headwater_coordinator.backup import CONTENTS, FORMAT, Contents, Member
 from headwater_coordinator.database import Database
+from headwater_coordinator.decisions import Ruling
 from headwater_coordinator.home import Home
 from headwater_coordinator.registry import Registry
 from headwater_coordinator.settings import read_settings
@@ -79,7 +82,7 @@ def restore(source: Path, home: Home, now: int) -> Contents:
         if now < contents.made_ms:
             raise StorageError(f"The clock is behind {source}, which was made later; set it first.")
         _check(made, source)
-        _renumber(made, now)
+        _renumber(made, contents.made_ms, now)
         with storage_errors(home.root, "made"):
             made.root.chmod(0o755)
             made.root.rename(home.root)
@@ -193,24 +196,26 @@ def _check_weights(home: Home, bundle: Bundle, state: State) -> None:
             raise BundleError(f"The weights of version {name[:12]} are others than its name says.")
 
 
-def _renumber(home: Home, now: int) -> None:
+def _renumber(home: Home, made_ms: int, now: int) -> None:
     """Sign the release, and a candidate that waits, with numbers above all that were given."""
     key, model = SigningKey.load(home.release_key), Bundle.load(home.bundle).model_id
+
+    def signed(kind: Literal["rollback", "candidate"], version: Version, sequence: int) -> Version:
+        statement = sign_version(
+            key,
+            kind=kind,
+            model=model,
+            version=version.name,
+            sequence=sequence,
+            parent=version.parent or None,
+        )
+        return replace(version, sequence=sequence, statement=statement)
+
     with Database(home.database) as database:
         state = database.load()
         number = max(state.release.sequence + 1, now // 1000)
-
-        def signed(version: Version, kind: Literal["rollback", "candidate"], sequence: int) -> str:
-            return sign_version(
-                key,
-                kind=kind,
-                model=model,
-                version=version.name,
-                sequence=sequence,
-                parent=version.parent or None,
-            )
-
-        database.renumber(state.release, number, signed(state.release, "rollback", number))
+        versions = [signed("rollback", state.release, number)]
         if state.candidate is not None:
-            statement = signed(state.candidate, "candidate", number + 1)
-            database.renumber(state.candidate, number + 1, statement)
+            versions.append(signed("candidate", state.candidate, number + 1))
+        made = datetime.fromtimestamp(made_ms / 1000, UTC).isoformat(timespec="seconds")
+        database.restored(versions, Ruling("a restore", f"from the backup of {made}"), now)

@@ -340,7 +340,7 @@ port = {superlink_port}
 
 [strategy]                   # how updates become a candidate: docs/strategies.md
 name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, qfedavg, fedmedian,
-                             # fedtrimmedavg, krum, multikrum, bulyan, fedbuff, fedasync;
+                             # fedtrimmedavg, krum, multikrum, bulyan, screened, fedbuff, fedasync;
                              # arguments follow by their names, as server_momentum of fedavgm
 
 [firewall]                   # which updates are too far from what is usual

@@ -15,6 +15,7 @@ import pytest
 
 from headwater import wire
 from headwater.errors import BundleError, HeadwaterError, StorageError
+from headwater_coordinator.audit import audit, prove
 from headwater_coordinator.backup import CONTENTS, Contents, Member, back_up
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
@@ -157,6 +158,12 @@ def test_no_receipt_has_a_number_that_was_given_before(restored: World) -> None:
     before = receipts(restored)
     release(restored, 0.75)
     assert min(receipts(restored) - before) > first
+
+
+def test_it_is_in_the_chain_of_decisions_which_holds(restored: World) -> None:
+    release(restored, 0.75)
+    assert prove(restored.home).complaints == []
+    assert ("rollback", "a restore") in {(one.kind, one.by) for one in audit(restored.home)}
 
 
 def receipts(world: World) -> set[int]:
