@@ -14,6 +14,7 @@ import typer
 from headwater.clock import now_ms
 from headwater.errors import StorageError, UnreachableError
 from headwater_coordinator import renewal
+from headwater_coordinator.backup_cli import backup, restore
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home, existing
 from headwater_coordinator.initialise import Wishes, initialise
@@ -121,7 +122,7 @@ def enrol(
 
 
 app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
-for command in (status, devices, rounds, releases, audit, release, rollback):
+for command in (status, devices, rounds, releases, audit, release, rollback, backup, restore):
     app.command()(command)
 
 

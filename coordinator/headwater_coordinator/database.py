@@ -290,6 +290,15 @@ class Database:
             self._decisions.about_version("reject", version, Ruling(by, decision.words), now)
             self.states.forget(version.name)
 
+    def restored(self, versions: Sequence[Version], ruling: Ruling, now: int) -> None:
+        """Give the release, and a candidate after it, their numbers after a restore."""
+        with self._db.atomic():
+            for one in versions:
+                place = {"sequence": one.sequence, "statement": one.statement}
+                self._db.table("versions").update(one.name, place)
+            self._decisions.about_version("rollback", versions[0], ruling, now)
+            self._receipts.go_on_from(versions[0].sequence)
+
     # Rows
 
     def _versions(self, column: Literal["kind", "version"], value: str) -> list[Version]:
