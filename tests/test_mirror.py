@@ -16,6 +16,7 @@ PACKAGES = {
 }
 FEDERATION = "coordinator/headwater_coordinator/federation"
 ELSEWHERE = {
+    "headwater/metrics_settings.py": "agent/test_settings_rules.py",
     "models/headwater_models/graphs/builders/specification.py": "data only",
     "models/headwater_models/graphs/importing/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
@@ -30,7 +31,6 @@ ELSEWHERE = {
     "agent/headwater_agent/events.py": "data only",
     "agent/headwater_agent/federation_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/guard/settings.py": "data only",
-    "agent/headwater_agent/metrics_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/output_settings.py": "data only",
     "agent/headwater_agent/pipeline_settings.py": "data only",
     "agent/headwater_agent/threshold_settings.py": "agent/test_threshold.py",

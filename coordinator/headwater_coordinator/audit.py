@@ -10,7 +10,7 @@ from headwater.errors import BundleError
 from headwater_coordinator.home import Home
 from headwater_coordinator.reader import reading
 from headwater_models.bundle import Bundle
-from headwater_models.signing import ModelStatement, verify_version
+from headwater_models.signing import ModelStatement, verify_model, verify_version
 
 RELEASES = {"begin": "release", "release": "release", "rollback": "rollback"}
 """Decisions from which a release followed, each with the kind that its statement has."""
@@ -54,23 +54,30 @@ def prove(home: Home) -> Proof:
         When the coordinator's own bundle does not hold.
     """
     trusted, _ = Bundle.load(home.bundle).verify()
-    entries = [entry for entry in audit(home) if entry.kind in _EXPECTED]
-    complaints = [*_false(entries, trusted), *_falling(entries)]
+    chain = audit(home)
+    entries = [entry for entry in chain if entry.kind in _EXPECTED]
+    complaints = [*_falling(entries)]
+    for entry in reversed(chain):
+        if entry.kind == "renew":  # its statement is the one that held until then
+            trusted = verify_model(
+                entry.statement, model=trusted.model, publisher=trusted.publisher
+            )
+        elif entry.kind in _EXPECTED:
+            complaints += _false(entry, trusted)
     return Proof(statements=len(entries), complaints=complaints)
 
 
-def _false(entries: list[Entry], trusted: ModelStatement) -> Iterator[str]:
-    """Complain of statements that are not signed, or say something else than the books."""
-    for entry in entries:
-        name = f"{entry.kind} {entry.sequence} ({entry.version[:12]})"
-        try:
-            said = verify_version(entry.statement, trusted=trusted)
-        except BundleError as error:
-            yield f"{name}: {error}"
-            continue
-        booked = (_EXPECTED[entry.kind], entry.version, entry.sequence)
-        if (said.kind, said.version, said.sequence) != booked:
-            yield f"{name}: its statement is about {said.kind} {said.sequence} of something else."
+def _false(entry: Entry, trusted: ModelStatement) -> Iterator[str]:
+    """Complain of a statement that is not signed, or says something else than the books."""
+    name = f"{entry.kind} {entry.sequence} ({entry.version[:12]})"
+    try:
+        said = verify_version(entry.statement, trusted=trusted)
+    except BundleError as error:
+        yield f"{name}: {error}"
+        return
+    booked = (_EXPECTED[entry.kind], entry.version, entry.sequence)
+    if (said.kind, said.version, said.sequence) != booked:
+        yield f"{name}: its statement is about {said.kind} {said.sequence} of something else."
 
 
 def _falling(entries: list[Entry]) -> Iterator[str]:

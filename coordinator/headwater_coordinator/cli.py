@@ -13,6 +13,7 @@ import typer
 
 from headwater.clock import now_ms
 from headwater.errors import StorageError, UnreachableError
+from headwater_coordinator import renewal
 from headwater_coordinator.backup_cli import backup, restore
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home, existing
@@ -123,6 +124,30 @@ def enrol(
 app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
 for command in (status, devices, rounds, releases, audit, release, rollback, backup, restore):
     app.command()(command)
+
+
+@app.command()
+def renew(
+    statement: Annotated[
+        Path, typer.Argument(help="model.sig.json of the bundle that its publisher signed anew.")
+    ],
+    home: HomeFolder = Path(),
+    release_key: Annotated[
+        Path | None, typer.Option(help="Private key to sign releases with from now on.")
+    ] = None,
+) -> None:
+    """Replace or revoke release keys by a later statement of the publisher, while nothing runs.
+
+    Ends with 4 when the statement is not the publisher's, not later than the one in force, or does
+    not delegate to the key; with 8 while the coordinator runs.
+    """
+    place = existing(home)
+    renewed = renewal.renew(place, statement, release_key, by=user(), now=now_ms())
+    keys = ", ".join(key[:12] for key in renewed.trusted.release_keys) or "nobody else"
+    typer.echo(f"The publisher delegates to {keys}.")
+    if renewed.sequence is not None:
+        typer.echo(f"The release is signed anew with sequence {renewed.sequence}.")
+    typer.echo(f"Give devices {place.bundle / 'model.sig.json'}, and restart them.")
 
 
 @app.command()

@@ -261,6 +261,11 @@ class Database:
             self._return(version, ruling, now)
         return self._contained(version.name)
 
+    def renewed(self, statement: str, ruling: Ruling, now: int) -> None:
+        """Note that the publisher's *statement* about who may sign is in force no more."""
+        with self._db.atomic():
+            self._decisions.about_keys(statement, ruling, now)
+
     def drop(self, effect: e.Merge) -> None:
         """Settle updates from which no candidate follows."""
         with self._db.atomic():

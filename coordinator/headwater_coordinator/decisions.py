@@ -53,6 +53,14 @@ class Decisions:
             ),
         )
 
+    def about_keys(self, statement: str, ruling: Ruling, now: int) -> None:
+        """Add that another statement of the publisher is in force, and which one was until then."""
+        self._connection.execute(
+            "INSERT INTO decisions (time_ms, kind, by, words, statement) "
+            "VALUES (?, 'renew', ?, ?, ?)",
+            (now, ruling.by, ruling.words, statement),
+        )
+
     def about_device(self, kind: Kind, node: str, ruling: Ruling, now: int) -> None:
         """Add what was decided about a device, by its name."""
         self._connection.execute(

@@ -11,6 +11,7 @@ from headwater_coordinator.reader import Reader, reading
 from headwater_coordinator.requests import Answer, Request, await_answer, write_request
 
 LEAST_PREFIX = 6
+"""Characters of a version's name that are enough to name it."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -97,6 +98,5 @@ def _versions(books: Reader, kind: str) -> list[_Known]:
 
 
 def _is(known: _Known, wanted: str) -> bool:
-    if wanted.isdecimal() and len(wanted) < LEAST_PREFIX:
-        return known.sequence == int(wanted)
-    return len(wanted) >= LEAST_PREFIX and known.version.startswith(wanted)
+    named = len(wanted) >= LEAST_PREFIX and known.version.startswith(wanted)
+    return named or wanted == str(known.sequence)

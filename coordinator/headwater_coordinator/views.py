@@ -85,7 +85,7 @@ def audit(found: Sequence[Entry]) -> Table:
     """Draw what was decided."""
     table = _table("when", "what", "about", "by", "why")
     for one in found:
-        about = one.device or f"{one.sequence} {one.version[:12]}"
+        about = one.device or (f"{one.sequence} {one.version[:12]}" if one.version else "keys")
         table.add_row(moment(one.time_ms), one.kind, about, one.by, one.words)
     return table
 
