@@ -112,7 +112,7 @@ def growth(points: Sequence[tuple[float, float]]) -> float:
     """
     judged = [point for point in points if point[0] >= WARM_UP * points[-1][0]]
     if len(judged) < 2:
-        raise TimeoutError("There are too few samples for growth to be judged.")
+        raise TimeoutError("It answered too slowly for its growth to be judged.")
     slopes = [(b - a) / (late - early) for (early, a), (late, b) in combinations(judged, 2)]
     return statistics.median(slopes) * (judged[-1][0] - judged[0][0])
 
