@@ -127,6 +127,25 @@ def test_no_minority_moves_it_out_of_what_the_others_span(seed: int, where: floa
     assert np.all(np.abs(found) <= np.abs(vectors[LIARS:]).max() + 1e-4)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bundle_of_copies_in_the_middle_draws_nobodys_neighbours(seed: int) -> None:
+    vectors = 4 * fleet(seed) - 3 * AHEAD
+    vectors[:LIARS] = -AHEAD
+    assert off(vectors, merged(vectors)) < 0.5
+
+
+def test_the_steps_follow_each_other() -> None:
+    vectors = fleet(0)
+    vectors[:LIARS] *= -3
+    exact = vectors.astype(np.float64)
+    exact *= shortened(exact @ exact.T)[:, None]
+    products = exact @ exact.T
+    votes = screened(products, shared_votes(products), 0.15)
+    mixed = mixing(products, votes, 0.7) @ exact
+    expected = trimmed(mixed.astype(np.float32), votes, 0.3)
+    np.testing.assert_allclose(merged(vectors, 0.3), expected, atol=1e-5)
+
+
 def test_equal_updates_move_it_by_themselves() -> None:
     np.testing.assert_allclose(merged(np.tile(AHEAD, (7, 1))), AHEAD, rtol=1e-6)
 
