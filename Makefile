@@ -10,7 +10,7 @@ KILLS ?= 100
 RATE ?= 2000
 CASES ?= beijing wisdm occupancy elec2 skab nab
 
-.PHONY: demo test check format fuzz bench soak faults clean
+.PHONY: demo test check format fuzz bench soak faults kills endure clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,8 @@ help:
 	@printf 'make bench   the benchmarks, side by side with their peers\n'
 	@printf 'make soak    an agent under load for an hour: does it grow, does it lose anything\n'
 	@printf 'make faults  an agent killed a hundred times, and all else that may befall it\n'
+	@printf 'make kills   a coordinator killed fifty times, and its books\n'
+	@printf 'make endure  a federation of four devices for an hour, through restarts of every part\n'
 	@printf 'make format  put the code into its format\n'
 
 $(READY): pyproject.toml constraints.txt
@@ -58,6 +60,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.agent
 	$(BIN)/python -m benchmarks.footprint
 	$(BIN)/python -m benchmarks.aggregation
+	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.compression
 	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done
 
@@ -66,6 +69,12 @@ soak: $(READY)
 
 faults: $(READY)
 	HEADWATER_KILLS=$(KILLS) HEADWATER_STORM=3 $(BIN)/python -m pytest -m '' -n 0 -s tests/system/faults
+
+kills: $(READY)
+	HEADWATER_COORDINATOR_KILLS=50 $(BIN)/python -m pytest -n 0 -s tests/system/test_coordinator_killed.py
+
+endure: $(READY)
+	HEADWATER_ENDURE_MINUTES=$(MINUTES) $(BIN)/python -m pytest -n 0 -s tests/system/test_endures.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -16,6 +16,7 @@ PACKAGES = {
 }
 FEDERATION = "coordinator/headwater_coordinator/federation"
 ELSEWHERE = {
+    "headwater/metrics_settings.py": "agent/test_settings_rules.py",
     "models/headwater_models/graphs/builders/specification.py": "data only",
     "models/headwater_models/graphs/importing/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
@@ -30,7 +31,6 @@ ELSEWHERE = {
     "agent/headwater_agent/events.py": "data only",
     "agent/headwater_agent/federation_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/guard/settings.py": "data only",
-    "agent/headwater_agent/metrics_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/output_settings.py": "data only",
     "agent/headwater_agent/pipeline_settings.py": "data only",
     "agent/headwater_agent/threshold_settings.py": "agent/test_threshold.py",
@@ -49,10 +49,14 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/flower.py": "system/test_coordinator.py",
     "coordinator/headwater_coordinator/link.py": "coordinator/test_coordinator.py",
     "coordinator/headwater_coordinator/migrations.py": "coordinator/test_database.py",
+    "coordinator/headwater_coordinator/quarantine_cli.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/report.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/serving.py": "system/test_coordinator.py",
     "coordinator/headwater_coordinator/state.py": "data only",
     "coordinator/headwater_coordinator/status.py": "coordinator/test_cli.py",
+    "coordinator/headwater_coordinator/steering_cli.py": "coordinator/test_cli.py",
+    "coordinator/headwater_coordinator/viewing_cli.py": "coordinator/test_cli.py",
+    "coordinator/headwater_coordinator/views.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/supervisor.py": "system/test_coordinator.py",
     "simulator/headwater_simulator/broker.py": "simulator/test_publisher.py",
     "simulator/headwater_simulator/demo.py": "system/test_demo.py",

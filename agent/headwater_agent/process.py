@@ -192,6 +192,7 @@ def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:
     """Show the metrics meanwhile, where they are wanted."""
     if not settings.metrics.wanted:
         return nullcontext()
-    from headwater_agent.metrics_server import shown  # noqa: PLC0415 - imports prometheus_client
+    from headwater.metrics_server import shown  # noqa: PLC0415 - only where it is wanted
+    from headwater_agent.metrics import read_facts, render  # noqa: PLC0415 - prometheus_client
 
-    return shown(settings)
+    return shown(settings.metrics, lambda: render(read_facts(settings)))

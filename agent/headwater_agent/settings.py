@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from headwater.errors import SettingsError
+from headwater.metrics_settings import MetricsSettings
 from headwater.settings import Duration, read_toml
 from headwater_agent.beside_settings import BesideSettings
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.federation_settings import Federation
 from headwater_agent.guard.settings import GuardSettings
-from headwater_agent.metrics_settings import MetricsSettings
 from headwater_agent.output_settings import Output
 from headwater_agent.pipeline_settings import (
     LabelRules,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from headwater_agent import metrics_settings
+from headwater import metrics_settings
 from headwater_agent.rivers import settings as rivers
 from headwater_agent.schedule import parse_hours
 from headwater_agent.topics import Pattern, overlaps

@@ -40,7 +40,7 @@ def run(connect: Connect, folder: Path) -> None:
 def _run(connect: Connect, home: Home) -> None:
     settings = read_settings(home.settings)
     with held(home.lock), Database(home.database) as database:
-        database.interrupt(now_ms())
+        database.rounds.interrupt(now_ms())
         bundle = Bundle.load(home.bundle)
         link = connect(packed_bytes(bundle.manifest))
         coordinator = Coordinator(

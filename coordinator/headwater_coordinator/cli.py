@@ -9,31 +9,33 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 import typer
-from rich.console import Console
 
 from headwater.clock import now_ms
 from headwater.errors import StorageError, UnreachableError
+from headwater_coordinator import renewal
+from headwater_coordinator.backup_cli import backup, restore
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
-from headwater_coordinator.home import Home
+from headwater_coordinator.home import Home, existing
 from headwater_coordinator.initialise import Wishes, initialise
-from headwater_coordinator.report import show, show_quarantine
+from headwater_coordinator.quarantine_cli import quarantine
 from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
-from headwater_coordinator.status import read_quarantine, read_status
+from headwater_coordinator.status import read_status
+from headwater_coordinator.steering_cli import release, rollback, user
 from headwater_coordinator.strategies import choose, refuse_unfit
 from headwater_coordinator.superlink import FLOWER_SWITCHES
+from headwater_coordinator.viewing_cli import (
+    HomeFolder,
+    audit,
+    devices,
+    releases,
+    rounds,
+    status,
+)
 from headwater_models.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-quarantine = typer.Typer(add_completion=False)
-app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
-
-Number = Annotated[int, typer.Argument(help="The update's id, as `quarantine` shows it.")]
-HomeFolder = Annotated[
-    Path, typer.Option("--home", help="The coordinator's folder.", envvar="HEADWATER_COORDINATOR")
-]
 
 
 @app.callback()
@@ -84,7 +86,7 @@ def init(
 @app.command()
 def serve(home: HomeFolder = Path()) -> None:
     """Run the coordinator until Ctrl-C."""
-    place = _existing(home)
+    place = existing(home)
     settings = read_settings(place.settings)
     strategy = choose(settings.strategy, source=str(place.settings))
     refuse_unfit(strategy, Bundle.load(place.bundle).manifest)
@@ -100,7 +102,7 @@ def enrol(
     home: HomeFolder = Path(),
 ) -> None:
     """Let devices in by their public keys; at once when the coordinator runs."""
-    place = _existing(home)
+    place = existing(home)
     settings = read_settings(place.settings)
     public = [read_public_key(path) for path in keys]
     for key in public:
@@ -119,17 +121,33 @@ def enrol(
         control.close()
 
 
+app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
+for command in (status, devices, rounds, releases, audit, release, rollback, backup, restore):
+    app.command()(command)
+
+
 @app.command()
-def status(
+def renew(
+    statement: Annotated[
+        Path, typer.Argument(help="model.sig.json of the bundle that its publisher signed anew.")
+    ],
     home: HomeFolder = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    release_key: Annotated[
+        Path | None, typer.Option(help="Private key to sign releases with from now on.")
+    ] = None,
 ) -> None:
-    """Show rounds, releases, devices and refusals; also while the coordinator runs."""
-    found = read_status(_existing(home).database)
-    if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
-    else:
-        show(found, Console(), now_ms())
+    """Replace or revoke release keys by a later statement of the publisher, while nothing runs.
+
+    Ends with 4 when the statement is not the publisher's, not later than the one in force, or does
+    not delegate to the key; with 8 while the coordinator runs.
+    """
+    place = existing(home)
+    renewed = renewal.renew(place, statement, release_key, by=user(), now=now_ms())
+    keys = ", ".join(key[:12] for key in renewed.trusted.release_keys) or "nobody else"
+    typer.echo(f"The publisher delegates to {keys}.")
+    if renewed.sequence is not None:
+        typer.echo(f"The release is signed anew with sequence {renewed.sequence}.")
+    typer.echo(f"Give devices {place.bundle / 'model.sig.json'}, and restart them.")
 
 
 @app.command()
@@ -138,7 +156,7 @@ def forget(
     home: HomeFolder = Path(),
 ) -> None:
     """Erase what a device contributed, and ask it for nothing more."""
-    place = _existing(home)
+    place = existing(home)
     _ask(place, "forget", device)
     if Bundle.load(place.bundle).manifest.statistics:
         typer.echo(
@@ -159,54 +177,8 @@ def readmit(
     home: HomeFolder = Path(),
 ) -> None:
     """Ask a forgotten device again; what was erased stays so until it contributes anew."""
-    _ask(_existing(home), "readmit", device)
+    _ask(existing(home), "readmit", device)
     typer.echo(f"{device} is asked again from the next round on.")
-
-
-@quarantine.callback()
-def list_quarantine(
-    context: typer.Context,
-    home: HomeFolder = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
-) -> None:
-    """List the updates that the firewall holds back; release or drop one."""
-    context.obj = home
-    if context.invoked_subcommand is not None:
-        return
-    held = read_quarantine(_existing(home).database)
-    if as_json:
-        typer.echo(msgspec.json.encode(held).decode())
-    else:
-        show_quarantine(held, Console(), now_ms())
-
-
-@quarantine.command()
-def release(context: typer.Context, number: Number, home: HomeFolder | None = None) -> None:
-    """Accept an update after all; it waits for the next candidate like any other."""
-    device = _ask_about(_existing(home or context.obj), "release", number)
-    typer.echo(
-        f"The update of {device} is accepted within seconds, or when the coordinator is started "
-        "next, unless its base is too old by then; `headwater coordinator status` would say so."
-    )
-
-
-@quarantine.command()
-def drop(context: typer.Context, number: Number, home: HomeFolder | None = None) -> None:
-    """Remove an update for good; that it was refused stays in the books."""
-    device = _ask_about(_existing(home or context.obj), "drop", number)
-    typer.echo(f"The update of {device} is removed, or will be when the coordinator is started.")
-
-
-def _ask_about(home: Home, kind: Literal["release", "drop"], number: int) -> str:
-    """Leave a request about an update in quarantine; return its device."""
-    found = next((one for one in read_quarantine(home.database) if one.id == number), None)
-    if found is None:
-        raise StorageError(
-            f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "
-            "those that are."
-        )
-    write_request(home.requests, Request(kind, found.device, number))
-    return found.device
 
 
 def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:
@@ -215,17 +187,7 @@ def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:
         raise StorageError(
             f"{home.database} knows no device {device}; `headwater coordinator status` lists them."
         )
-    write_request(home.requests, Request(kind, device))
-
-
-def _existing(folder: Path) -> Home:
-    home = Home(folder.resolve())
-    if not home.settings.is_file():
-        raise StorageError(
-            f"{home.root} is no coordinator's folder (it has no coordinator.toml); name it with "
-            "--home, or make one with `headwater coordinator init`."
-        )
-    return home
+    write_request(home.requests, Request(kind, device, by=user()))
 
 
 def _quieten_flower(home: Home) -> None:

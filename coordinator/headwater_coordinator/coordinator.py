@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,12 +17,21 @@ from headwater.errors import HeadwaterError, PeerError, UnsupportedError
 from headwater.objects import Vector, digest
 from headwater_coordinator import events as e
 from headwater_coordinator.database import Database
+from headwater_coordinator.decisions import GATE, Ruling
 from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Arrival, Link, Outgoing
+from headwater_coordinator.live import Board, Live
 from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
-from headwater_coordinator.requests import Request, find_requests, read_request
+from headwater_coordinator.requests import (
+    Answer,
+    Request,
+    find_requests,
+    read_request,
+    settle,
+    sweep,
+)
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
@@ -40,6 +50,8 @@ _KINDS: dict[type[wire.Task], wire.Kind] = {
     wire.Evaluate: wire.Kind.EVALUATE,
     wire.Release: wire.Kind.RELEASE,
 }
+
+_TAKEN = Answer(True, "It is done.")
 
 _log = logging.getLogger(__name__)
 
@@ -85,8 +97,13 @@ class Coordinator:
         self._registry = Registry(home.versions, bundle.manifest)
         self._releases = settings.federation.max_staleness + 2
         self._requests = home.requests
+        sweep(self._requests)
+        self._by = GATE
+        self._answer = _TAKEN
         self._bounds = Bounds(settings.firewall.quarantine, settings.firewall.quarantine_bytes)
         self._key = SigningKey.load(home.release_key)
+        self._board = Board(home.live)
+        self._discipline = str(settings.federation.__struct_config__.tag)
         self._outbox: list[Outgoing] = []
         self._online: frozenset[str] = frozenset()
         self._federation = Federation(
@@ -101,6 +118,15 @@ class Coordinator:
         self._hear_requests(now)
         self._handle(e.Ticked(), now)
         self._send(now)
+        self._board.show(
+            Live.of(
+                self._discipline,
+                self._federation.state.round,
+                len(self._online),
+                self._federation.discipline.standing,
+            ),
+            now,
+        )
 
     def _event(self, arrival: Arrival) -> e.Event:
         if arrival.failure:
@@ -112,7 +138,8 @@ class Coordinator:
                 vector = decompress(vector, self._manifest)
         except PeerError as error:
             return e.Failed(arrival.ask, str(error), "unreadable")
-        return e.Replied(arrival.ask, reply, vector, digest(arrival.fields, arrival.vector))
+        size = len(arrival.fields) + (0 if arrival.vector is None else arrival.vector.nbytes)
+        return e.Replied(arrival.ask, reply, vector, digest(arrival.fields, arrival.vector), size)
 
     def _look_around(self, now: int) -> None:
         """Tell who came and who went since the last look."""
@@ -129,14 +156,22 @@ class Coordinator:
                 request = read_request(path)
             except HeadwaterError as error:
                 _log.warning("%s", error)
+                settle(path, Answer(False, str(error)))
             else:
-                self._hear(request, now)
-            path.unlink(missing_ok=True)
+                settle(path, self._heed(request, now))
+
+    def _heed(self, request: Request, now: int) -> Answer:
+        """Do what a person asked for, in their name; say what became of it."""
+        self._by, self._answer = request.by, _TAKEN
+        try:
+            self._hear(request, now)
+        finally:
+            self._by = GATE
+        return self._answer
 
     def _hear(self, request: Request, now: int) -> None:
         if request.refusal is None:
-            asked = e.ErasureAsked if request.kind == "forget" else e.ReadmissionAsked
-            self._handle(asked(request.device), now)
+            self._handle(_asked(request), now)
         elif request.kind == "drop":
             self._database.quarantine.drop(request.refusal)
         elif (kept := self._database.quarantine.find(request.refusal)) is not None:
@@ -167,6 +202,10 @@ class Coordinator:
                 return self._release(effect, now)
             case e.Reject():
                 self._reject(effect, now)
+            case e.Rollback():
+                return self._roll_back(effect, now)
+            case e.Tell(done, words):
+                self._answer = Answer(done, words)
             case e.Forget(ask):
                 self._link.forget(ask)
             case _:
@@ -183,18 +222,20 @@ class Coordinator:
                 self._database.accept(effect, now, self._holds_for(effect.update.base))
             case e.Erase(node):
                 _log.info("erased what %s contributed", node)
-                self._database.erase(node)
+                self._database.erase(node, Ruling(self._by), now)
             case e.Readmit(node):
-                self._database.contributions.readmit(node)
+                self._database.readmit(node, Ruling(self._by), now)
+            case e.Weigh():
+                self._database.rounds.weigh(effect)
             case e.Refuse():
                 _log.warning("refused from %s: %s", effect.device or effect.node, effect.reason)
                 self._database.refuse(effect, now, self._bounds)
             case e.Open():
                 _log.info("round %d: %d devices asked", effect.round, effect.asked)
-                self._database.open_round(effect, now)
+                self._database.rounds.open(effect, now)
             case e.Close():
                 _log.info("round %d: %s, %d updates", effect.round, effect.outcome, effect.accepted)
-                self._database.close_round(effect, now)
+                self._database.rounds.close(effect, now)
             case _:
                 assert_never(effect)
 
@@ -241,7 +282,7 @@ class Coordinator:
 
     def _merged(self, effect: e.Merge, now: int) -> e.Merged | e.Released:
         """Make the candidate: weights on disk first, then the books."""
-        base = effect.base
+        base, began = effect.base, time.monotonic()
         release = self._registry.load(base.name)
         try:
             arrays, shares, remembered = self._merge(effect, release)
@@ -259,7 +300,13 @@ class Coordinator:
             return e.Released(version, merged)
         candidate = self._signed("candidate", made)
         self._database.merged(
-            effect, candidate, shares, remembered=remembered, new=name != base.name, now=now
+            effect,
+            candidate,
+            shares,
+            remembered=remembered,
+            new=name != base.name,
+            took_ms=round((time.monotonic() - began) * 1000),
+            now=now,
         )
         return e.Merged(candidate if name != base.name else None)
 
@@ -310,22 +357,45 @@ class Coordinator:
             model=self._model,
             version=version.name,
             sequence=version.sequence,
-            parent=version.parent,
+            parent=version.parent or None,
         )
         return replace(version, statement=statement)
 
     def _release(self, effect: e.Release, now: int) -> e.Released:
         candidate = effect.candidate
         version = self._signed("release", candidate)
-        merged = self._database.release(version, effect.decision, now)
+        merged = self._database.release(version, effect.decision, now, by=self._by)
         self._registry.prune(self._database.recent(KEPT, self._releases))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)
         return e.Released(version, merged)
 
+    def _roll_back(self, effect: e.Rollback, now: int) -> e.Released:
+        sequence = self._federation.state.release.sequence + 1
+        older = self._database.version(effect.version)
+        version = self._signed("rollback", replace(older, sequence=sequence))
+        ruling = Ruling(self._by, f"rolled back to by the owner: {effect.reason}")
+        merged = self._database.rolled_back(version, ruling, now)
+        _log.info("release %d %s %s", sequence, version.name[:12], ruling.words)
+        return e.Released(version, merged)
+
     def _reject(self, effect: e.Reject, now: int) -> None:
         _log.info("candidate %s %s", effect.candidate.name[:12], effect.decision.words)
-        self._database.reject(effect.candidate, effect.decision, now)
+        self._database.reject(effect.candidate, effect.decision, now, by=self._by)
         self._registry.prune(self._database.recent(KEPT, self._releases))
+
+
+def _asked(request: Request) -> e.Event:
+    """Return what a request is to the core."""
+    match request:
+        case Request(kind="forget", device=str(device)):
+            return e.ErasureAsked(device)
+        case Request(kind="readmit", device=str(device)):
+            return e.ReadmissionAsked(device)
+        case Request(kind="rollback", version=str(version)):
+            return e.RollbackAsked(version, request.reason)
+        case _:
+            passed = request.kind == "release-candidate"
+            return e.CandidateDecided(request.version or "", passed, request.reason)
 
 
 def training(bundle: Bundle, settings: Settings) -> Training:

@@ -11,13 +11,14 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import sqlite_utils
 
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
+from headwater_coordinator.decisions import GATE, Decisions, Ruling
 from headwater_coordinator.devices import Devices
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.history import read_past
@@ -25,6 +26,7 @@ from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
 from headwater_coordinator.quarantine import Bounds, Quarantine
 from headwater_coordinator.receipts import Booked, Receipts
+from headwater_coordinator.rounds import Rounds
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_coordinator.states import Remembered, States
 from headwater_coordinator.strategies import Floats, Updates
@@ -61,6 +63,8 @@ class Database:
         self.contributions = Contributions(self._connection)
         self.quarantine = Quarantine(self._connection)
         self.states = States(self._connection)
+        self.rounds = Rounds(self._connection)
+        self._decisions = Decisions(self._connection)
         self._receipts = Receipts(self._connection)
         self._devices = Devices(self._db)
 
@@ -84,12 +88,12 @@ class Database:
         StorageError
             When there is no release: the folder was never initialised.
         """
-        released = self._versions("release")
+        released = self._versions("kind", "release")
         if not released:
             raise StorageError(
                 "coordinator.db has no release; run `headwater coordinator init` again elsewhere."
             )
-        candidates = self._versions("candidate")
+        candidates = self._versions("kind", "candidate")
         (last,) = self._connection.execute("SELECT max(round) FROM rounds").fetchone()
         return State(
             release=released[-1],
@@ -118,6 +122,11 @@ class Database:
         query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
         return self._connection.execute(query, (version,)).fetchone() is not None
 
+    def version(self, name: str) -> Version:
+        """Return a version that is in the books."""
+        (found,) = self._versions("version", name)
+        return found
+
     def recent(self, count: int, releases: int) -> set[str]:
         """Return the names of the newest versions and releases, and of all that is yet needed."""
         query = """
@@ -133,15 +142,9 @@ class Database:
 
     def begin(self, version: Version, now: int) -> None:
         """Enter the first release, which the bundle brought."""
-        self._insert_version(version, "release", 0, (), now)
-
-    def interrupt(self, now: int) -> None:
-        """Close the round that a restart cut short."""
         with self._db.atomic():
-            self._connection.execute(
-                "UPDATE rounds SET outcome = 'interrupted', closed_ms = ? WHERE outcome = 'open'",
-                (now,),
-            )
+            self._insert_version(version, "release", 0, (), now)
+            self._decisions.about_version("begin", version, Ruling("the owner"), now)
 
     def note(self, device: Device) -> None:
         """Keep what is known of a device."""
@@ -190,40 +193,25 @@ class Database:
                 }
             )
 
-    def erase(self, node: str) -> None:
+    def erase(self, node: str, ruling: Ruling, now: int) -> None:
         """Remove a device's contribution and pending update, from the disk too."""
         with self._db.atomic():
             self._supersede(node)
             self.quarantine.erase(node)
             self.contributions.erase(node)
+            self._decisions.about_device("forget", node, ruling, now)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def readmit(self, node: str, ruling: Ruling, now: int) -> None:
+        """Let a device contribute again."""
+        with self._db.atomic():
+            self.contributions.readmit(node)
+            self._decisions.about_device("readmit", node, ruling, now)
 
     def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
         """Record a refusal, and keep the update that is held, within *bounds*."""
         with self._db.atomic():
             self.quarantine.refuse(effect, now, bounds)
-
-    def open_round(self, effect: e.Open, now: int) -> None:
-        """Record that a round began, before anyone is asked."""
-        row = {"round": effect.round, "base": effect.base, "asked": effect.asked}
-        with self._db.atomic():
-            self._db.table("rounds").insert({**row, "opened_ms": now})
-
-    def close_round(self, effect: e.Close, now: int) -> None:
-        """Record what came of a round's training."""
-        with self._db.atomic():
-            self._db.table("rounds").update(
-                effect.round,
-                {
-                    "closed_ms": now,
-                    "asked": effect.asked,
-                    "accepted": effect.accepted,
-                    "refused": effect.refused,
-                    "declined": effect.declined,
-                    "failed": effect.failed,
-                    "outcome": effect.outcome,
-                },
-            )
 
     def merged(
         self,
@@ -233,6 +221,7 @@ class Database:
         *,
         remembered: Remembered,
         new: bool,
+        took_ms: int = 0,
         now: int,
     ) -> None:
         """Enter a candidate and settle the updates in it, in one transaction.
@@ -245,8 +234,11 @@ class Database:
             Of how many examples each contributor's share is.
         remembered
             By the strategy.
+        took_ms
+            How long the merge took.
         """
         with self._db.atomic():
+            self.rounds.merged(effect.round, took_ms)
             if new:
                 self._insert_version(candidate, "candidate", effect.round, shares, now)
             self.states.keep(candidate.name, remembered)
@@ -256,22 +248,23 @@ class Database:
         self, effect: e.Merge, version: Version, remembered: Remembered, now: int
     ) -> dict[str, int]:
         """Make an older release the newest, as a merge gave it again; return whose it contains."""
+        words = f"rolled back to: what is left of round {effect.round} gives it again"
         with self._db.atomic():
             self.states.keep(version.name, remembered)
-            self.states.keep_only(version.name)
-            self._db.table("versions").update(
-                version.name,
-                {
-                    "sequence": version.sequence,
-                    "parent": version.parent,
-                    "data_until_ms": version.data_until_ms,
-                    "statement": version.statement,
-                    "decided_ms": now,
-                    "words": f"rolled back to: what is left of round {effect.round} gives it again",
-                },
-            )
+            self._return(version, Ruling(GATE, words), now)
             self._settle(effect, version.name)
         return self._contained(version.name)
+
+    def rolled_back(self, version: Version, ruling: Ruling, now: int) -> dict[str, int]:
+        """Make an older release the newest by its owner's word; return whose it contains."""
+        with self._db.atomic():
+            self._return(version, ruling, now)
+        return self._contained(version.name)
+
+    def renewed(self, statement: str, ruling: Ruling, now: int) -> None:
+        """Note that the publisher's *statement* about who may sign is in force no more."""
+        with self._db.atomic():
+            self._decisions.about_keys(statement, ruling, now)
 
     def drop(self, effect: e.Merge) -> None:
         """Settle updates from which no candidate follows."""
@@ -280,27 +273,40 @@ class Database:
                 self._supersede(update.node)
             self.contributions.merged()
 
-    def release(self, version: Version, decision: Decision, now: int) -> dict[str, int]:
+    def release(
+        self, version: Version, decision: Decision, now: int, *, by: str = GATE
+    ) -> dict[str, int]:
         """Turn the candidate into the release; return whose updates it contains."""
         with self._db.atomic():
             self._decide(version, "release", decision, now)
+            self._decisions.about_version("release", version, Ruling(by, decision.words), now)
             self.states.keep_only(version.name)
         return self._contained(version.name)
 
-    def reject(self, version: Version, decision: Decision, now: int) -> None:
+    def reject(self, version: Version, decision: Decision, now: int, *, by: str = GATE) -> None:
         """Keep the candidate as refused."""
         with self._db.atomic():
             self._decide(version, "refused", decision, now)
+            self._decisions.about_version("reject", version, Ruling(by, decision.words), now)
             self.states.forget(version.name)
+
+    def restored(self, versions: Sequence[Version], ruling: Ruling, now: int) -> None:
+        """Give the release, and a candidate after it, their numbers after a restore."""
+        with self._db.atomic():
+            for one in versions:
+                place = {"sequence": one.sequence, "statement": one.statement}
+                self._db.table("versions").update(one.name, place)
+            self._decisions.about_version("rollback", versions[0], ruling, now)
+            self._receipts.go_on_from(versions[0].sequence)
 
     # Rows
 
-    def _versions(self, kind: str) -> list[Version]:
+    def _versions(self, column: Literal["kind", "version"], value: str) -> list[Version]:
         query = (
-            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "
-            "WHERE kind = ? ORDER BY sequence"
+            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "  # noqa: S608
+            f"WHERE {column} = ? ORDER BY sequence"
         )
-        return [Version(*row) for row in self._connection.execute(query, (kind,))]
+        return [Version(*row) for row in self._connection.execute(query, (value,))]
 
     def _pending(self) -> list[Pending]:
         query = (
@@ -346,9 +352,33 @@ class Database:
         self.contributions.merged()
 
     def _contained(self, version: str) -> dict[str, int]:
-        """Return the highest sequence of each device's updates that are in a version."""
-        query = "SELECT node, max(sequence) FROM updates WHERE merged_in = ? GROUP BY node"
+        """Return the highest sequence of each device's updates that are in a version.
+
+        It contains what the versions contain that it was made from; 0 where there is none.
+        """
+        query = """
+            WITH RECURSIVE line (version) AS (
+                SELECT ? UNION SELECT parent FROM versions JOIN line USING (version)
+            )
+            SELECT node, max(iif(merged_in IN line, sequence, 0)) FROM updates GROUP BY node
+        """
         return dict(self._connection.execute(query, (version,)).fetchall())
+
+    def _return(self, version: Version, ruling: Ruling, now: int) -> None:
+        """Make an older release the newest."""
+        self.states.keep_only(version.name)
+        self._db.table("versions").update(
+            version.name,
+            {
+                "sequence": version.sequence,
+                "parent": version.parent,
+                "data_until_ms": version.data_until_ms,
+                "statement": version.statement,
+                "decided_ms": now,
+                "words": ruling.words,
+            },
+        )
+        self._decisions.about_version("rollback", version, ruling, now)
 
     def _decide(self, version: Version, kind: str, decision: Decision, now: int) -> None:
         paired = decision.paired

@@ -43,6 +43,8 @@ class Replied:
     reply: wire.Reply
     vector: Vector | None = None
     digest: str = ""
+    size: int = 0
+    """Bytes of the answer as it was sent, compressed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,23 @@ class ReadmissionAsked:
     device: str
 
 
+@dataclass(frozen=True, slots=True)
+class CandidateDecided:
+    """The owner releases the open candidate, or refuses it, whatever the gate would say."""
+
+    version: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackAsked:
+    """The fleet shall go back to this version, which was released before."""
+
+    version: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseAsked:
     """An update of this device that is in quarantine shall be accepted after all."""
@@ -111,6 +130,8 @@ Event = (
     | Ticked
     | ErasureAsked
     | ReadmissionAsked
+    | CandidateDecided
+    | RollbackAsked
     | ReleaseAsked
 )
 
@@ -210,6 +231,15 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Weigh:
+    """Count the bytes of an update as it was sent, whatever becomes of it."""
+
+    node: str
+    round: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """A round begins; ``asked`` may grow until it is closed."""
 
@@ -267,7 +297,23 @@ class Reject:
     decision: Decision
 
 
-Booked = Note | Receive | Accept | Erase | Readmit | Refuse | Open | Close
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Sign an older release as the next one; answer :class:`Released`."""
+
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Let whoever asked know whether it was done, in a sentence."""
+
+    done: bool
+    words: str
+
+
+Booked = Note | Receive | Accept | Erase | Readmit | Refuse | Weigh | Open | Close
 """Effects that are written down, and no more."""
 
-Effect = Booked | Ask | Forget | Merge | Release | Reject
+Effect = Booked | Ask | Forget | Merge | Release | Reject | Rollback | Tell

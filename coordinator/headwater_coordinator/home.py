@@ -92,6 +92,11 @@ class Home:
         return self.root / "requests"
 
     @property
+    def live(self) -> Path:
+        """Where the federation stands (see :mod:`.live`); read while :attr:`lock` is held."""
+        return self.root / "live.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the ServerApp while it lives."""
         return self.root / "serverapp.lock"
@@ -121,6 +126,23 @@ class Home:
             self.database.touch(mode=0o600)
         except OSError as error:
             raise StorageError(f"{self.root} cannot be made: {error}.") from error
+
+
+def existing(folder: Path) -> Home:
+    """Return the home in a folder that ``init`` made.
+
+    Raises
+    ------
+    StorageError
+        When it is none.
+    """
+    home = Home(folder.resolve())
+    if not home.settings.is_file():
+        raise StorageError(
+            f"{home.root} is no coordinator's folder (it has no coordinator.toml); name it with "
+            "--home, or make one with `headwater coordinator init`."
+        )
+    return home
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -149,6 +149,28 @@ MIGRATIONS = (
     CREATE INDEX quarantine_by_node ON quarantine (node, sequence);
     CREATE INDEX refusals_by_node ON refusals (node);
     """,
+    """
+    ALTER TABLE rounds ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rounds ADD COLUMN merge_ms INTEGER;
+    ALTER TABLE devices ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE decisions (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        time_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        by TEXT NOT NULL,
+        version TEXT NOT NULL DEFAULT '',
+        sequence INTEGER NOT NULL DEFAULT 0,
+        device TEXT NOT NULL DEFAULT '',
+        words TEXT NOT NULL DEFAULT '',
+        statement TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    INSERT INTO decisions (time_ms, kind, by, version, sequence, words, statement)
+        SELECT coalesce(decided_ms, created_ms),
+            CASE WHEN kind = 'refused' THEN 'reject' WHEN round = 0 THEN 'begin' ELSE 'release' END,
+            CASE WHEN round = 0 THEN 'the owner' ELSE 'the gate' END,
+            version, sequence, words, statement
+        FROM versions WHERE kind <> 'candidate' ORDER BY coalesce(decided_ms, created_ms);
+    """,
 )
 
 

@@ -67,3 +67,13 @@ class Receipts:
             "UPDATE receipts SET ask = ? WHERE number = ?", [(ask, one.number) for one in owed]
         )
         return owed
+
+    def go_on_from(self, number: int) -> None:
+        """Give the next receipt a number above this one."""
+        found = self._connection.execute(
+            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'receipts'", (number,)
+        )
+        if not found.rowcount:
+            self._connection.execute(
+                "INSERT INTO sqlite_sequence VALUES ('receipts', ?)", (number,)
+            )

@@ -4,57 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from headwater.settings import Duration
 from headwater_coordinator.status import DeviceRow, HeldRow, Status
 
 
-def show(status: Status, console: Console, now: int) -> None:
-    """Print the status.
-
-    Parameters
-    ----------
-    status
-        What the books say.
-    console
-        Where to.
-    now
-        UTC milliseconds, for ages.
-    """
+def render(status: Status, now: int) -> RenderableType:
+    """Draw the status; *now* is in UTC milliseconds, for ages."""
     updates = status.updates
-    console.print(
+    words = (
         f"Release {status.sequence} ({status.release[:12]}) after {status.rounds} rounds and "
         f"{status.releases} releases; {status.refused_candidates} candidates refused.\n"
         f"Updates: {updates['merged']} merged, {updates['accepted']} pending, "
         f"{updates['superseded']} superseded by later ones."
     )
     if status.contributions:
-        console.print(
-            f"Statistics of {status.contributed_examples:,} examples from "
+        words += (
+            f"\nStatistics of {status.contributed_examples:,} examples from "
             f"{status.contributions} devices."
         )
-    console.print(_devices(status, now))
-    console.print(_versions(status))
+    tables = [_devices(status, now), _versions(status)]
     if status.refusals:
-        console.print(_refusals(status, now))
+        tables.append(_refusals(status, now))
+    return Group(words, *tables)
 
 
-def show_quarantine(held: Sequence[HeldRow], console: Console, now: int) -> None:
-    """Print what is in quarantine; ages are taken at *now*, UTC milliseconds."""
+def render_quarantine(held: Sequence[HeldRow], now: int) -> RenderableType:
+    """Draw what is in quarantine; ages are taken at *now*, UTC milliseconds."""
     table = Table("id", "refused", "device", "update", "examples", "refusals", "reason")
     for one in held:
         table.add_row(
             str(one.id),
-            f"{_age(now - one.time_ms)} ago",
+            f"{age(now - one.time_ms)} ago",
             one.device or one.node,
             str(one.sequence),
             f"{one.examples:,}",
             str(one.refused),
             one.reason,
         )
-    console.print(table if held else "Nothing is in quarantine.")
+    return table if held else "Nothing is in quarantine."
 
 
 def _devices(status: Status, now: int) -> Table:
@@ -62,7 +52,7 @@ def _devices(status: Status, now: int) -> Table:
         "device", "state", "version", "records", "examples", "updates", "refused", "drift"
     )
     for device in status.devices:
-        state = "online" if device.online else f"seen {_age(now - device.seen_ms)} ago"
+        state = "online" if device.online else f"seen {age(now - device.seen_ms)} ago"
         if device.forgotten:
             state = "forgotten"
         table.add_row(
@@ -103,7 +93,7 @@ def _refusals(status: Status, now: int) -> Table:
     table = Table("refused", "device", "kind", "reason")
     for refusal in status.refusals:
         table.add_row(
-            f"{_age(now - refusal.time_ms)} ago",
+            f"{age(now - refusal.time_ms)} ago",
             refusal.device or refusal.node,
             refusal.kind,
             refusal.reason,
@@ -111,5 +101,6 @@ def _refusals(status: Status, now: int) -> Table:
     return table
 
 
-def _age(milliseconds: int) -> str:
+def age(milliseconds: int) -> str:
+    """Write how long ago something was, to the second."""
     return str(Duration(max(0, milliseconds) // 1000 * 1000))

@@ -14,6 +14,7 @@ import uvicorn
 from headwater.errors import SettingsError, UnreachableError
 from headwater_coordinator.front import FrontApp, superlink_client
 from headwater_coordinator.home import Home
+from headwater_coordinator.metrics import shown_metrics
 from headwater_coordinator.settings import Front, Settings
 from headwater_coordinator.supervisor import WATCH_S, Supervisor
 
@@ -50,7 +51,8 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     _refuse_taken("superlink.port", "127.0.0.1", settings.superlink.port)
-    with _listening(settings.front) as door, _told_to_stop(stop):
+    metrics = shown_metrics(home, settings.metrics)
+    with _listening(settings.front) as door, _told_to_stop(stop), metrics:
         supervisor = Supervisor(home, settings.superlink.port, inherited)
         try:
             await _unless(stop, supervisor.start())

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from headwater import metrics_settings
 from headwater.errors import SettingsError
+from headwater.metrics_settings import MetricsSettings
 from headwater.settings import Duration, convert, load_toml
 from headwater_coordinator.strategies import Strategy, choose
 
@@ -205,6 +207,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gate: Gate = Gate()
     firewall: Firewall = Firewall()
     update: Updates = Updates()
+    metrics: MetricsSettings = MetricsSettings()
     strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
 
 
@@ -222,6 +225,7 @@ def read_settings(path: Path) -> Settings:
         settings = convert(raw, Settings, source=str(path))
         strategy = choose(settings.strategy, source=str(path))
         complaints = [words for words, wrong in _impossible(settings, strategy).items() if wrong]
+        complaints += metrics_settings.find_complaints(settings.metrics)
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
@@ -340,7 +344,7 @@ port = {superlink_port}
 
 [strategy]                   # how updates become a candidate: docs/strategies.md
 name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, qfedavg, fedmedian,
-                             # fedtrimmedavg, krum, multikrum, bulyan, fedbuff, fedasync;
+                             # fedtrimmedavg, krum, multikrum, bulyan, screened, fedbuff, fedasync;
                              # arguments follow by their names, as server_momentum of fedavgm
 
 [firewall]                   # which updates are too far from what is usual
@@ -368,5 +372,10 @@ name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, q
 #                            # "sign": of so many devices that it is no chance
 # confidence = 0.95          # of the test
 # worst_device_tolerance = 0.1   # share of its own loss by which a device may be worse; or any
+
+[metrics]                    # Prometheus; off unless one of the first two is named
+# listen = "127.0.0.1:9465"  # GET /metrics
+# textfile = "coordinator.prom"   # for node_exporter's textfile collector; from this folder
+# every = "15s"              # how often the file is replaced
 """
 """What ``init`` writes; the figures behind the hash signs are the defaults (a test compares)."""

@@ -139,9 +139,14 @@ class State:
         self._nodes = {one.name: one.node for one in self.devices.values() if one.name}
 
     def staleness(self, base: str) -> int | None:
-        """Return how many releases ago *base* was the release; None when it never was."""
+        """Return how many releases ago *base* was the release; None when it never was.
+
+        Sequence numbers only rise; after a restore they leap.
+        """
         sequence = self.sequences.get(base)
-        return None if sequence is None else self.release.sequence - sequence
+        if sequence is None:
+            return None
+        return sum(later > sequence for later in self.sequences.values())
 
     def name(self, device: Device, name: str) -> None:
         """Give a device its name, for good."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from headwater import wire
-from headwater.errors import StorageError
+from headwater_coordinator.reader import reading
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,31 +117,14 @@ def read_status(database: Path, *, limit: int = 20) -> Status:
     StorageError
         When there is no such database or it cannot be read.
     """
-    with _reading(database) as connection:
-        return _read(connection, limit)
+    with reading(database) as books:
+        return _read(books.connection, limit)
 
 
 def read_quarantine(database: Path) -> list[HeldRow]:
     """Read what is in quarantine, the newest first; raises as :func:`read_status`."""
-    with _reading(database) as connection:
-        return [_held(row) for row in connection.execute(_QUARANTINE)]
-
-
-@contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"There is no {database}; name the coordinator's folder with --home."
-        ) from error
-    connection.row_factory = sqlite3.Row
-    try:
-        yield connection
-    except sqlite3.Error as error:
-        raise StorageError(f"{database} cannot be read: {error}.") from error
-    finally:
-        connection.close()
+    with reading(database) as books:
+        return [_held(row) for row in books.connection.execute(_QUARANTINE)]
 
 
 def _held(row: sqlite3.Row) -> HeldRow:

@@ -22,6 +22,8 @@ T = TypeVar("T")
 WATCH_S = 0.5
 START_S = 60.0
 """How long the SuperLink, and then the ServerApp, may take to start."""
+STEADY_S = 10.0
+"""A ServerApp that worked for so long was no failed start; the next one does not wait."""
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ class Supervisor:
             if self._up_since is None:
                 _log.info("the coordinator works")
             self._up_since = self._up_since or now
-            if now - self._up_since > START_S:
+            if now - self._up_since > STEADY_S:
                 self._pauses = delays()
             return
         if not await self._starting(now):

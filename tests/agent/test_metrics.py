@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 from prometheus_client import Metric
@@ -15,6 +16,8 @@ from headwater_agent.metrics import Facts, families, read_facts, render
 from headwater_agent.settings import AgentSettings
 from headwater_agent.status import SyncStatus
 from tests.agent.agent_toml import SMALLEST, load
+from tests.agent.test_runtime import prepare, until
+from tests.conftest import free_port, wait_for_port
 
 CHECKED_IN = wire.CheckedIn(
     device="d1", model="a" * 64, version="b" * 64, sequence=7, records=1234, examples=5, scored=4
@@ -127,3 +130,15 @@ def test_figures_are_read_from_the_agents_files(settings: AgentSettings) -> None
 def test_an_agent_without_metrics_does_not_load_what_they_need() -> None:
     program = "import sys, headwater_agent.runtime; sys.exit('prometheus_client' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_running_agent_can_be_scraped(tmp_path: Path, mosquitto: int) -> None:
+    port = free_port()
+    prepare(tmp_path, mosquitto, more=f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+    command = [sys.executable, "-m", "headwater", "agent", "run"]
+    with subprocess.Popen([*command, "--settings", str(tmp_path / "agent.toml")]) as process:
+        wait_for_port(port)
+        url = f"http://127.0.0.1:{port}/metrics"
+        until(lambda: "headwater_agent_connected 1.0" in httpx.get(url).text)
+        process.terminate()
+        assert process.wait(30) == 0

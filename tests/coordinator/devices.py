@@ -187,9 +187,10 @@ class SimulatedDevice:
 
     def _received(self, task: wire.Release, weights: Floats) -> wire.Received:
         statement = verify_version(task.statement, trusted=self._trusted)
-        check_follows(self._current, statement)
+        if statement != self._current:  # it is offered again where the answer was lost
+            check_follows(self._current, statement)
+            self.releases.append(statement)
+            self.merged.append(task.merged)
         self._current = statement
         self._weights[statement.version] = weights
-        self.releases.append(statement)
-        self.merged.append(task.merged)
         return wire.Received(device=self.name, version=task.version, accepted=True)

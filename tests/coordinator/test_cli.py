@@ -10,7 +10,14 @@ import typer
 from typer.testing import CliRunner
 
 from headwater import wire
-from headwater.errors import HeadwaterError, SettingsError, StorageError, UnsupportedError
+from headwater.errors import (
+    BundleError,
+    HeadwaterError,
+    NotNowError,
+    SettingsError,
+    StorageError,
+    UnsupportedError,
+)
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
 from headwater_coordinator.requests import find_requests, read_request
@@ -46,6 +53,8 @@ def home(tmp_path: Path) -> Path:
 def test_every_command_has_help() -> None:
     command = typer.main.get_command(app)
     wanted = {"init", "serve", "enrol", "status", "forget", "readmit", "quarantine"}
+    wanted |= {"devices", "rounds", "releases", "release", "rollback", "audit"}
+    wanted |= {"renew", "backup", "restore"}
     assert set(command.commands) == wanted  # type: ignore[attr-defined]
     for name in command.commands:  # type: ignore[attr-defined]
         assert run(name, "--help").count("\n") > 5
@@ -162,3 +171,69 @@ def test_a_strategy_that_does_not_fit_the_model_stops_serve(tmp_path: Path) -> N
     settings.write_text(settings.read_text().replace('name = "fedavg"', 'name = "fedadam"'))
     with pytest.raises(UnsupportedError, match="merge exactly"):
         run("serve", "--home", str(tmp_path / "home"))
+
+
+def test_what_there_is_to_see_comes_as_tables_and_as_json(world: World) -> None:
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+    home = ("--home", str(world.home.root))
+    for command, words in {
+        "status": "Updates brought",
+        "devices": "behind",
+        "rounds": "outcome",
+        "releases": "the first",
+        "audit": "the gate",
+    }.items():
+        assert words in run(command, *home).replace("\n", " ")
+        assert msgspec.json.decode(run(command, *home, "--json"))
+
+
+def test_a_watched_answer_is_shown_until_ctrl_c(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def pause(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", pause)
+    said = run("rounds", "--home", str(world.home.root), "--json", "--watch")
+    assert said == "[]\n[]\n"
+
+
+def test_the_audit_proves_every_statement_or_fails(world: World) -> None:
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+    home = ("--home", str(world.home.root))
+    assert "All 2 statements hold" in run("audit", *home, "--verify")
+
+    world.database._connection.execute("UPDATE decisions SET sequence = 9 WHERE sequence = 2")
+    with pytest.raises(BundleError, match="release 9"):
+        run("audit", *home, "--verify")
+
+
+def test_an_age_that_is_none_is_refused(home: Path) -> None:
+    assert run("audit", "--home", str(home), "--since", "1h", "--json") != "[]\n"
+    with pytest.raises(SettingsError, match="--since"):
+        run("audit", "--home", str(home), "--since", "yesterday")
+
+
+def test_an_owner_decides_about_the_candidate_with_a_reason(world: World) -> None:
+    home = ("--home", str(world.home.root), "--reason", "seen enough")
+    with pytest.raises(NotNowError, match="no open candidate"):
+        run("release", *home)
+    world.join("a", "b")
+    world.train_all()
+    said = run("release", *home)
+    assert "No coordinator runs" in said
+    world.turn()
+    assert world.status.sequence == 2
+
+    said = run("rollback", *home, "--json")
+    assert not msgspec.json.decode(said)["done"]
+    world.turn()
+    assert (world.status.sequence, world.status.release) == (3, world.bundle.version_id)

@@ -13,8 +13,9 @@ import pytest
 
 from headwater import wire
 from headwater_coordinator.contributions import Contributions
+from headwater_coordinator.decisions import Ruling
 from headwater_coordinator.registry import Registry
-from headwater_coordinator.requests import Request, write_request
+from headwater_coordinator.requests import Request, find_requests, write_request
 from headwater_models.arrays import Arrays, Statistics, pack_statistics
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
@@ -208,7 +209,7 @@ def test_a_candidate_that_an_erased_contribution_is_in_is_refused_at_once(world:
 
 def test_an_erasure_outlives_a_restart_before_its_candidate_was_made(world: World) -> None:
     released(world, "a", "b", "c")
-    world.database.erase(node("b"))
+    world.database.erase(node("b"), Ruling("the owner"), world.now)
 
     world.restart()
     world.turn()
@@ -229,7 +230,7 @@ def test_a_request_left_while_nothing_ran_is_carried_out_at_the_start(world: Wor
     world.turn()
 
     assert world.status.contributions == 2
-    assert list(world.home.requests.iterdir()) == []
+    assert find_requests(world.home.requests) == []
 
 
 def test_a_request_that_is_damaged_or_about_no_one_is_set_aside(world: World) -> None:
@@ -239,7 +240,7 @@ def test_a_request_that_is_damaged_or_about_no_one_is_set_aside(world: World) ->
 
     world.turn()
 
-    assert list(world.home.requests.iterdir()) == []
+    assert find_requests(world.home.requests) == []
     assert world.status.contributions == 2
 
 

@@ -31,7 +31,7 @@ def books(tmp_path: Path) -> Iterator[Database]:
     with Database(tmp_path / "coordinator.db") as database:
         database.begin(FIRST, 1)
         database.note(Device("SHA256:a", "a", FIRST.name, 1))
-        database.open_round(e.Open(1, FIRST.name, 2), 2)
+        database.rounds.open(e.Open(1, FIRST.name, 2), 2)
         yield database
 
 
@@ -149,7 +149,7 @@ def test_two_devices_cannot_have_the_same_name(books: Database) -> None:
 
 
 def test_a_round_that_a_restart_cut_short_is_closed_as_such(books: Database) -> None:
-    books.interrupt(9)
+    books.rounds.interrupt(9)
     rows = books._connection.execute("SELECT outcome, closed_ms FROM rounds").fetchall()
     assert rows == [("interrupted", 9)]
 

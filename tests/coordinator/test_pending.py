@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headwater import wire
 from headwater_coordinator import events as e
 from headwater_coordinator.database import Database
+from headwater_coordinator.decisions import Ruling
 from headwater_coordinator.state import Device, Pending, Version
 from headwater_coordinator.strategies import updates as module
 
@@ -84,5 +85,5 @@ def test_what_was_read_is_closed_so_that_the_merge_can_be_booked(books: Database
     pending = accept(books, "A", 1)
     with books.reading([pending], SIZE, staleness=lambda _: 0, packed=vector) as updates:  # type: ignore[arg-type]
         list(updates.stretches())
-    books.erase("A")
+    books.erase("A", Ruling("the owner"), 1)
     assert not books.load().pending

@@ -13,7 +13,7 @@ from headwater import wire
 from headwater_coordinator.requests import Request, find_requests, write_request
 from headwater_coordinator.settings import Firewall
 from headwater_coordinator.status import HeldRow, read_quarantine
-from tests.coordinator.world import SETTINGS, World, name, save_bundle
+from tests.coordinator.world import SETTINGS, World, name, node, save_bundle
 from tests.models.bundles import tiny
 
 FIREWALL = Firewall(least=5, norm_multiple=4.0, quarantine=2)
@@ -144,6 +144,26 @@ def test_norms_and_refusals_are_known_after_a_restart(world: World) -> None:
 
     assert "41 times the median of the last 6 updates" in world.refusals()[0]
     assert "2nd refusal since" in world.refusals()[0]
+
+
+def test_the_rate_of_a_device_is_known_after_a_restart(world: World) -> None:
+    slow = msgspec.structs.replace(FIREWALL, per_hour=1)
+    world.settings = msgspec.structs.replace(world.settings, firewall=slow)
+    world.restart()
+    world.turn(1_000)
+    world.turn(20_000)
+    send(world, {"a": 0.5})
+
+    assert "more than the 1 updates" in world.refusals()[0]
+
+
+def test_an_update_of_a_device_that_was_forgotten_cannot_be_released(world: World) -> None:
+    send(world, {"a": 20.5})
+    world.coordinator._federation.state.devices[node("a")].forgotten = True
+
+    command(world, "release", held(world)[0])
+
+    assert "was erased" in world.refusals()[0]
 
 
 def test_who_is_forgotten_leaves_nothing_in_quarantine(world: World) -> None:

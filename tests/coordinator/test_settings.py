@@ -35,7 +35,7 @@ def test_the_figures_behind_hash_signs_are_the_defaults() -> None:
     shown = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", FILLED, flags=re.MULTILINE))
     defaults = msgspec.to_builtins(Settings(), enc_hook=encode_hook)
     manifests = {"batch", "learning_rate"}
-    derived = {"exploration", "confidence", "worst_device_tolerance"}
+    derived = {"exploration", "confidence", "worst_device_tolerance", "listen", "textfile"}
     for section, fields in shown.items():
         for name, value in fields.items():
             if name not in manifests | derived:

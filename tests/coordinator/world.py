@@ -89,7 +89,7 @@ class World:
 
     def _open(self) -> None:
         self.database = Database(self.home.database)
-        self.database.interrupt(self.now)
+        self.database.rounds.interrupt(self.now)
         self.coordinator = Coordinator(
             home=self.home,
             settings=self.settings,

@@ -25,7 +25,7 @@ from dataclasses import replace
 from headwater import wire
 from headwater_coordinator.events import Effect, Open
 from headwater_coordinator.federation.candidacy import Candidacy, Stage
-from headwater_coordinator.federation.discipline import Training
+from headwater_coordinator.federation.discipline import Standing, Training
 from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.rounds import close
 from headwater_coordinator.federation.tally import Tally
@@ -66,6 +66,17 @@ class BufferedAsynchronous:
     def in_flight(self) -> int:
         """How many devices train."""
         return len(self._tally.open)
+
+    @property
+    def standing(self) -> Standing:
+        """How full the buffer is."""
+        return Standing(
+            phase="gathering" if self._candidacy.none else self._candidacy.stage,
+            asked=self._tally.asked,
+            open=self.in_flight,
+            accepted=len(self._state.pending),
+            wanted=self._settings.buffer,
+        )
 
     @property
     def due_ms(self) -> int | None:

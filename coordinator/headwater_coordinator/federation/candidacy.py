@@ -19,10 +19,17 @@ from enum import StrEnum
 import msgspec
 
 from headwater import wire
-from headwater_coordinator.events import Effect, Merge, Reject, Release
+from headwater_coordinator.events import (
+    CandidateDecided,
+    Effect,
+    Merge,
+    Reject,
+    Release,
+    Tell,
+)
 from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.tally import Tally
-from headwater_coordinator.gate import Decision, Paired, judge
+from headwater_coordinator.gate import Decision, Paired, judge, pool
 from headwater_coordinator.settings import Gate
 from headwater_coordinator.state import Device, Pending, State, Version
 
@@ -100,6 +107,26 @@ class Candidacy:
         waited = self._tally.settle(asked.ask, outcome, refused=refused)
         if waited and not refused and isinstance(outcome, wire.Evaluated):
             self._evaluated.append(outcome)
+
+    def decide(self, decided: CandidateDecided) -> Iterator[Effect]:
+        """Release or refuse the open candidate by the owner's word; the figures so far are kept."""
+        candidate = self._state.candidate
+        if candidate is None or candidate.name != decided.version:
+            yield Tell(False, f"Candidate {decided.version[:12]} is open no more.")
+            return
+        if decided.passed and self._state.erased:
+            yield Tell(False, "A contribution that the candidate was solved with was erased.")
+            return
+        paired = pool(self._evaluated) if self.stage is Stage.JUDGING else Paired()
+        verb = "released" if decided.passed else "refused"
+        words = f"{verb} by the owner: {decided.reason}"
+        decision = Decision(decided.passed, words, paired)
+        if decided.passed:
+            self.stage = Stage.RELEASING
+            yield Release(candidate, decision)
+        else:
+            yield from self._reject(candidate, decision)
+        yield Tell(True, f"Candidate {candidate.sequence} ({candidate.name[:12]}) is {verb}.")
 
     def advance(self, now: int) -> Iterator[Effect]:
         """Do what is due; MERGING and RELEASING wait for their answer."""

@@ -106,7 +106,13 @@ class Federation:
                 self._released(version, merged, now)
                 yield from self._fleet.due(now)
                 yield from self.discipline.advance(now)
-            case e.ErasureAsked() | e.ReadmissionAsked() | e.ReleaseAsked():
+            case (
+                e.ErasureAsked()
+                | e.ReadmissionAsked()
+                | e.ReleaseAsked()
+                | e.CandidateDecided()
+                | e.RollbackAsked()
+            ):
                 yield from self._commanded(event)
             case e.Ticked():
                 yield from self._ticked(now)
@@ -132,6 +138,8 @@ class Federation:
         if reply.protocol >= wire.RECEIPTS:
             kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
             yield e.Receive(asked.node, ask, kind, task, event.digest)
+        if isinstance(reply, wire.Update):
+            yield e.Weigh(asked.node, asked.round, event.size)
         refusal = self._refusal(asked, device, reply, vector, now)
         if refusal is not None:
             yield refusal
@@ -257,7 +265,12 @@ class Federation:
     # Commands
 
     def _commanded(
-        self, event: e.ErasureAsked | e.ReadmissionAsked | e.ReleaseAsked
+        self,
+        event: e.ErasureAsked
+        | e.ReadmissionAsked
+        | e.ReleaseAsked
+        | e.CandidateDecided
+        | e.RollbackAsked,
     ) -> Iterator[e.Effect]:
         match event:
             case e.ErasureAsked(name):
@@ -266,6 +279,10 @@ class Federation:
                 yield from self._readmitted(name)
             case e.ReleaseAsked():
                 yield from self._let_in(event)
+            case e.CandidateDecided():
+                yield from self._candidacy.decide(event)
+            case e.RollbackAsked():
+                yield from self._rolled_back(event)
 
     def _erased(self, name: str) -> Iterator[e.Effect]:
         device = self._named(name)
@@ -283,6 +300,22 @@ class Federation:
             device.forgotten = False
             self._fleet.refresh(device)
             yield e.Readmit(device.node)
+
+    def _rolled_back(self, asked: e.RollbackAsked) -> Iterator[e.Effect]:
+        """Go back to an older release; a candidate made from the one that is left goes with it."""
+        release, candidate = self.state.release, self.state.candidate
+        if asked.version not in self.state.sequences or asked.version == release.name:
+            yield e.Tell(False, f"Version {asked.version[:12]} is no older release.")
+            return
+        if candidate is not None:
+            reason = f"its base was rolled back: {asked.reason}"
+            yield from self._candidacy.decide(e.CandidateDecided(candidate.name, False, reason))
+        yield e.Rollback(asked.version, asked.reason)
+        yield e.Tell(
+            True,
+            f"Release {release.sequence + 1} is version {asked.version[:12]} again; devices are "
+            "handed it.",
+        )
 
     def _let_in(self, event: e.ReleaseAsked) -> Iterator[e.Effect]:
         """Accept an update that was refused for being unusual, if it may still be merged."""

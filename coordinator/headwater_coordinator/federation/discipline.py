@@ -33,8 +33,26 @@ class Training:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a federation stands: what it waits for, and what has come of it."""
+
+    phase: str
+    asked: int
+    open: int
+    """Devices that have not answered."""
+
+    accepted: int
+    wanted: int
+    """Updates that make a candidate."""
+
+
 class Discipline(Protocol):
     """One way to hold a federation; it decides, and the core keeps the books."""
+
+    @property
+    def standing(self) -> Standing:
+        """How far it is."""
 
     @property
     def due_ms(self) -> int | None:

@@ -25,7 +25,7 @@ from typing import Literal
 from headwater import wire
 from headwater_coordinator.events import Close, Effect, Open
 from headwater_coordinator.federation.candidacy import Candidacy
-from headwater_coordinator.federation.discipline import Training
+from headwater_coordinator.federation.discipline import Standing, Training
 from headwater_coordinator.federation.fleet import Asked, Fleet, share
 from headwater_coordinator.federation.tally import Tally
 from headwater_coordinator.settings import Rounds
@@ -75,6 +75,18 @@ class SynchronousRounds:
             Phase.TRAINING: self._gathering,
             Phase.CANDIDATE: self._judged,
         }
+
+    @property
+    def standing(self) -> Standing:
+        """How far the round is."""
+        tally = self._tally
+        return Standing(
+            phase=self._candidacy.stage if self.phase is Phase.CANDIDATE else self.phase,
+            asked=tally.asked,
+            open=len(tally.open),
+            accepted=tally.accepted,
+            wanted=self._wanted,
+        )
 
     @property
     def due_ms(self) -> int | None:

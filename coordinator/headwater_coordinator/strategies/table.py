@@ -19,6 +19,7 @@ from headwater_coordinator.strategies.robust import (
     Krum,
     MultiKrum,
 )
+from headwater_coordinator.strategies.screened import Screened
 from headwater_coordinator.strategies.strategy import Strategy
 from headwater_models.manifest import Manifest
 
@@ -70,6 +71,7 @@ TABLE = (
     Row("DifferentialPrivacyClientSideAdaptiveClipping", "Flower", reason=_NOISE),
     Row("FedBuff", "Headwater", FedBuff),
     Row("FedAsync", "Headwater", FedAsync),
+    Row("Screened", "Headwater", Screened),
     Row("sum", "Headwater", reason=_EXACT),
     Row("moments", "Headwater", reason=_EXACT),
 )

@@ -67,9 +67,9 @@ def test_a_name_may_be_written_in_any_case(row: Row) -> None:
 def test_those_with_a_state_have_one_and_no_others(row: Row, seed: int) -> None:
     assert row.kind is not None
     strategy = row.kind(**REQUIRED.get(row.name, {}))
-    vectors = draw(seed, 4)
+    vectors = draw(seed, 5)
     zero = np.zeros(SIZE, np.float32)
-    merged = strategy.merge(zero, updates(vectors, bases=[zero] * 4), {})
+    merged = strategy.merge(zero, updates(vectors, bases=[zero] * 5), {})
     assert bool(merged.state) == row.state
 
 

@@ -4,19 +4,16 @@ import logging
 import os
 import socket
 import stat
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
-from headwater_agent import metrics_server
-from headwater_agent.metrics_server import MAX_REQUEST_BYTES, serving, shown, writing
-from tests.agent.agent_toml import SMALLEST, load
-from tests.agent.test_runtime import prepare, until
-from tests.conftest import free_port, wait_for_port
+from headwater import metrics_server
+from headwater.metrics_server import MAX_REQUEST_BYTES, serving, shown, writing
+from headwater.metrics_settings import MetricsSettings
+from tests.conftest import free_port
 
 HERE = ("127.0.0.1", 0)
 
@@ -110,22 +107,17 @@ def test_a_port_that_is_taken_is_said_and_the_file_is_written_all_the_same(
 ) -> None:
     with socket.create_server(HERE) as taken:
         port = taken.getsockname()[1]
-        settings = load(
-            tmp_path,
-            f'{SMALLEST}[metrics]\nlisten = "127.0.0.1:{port}"\ntextfile = "hw.prom"\n',
-        )
-        with shown(settings):
+        settings = MetricsSettings(listen=f"127.0.0.1:{port}", textfile=tmp_path / "hw.prom")
+        with shown(settings, lambda: b"up 1\n"):
             pass
     assert f"metrics.listen: 127.0.0.1:{port}" in caplog.text
 
 
-def test_what_is_shown_is_what_the_settings_name(tmp_path: Path) -> None:
+def test_what_is_shown_is_what_the_settings_name() -> None:
     port = free_port()
-    settings = load(tmp_path, f'{SMALLEST}[metrics]\nlisten = "127.0.0.1:{port}"\n')
-    with shown(settings):
-        assert b"headwater_agent_store_bytes 0.0" in ask(
-            ("127.0.0.1", port), b"GET /metrics HTTP/1.1\r\n\r\n"
-        )
+    settings = MetricsSettings(listen=f"127.0.0.1:{port}")
+    with shown(settings, lambda: b"up 1\n"):
+        assert b"up 1" in ask(("127.0.0.1", port), b"GET /metrics HTTP/1.1\r\n\r\n")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port))
 
@@ -135,15 +127,3 @@ def test_an_address_of_version_6_is_listened_on() -> None:
         pytest.skip("this machine has no IPv6")
     with serving(("::1", 0), lambda: b"up 1\n") as address:
         assert b"up 1" in ask(address, b"GET /metrics HTTP/1.1\r\n\r\n")
-
-
-def test_a_running_agent_can_be_scraped(tmp_path: Path, mosquitto: int) -> None:
-    port = free_port()
-    prepare(tmp_path, mosquitto, more=f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
-    command = [sys.executable, "-m", "headwater", "agent", "run"]
-    with subprocess.Popen([*command, "--settings", str(tmp_path / "agent.toml")]) as process:
-        wait_for_port(port)
-        url = f"http://127.0.0.1:{port}/metrics"
-        until(lambda: "headwater_agent_connected 1.0" in httpx.get(url).text)
-        process.terminate()
-        assert process.wait(30) == 0

@@ -1,4 +1,4 @@
-"""Shows the metrics on a port and in a file, in threads that the agent's loop never waits for."""
+"""Shows metrics on a port and in a file, in threads that nobody else waits for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
 
-from headwater_agent.metrics import read_facts, render
-from headwater_agent.settings import AgentSettings
+from headwater.metrics_settings import MetricsSettings
 
 REQUEST_S = 5.0
 """Longest that one who asks may take; they are served one after the other."""
@@ -25,13 +24,8 @@ Render = Callable[[], bytes]
 
 
 @contextmanager
-def shown(settings: AgentSettings) -> Iterator[None]:
-    """Show the metrics as long as the context lasts; trouble with them is never the agent's."""
-
-    def fresh() -> bytes:
-        return render(read_facts(settings))
-
-    wanted = settings.metrics
+def shown(wanted: MetricsSettings, fresh: Render) -> Iterator[None]:
+    """Show metrics as long as the context lasts; trouble with them is only logged."""
     with ExitStack() as stack:
         if wanted.listen:
             try:

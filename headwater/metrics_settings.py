@@ -1,4 +1,4 @@
-"""Where Prometheus finds the agent's figures."""
+"""Where Prometheus finds the figures of an agent or a coordinator."""
 
 from __future__ import annotations
 

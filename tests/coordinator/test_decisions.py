@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import sqlite3
+
+from headwater_coordinator.decisions import Decisions, Ruling
+from headwater_coordinator.migrations import migrate
+from headwater_coordinator.state import Version
+
+
+def test_every_statement_about_a_version_stays() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
+    decisions = Decisions(connection)
+    decisions.about_version("release", Version("a", 2, "b", "first"), Ruling("the gate"), 10)
+    decisions.about_version("rollback", Version("a", 4, "b", "second"), Ruling("me", "why"), 20)
+    decisions.about_device("forget", "SHA256:x", Ruling("me"), 30)
+    found = connection.execute(
+        "SELECT time_ms, kind, by, version, sequence, device, words, statement FROM decisions "
+        "ORDER BY number"
+    ).fetchall()
+    assert found == [
+        (10, "release", "the gate", "a", 2, "", "", "first"),
+        (20, "rollback", "me", "a", 4, "", "why", "second"),
+        (30, "forget", "me", "", 0, "SHA256:x", "", ""),
+    ]
