@@ -13,14 +13,15 @@ import msgspec
 import numpy as np
 
 from headwater import wire
-from headwater.errors import HeadwaterError, PeerError, UnsupportedError
-from headwater.objects import Vector, digest
+from headwater.errors import HeadwaterError, UnsupportedError
+from headwater.objects import Vector
 from headwater_coordinator import events as e
+from headwater_coordinator.arrivals import read_arrival
 from headwater_coordinator.database import Database
 from headwater_coordinator.decisions import GATE, Ruling
 from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
-from headwater_coordinator.link import Arrival, Link, Outgoing
+from headwater_coordinator.link import Link, Outgoing
 from headwater_coordinator.live import Board, Live
 from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
@@ -38,7 +39,6 @@ from headwater_coordinator.states import Remembered
 from headwater_coordinator.strategies import FedProx, choose, merge_statistics, refuse_unfit
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
-from headwater_models.compression import decompress
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
 from headwater_models.signing import sign_receipt, sign_version
@@ -113,7 +113,7 @@ class Coordinator:
     def turn(self, now: int) -> None:
         """Look once at everything that may have happened, and do what follows from it."""
         for arrival in self._link.pull():
-            self._handle(self._event(arrival), now)
+            self._handle(read_arrival(arrival, self._manifest), now)
         self._look_around(now)
         self._hear_requests(now)
         self._handle(e.Ticked(), now)
@@ -127,19 +127,6 @@ class Coordinator:
             ),
             now,
         )
-
-    def _event(self, arrival: Arrival) -> e.Event:
-        if arrival.failure:
-            return e.Failed(arrival.ask, arrival.failure, "lost" if arrival.lost else "unreadable")
-        vector = arrival.vector
-        try:
-            reply = wire.decode_reply(arrival.fields)
-            if vector is not None and vector.dtype == np.uint8:
-                vector = decompress(vector, self._manifest)
-        except PeerError as error:
-            return e.Failed(arrival.ask, str(error), "unreadable")
-        size = len(arrival.fields) + (0 if arrival.vector is None else arrival.vector.nbytes)
-        return e.Replied(arrival.ask, reply, vector, digest(arrival.fields, arrival.vector), size)
 
     def _look_around(self, now: int) -> None:
         """Tell who came and who went since the last look."""
