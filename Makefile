@@ -10,7 +10,7 @@ KILLS ?= 100
 RATE ?= 2000
 CASES ?= beijing wisdm occupancy elec2 skab nab
 
-.PHONY: demo test check format fuzz bench soak faults kills clean
+.PHONY: demo test check format fuzz bench soak faults kills endure clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@printf 'make soak    an agent under load for an hour: does it grow, does it lose anything\n'
 	@printf 'make faults  an agent killed a hundred times, and all else that may befall it\n'
 	@printf 'make kills   a coordinator killed fifty times, and its books\n'
+	@printf 'make endure  a federation of four devices for an hour, through restarts of every part\n'
 	@printf 'make format  put the code into its format\n'
 
 $(READY): pyproject.toml constraints.txt
@@ -71,6 +72,9 @@ faults: $(READY)
 
 kills: $(READY)
 	HEADWATER_COORDINATOR_KILLS=50 $(BIN)/python -m pytest -n 0 -s tests/system/test_coordinator_killed.py
+
+endure: $(READY)
+	HEADWATER_ENDURE_MINUTES=$(MINUTES) $(BIN)/python -m pytest -n 0 -s tests/system/test_endures.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

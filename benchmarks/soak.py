@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -73,24 +73,8 @@ class Soaked:
     counted: int
 
     def growth(self, of: Callable[[Sample], float]) -> float:
-        """Return by how much something grew after the warm-up, from its median slope.
-
-        That of Theil and Sen: the median over all pairs of samples, which single peaks do not move.
-
-        Raises
-        ------
-        TimeoutError
-            When there are too few samples, as the agent did not keep up.
-        """
-        end = self.samples[-1].seconds
-        judged = [sample for sample in self.samples if sample.seconds >= WARM_UP * end]
-        if len(judged) < 2:
-            raise TimeoutError("The agent answered too slowly for its growth to be judged.")
-        slopes = [
-            (of(late) - of(early)) / (late.seconds - early.seconds)
-            for early, late in combinations(judged, 2)
-        ]
-        return statistics.median(slopes) * (judged[-1].seconds - judged[0].seconds)
+        """Return by how much something grew after the warm-up; raises as :func:`growth` does."""
+        return growth([(sample.seconds, of(sample)) for sample in self.samples])
 
     def complaints(self) -> list[str]:
         """Return what is wrong, in sentences; nothing where all is well."""
@@ -109,6 +93,28 @@ class Soaked:
         if lost := self.published - self.stored - self.counted:
             found.append(f"{lost:,} of {self.published:,} messages are in no store and no count.")
         return found
+
+
+def growth(points: Sequence[tuple[float, float]]) -> float:
+    """Return by how much something grew after the warm-up, from its median slope.
+
+    That of Theil and Sen: the median over all pairs of samples, which single peaks do not move.
+
+    Parameters
+    ----------
+    points
+        Seconds since the start, and how large it was.
+
+    Raises
+    ------
+    TimeoutError
+        When there are too few samples, as what is watched did not keep up.
+    """
+    judged = [point for point in points if point[0] >= WARM_UP * points[-1][0]]
+    if len(judged) < 2:
+        raise TimeoutError("It answered too slowly for its growth to be judged.")
+    slopes = [(b - a) / (late - early) for (early, a), (late, b) in combinations(judged, 2)]
+    return statistics.median(slopes) * (judged[-1][0] - judged[0][0])
 
 
 @app.command()

@@ -210,7 +210,8 @@ def test_the_books_balance_after_kills_at_random_moments(served: Served, seed: i
         while sum(killer.killed.values()) < KILLS:
             rounds = served.status.rounds
             killer.strike(victims[sum(killer.killed.values()) % 4])
-            auditor.audit()
+            counts = auditor.audit()
+            print(f"{sum(killer.killed.values())} kills, {dict(counts)}", flush=True)
             if chance.random() < 0.75:
                 eventually(lambda n=rounds: served.status.rounds > n, f"rounds go on (seed {seed})")  # type: ignore[misc]
             time.sleep(chance.uniform(0, 4))

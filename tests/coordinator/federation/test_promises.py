@@ -42,6 +42,7 @@ class Books:
     superseded: set[Key] = field(default_factory=set)
     merged: dict[Key, str] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=lambda: {FIRST.name: 1})
+    released: list[int] = field(default_factory=lambda: [1])
     names: dict[str, str] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
     round: int = 0
@@ -117,6 +118,9 @@ class Promises(RuleBasedStateMachine):
             case e.Release(candidate):
                 self.release(candidate)
                 return [e.Released(candidate, {})]
+            case e.Rollback(version):
+                self.roll_back(version)
+                return [e.Released(books.release, {})]
             case e.Reject(candidate):
                 assert candidate == books.candidate
                 books.candidate = None
@@ -141,6 +145,17 @@ class Promises(RuleBasedStateMachine):
         assert candidate.parent == books.release.name
         books.release, books.candidate = candidate, None
         books.sequences[candidate.name] = candidate.sequence
+        books.released.append(candidate.sequence)
+
+    def roll_back(self, name: str) -> None:
+        books = self.books
+        assert books.candidate is None
+        assert name != books.release.name
+        assert name in books.sequences
+        sequence = books.release.sequence + 1
+        books.release = Version(name, sequence, books.release.parent, "")
+        books.sequences[name] = sequence
+        books.released.append(sequence)
 
     def merge(self, effect: e.Merge) -> e.Merged:
         books = self.books
@@ -279,6 +294,27 @@ class Promises(RuleBasedStateMachine):
             self.judges(0, -0.1)
             self.time_passes(1_500)
 
+    @rule(passed=st.booleans(), meant=st.booleans())
+    def owner_decides(self, passed: bool, meant: bool) -> None:
+        """About the open candidate, or one that is open no more."""
+        open_ = self.books.candidate
+        version = open_.name if open_ is not None and meant else FIRST.name
+        before = self.books.release
+        self.feed(e.CandidateDecided(version, passed, "I say so"))
+        if open_ is not None and meant:
+            assert (open_.sequence == self.books.release.sequence) == passed
+        else:
+            assert self.books.release == before
+
+    @rule(which=WHICH)
+    def owner_rolls_back(self, which: int) -> None:
+        """To a release; to the one that is there does nothing."""
+        names = sorted(self.books.sequences)
+        name, before = names[which % len(names)], self.books.release
+        self.feed(e.RollbackAsked(name, "I say so"))
+        assert self.books.release.name == name
+        assert self.books.release.sequence == before.sequence + (name != before.name)
+
     @rule()
     def is_killed(self) -> None:
         self.online = frozenset()
@@ -308,9 +344,8 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def sequences_only_grow(self) -> None:
-        assert sorted(self.books.sequences.values()) == list(
-            range(1, self.books.release.sequence + 1)
-        )
+        assert self.books.released == list(range(1, self.books.release.sequence + 1))
+        assert self.core.state.sequences == self.books.sequences
 
 
 class PromisesOfRounds(Promises):
