@@ -23,6 +23,7 @@ from functools import partial
 from typing import Annotated, get_args
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -181,7 +182,10 @@ def cost(found: Mapping[Cell, Sequence[Outcome]], dealt: str) -> float:
 def kept(found: Mapping[Cell, Sequence[Outcome]], dealt: str, plan: Plan) -> Table:
     """Return the accuracy that each defence keeps, and whom ours refuses."""
     names = list(dict.fromkeys(name for name, *_ in found))
-    table = Table("attack", "share", *names, "backdoor", "flagged", "false flags")
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("attack", no_wrap=True)
+    for name in (*names, "backdoor %", "flagged %", "false flags %"):
+        table.add_column(name, min_width=5, overflow="fold")
     table.title = f"rows dealt out {'at random' if dealt == 'even' else 'unevenly'}"
     rows: list[tuple[Attack, float]] = [("none", 0.0)]
     rows += [(attack, share) for attack in plan.attacks for share in plan.shares]
@@ -189,10 +193,9 @@ def kept(found: Mapping[Cell, Sequence[Outcome]], dealt: str, plan: Plan) -> Tab
         cells = (found.get((name, dealt, attack, share)) for name in names)
         ours = found["ours", dealt, attack, share]
         table.add_row(
-            attack,
-            f"{share:.0%}",
+            f"{attack} {share:.0%}",
             *(f"{mean(cell, 'accuracy'):.3f}" if cell else "" for cell in cells),
-            *(f"{mean(ours, what):.1%}" for what in ("backdoor", "flagged", "false_flags")),
+            *(f"{100 * mean(ours, what):.1f}" for what in ("backdoor", "flagged", "false_flags")),
         )
     return table
 
