@@ -39,7 +39,7 @@ demo: $(READY)
 	$(BIN)/headwater demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(JOBS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -18,6 +18,10 @@ from headwater_coordinator.viewing_cli import AsJson, HomeFolder, Look, Watch
 
 quarantine = typer.Typer(add_completion=False)
 
+Elsewhere = Annotated[
+    Path | None,
+    typer.Option("--home", help="The coordinator's folder.", envvar="HEADWATER_COORDINATOR"),
+]
 Number = Annotated[int, typer.Argument(help="The update's id, as `quarantine` shows it.")]
 
 
@@ -38,7 +42,7 @@ def list_quarantine(
 
 
 @quarantine.command()
-def release(context: typer.Context, number: Number, home: HomeFolder | None = None) -> None:
+def release(context: typer.Context, number: Number, home: Elsewhere = None) -> None:
     """Accept an update after all; it waits for the next candidate like any other."""
     device = _ask_about(existing(home or context.obj), "release", number)
     typer.echo(
@@ -48,7 +52,7 @@ def release(context: typer.Context, number: Number, home: HomeFolder | None = No
 
 
 @quarantine.command()
-def drop(context: typer.Context, number: Number, home: HomeFolder | None = None) -> None:
+def drop(context: typer.Context, number: Number, home: Elsewhere = None) -> None:
     """Remove an update for good; that it was refused stays in the books."""
     device = _ask_about(existing(home or context.obj), "drop", number)
     typer.echo(f"The update of {device} is removed, or will be when the coordinator is started.")

@@ -1,6 +1,6 @@
 """kill -9 of ServerApp, SuperLink or the whole coordinator, at random moments: the books balance.
 
-Eight kills, or as many as ``HEADWATER_COORDINATOR_KILLS`` says; ``make kills`` is the fifty. And
+Five kills, or as many as ``HEADWATER_COORDINATOR_KILLS`` says; ``make kills`` is the fifty. And
 an outage that Flower's lease of a run (about a minute) does not outlive.
 """
 
@@ -30,7 +30,7 @@ from tests.system.test_coordinator import Served, connected, eventually
 
 pytestmark = pytest.mark.system
 
-KILLS = int(os.environ.get("HEADWATER_COORDINATOR_KILLS", "8"))
+KILLS = int(os.environ.get("HEADWATER_COORDINATOR_KILLS", "5"))
 OUTAGE_S = float(os.environ.get("HEADWATER_OUTAGE_S", "90"))
 
 Key = tuple[str, int]
