@@ -37,7 +37,7 @@ def test_an_agent_and_a_waiting_client_are_measured(tmp_path: Path) -> None:
     model = tmp_path / "model"
     workload.model().save(model)
     with stage(model, tmp_path) as place:
-        taken = footprint.take(place, "ours_without_river", 1.0)
+        taken = footprint.take(place, "ours_without_river", 3.0)
         assert taken.first_s > 0
         assert taken.rss_mb > 30
         assert taken.written_bytes > 0

@@ -126,7 +126,7 @@ def replay(device: Device, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = {name: float(row[name]) if row[name] else None for name in NAMES}
         payload = json.dumps({"at": row["at"], **cells}).encode()
-        records = decode.decode(f"in/{row['tank']}", payload, 2 * BEGIN, 0)
+        records = decode.decode(f"in/{row['tank']}", payload, row["at"], 0)
         assert not isinstance(records, Refusal)
         labels = []
         if device.outside:
