@@ -1,0 +1,1 @@
+"""What a simulated fleet is: one TOML file, checked whole."""

@@ -1,0 +1,84 @@
+"""What every source of data offers: the facts of its task, and the data of each device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.settings import Duration
+from headwater_agent.events import Batch
+from headwater_models.graphs.scaling import Scaling
+from headwater_models.manifest import Channel, Grid, Loss, Reserve, Task
+
+Floats = NDArray[np.float32]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What data say about a model for them; see :class:`headwater_models.manifest.Manifest`."""
+
+    task: Task
+    channels: tuple[Channel, ...]
+    grid: Grid
+    reserve: Reserve
+    loss: Loss
+    target: str = ""
+    horizon: Duration = Duration(0)
+    classes: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """A stretch of a stream: one row for each period of the grid from row ``first`` on.
+
+    ``values`` is float32 ``[K, C]``, NaN where nothing was measured; rows that were not measured
+    at all are NaN throughout. ``labels`` is float32 ``[K]`` where labels come from outside.
+    """
+
+    first: int
+    values: Floats
+    labels: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holding:
+    """What a device of a table holds from the beginning: what it learns from, what it judges on."""
+
+    learned: Batch
+    reserved: Batch
+
+
+class Streams(Protocol):
+    """Streams of records, one for each device; each row has its place on the manifest's grid."""
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of the task."""
+
+    @property
+    def label_delay(self) -> Duration:
+        """How much later than its row a label from outside comes; no meaning without those."""
+
+    def rows(self, device: int, first: int, count: int) -> Rows:
+        """Return rows ``first`` to ``first + count`` of a device; fewer where its stream ends.
+
+        The same whenever and however often it is asked for, and however the stretches are cut.
+        """
+
+
+class Tables(Protocol):
+    """Labelled rows that devices hold from the beginning."""
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of the task."""
+
+    def holding(self, device: int) -> Holding:
+        """Return what a device holds; the same each time."""
+
+
+Source = Streams | Tables
