@@ -82,7 +82,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
     ``first``, ``last`` and ``alone`` are losses on its own rows that it never learned from: of the
     first release, of the last one, and of what it comes to from the first by learning alone, from
-    all its examples, as often as the most diligent device took part. None where it has too few rows.
+    all its examples, as often as the busiest device took part. None where it has too few rows.
     ``served`` is the loss of what it published, of a stream. ``updates`` were accepted.
     """
 
