@@ -52,9 +52,9 @@ def facts(results: Results) -> tuple[str, ...]:
     )
 
 
-def laid_out(table: Table) -> tuple[str, ...]:
-    """Return a table below its heading, shortened in its middle."""
-    short = table.shortened(MOST_ROWS)
+def laid_out(table: Table, most: int = MOST_ROWS) -> tuple[str, ...]:
+    """Return a table below its heading, of at most so many rows."""
+    short = table.shortened(most)
     rules = (":--" if short.is_words(column) else "--:" for column in range(len(short.headings)))
     lines = (short.headings, tuple(rules), *(tuple(map(escaped, row)) for row in short.rows))
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)

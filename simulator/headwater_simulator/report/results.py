@@ -245,11 +245,10 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def encode(results: Results) -> bytes:
-    """Return the report's JSON, indented, with a line feed at the end."""
-    return (
-        msgspec.json.format(msgspec.json.encode(results, order="deterministic"), indent=1) + b"\n"
-    )
+def encode(report: msgspec.Struct) -> bytes:
+    """Return a report's JSON, indented, with a line feed at the end."""
+    data = msgspec.json.encode(report, order="deterministic")
+    return msgspec.json.format(data, indent=1) + b"\n"
 
 
 def read(path: Path) -> Results:
