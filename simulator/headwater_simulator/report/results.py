@@ -227,15 +227,28 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     incidents: tuple[Incident, ...]
 
 
+def standing(last: float, alone: float) -> Literal["gained", "lost", "even"]:
+    """Say how a device does with the last release, against what it comes to alone.
+
+    Examples
+    --------
+    >>> standing(9.9, 10), standing(10.1, 10), standing(10.09, 10)
+    ('gained', 'lost', 'even')
+    """
+    hundredth = abs(alone) / 100
+    if alone - last >= hundredth and last != alone:
+        return "gained"
+    return "lost" if last - alone >= hundredth and last != alone else "even"
+
+
 class _Format(msgspec.Struct):
     format: int
 
 
-def encode(results: Results) -> bytes:
-    """Return the report's JSON, indented, with a line feed at the end."""
-    return (
-        msgspec.json.format(msgspec.json.encode(results, order="deterministic"), indent=1) + b"\n"
-    )
+def encode(report: msgspec.Struct) -> bytes:
+    """Return a report's JSON, indented, with a line feed at the end."""
+    data = msgspec.json.encode(report, order="deterministic")
+    return msgspec.json.format(data, indent=1) + b"\n"
 
 
 def read(path: Path) -> Results:

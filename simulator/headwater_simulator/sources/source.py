@@ -13,8 +13,15 @@ from headwater.settings import Duration
 from headwater_agent.events import Batch
 from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import Channel, Grid, Loss, Reserve, Task
+from headwater_models.recipe import EMBARGOES
 
 Floats = NDArray[np.float32]
+
+RESERVED = 0.1
+"""Share of the event-time blocks of a stream that is never learned from."""
+
+LEAST_BLOCK = 24
+"""Rows of a reserved block, at least: rows that follow each other say nearly the same."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,3 +94,17 @@ class Tables(Protocol):
 
 
 Source = Streams | Tables
+
+
+def reserve(period: Duration, window: int, horizon: Duration) -> Reserve:
+    """Return which blocks of a stream are reserved: short ones, so that each device soon has some.
+
+    Parameters
+    ----------
+    period, horizon
+        Of the grid, and of a forecast.
+    window
+        Rows of the model's window.
+    """
+    rows = max(LEAST_BLOCK, EMBARGOES * (window - (-horizon // period)))
+    return Reserve(share=RESERVED, block=Duration(rows * period))

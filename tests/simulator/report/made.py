@@ -182,8 +182,8 @@ def results(
         groups=(group("roof", listed), group("street", listed)),
         listed=listed,
         attacks=(
-            Attack(kind="sign-flip", devices=4, sent=40, refused=36, accepted=4),
-            Attack(kind="scaling", devices=2, sent=20, refused=20, accepted=0),
+            Attack(kind="sign-flip", devices=4, sent=20, refused=16, accepted=4),
+            Attack(kind="scaling", devices=2, sent=5, refused=5, accepted=0),
         ),
         refusals=tuple(
             Refusal(
