@@ -35,6 +35,7 @@ from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import FIRST_SEQUENCE, Bundle
 from headwater_models.identity import version_id
 from headwater_simulator.virtual.chronicle import Chronicle
+from headwater_simulator.virtual.member import EPOCH_MS
 
 STATEMENT = ""
 """Versions are not signed here."""
@@ -91,6 +92,12 @@ class VirtualCoordinator:
         """What the fleet agreed on."""
         return self.federation.state.release
 
+    @property
+    def due_ms(self) -> int | None:
+        """When there is something to be done if nothing comes, on the virtual clock."""
+        due = self.federation.due_ms
+        return None if due is None else due - EPOCH_MS
+
     def sequence(self, version: str) -> int:
         """Return the sequence number of a release."""
         return self.federation.state.sequences[version]
@@ -100,11 +107,11 @@ class VirtualCoordinator:
         return self._weights[version]
 
     def feed(self, event: e.Event, now: int) -> list[e.Ask]:
-        """Take an event; return what devices are to be asked."""
+        """Take an event at a moment of the virtual clock; return what devices are to be asked."""
         asks: list[e.Ask] = []
         events = deque([event])
         while events:
-            for effect in self.federation.feed(events.popleft(), now):
+            for effect in self.federation.feed(events.popleft(), EPOCH_MS + now):
                 if isinstance(effect, e.Ask):
                     asks.append(replace(effect, task=self._with_terms(effect.task)))
                 else:

@@ -266,7 +266,7 @@ class Engine:
 
     def _feed(self, event: e.Event) -> None:
         """Let the coordinator take an event, and look for what is due before the clock moves on."""
-        self._ask(self._coordinator.feed(event, self._time))
+        self._ask(self._coordinator.feed(event, self._agenda.now))
         self._plan_tick(self._agenda.now)
 
     def _plan_tick(self, time: int) -> None:
@@ -278,17 +278,11 @@ class Engine:
         if self._tick_ms != planned:
             return
         self._tick_ms = None
-        self._ask(self._coordinator.feed(e.Ticked(), self._time))
-        due = self._coordinator.federation.due_ms
+        self._ask(self._coordinator.feed(e.Ticked(), self._agenda.now))
+        due = self._coordinator.due_ms
         if due is not None and not self._over:
-            due -= self._fleet.epoch_ms
             now = self._agenda.now
             self._plan_tick(due if due > now else now + POLL_MS)
-
-    @property
-    def _time(self) -> int:
-        """The coordinator's clock."""
-        return self._fleet.epoch_ms + self._agenda.now
 
     def _ask(self, asks: Sequence[e.Ask]) -> None:
         for ask in asks:

@@ -18,7 +18,6 @@ from headwater_simulator.sources.source import Facts, Source, Streams
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.measuring import Sensors
 from headwater_simulator.virtual.member import (
-    EPOCH_MS,
     Charge,
     Member,
     choose_attackers,
@@ -57,8 +56,6 @@ class Fleet:
     pipeline
         The settings of every agent.
     """
-
-    epoch_ms = EPOCH_MS
 
     def __init__(self, scenario: Scenario, source: Source, rng: np.random.Generator) -> None:
         self._scenario, self._source = scenario, source
