@@ -56,6 +56,9 @@ PARTS = {
     "coordinator": Part(
         "headwater_coordinator.cli", "app", "Merge what the fleet learned, judge it, release it."
     ),
+    "simulate": Part(
+        "headwater_simulator.simulate_cli", "app", "Simulate a fleet of any size on this machine."
+    ),
     "demo": Part("headwater_simulator.cli", "app", "Show the whole loop on this machine."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -34,9 +35,6 @@ T = TypeVar("T")
 
 PACKAGES = ("numpy", "onnxruntime")
 ROWS_AT_ONCE = 65_536
-PARTED = 0.01
-"""Share of the loss alone by which a device must be better, or worse, to have gained or lost."""
-
 ALONE = 20
 """Trainings that a device does at most to see what it comes to alone."""
 
@@ -263,17 +261,16 @@ class Outcome:
             for device in own
             if device.last is not None and device.alone is not None
         ]
-        gained = sum(last < (1 - PARTED) * alone for last, alone in pairs)
-        lost = sum(last > (1 + PARTED) * alone for last, alone in pairs)
+        stands = Counter(r.standing(last, alone) for last, alone in pairs)
         return r.Group(
             name=name,
             devices=len(own),
             first=_spread_of(own, "first"),
             last=_spread_of(own, "last"),
             alone=_spread_of(own, "alone"),
-            gained=gained,
-            lost=lost,
-            even=len(pairs) - gained - lost,
+            gained=stands["gained"],
+            lost=stands["lost"],
+            even=stands["even"],
             updates=sum(device.updates for device in own),
             bytes_up=sum(device.bytes_up for device in own),
             bytes_down=sum(device.bytes_down for device in own),
