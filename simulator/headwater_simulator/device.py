@@ -6,12 +6,9 @@ What it asks to be computed can be done at once, or by someone who computes for 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
 
 from headwater import wire
 from headwater.errors import UnsupportedError
@@ -38,6 +35,7 @@ from headwater_models.arrays import Arrays, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.session import Predictor, Trainer
 from headwater_models.signing import VersionStatement, verify_version
+from headwater_simulator.buffer import Buffer
 
 Floats = events.Floats
 Computing = Generator[events.Infer | events.Train, events.Inferred | events.Trained, None]
@@ -84,8 +82,8 @@ class VirtualDevice:
         self._settings = settings
         self.pipeline = Pipeline(bundle.manifest, first_version(bundle), settings)
         self.bundle = bundle
-        self._learned: deque[events.Example] = deque(maxlen=buffer)
-        self._reserved: deque[events.Example] = deque(maxlen=buffer)
+        self._learned = Buffer(buffer, bundle.manifest)
+        self._reserved = Buffer(buffer, bundle.manifest)
         self._published: list[events.Prediction] = []
         self._checkpoint: events.Checkpoint | None = None
         self._standing: dict[str, bytes] = {}
@@ -139,7 +137,7 @@ class VirtualDevice:
         restored = Saved(
             checkpoint=saved.state if saved else None,
             standing=list(self._standing.items()),
-            examples=[e for e in self._learned if e.sequence > through],
+            examples=self._learned.after(through),
             sequence=sequence,
         )
         self._work(self._carried(self.pipeline.restore(restored)))
@@ -211,7 +209,7 @@ class VirtualDevice:
             manifest=self.bundle.manifest,
             trainer=self._trainer,
             settings=self._settings.learn,
-            examples=self._batch(self._learned),
+            examples=self._learned.batch(),
         )
         return events.Refined(effect.version, made)
 
@@ -229,7 +227,7 @@ class VirtualDevice:
         self._updates += 1
         self._feed(events.Taken(self._updates))
         learner, manifest = self.pipeline.learner, self.bundle.manifest
-        examples = self._batch(e for e in self._learned if e.sequence <= learner.learned_through)
+        examples = self._learned.batch(through=learner.learned_through)
         if manifest.statistics or learner.contribution is not None:
             reply, change = make_update(
                 task,
@@ -292,12 +290,12 @@ class VirtualDevice:
     @property
     def learned(self) -> events.Batch:
         """The newest examples that it learned from."""
-        return self._batch(self._learned)
+        return self._learned.batch()
 
     @property
     def reserved(self) -> events.Batch:
         """The newest examples that it never learns from."""
-        return self._batch(self._reserved)
+        return self._reserved.batch()
 
     def _train(self, task: wire.Train) -> tuple[wire.Reply, Vector]:
         begun = self.begin_update(task)
@@ -321,14 +319,3 @@ class VirtualDevice:
         version = events.Version(task.version, statement.sequence, weights)
         self.take(version, task.merged)
         return wire.Received(device=self.name, version=task.version, accepted=True)
-
-    def _batch(self, chosen: Iterable[events.Example]) -> events.Batch:
-        examples = list(chosen)
-        shape = (len(examples), self.bundle.manifest.window, len(self.bundle.manifest.channels))
-        windows = [example.window for example in examples]
-        return events.Batch(
-            window=np.array(windows, np.float32).reshape(shape),
-            time=np.array([example.time for example in examples], np.int64),
-            label=np.array([example.label for example in examples], np.float32).reshape(-1, 1),
-            weight=np.ones(len(examples), np.float32),
-        )

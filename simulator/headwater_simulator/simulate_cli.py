@@ -64,7 +64,7 @@ def new(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - each is an option of the command
     scenario: Annotated[str, typer.Argument(help="A shipped scenario's name, or a .toml file.")],
     out: Annotated[
         Path | None,

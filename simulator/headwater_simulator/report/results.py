@@ -40,9 +40,10 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """How good a release is on the devices that judge it, when it was made.
+    """How good a release is on the devices that judge, all releases on the same rows.
 
-    ``loss`` and ``accuracy`` are over all their rows; ``groups`` has the mean loss of each.
+    ``time_ms`` is when it was made. ``loss`` and ``accuracy`` are over all their rows; ``groups``
+    has the mean loss of each.
     """
 
     sequence: int
@@ -53,6 +54,22 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float | None
     spread: Spread
     groups: dict[str, float]
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the agents of a group predicted their streams up to a moment, since the one before.
+
+    Of so many ``labels``: mean error of the baseline, of the release, of the personal models, and
+    of what was published. Each prediction was made before its label was seen.
+    """
+
+    time_ms: int
+    group: str
+    labels: int
+    baseline: float
+    released: float
+    personal: float
+    served: float
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +234,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     totals: Totals
     curve: tuple[Point, ...]
+    served: tuple[Served, ...] = ()
     rounds: tuple[Round, ...]
     releases: tuple[Release, ...]
     groups: tuple[Group, ...]

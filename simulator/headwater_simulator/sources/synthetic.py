@@ -14,6 +14,7 @@ appendix C.1.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import Channel
 from headwater_simulator.scenario.settings import Synthetic
-from headwater_simulator.sources.holding import GRID, RESERVE, hold
+from headwater_simulator.sources.holding import GRID, RESERVE, hold, kept_back
 from headwater_simulator.sources.source import Facts, Floats, Holding
 
 REACH = 8.0
@@ -29,6 +30,9 @@ REACH = 8.0
 
 DECAY = -1.2
 """How fast the variance of the inputs falls, as a power of their number."""
+
+REMEMBERED = 1_024
+"""Devices whose rows are kept in memory; those of others are drawn again."""
 
 _EVERYONE = 2**32
 """In the place of a device's number: what all have in common."""
@@ -52,9 +56,18 @@ class SyntheticTables:
         self._settings = settings
         self._seed = seed
         self._deviations = _deviations(settings.features)
+        self._remembered = lru_cache(REMEMBERED)(self._made)
+
+    def count(self, device: int) -> int:
+        """Return how many rows a device learns from."""
+        rows = self._settings.rows or self._size(np.random.default_rng((self._seed, device)))
+        return rows - kept_back(rows, self._settings.held)
 
     def holding(self, device: int) -> Holding:
         """Return what a device holds; the same each time."""
+        return self._remembered(device)
+
+    def _made(self, device: int) -> Holding:
         rng = np.random.default_rng((self._seed, device))
         return hold(*self._drawn(rng), self._settings.held, rng)
 

@@ -8,7 +8,6 @@ ask to be computed is put off until its result is needed, and then done for all 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -18,7 +17,6 @@ from headwater import wire
 from headwater.objects import Vector
 from headwater_agent import events as a
 from headwater_agent.answers import DeclinedError, check_in
-from headwater_agent.replay import Replayed
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
@@ -34,7 +32,7 @@ from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.fleet import Fleet
 from headwater_simulator.virtual.inference import FleetPredictor
-from headwater_simulator.virtual.member import Member
+from headwater_simulator.virtual.member import Delivery, Member, Training
 from headwater_simulator.virtual.network import Network
 from headwater_simulator.virtual.outcome import Outcome
 from headwater_simulator.virtual.training import FleetTrainer, Job, Tally
@@ -50,17 +48,6 @@ POLL_MS = 500
 """How often the coordinator looks for what is due, where nothing comes."""
 
 Progress = Callable[[float], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A training that a device does in virtual time; what it comes to may not be computed yet."""
-
-    member: Member
-    ask: str
-    begun: Begun
-    job: Job
-    made: Replayed | None = None
 
 
 class Engine:
@@ -112,7 +99,8 @@ class Engine:
         self._network = Network(self._rng["network"])
         self._conspiracy = Conspiracy(self._rng["attackers"])
         self._agenda = Agenda()
-        self._waiting: list[_Work] = []
+        self._waiting: list[Training] = []
+        self._coming: dict[Delivery, wire.Train] = {}
         self._tick_ms: int | None = None
         self._over = False
         self._coordinator = VirtualCoordinator(
@@ -141,7 +129,8 @@ class Engine:
             if progress is not None and happened % 1_000 == 0:
                 progress(self._share())
         end = agenda.now if self._over else length
-        self._catch_up(list(self._fleet.sensors), end)
+        if self._fleet.sensors:
+            self._stride(end)
         for member in self._fleet.members:
             if member.online:
                 self._chronicle.went(member.name, end)
@@ -165,6 +154,7 @@ class Engine:
         arrivals: dict[int, list[str]] = {}
         for member in self._fleet.members:
             for time, comes in member.connections(length):
+                member.disturbed.append(time)
                 if comes:
                     arrivals.setdefault(time, []).append(member.name)
                 else:
@@ -176,37 +166,44 @@ class Engine:
             self._plan_outage(outage.groups, int(outage.start), int(outage.start + outage.length))
         for fault, numbers in self._fleet.faults:
             self._plan_fault(fault, [self._fleet.members[i] for i in numbers])
+        for member in self._fleet.members:
+            member.disturbed.sort()
         if self._fleet.sensors:
             stride = STRIDE * self._fleet.period_ms
             for time in range(stride, length, stride):
-                self._agenda.at(time, partial(self._catch_up, list(self._fleet.sensors), time))
+                self._agenda.at(time, partial(self._stride, time))
 
     def _plan_outage(self, groups: tuple[str, ...], start: int, end: int) -> None:
         where = ", ".join(groups) or "the whole network"
         cut = [one for one in self._fleet.members if not groups or one.group.name in groups]
+        for member in cut:
+            member.disturbed += [start, end]
 
         def begin() -> None:
             self._chronicle.happened(f"Outage of {where} begins.", self._agenda.now)
             for member in cut:
-                member.powered = False
+                member.cut = True
             self._go(cut)
 
         def finish() -> None:
             self._chronicle.happened(f"Outage of {where} ends.", self._agenda.now)
-            self._restore(cut)
+            for member in cut:
+                member.cut = False
+            self._come_back(cut)
 
         self._agenda.at(start, begin)
         self._agenda.at(end, finish)
 
-    def _restore(self, members: Sequence[Member]) -> None:
-        """Let devices be reached again, those that would be connected now."""
+    def _come_back(self, members: Sequence[Member]) -> None:
+        """Let those devices connect that would be connected now."""
         now, length = self._agenda.now, int(self._scenario.length)
-        for member in members:
-            member.powered = True
-        self._come([m for m in members if _connected(m, now, length)])
+        self._come([member for member in members if _connected(member, now, length)])
 
     def _plan_fault(self, fault: Fault, members: Sequence[Member]) -> None:
         words = f"{fault.kind} on {len(members)} devices"
+        if fault.kind in ("crash", "power-cut"):
+            for member in members:
+                member.disturbed += [int(fault.start), int(fault.start + fault.length)]
         self._agenda.at(
             int(fault.start), lambda: self._chronicle.happened(f"{words}.", self._agenda.now)
         )
@@ -217,29 +214,30 @@ class Engine:
             self._agenda.at(int(fault.start + fault.length), partial(self._power_up, members))
 
     def _restart(self, members: Sequence[Member]) -> None:
-        self._catch_up([m for m in members if m in self._fleet.sensors], self._agenda.now)
+        self._catch_up(members, self._agenda.now)
         for member in members:
             if isinstance(member.device, VirtualDevice):
                 member.device.restart(self._fleet.pipeline)
 
     def _cut_power(self, members: Sequence[Member]) -> None:
-        self._catch_up([m for m in members if m in self._fleet.sensors], self._agenda.now)
+        self._catch_up(members, self._agenda.now)
         for member in members:
             member.powered = False
         self._go(members)
 
     def _power_up(self, members: Sequence[Member]) -> None:
         for member in members:
+            member.powered = True
             sensors = self._fleet.sensors.get(member)
             if sensors is not None:
                 sensors.skip(self._agenda.now)
         self._restart(members)
-        self._restore(members)
+        self._come_back(members)
 
     # Who is there
 
     def _come(self, members: Sequence[Member]) -> None:
-        came = [member for member in members if not member.online and member.powered]
+        came = [m for m in members if not m.online and m.powered and not m.cut]
         for member in came:
             member.online = True
             self._chronicle.came(member.name, self._agenda.now)
@@ -249,8 +247,8 @@ class Engine:
         for member in came:
             inbox, member.inbox = member.inbox, []
             outbox, member.outbox = member.outbox, []
-            for ask, arrays in inbox:
-                self._hand(member, ask, arrays)
+            for delivery in inbox:
+                self._hand(delivery)
             for reply in outbox:
                 self._send(member, reply)
 
@@ -285,35 +283,45 @@ class Engine:
             self._plan_tick(due if due > now else now + POLL_MS)
 
     def _ask(self, asks: Sequence[e.Ask]) -> None:
+        """Send tasks; a device has them when it looks for them, in their order."""
         for ask in asks:
             member = self._members[ask.node]
             arrays = None if ask.arrays is None else self._coordinator.weights(ask.arrays)
             size = len(wire.encode(ask.task)) + (0 if arrays is None else self._fleet.packed_bytes)
             self._chronicle.devices[member.name].down += size
-            for delay in self._network.down(member.group.link, size, member.poll_ms):
-                self._later(delay, partial(self._hand, member, ask, arrays))
-
-    def _later(self, delay: int, happening: Callable[[], None]) -> None:
-        self._agenda.at(self._agenda.now + delay, happening)
+            looks = member.looks(self._agenda.now)
+            for fate in self._network.down(member.group.link, size):
+                at = looks + fate.delay
+                if not fate.held:
+                    at = member.last_ms = max(at, member.last_ms)
+                delivery = Delivery(member, ask, arrays, at)
+                member.coming.append(delivery)
+                if isinstance(ask.task, wire.Train):
+                    self._coming[delivery] = ask.task
+                self._agenda.at(at, partial(self._deliver, delivery))
 
     def _released(self, version: Version, weights: Arrays) -> None:
-        if self._fleet.sensors:
-            self._catch_up(list(self._outcome.judges), self._agenda.now)
         self._outcome.released(version, weights, self._agenda.now)
         wanted = self._scenario.releases
         self._over = wanted is not None and len(self._chronicle.releases) >= wanted
 
     # The devices
 
-    def _hand(self, member: Member, ask: e.Ask, arrays: Arrays | None) -> None:
+    def _deliver(self, delivery: Delivery) -> None:
         """Let a device have a task, now or as soon as it is connected."""
-        if not member.online:
-            member.inbox.append((ask, arrays))
-            return
-        if member in self._fleet.sensors:
+        delivery.member.coming.remove(delivery)
+        self._coming.pop(delivery, None)
+        if delivery.member.online:
+            self._hand(delivery)
+        else:
+            delivery.member.inbox.append(delivery)
+
+    def _hand(self, delivery: Delivery) -> None:
+        member, ask = delivery.member, delivery.ask
+        if not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift:
             self._catch_up([member], self._agenda.now)
         try:
-            reply = self._answer(member, ask, arrays)
+            reply = self._answer(delivery)
         except DeclinedError as declined:
             reply = self._declined(member, ask, declined)
         if reply is not None:
@@ -324,8 +332,9 @@ class Engine:
         task = getattr(ask.task, "task", "")
         return wire.Declined(device=member.name, task=task, reason=declined.reason)
 
-    def _answer(self, member: Member, ask: e.Ask, arrays: Arrays | None) -> wire.Reply | None:
-        task, device = ask.task, member.device
+    def _answer(self, delivery: Delivery) -> wire.Reply | None:
+        member, task, arrays = delivery.member, delivery.ask.task, delivery.arrays
+        device = member.device
         match task:
             case wire.CheckIn():
                 if task.poll_ms is not msgspec.UNSET:
@@ -335,7 +344,8 @@ class Engine:
                     return check_in(device.pipeline, device=device.name, model=model)
                 return device.check_in(model)
             case wire.Train():
-                return self._begin_training(member, ask.ask, task)
+                self._begin_training(delivery, task)
+                return None
             case wire.Evaluate() if arrays is not None:
                 return device.judge(task, arrays, self._predictor.alone)
             case wire.Release() if arrays is not None:
@@ -344,56 +354,93 @@ class Engine:
                 return wire.Received(device=member.name, version=task.version, accepted=True)
         raise AssertionError(f"A {type(task).__name__} came without its arrays.")
 
-    def _begin_training(self, member: Member, ask: str, task: wire.Train) -> wire.Reply | None:
-        begun = member.device.begin_update(task)
-        if not isinstance(begun, Begun):
-            update, vector = begun
-            self._answered(member, ask, update, vector)
-            return None
-        steps = _steps(member, begun)
+    # Training
+
+    def _begin_training(self, delivery: Delivery, task: wire.Train) -> None:
+        if delivery.taken is None:
+            self._take_up(delivery, task, self._agenda.now)
+        member, taken = delivery.member, delivery.taken
+        if isinstance(taken, DeclinedError):
+            raise taken
+        if isinstance(taken, Training):
+            now = self._agenda.now
+            member.busy_until = max(now, member.busy_until) + round(1000 * taken.seconds)
+            self._chronicle.worked(1, now)
+            finish = partial(self._finish, member, delivery.ask.ask, taken)
+            self._agenda.at(member.busy_until, finish)
+        elif taken is not None:
+            self._answered(member, delivery.ask.ask, *taken)
+
+    def _take_up(self, delivery: Delivery, task: wire.Train, now: int) -> None:
+        """Let a device take up a task to train, with what it has learned by a moment."""
+        member = delivery.member
+        try:
+            begun = member.device.begin_update(task)
+            delivery.taken = (
+                self._training(member, begun, now) if isinstance(begun, Begun) else begun
+            )
+        except DeclinedError as declined:
+            delivery.taken = declined
+        if isinstance(delivery.taken, Training):
+            self._waiting.append(delivery.taken)
+            if len(self._waiting) >= WAITING:
+                self._compute()
+
+    def _training(self, member: Member, begun: Begun, now: int) -> Training:
+        """Return how long a training takes a device, in its steps and seconds."""
+        steps, task = _steps(member, begun), begun.task
         rows = len(begun.training.examples.weight) * task.epochs
-        if steps is not None:
-            rows = min(rows, steps * task.batch)
-        seconds = member.seconds(rows)
-        now = self._agenda.now
+        seconds = member.seconds(rows if steps is None else min(rows, steps * task.batch))
         if member.charge is not None and not member.charge.spend(seconds, now):
             raise DeclinedError("paused")
-        work = _Work(member, ask, begun, Job(begun.training, steps))
-        self._waiting.append(work)
-        if len(self._waiting) >= WAITING:
-            self._compute()
-        member.busy_until = max(now, member.busy_until) + round(1000 * seconds)
-        self._chronicle.worked(1, now)
-        self._agenda.at(member.busy_until, partial(self._finish, work))
-        return None
+        return Training(begun, Job(begun.training, steps), seconds)
 
-    def _finish(self, work: _Work) -> None:
+    def _finish(self, member: Member, ask: str, training: Training) -> None:
         """Let a device send what its training came to."""
-        if work.made is None:
+        if training.made is None:
+            self._look_ahead()
             self._compute()
-        if work.made is None:
+        if training.made is None:
             raise AssertionError("A training was not computed.")
-        member = work.member
         log = self._chronicle.devices[member.name]
         log.trained += 1
         self._chronicle.worked(-1, self._agenda.now)
         try:
-            update, vector = member.device.finish_update(work.begun, work.made)
+            update, vector = member.device.finish_update(training.begun, training.made)
         except DeclinedError as declined:
             log.declined += 1
-            task = work.begun.task.task
+            task = training.begun.task.task
             reply = wire.Declined(device=member.name, task=task, reason=declined.reason)
-            self._answered(member, work.ask, reply, None)
+            self._answered(member, ask, reply, None)
             return
-        self._answered(member, work.ask, update, vector)
+        self._answered(member, ask, update, vector)
+
+    def _look_ahead(self) -> None:
+        """Take up the tasks that are on their way to devices where nothing comes between.
+
+        What a device does with a task depends on its own data alone, and on what it was told
+        before. So it can be taken up before the clock is there, and be computed with the others.
+        """
+        now = self._agenda.now
+        certain = [
+            delivery
+            for delivery in self._coming
+            if delivery.taken is None
+            and delivery.member.online
+            and delivery.member.coming[0] is delivery
+            and not delivery.member.group.link.reordering
+            and delivery.member.rests_until(delivery.at_ms, now)
+        ][: WAITING - len(self._waiting)]
+        self._feed_sensors([(one.member, one.at_ms) for one in certain])
+        for delivery in certain:
+            self._take_up(delivery, self._coming[delivery], delivery.at_ms)
 
     def _compute(self) -> None:
         """Do all trainings that were put off."""
         waiting, self._waiting = self._waiting, []
-        for work, made in zip(
-            waiting, self._trainer.replay([one.job for one in waiting]), strict=True
-        ):
-            work.made = made
+        made = self._trainer.replay([training.job for training in waiting])
+        for training, replayed in zip(waiting, made, strict=True):
+            training.made = replayed
 
     def _answered(self, member: Member, ask: str, reply: wire.Reply, vector: Vector | None) -> None:
         """Send an answer, an attacker's forged, now or as soon as the device is connected."""
@@ -414,18 +461,29 @@ class Engine:
     def _send(self, member: Member, replied: e.Replied) -> None:
         log = self._chronicle.devices[member.name]
         log.up += replied.size
-        delays = self._network.up(member.group.link, replied.size)
-        log.lost += not delays and isinstance(replied.reply, wire.Update)
-        for delay in delays:
-            self._later(delay, partial(self._feed, replied))
+        fates = self._network.up(member.group.link, replied.size)
+        log.lost += not fates and isinstance(replied.reply, wire.Update)
+        for fate in fates:
+            self._agenda.at(self._agenda.now + fate.delay, partial(self._feed, replied))
 
     # The streams
 
+    def _stride(self, now: int) -> None:
+        self._catch_up(list(self._fleet.sensors), now)
+        self._outcome.passed(now)
+
     def _catch_up(self, members: Sequence[Member], now: int) -> None:
-        """Let devices take up what their sensors measured by a moment, all at once."""
+        """Let devices take up what their sensors measured by a moment."""
+        self._feed_sensors([(member, now) for member in members])
+
+    def _feed_sensors(self, due: Sequence[tuple[Member, int]]) -> None:
+        """Let devices take up what their sensors measured, each by its moment, all at once."""
         work: list[Computing] = []
-        for member in members:
-            arrived = self._fleet.sensors[member].arrived(now)
+        for member, now in due:
+            sensors = self._fleet.sensors.get(member)
+            if sensors is None or not member.powered:
+                continue
+            arrived = sensors.arrived(now)
             if arrived is not None and isinstance(member.device, VirtualDevice):
                 work.append(member.device.feeding(arrived))
         self._work_off(work)

@@ -103,7 +103,7 @@ class Fleet:
             device=device,
             speed=draw_speed(group, rng),
             skew=draw_skew(group.clock_skew, rng),
-            phase=int(rng.uniform(0, group.duty.on + group.duty.off)),
+            phase=float(rng.random()),
             charge=None if battery is None else Charge(battery, battery.capacity),
         )
 

@@ -90,8 +90,8 @@ class FleetPredictor:
 
     def _batched(self, alike: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, Floats]]:
         """Run devices with the same weights as one batch."""
-        if len(alike) == 1:
-            self._tally.looped += 1
+        if self._stacked is None:
+            self._tally.looped += len(alike)
         else:
             self._tally.stacked += len(alike)
         windows = np.concatenate([one.windows for one in alike])

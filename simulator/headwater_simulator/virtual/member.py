@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 
 from headwater.settings import Duration
+from headwater_agent.answers import DeclinedError
+from headwater_agent.replay import Replayed
 from headwater_coordinator import events as e
 from headwater_models.arrays import Arrays
-from headwater_simulator.device import VirtualDevice
+from headwater_simulator.device import Begun, Made, VirtualDevice
 from headwater_simulator.scenario.settings import DAY, Attacker, Battery, Group, Scenario
 from headwater_simulator.virtual.holder import Holder
+from headwater_simulator.virtual.training import Job
 
 Device = Holder | VirtualDevice
 
@@ -44,11 +49,38 @@ class Charge:
 
 
 @dataclass(slots=True, eq=False)
+class Training:
+    """A training that was begun; what it comes to may not be computed yet."""
+
+    begun: Begun
+    job: Job
+    seconds: float
+    made: Replayed | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A task that a device has at a moment, with the weights that it brings.
+
+    ``taken`` is what the device makes of a task to train, where that is known already.
+    """
+
+    member: Member
+    ask: e.Ask
+    arrays: Arrays | None
+    at_ms: int
+    taken: Training | Made | DeclinedError | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Member:
     """One device of the fleet.
 
-    ``speed`` is in rows a second. ``skew`` milliseconds is its clock ahead. ``inbox`` are tasks
-    that wait until it is connected, ``outbox`` answers that do.
+    ``speed`` is in rows a second. ``skew`` milliseconds is its clock ahead. ``phase`` is where in
+    its duty and between its polls it is, a share. It is ``cut`` off by an outage, or without
+    power. ``inbox`` are tasks that wait until it is connected, ``outbox`` answers that do;
+    ``coming`` are tasks on their way, in their order. ``disturbed`` are the times, in their order,
+    at which it comes, goes or breaks.
     """
 
     number: int
@@ -57,15 +89,31 @@ class Member:
     device: Device
     speed: float
     skew: int
-    phase: int
+    phase: float
     attack: Attacker | None = None
     charge: Charge | None = None
     online: bool = False
+    cut: bool = False
     powered: bool = True
     busy_until: int = 0
     poll_ms: int = 0
-    inbox: list[tuple[e.Ask, Arrays | None]] = field(default_factory=list)
+    inbox: list[Delivery] = field(default_factory=list)
     outbox: list[e.Replied] = field(default_factory=list)
+    coming: list[Delivery] = field(default_factory=list)
+    last_ms: int = 0
+    disturbed: list[int] = field(default_factory=list)
+
+    def looks(self, now: int) -> int:
+        """Return when it looks for messages next."""
+        every = max(int(self.group.link.poll), self.poll_ms)
+        if not every:
+            return now
+        return round((ceil(now / every - self.phase) + self.phase) * every)
+
+    def rests_until(self, time: int, now: int) -> bool:
+        """Say whether it neither comes, goes nor breaks from now on until a moment."""
+        place = bisect_right(self.disturbed, now)
+        return place == len(self.disturbed) or self.disturbed[place] > time
 
     def seconds(self, rows: int) -> float:
         """Return how long it trains on so many rows."""
@@ -84,13 +132,13 @@ class Member:
                     yield min(end, leaves), False
 
 
-def _duty(group: Group, phase: int, until: int) -> Iterator[tuple[int, int]]:
+def _duty(group: Group, phase: float, until: int) -> Iterator[tuple[int, int]]:
     """Yield the spans in which a device would be on, weekends apart."""
     duty = group.duty
     if not duty.off:
         yield 0, until + 1
         return
-    start = -phase
+    start = -round(phase * (duty.on + duty.off))
     while start < until:
         if start + duty.on > 0:
             yield max(start, 0), start + duty.on

@@ -20,6 +20,14 @@ class Traffic:
     down: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """After how many milliseconds a message comes, and whether others may overtake it."""
+
+    delay: int
+    held: bool
+
+
 class Network:
     """Draws the fate of each message.
 
@@ -38,35 +46,33 @@ class Network:
         self._rng = rng
         self.traffic = Traffic()
 
-    def up(self, link: Link, size: int) -> list[int]:
-        """Return after how many milliseconds a device's message comes: once, twice or never."""
+    def up(self, link: Link, size: int) -> list[Fate]:
+        """Return what becomes of a device's message: it comes once, twice or never."""
         self.traffic.up += size
         return self._fates(link, size, link.up)
 
-    def down(self, link: Link, size: int, poll_ms: int) -> list[int]:
-        """Return after how many milliseconds a device has a message, which it must look for."""
+    def down(self, link: Link, size: int) -> list[Fate]:
+        """Return what becomes of a message to a device, from when the device looks for it."""
         self.traffic.down += size
-        waits = int(self._rng.random() * max(int(link.poll), poll_ms))
-        return [waits + delay for delay in self._fates(link, size, link.down)]
+        return self._fates(link, size, link.down)
 
-    def _fates(self, link: Link, size: int, rate: float) -> list[int]:
+    def _fates(self, link: Link, size: int, rate: float) -> list[Fate]:
         traffic, rng = self.traffic, self._rng
         traffic.messages += 1
         if link.loss and rng.random() < link.loss:
             traffic.lost += 1
             return []
-        delays = [self._delay(link, size, rate)]
+        fates = [self._fate(link, size, rate)]
         if link.duplication and rng.random() < link.duplication:
             traffic.repeated += 1
-            delays.append(self._delay(link, size, rate))
-        return delays
+            fates.append(self._fate(link, size, rate))
+        return fates
 
-    def _delay(self, link: Link, size: int, rate: float) -> int:
+    def _fate(self, link: Link, size: int, rate: float) -> Fate:
         rng, delay = self._rng, float(link.latency)
         if link.jitter:
             delay *= float(rng.lognormal(0.0, link.jitter))
         if rate:
             delay += 1000.0 * size / rate
-        if link.reordering and rng.random() < link.reordering:
-            delay += link.held
-        return round(delay)
+        held = bool(link.reordering) and rng.random() < link.reordering
+        return Fate(round(delay + (link.held if held else 0)), held)

@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 PACKAGES = ("numpy", "onnxruntime")
 ROWS_AT_ONCE = 65_536
+MOST_POINTS = 400
+"""Releases that are kept to be judged; beyond it every other one is left out."""
+
 ALONE = 20
 """Trainings that a device does at most to see what it comes to alone."""
 
@@ -50,8 +53,18 @@ class _Judged:
     cuts: Mapping[str, slice]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A release that is to be judged."""
+
+    sequence: int
+    time_ms: int
+    round: int
+    weights: Arrays
+
+
 class Outcome:
-    """Judges each release on the devices that a scenario lets judge, and sums the run up.
+    """Judges the releases on the devices that a scenario lets judge, and sums the run up.
 
     Parameters
     ----------
@@ -76,8 +89,9 @@ class Outcome:
         count = min(scenario.judges, len(members))
         places = np.linspace(0, len(members) - 1, count).round().astype(int)
         self.judges = [members[i] for i in dict.fromkeys(places.tolist())]
-        self._curve: list[r.Point] = []
-        self._rows: _Judged | None = None
+        self._kept: list[_Kept] = []
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._served: list[r.Served] = []
         self._weights: Arrays = fleet.bundle.weights
 
     def begin(self, first: Version, weights: Arrays) -> None:
@@ -86,35 +100,66 @@ class Outcome:
         self.released(first, weights, 0)
 
     def released(self, version: Version, weights: Arrays, now: int) -> None:
-        """Judge a release at the moment it is made."""
+        """Keep a release, to be judged at the end on the same rows as all others."""
+        number = self._chronicle.releases[-1].round
+        self._kept.append(_Kept(version.sequence, now, number, weights))
+        if len(self._kept) > MOST_POINTS:
+            self._kept = [self._kept[0], *self._kept[2::2]]
         self._weights = weights
-        rows = self._judged()
-        if not rows.cuts:
-            return
-        found, right = self._losses(rows, weights)
-        means = {name: float(found[cut].mean()) for name, cut in rows.cuts.items()}
+
+    def passed(self, now: int) -> None:
+        """Note how well the agents' own predictions did since the last time."""
+        sums: dict[str, NDArray[np.float64]] = {}
+        for member in self._fleet.sensors:
+            device = member.device
+            if isinstance(device, VirtualDevice):
+                score = device.pipeline.learner.score
+                losses = [score.baseline, score.released, score.personal, score.served]
+                sums.setdefault(member.group.name, np.zeros(5))
+                sums[member.group.name] += score.labels * np.array([1.0, *losses])
+        for name, total in sums.items():
+            new = total - self._sums.get(name, np.zeros(5))
+            if new[0] > 0:
+                baseline, released, personal, served = (new[1:] / new[0]).tolist()
+                self._served.append(
+                    r.Served(
+                        time_ms=now,
+                        group=name,
+                        labels=round(new[0]),
+                        baseline=baseline,
+                        released=released,
+                        personal=personal,
+                        served=served,
+                    )
+                )
+        self._sums = sums
+
+    def _points(self, rows: _Judged) -> list[r.Point]:
+        """Judge all releases on the same rows."""
+        return [self._point(rows, kept) for kept in self._kept] if rows.cuts else []
+
+    def _point(self, rows: _Judged, kept: _Kept) -> r.Point:
+        found, right = self._losses(rows, kept.weights)
         groups: dict[str, list[NDArray[np.float64]]] = {}
         for member in self.judges:
             if member.name in rows.cuts:
                 groups.setdefault(member.group.name, []).append(found[rows.cuts[member.name]])
-        self._curve.append(
-            r.Point(
-                sequence=version.sequence,
-                time_ms=now,
-                round=self._chronicle.releases[-1].round,
-                loss=float(found.mean()),
-                baseline=float(rows.baseline.mean()),
-                accuracy=None if right is None else float(right.mean()),
-                spread=spread(list(means.values())),
-                groups={name: float(np.concatenate(some).mean()) for name, some in groups.items()},
-            )
+        return r.Point(
+            sequence=kept.sequence,
+            time_ms=kept.time_ms,
+            round=kept.round,
+            loss=float(found.mean()),
+            baseline=float(rows.baseline.mean()),
+            accuracy=None if right is None else float(right.mean()),
+            spread=spread([float(found[cut].mean()) for cut in rows.cuts.values()]),
+            groups={name: float(np.concatenate(some).mean()) for name, some in groups.items()},
         )
 
     def results(self, name: str, end: int, *, traffic: Traffic, tally: Tally) -> r.Results:
         """Sum up the run of this name, which ended at a moment."""
         chronicle, scenario = self._chronicle, self._scenario
-        self._rows = None
-        devices = self._devices(end)
+        rows = _gathered(self._fleet, self.judges)
+        devices = self._devices(rows, end)
         logs = chronicle.devices.values()
         refused = sum(log.refused for log in logs)
         totals = r.Totals(
@@ -149,7 +194,8 @@ class Outcome:
             versions=versions,
             scenario=msgspec.json.encode(scenario, enc_hook=encode_hook).decode(),
             totals=totals,
-            curve=tuple(self._curve),
+            curve=tuple(self._points(rows)),
+            served=tuple(self._served),
             rounds=chronicle.rounds,
             releases=tuple(chronicle.releases),
             groups=tuple(self._group(group.name, devices) for group in scenario.groups),
@@ -161,12 +207,6 @@ class Outcome:
         )
 
     # What judges find
-
-    def _judged(self) -> _Judged:
-        """Return the rows of the judges; those of tables are read once."""
-        if self._rows is None or self._fleet.sensors:
-            self._rows = _gathered(self._fleet, self.judges)
-        return self._rows
 
     def _losses(
         self, rows: _Judged, weights: Arrays
@@ -186,8 +226,7 @@ class Outcome:
 
     # The devices at the end
 
-    def _devices(self, end: int) -> list[r.Device]:
-        rows = self._judged()
+    def _devices(self, rows: _Judged, end: int) -> list[r.Device]:
         first, last, alone = ({}, {}, {}) if not rows.cuts else self._compared(rows)
         made = []
         for member in self._fleet.members:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headwater.errors import UnsupportedError
 from headwater_agent.events import Batch, Floats, Train, Trained
 from headwater_agent.replay import Replay, Replayed
-from headwater_models.graphs.serialisation import decode
+from headwater_models.graphs.serialisation import decode, encode
 from headwater_models.graphs.stack import stack
 from headwater_models.session import OpenGraph, Trainer
 
@@ -87,12 +87,18 @@ class FleetTrainer:
         found: dict[int, Trained] = {}
         for places in _alike([(len(one.batch.weight), one.learning_rate) for one in steps]):
             if self._stacked is None or len(places) == 1:
-                self._tally.looped += len(places)
+                self._count(len(places))
                 found |= {i: self._taken(steps[i]) for i in places}
                 continue
             self._tally.stacked += len(places)
             found |= zip(places, self._together([steps[i] for i in places]), strict=True)
         return [found[i] for i in range(len(steps))]
+
+    def _count(self, alone: int) -> None:
+        if self._stacked is None:
+            self._tally.looped += alone
+        else:
+            self._tally.stacked += alone
 
     def _taken(self, step: Train) -> Trained:
         made = self._alone.step(step.batch, step.parameters, step.state, step.learning_rate)
@@ -119,6 +125,8 @@ class _Stacked:
 
     def __init__(self, graph: bytes, threads: int) -> None:
         self._graph = OpenGraph("train.onnx", graph, threads, windows=("[M, N, T, C]",))
+        forward = _with_outputs(graph, ["loss"])
+        self._forward = OpenGraph("train.onnx", forward, threads, windows=("[M, N, T, C]",))
         self._outputs = list(self._graph.outputs)
 
     def step(
@@ -131,7 +139,8 @@ class _Stacked:
     def losses(self, rows: Mapping[str, NDArray[Any]], parameters: Stacks, state: Stacks) -> Floats:
         """Return the loss of each row, ``[M, N]``."""
         feeds = {**rows, **parameters, **state, "learning_rate": 0.0}
-        found: Floats = self._graph.run(feeds, ["loss"])[0]
+        needed = {name: feeds[name] for name in self._forward.inputs if name in feeds}
+        found: Floats = self._forward.run(needed, ["loss"])[0]
         return found
 
 
@@ -142,6 +151,13 @@ def _open(train: bytes, threads: int) -> _Stacked | None:
         return _Stacked(stack(train, own), threads)
     except UnsupportedError:
         return None
+
+
+def _with_outputs(graph: bytes, names: Sequence[str]) -> bytes:
+    """Return the part of a graph that some outputs need: to judge takes no way back."""
+    made = decode(graph)
+    made.outputs = {name: made.outputs[name] for name in names}
+    return encode(made, defaults=False)
 
 
 class _Cohort:
