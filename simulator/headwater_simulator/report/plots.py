@@ -221,7 +221,8 @@ def history(results: Results) -> tuple[Plot, ...]:
         (r.time_ms, 0.0, f"release {r.sequence}, {duration(r.time_ms)}: {r.words}")
         for r in thinned(results.releases)
     )
-    drawing.dots(releases, "c1", 4)
+    radius = 4 if len(results.rounds) <= 100 else 2
+    drawing.dots(releases, "c1", radius)
     for lane, kind in ((1, "bad"), (2, "faint"), (3, "faint")):
         ended = [entry for entry in results.rounds if entry.outcome == lanes[lane]]
         drawing.dots(
@@ -230,7 +231,7 @@ def history(results: Results) -> tuple[Plot, ...]:
                 for entry in thinned(ended)
             ),
             kind,
-            4,
+            radius,
         )
     refused = ((r.time_ms, 4, f"{r.device}: {r.reason}", r.attacks) for r in results.refusals)
     for time_ms, lane, words, attacker in refused:
