@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,7 +18,11 @@ T = TypeVar("T", bound=msgspec.Struct)
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|min|h|d)")
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
+_PARTS = re.compile(r"\[\d+\]|\.?[^.\[\]]+")
+_KEYS = {
+    re.compile(r"unknown field `([^`]*)`"): "there is no such key; remove it or check its spelling",
+    re.compile(r"missing required field `([^`]*)`"): "this key is required",
+}
 
 
 class Duration(int):
@@ -115,19 +120,18 @@ def convert(raw: Mapping[str, object], kind: type[T], *, source: str) -> T:
     SettingsError
         With one line for each wrong key: ``source: path.of.key: what is wrong``.
     """
-    remaining = cast("dict[str, Any]", msgspec.to_builtins(raw))
+    remaining = _Remaining(cast("dict[str, Any]", msgspec.to_builtins(raw)))
     complaints: list[str] = []
-    dropped: set[str] = set()
     while True:
         try:
-            value = msgspec.convert(remaining, kind, dec_hook=decode_hook)
+            value = msgspec.convert(remaining.raw, kind, dec_hook=decode_hook)
         except msgspec.ValidationError as error:
-            complaint, path = _read_complaint(str(error))
-            if path not in dropped:
-                complaints.append(complaint)
-            if path in dropped or not _drop(remaining, path):
+            what, path = _read_complaint(str(error))
+            place = remaining.place(path)
+            if place not in remaining.gone:
+                complaints.append(f"{place}: {what}" if place else what)
+            if not remaining.drop(path):
                 break
-            dropped.add(path)
         else:
             if not complaints:
                 return value
@@ -135,29 +139,60 @@ def convert(raw: Mapping[str, object], kind: type[T], *, source: str) -> T:
     raise SettingsError("\n".join(f"{source}: {complaint}" for complaint in complaints))
 
 
+class _Remaining:
+    """What is left of a file when the values that were complained of are taken out.
+
+    ``gone`` are their places, and those of what may be wrong for want of them.
+    """
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.raw = raw
+        self.gone: set[str] = set()
+        self._shifts: Counter[str] = Counter()
+        """By the place of a list, how many of its elements are gone; those after them moved up."""
+
+    def place(self, path: str) -> str:
+        """Return where in the file a path such as ``streams[0].topic`` of what is left was."""
+        place = ""
+        for part in _PARTS.findall(path):
+            index = part.startswith("[")
+            place += f"[{int(part[1:-1]) + self._shifts[place]}]" if index else part
+        return place
+
+    def drop(self, path: str) -> bool:
+        """Take out the innermost thing on a path that is there; say whether there was any."""
+        parts = _PARTS.findall(path)
+        while parts:
+            self.gone.add(self.place("".join(parts)))
+            *outer, last = parts
+            holder = self._at(outer)
+            if isinstance(holder, dict) and (key := last.removeprefix(".")) in holder:
+                del holder[key]
+                return True
+            if isinstance(holder, list) and last.startswith("["):
+                del holder[int(last[1:-1])]
+                around = self.place("".join(outer))
+                self.gone.add(around)
+                self._shifts[around] += 1
+                return True
+            parts = outer
+        return False
+
+    def _at(self, parts: list[str]) -> Any:
+        found: Any = self.raw
+        for part in parts:
+            try:
+                found = found[int(part[1:-1]) if part.startswith("[") else part.removeprefix(".")]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return found
+
+
 def _read_complaint(text: str) -> tuple[str, str]:
-    """Turn msgspec's message into ``(our line, path of the key)``."""
+    """Turn msgspec's message into ``(what is wrong, path of the key)``."""
     found = _AT.match(text)
     what, path = (found["what"], found["path"] or "") if found else (text, "")
-    unknown = _UNKNOWN.search(what)
-    if unknown:
-        path = f"{path}.{unknown['key']}" if path else unknown["key"]
-        return f"{path}: there is no such key; remove it or check its spelling", path
-    missing = re.search(r"missing required field `([^`]*)`", what)
-    if missing:
-        path = f"{path}.{missing[1]}" if path else missing[1]
-        return f"{path}: this key is required", path
-    return (f"{path}: {what}" if path else what), path
-
-
-def _drop(raw: Any, path: str) -> bool:
-    """Remove the value at a path such as ``streams[0].topic``; say whether it was there."""
-    keys = [int(key) if key.isdigit() else key for key in re.findall(r"[^.\[\]]+", path)]
-    for key in keys[:-1]:
-        try:
-            raw = raw[key]
-        except (KeyError, IndexError, TypeError):
-            return False
-    if isinstance(raw, dict) and keys:
-        return raw.pop(keys[-1], None) is not None
-    return False
+    for pattern, words in _KEYS.items():
+        if named := pattern.search(what):
+            return words, f"{path}.{named[1]}" if path else named[1]
+    return what, path

@@ -27,7 +27,7 @@ class RefineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] | None = None
 
 
-class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True):
+class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a device learns: batch size, learning rate and its schedule, or not at all.
 
     With ``training`` ``stream`` a second set of weights, the contribution, learns beside the
@@ -36,8 +36,8 @@ class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     enabled: bool = True
-    batch: int = 16
-    learning_rate: float = 1e-3
+    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
     schedule: Schedule = Schedule()
     training: Literal["replay", "stream"] = "replay"
     refine: RefineSettings = RefineSettings()

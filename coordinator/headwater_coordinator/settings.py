@@ -220,19 +220,26 @@ def read_settings(path: Path) -> Settings:
         With a line for each wrong key, or a sentence for a combination that cannot work.
     """
     raw = load_toml(path)
-    complaints = list(_misplaced(raw))
+    complaints = list(misplaced(raw))
     if not complaints:
         settings = convert(raw, Settings, source=str(path))
         strategy = choose(settings.strategy, source=str(path))
-        complaints = [words for words, wrong in _impossible(settings, strategy).items() if wrong]
+        complaints = list(impossible(settings.federation, settings.gate, strategy))
+        complaints += [words for words, wrong in _impossible_ports(settings).items() if wrong]
         complaints += metrics_settings.find_complaints(settings.metrics)
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
 
 
-def _misplaced(raw: dict[str, Any]) -> Iterator[str]:
-    """Name the discipline where there is none, and complain of keys of the other one."""
+def misplaced(raw: dict[str, Any]) -> Iterator[str]:
+    """Name the discipline in a file's ``[federation]`` where there is none.
+
+    Yields
+    ------
+    str
+        A complaint for each key of the other discipline, which is taken out.
+    """
     section = raw.setdefault("federation", {})
     if not isinstance(section, dict):
         return
@@ -241,21 +248,16 @@ def _misplaced(raw: dict[str, Any]) -> Iterator[str]:
     for other in kinds.keys() - {named} if named in kinds else ():
         theirs = set(kinds[other].__struct_fields__) - set(kinds[named].__struct_fields__)
         for key in sorted(theirs & section.keys()):
+            del section[key]
             yield f'federation.{key}: only with federation.discipline = "{other}"; remove it'
 
 
-def _impossible(settings: Settings, strategy: Strategy) -> dict[str, bool]:
-    how, gate = settings.federation, settings.gate
-    return (
+def impossible(how: Rounds | Buffered, gate: Gate, strategy: Strategy) -> Iterator[str]:
+    """Yield what is wrong with ``[federation]``, ``[gate]`` and ``[strategy]`` taken together."""
+    checks = (
         _impossible_discipline(how)
         | _impossible_gate(gate)
         | {
-            "superlink.port must differ from front.port": (
-                settings.superlink.port == settings.front.port
-            ),
-            "superlink.poll must lie between 50ms and 1min": (
-                not 50 <= settings.superlink.poll <= 60_000
-            ),
             "federation.deadline and gate.deadline must be at least 1s": (
                 min(how.deadline, gate.deadline) < 1_000
             ),
@@ -263,9 +265,21 @@ def _impossible(settings: Settings, strategy: Strategy) -> dict[str, bool]:
                 how.message_ttl < max(how.deadline, gate.deadline)
             ),
             f"federation.min_devices must be at least {strategy.least}, for strategy "
-            f"{settings.strategy['name']} with these arguments": (how.min_devices < strategy.least),
+            f"{type(strategy).__name__.lower()} with these arguments": how.min_devices
+            < strategy.least,
         }
     )
+    return (words for words, wrong in checks.items() if wrong)
+
+
+def _impossible_ports(settings: Settings) -> dict[str, bool]:
+    return {
+        "superlink.port must differ from front.port": settings.superlink.port
+        == settings.front.port,
+        "superlink.poll must lie between 50ms and 1min": not 50
+        <= settings.superlink.poll
+        <= 60_000,
+    }
 
 
 def _impossible_gate(gate: Gate) -> dict[str, bool]:

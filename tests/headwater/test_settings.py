@@ -70,7 +70,31 @@ def test_a_wrong_key_is_named_with_its_path(tmp_path: Path, text: str, complaint
 def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
     text = 'name = "a"\nprot = 1\nport = 0\n[[streams]]\ntopic = 3\nqos = 1\n'
     paths = {line.split(": ")[0] for line in refuse(tmp_path, text)}
-    assert {"prot", "port", "streams[0].qos"} <= paths
+    assert paths == {"prot", "port", "streams[0].topic", "streams[0].qos"}
+
+
+def test_a_required_key_that_is_wrong_hides_nothing_that_follows(tmp_path: Path) -> None:
+    wrong = "[[streams]]\ntopic = 3\nqos = 1\n"
+    right = '[[streams]]\ntopic = "t"\n'
+    text = f'name = 5\n{wrong}{right}{wrong}[[streams]]\nperiod = "soon"\n{right}[port]\n'
+    paths = [line.split(": ")[0] for line in refuse(tmp_path, text)]
+    assert sorted(paths) == [
+        "name",
+        "port",
+        *("streams[0].qos", "streams[0].topic", "streams[2].qos", "streams[2].topic"),
+        *("streams[3].period", "streams[3].topic"),
+    ]
+
+
+def test_a_list_that_only_mistakes_leave_empty_is_not_called_too_short(tmp_path: Path) -> None:
+    class Least(msgspec.Struct, frozen=True, kw_only=True):
+        streams: Annotated[tuple[Stream, ...], msgspec.Meta(min_length=1)]
+        port: int = 1
+
+    with pytest.raises(SettingsError) as refused:
+        convert({"streams": [{"topic": 3}], "port": "x"}, Least, source="here")
+    paths = [line.split(": ")[1] for line in str(refused.value).splitlines()]
+    assert paths == ["streams[0].topic", "port"]
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:

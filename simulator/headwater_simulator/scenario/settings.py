@@ -61,7 +61,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ``sudden``: at once. ``gradual``: old and new take turns over ``over``, the new one more and
     more often. ``incremental``: from one to the other over ``over``. ``recurring``: new and old
     alternate, each for ``over``. What changes is the level (by ``size``, in standard deviations of
-    the noise) or the season (turned by ``size`` of a period). Without ``groups`` all drift.
+    the noise) or the season (turned by ``size`` of a period). Without ``groups`` all drift. Every
+    channel drifts, and gradual drifts take turns anew on each device and in each row.
     """
 
     kind: Literal["sudden", "gradual", "incremental", "recurring"] = "sudden"
@@ -78,10 +79,13 @@ class Series(
 ):  # fmt: skip
     """Generated sensor streams, one for each device, whose first channel is forecast.
 
-    Each channel is a level, a ``trend`` (per day), seasons of a day and of a ``second_season``,
-    and autocorrelated noise (``memory`` is its correlation from row to row). Devices differ in
-    level and amplitude by the share ``spread``. ``missing`` is the share of values that are lost.
-    ``label_delay`` is how much later than measured a value is known: the horizon's end, at least.
+    Each channel is a level, a ``trend`` (per day), a ``season`` with an ``amplitude``, a
+    ``second_season`` with half of it, and autocorrelated noise with the deviation ``noise``
+    (``memory`` is its correlation from row to row). Devices differ in level and amplitude by up to
+    the share ``spread``. ``missing`` is the share of values that are lost.
+
+    With a ``label_delay`` the first channel is not measured, but told so much later, as by a
+    laboratory: it is predicted ``horizon`` ahead from the others (a regression).
     """
 
     channels: Annotated[int, msgspec.Meta(ge=1, le=256)] = 3
@@ -107,9 +111,11 @@ class Replay(
 
     Without ``client`` each of ``files`` is one client. Where there are fewer clients than devices,
     clients are used again. With ``target`` it is a forecast ``horizon`` ahead, with ``label`` a
-    classification, or a regression where the labels are numbers; labels come ``label_delay`` later.
-    ``time`` names the column of event times; without it rows are ``period`` apart. The first record
-    of each client is moved to the scenario's beginning.
+    classification, or a regression where the labels are numbers of more than twenty kinds; labels
+    come ``label_delay`` later. ``channels`` are by default all columns of numbers. ``time`` names
+    the column of event times; without it one is taken that by its name or its dates says when, and
+    where none does rows are ``period`` apart. The first record of each client is moved to the
+    scenario's beginning. With ``loop`` a client's records begin again after the last one.
     """
 
     files: tuple[Path, ...]
@@ -131,7 +137,8 @@ class Air(
     """Hourly air quality of four stations in Beijing, which lie in the package.
 
     PM2.5 is forecast ``horizon`` ahead. Devices share the stations in turn; those that share one
-    begin at different weeks of it, so that none repeats another's records at the same time.
+    begin at different weeks of it, and then days, so that of up to 5,800 devices none repeats
+    another's records at the same time.
     """
 
     horizon: Duration = Duration(6 * HOUR)
@@ -145,8 +152,9 @@ class Table(
 
     ``partition`` says how: ``iid`` at random; ``dirichlet`` with shares of each class drawn with
     ``alpha``; ``label`` with ``labels`` classes for each device; ``size`` at random, in sizes of a
-    log-normal distribution with ``sigma``; ``client`` by the column of that name. The share
-    ``held`` of each device's rows is never learned from.
+    log-normal distribution with ``sigma``; ``client`` one client of the files for each device, by
+    the column ``client``, or file by file where none is named. The share ``held`` of each device's
+    rows is never learned from: 20 rows at least, as long as 50 are left to learn from.
     """
 
     files: tuple[Path, ...]
@@ -168,7 +176,8 @@ class Synthetic(
 
     ``alpha`` says how much the true models differ between devices, ``beta`` how much their inputs
     do; with ``iid`` neither. A device has ``least`` rows and, beyond, a log-normal number with mean
-    ``mean_log`` and deviation ``sigma_log``; ``rows`` gives all devices the same number.
+    ``mean_log`` and deviation ``sigma_log``; ``rows`` gives all devices the same number. ``held``
+    is as in a table.
     """
 
     alpha: Amount = 1.0

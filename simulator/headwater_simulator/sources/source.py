@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -13,8 +13,15 @@ from headwater.settings import Duration
 from headwater_agent.events import Batch
 from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import Channel, Grid, Loss, Reserve, Task
+from headwater_models.recipe import EMBARGOES
 
 Floats = NDArray[np.float32]
+
+RESERVED = 0.1
+"""Share of the event-time blocks of a stream that is never learned from."""
+
+LEAST_BLOCK = 24
+"""Rows of a reserved block, at least: rows that follow each other say nearly the same."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +59,7 @@ class Holding:
     reserved: Batch
 
 
+@runtime_checkable
 class Streams(Protocol):
     """Streams of records, one for each device; each row has its place on the manifest's grid."""
 
@@ -70,6 +78,7 @@ class Streams(Protocol):
         """
 
 
+@runtime_checkable
 class Tables(Protocol):
     """Labelled rows that devices hold from the beginning."""
 
@@ -77,8 +86,25 @@ class Tables(Protocol):
     def facts(self) -> Facts:
         """The facts of the task."""
 
+    def count(self, device: int) -> int:
+        """Return how many rows a device learns from."""
+
     def holding(self, device: int) -> Holding:
         """Return what a device holds; the same each time."""
 
 
 Source = Streams | Tables
+
+
+def reserve(period: Duration, window: int, horizon: Duration) -> Reserve:
+    """Return which blocks of a stream are reserved: short ones, so that each device soon has some.
+
+    Parameters
+    ----------
+    period, horizon
+        Of the grid, and of a forecast.
+    window
+        Rows of the model's window.
+    """
+    rows = max(LEAST_BLOCK, EMBARGOES * (window - (-horizon // period)))
+    return Reserve(share=RESERVED, block=Duration(rows * period))
