@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 440, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 32, 42
 _ACROSS = WIDTH - _LEFT - _RIGHT
 _NUMBER_ROOM = 14.0
+_THICKEST = 36.0
 _DOWN = HEIGHT - _TOP - _BOTTOM
 
 Pair = tuple[float, float]
@@ -114,7 +115,8 @@ class Drawing:
 
     def bar(self, lane: int, start: float, end: float, kind: str, words: str) -> None:
         """Draw a lying bar in a lane."""
-        left, height = self._across(start), 0.55 * _DOWN / (self._y.high - self._y.low)
+        left, room = self._across(start), _DOWN / (self._y.high - self._y.low)
+        height = min(0.55 * room, _THICKEST)
         extend(
             self.svg,
             element(

@@ -89,7 +89,9 @@ def rounds(results: Results) -> tuple[Plot, ...]:
     bundles = _bundles(results.rounds)
     most = max(len(bundle) for bundle in bundles)
     note = f"A mark stands for up to {number(most, 'round')}." if most > 1 else ""
-    return (_staleness(bundles, note), _bytes(bundles, note), _bytes_in_all(bundles))
+    stale = _bundles([entry for entry in results.rounds if entry.accepted])
+    drawn = (_staleness(stale, note),) if stale else ()
+    return (*drawn, _bytes(bundles, note), _bytes_in_all(bundles))
 
 
 def _staleness(bundles: Sequence[Sequence[Round]], note: str) -> Plot:
@@ -254,7 +256,7 @@ def thinned(items: Sequence[T], most: int = MOST_MARKS) -> Sequence[T]:
 
 
 def _bundles(items: Sequence[T]) -> list[Sequence[T]]:
-    length = -(-len(items) // MOST_MARKS)
+    length = max(1, -(-len(items) // MOST_MARKS))
     return [items[start : start + length] for start in range(0, len(items), length)]
 
 
