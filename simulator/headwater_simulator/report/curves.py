@@ -43,7 +43,7 @@ def learning(results: Results) -> tuple[Plot, ...]:
     return (
         *(_losses(results, axis) for axis in axes),
         *(_accuracies(results, axis) for axis in axes if results.curve[-1].accuracy is not None),
-        *(_groups(results, axis) for axis in axes if results.curve[-1].groups),
+        *(_groups(results, axis) for axis in axes if len(results.groups) > 1),
     )
 
 

@@ -13,6 +13,8 @@ from headwater_simulator.report.scales import Scale
 WIDTH, HEIGHT = 440, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 32, 42
 _ACROSS = WIDTH - _LEFT - _RIGHT
+_NUMBER_ROOM = 14.0
+_THICKEST = 36.0
 _DOWN = HEIGHT - _TOP - _BOTTOM
 
 Pair = tuple[float, float]
@@ -51,6 +53,7 @@ class Drawing:
         self._x = x
         self._y = y or Scale(-0.5, len(lanes) - 0.5, ())
         self._lanes = bool(lanes)
+        self._numbered = -_NUMBER_ROOM
         self.svg = element(
             "svg",
             element("title", title, id=f"{name}-title"),
@@ -112,7 +115,8 @@ class Drawing:
 
     def bar(self, lane: int, start: float, end: float, kind: str, words: str) -> None:
         """Draw a lying bar in a lane."""
-        left, height = self._across(start), 0.55 * _DOWN / (self._y.high - self._y.low)
+        left, room = self._across(start), _DOWN / (self._y.high - self._y.low)
+        height = min(0.55 * room, _THICKEST)
         extend(
             self.svg,
             element(
@@ -132,15 +136,17 @@ class Drawing:
         self.line(((end, end) for end in ends), "faint dashed")
 
     def moment(self, x: float, number: str, words: str) -> None:
-        """Mark a moment through the whole height, with a number above it."""
+        """Mark a moment through the whole height, with a number above it if there is room."""
         across = self._across(x)
+        roomy = across - self._numbered >= _NUMBER_ROOM
+        self._numbered = across if roomy else self._numbered
         extend(
             self.svg,
             element(
                 "g",
                 element("title", words),
                 element("line", x1=across, x2=across, y1=_TOP, y2=_TOP + _DOWN, class_="moment"),
-                _text(number, across, _TOP - 4, "moment", anchor="middle"),
+                _text(number, across, _TOP - 4, "moment", anchor="middle") if roomy else None,
             ),
         )
 

@@ -16,11 +16,19 @@ def _learned(results: Results) -> str:
         return "No release was measured, so nothing can be said about what the fleet learned."
     first, last = results.curve[0], results.curve[-1]
     baseline = f"the baseline's is {figure(last.baseline, results.unit)}"
-    if first is last:
+    if len(results.releases) <= 1:
         loss = figure(last.loss, results.unit)
         return f"The fleet stayed with its first model, whose loss is {loss}; {baseline}."
+    if first is last:
+        loss = figure(last.loss, results.unit)
+        return f"Of the releases only {last.sequence} was measured: its loss is {loss}; {baseline}."
+    begin = (
+        f"release {first.sequence}, the first that was measured,"
+        if first.round
+        else "the first model"
+    )
     words = (
-        f"From the first model to release {last.sequence} the loss "
+        f"From {begin} to release {last.sequence} the loss "
         f"{'fell' if last.loss <= first.loss else 'rose'} from "
         f"{figure(first.loss)} to {figure(last.loss, results.unit)}"
     )

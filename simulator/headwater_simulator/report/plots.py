@@ -89,7 +89,9 @@ def rounds(results: Results) -> tuple[Plot, ...]:
     bundles = _bundles(results.rounds)
     most = max(len(bundle) for bundle in bundles)
     note = f"A mark stands for up to {number(most, 'round')}." if most > 1 else ""
-    return (_staleness(bundles, note), _bytes(bundles, note), _bytes_in_all(bundles))
+    stale = _bundles([entry for entry in results.rounds if entry.accepted])
+    drawn = (_staleness(stale, note),) if stale else ()
+    return (*drawn, _bytes(bundles, note), _bytes_in_all(bundles))
 
 
 def _staleness(bundles: Sequence[Sequence[Round]], note: str) -> Plot:
@@ -221,7 +223,8 @@ def history(results: Results) -> tuple[Plot, ...]:
         (r.time_ms, 0.0, f"release {r.sequence}, {duration(r.time_ms)}: {r.words}")
         for r in thinned(results.releases)
     )
-    drawing.dots(releases, "c1", 4)
+    radius = 4 if len(results.rounds) <= 100 else 2
+    drawing.dots(releases, "c1", radius)
     for lane, kind in ((1, "bad"), (2, "faint"), (3, "faint")):
         ended = [entry for entry in results.rounds if entry.outcome == lanes[lane]]
         drawing.dots(
@@ -230,7 +233,7 @@ def history(results: Results) -> tuple[Plot, ...]:
                 for entry in thinned(ended)
             ),
             kind,
-            4,
+            radius,
         )
     refused = ((r.time_ms, 4, f"{r.device}: {r.reason}", r.attacks) for r in results.refusals)
     for time_ms, lane, words, attacker in refused:
@@ -253,7 +256,7 @@ def thinned(items: Sequence[T], most: int = MOST_MARKS) -> Sequence[T]:
 
 
 def _bundles(items: Sequence[T]) -> list[Sequence[T]]:
-    length = -(-len(items) // MOST_MARKS)
+    length = max(1, -(-len(items) // MOST_MARKS))
     return [items[start : start + length] for start in range(0, len(items), length)]
 
 

@@ -119,7 +119,7 @@ def rounds(results: Results) -> Table:
         "Rounds",
         (
             "round", "opened", "took", "asked", "accepted", "refused", "declined", "failed",
-            "staleness", "most", "up", "outcome",
+            "staleness", "stalest", "up", "outcome",
         ),
         _rows(
             (

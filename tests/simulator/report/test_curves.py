@@ -59,5 +59,11 @@ def test_a_line_of_very_many_releases_is_thinned() -> None:
         assert count(plot, "circle", "dot") <= MOST_MARKS
 
 
+def test_one_group_is_the_fleet_and_not_drawn_again() -> None:
+    run = made.results()
+    drawn = named(curves.learning(replace(run, groups=run.groups[:1])))
+    assert list(drawn) == ["Loss over rounds", "Loss over time"]
+
+
 def test_nothing_is_drawn_of_nothing() -> None:
     assert curves.learning(made.empty()) == ()

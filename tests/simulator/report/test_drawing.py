@@ -71,3 +71,20 @@ def test_lines_bands_and_moments_are_drawn() -> None:
     assert [len((m.get("points") or "").split()) for m in made.svg.iter("polyline")] == [2, 2]
     assert [len((m.get("points") or "").split()) for m in made.svg.iter("polygon")] == [4]
     assert made.svg.findtext("g/title") == "<cut>"
+
+
+def test_numbers_of_moments_do_not_lie_upon_each_other() -> None:
+    made = drawing()
+    for place, x in enumerate((0.1, 0.2, 0.3, 5.0)):
+        made.moment(x, f"#{place}", "")
+    assert len(marks(made, "line", "moment")) == 4
+    assert [t.text for t in made.svg.iter("text") if "#" in (t.text or "")] == ["#0", "#3"]
+
+
+def test_a_moment_is_marked_where_it_was() -> None:
+    made = drawing()
+    made.dots([(5, 0, "")], "c1", 3)
+    made.moment(5, "1", "cut")
+    (mark,) = marks(made, "line", "moment")
+    assert mark["x1"] == mark["x2"] == marks(made, "circle", "c1")[0]["cx"]
+    assert mark["y1"] < mark["y2"]

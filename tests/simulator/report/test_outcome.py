@@ -30,8 +30,15 @@ def test_the_first_says_what_the_fleet_learned() -> None:
 
 def test_a_fleet_that_released_nothing_stayed_with_its_first_model() -> None:
     run = made.results()
-    said = outcome(replace(run, curve=run.curve[:1]))[0]
+    said = outcome(replace(run, curve=run.curve[:1], releases=run.releases[:1]))[0]
     assert said.startswith("The fleet stayed with its first model, whose loss is ")
+
+
+def test_where_the_first_model_could_not_be_measured_that_is_not_claimed() -> None:
+    run = made.results()
+    later, only = (outcome(replace(run, curve=run.curve[a:b]))[0] for a, b in ((3, 9), (3, 4)))
+    assert later.startswith("From release 4, the first that was measured, to release 9 the loss ")
+    assert only.startswith("Of the releases only 4 was measured: its loss is ")
 
 
 def test_the_second_counts_who_gained_and_who_lost_and_names_the_groups_that_lost() -> None:

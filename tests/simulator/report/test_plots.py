@@ -48,6 +48,14 @@ def test_staleness_and_bytes_of_each_round_are_drawn() -> None:
     assert size(run.totals.bytes_up) in described(drawn["Bytes up in all"])
 
 
+def test_rounds_without_updates_have_no_staleness() -> None:
+    run = made.results()
+    void = tuple(replace(entry, accepted=0, staleness_mean=0.0) for entry in run.rounds)
+    some = replace(run, rounds=(*void[:20], *run.rounds[20:]))
+    assert count(named(plots.rounds(some))["Staleness over rounds"], "circle", "dot") == 4
+    assert "Staleness over rounds" not in named(plots.rounds(replace(run, rounds=void)))
+
+
 def test_neighbours_share_a_mark_where_there_are_more_rounds_than_room() -> None:
     run = made.results(rounds=1_000)
     drawn = named(plots.rounds(run))
