@@ -5,6 +5,9 @@ Of device k: ``u ~ N(0, alpha)``, ``W, b ~ N(u, 1)``, ``B ~ N(0, beta)``, ``v ~ 
 alpha and beta are deviations, as in the experiments of the paper. With ``iid`` all devices have
 one ``W`` and ``b``, and ``v`` is 0. A device's data are made when they are asked for.
 
+``u`` adds the same to all classes, so that labels do not depend on alpha: models differ between
+devices by the unit deviation of ``W`` and ``b``. It is kept as it was published.
+
 References
 ----------
 Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020, section 5.1 and
