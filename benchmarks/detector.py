@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headwater.settings import Duration
 from headwater_agent.events import Batch
-from headwater_agent.replay import replay
+from headwater_agent.replay import Replay
 from headwater_agent.threshold import Threshold
 from headwater_agent.threshold_settings import ThresholdSettings
 from headwater_models.graphs.builders import ModelSpec, build
@@ -67,21 +67,24 @@ def scores(rows: Floats, fitted: int, fit: Fit, rng: np.random.Generator) -> Flo
     windows = views.swapaxes(1, 2).astype(np.float32)
     times = np.zeros(len(windows), np.int64)
     learned = fitted - fit.window + 1
-    weights = replay(
-        Trainer(built.train),
-        built.weights,
-        initial_state(built.manifest),
-        Batch(
-            window=windows[:learned],
-            time=times[:learned],
-            label=np.zeros((learned, 1), np.float32),
-            weight=np.ones(learned, np.float32),
-        ),
-        epochs=fit.epochs,
-        batch=fit.batch,
-        learning_rate=fit.learning_rate,
-        rng=rng,
-    ).weights
+    weights = (
+        Replay(
+            start=built.weights,
+            state=initial_state(built.manifest),
+            examples=Batch(
+                window=windows[:learned],
+                time=times[:learned],
+                label=np.zeros((learned, 1), np.float32),
+                weight=np.ones(learned, np.float32),
+            ),
+            epochs=fit.epochs,
+            batch=fit.batch,
+            learning_rate=fit.learning_rate,
+            seed=rng,
+        )
+        .run(Trainer(built.train))
+        .weights
+    )
     found = Predictor(built.infer).run(windows, times, weights)[:, 0]
     return np.concatenate([np.full(fit.window - 1, np.nan), found])
 

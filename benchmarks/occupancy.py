@@ -34,7 +34,7 @@ from benchmarks.report import Figure, Report, report, spread
 from headwater.settings import Duration
 from headwater_agent.events import Batch, Label, Prediction, Record
 from headwater_agent.pipeline_settings import LabelRules, LearnerSettings, PipelineSettings
-from headwater_agent.replay import replay
+from headwater_agent.replay import Replay
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_models.bundle import Bundle
@@ -213,11 +213,10 @@ def _train(period: Period, rng: np.random.Generator) -> Bundle:
     )
     windows = np.lib.stride_tricks.sliding_window_view(period.values, WINDOW, axis=0)
     labels = period.labels[WINDOW - 1 :].astype(np.float32)
-    made = replay(
-        Trainer(built.train),
-        built.weights,
-        initial_state(built.manifest),
-        Batch(
+    made = Replay(
+        start=built.weights,
+        state=initial_state(built.manifest),
+        examples=Batch(
             window=np.ascontiguousarray(windows.transpose(0, 2, 1)),
             time=period.times[WINDOW - 1 :],
             label=labels[:, None],
@@ -226,8 +225,8 @@ def _train(period: Period, rng: np.random.Generator) -> Bundle:
         epochs=EPOCHS,
         batch=OPTIMISER.batch,
         learning_rate=OPTIMISER.learning_rate,
-        rng=rng,
-    )
+        seed=rng,
+    ).run(Trainer(built.train))
     return Bundle(
         manifest=built.manifest, infer=built.infer, train=built.train, weights=made.weights
     )

@@ -36,7 +36,7 @@ from headwater_agent.pipeline_settings import (
     PipelineSettings,
     RefineSettings,
 )
-from headwater_agent.replay import replay
+from headwater_agent.replay import Replay
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.settings import Gate, Rounds, Settings, Updates
@@ -187,11 +187,10 @@ class Model:
         """Learn the rows of users as if they lay in one place."""
         values = np.concatenate([user.values for user in users])[:, None, self.channels]
         labels = np.concatenate([user.labels for user in users]).astype(np.float32)
-        made = replay(
-            self._trainer,
-            self.bundle.weights,
-            initial_state(self.bundle.manifest),
-            Batch(
+        made = Replay(
+            start=self.bundle.weights,
+            state=initial_state(self.bundle.manifest),
+            examples=Batch(
                 window=values,
                 time=np.zeros(len(labels), np.int64),
                 label=labels[:, None],
@@ -200,8 +199,8 @@ class Model:
             epochs=how.epochs,
             batch=how.batch,
             learning_rate=how.learning_rate,
-            rng=rng,
-        )
+            seed=rng,
+        ).run(self._trainer)
         return made.weights
 
 

@@ -21,11 +21,11 @@ from headwater_agent.pipeline import Pipeline
 from headwater_agent.replay import (
     LOSS_ROWS,
     Hold,
+    Replay,
     Replayed,
     Step,
     mean_loss,
     never,
-    replay,
     usable_rows,
 )
 from headwater_agent.sync import Branch
@@ -114,17 +114,88 @@ def make_update(
     examples = worth_learning(manifest, examples)
     if manifest.statistics:
         made = _gathered(manifest, learner, base)
+    elif learner.contribution is None:
+        start = learner.personal.begin(Version(task.base, 0, base))
+        training = plan_replay(task, manifest, base=base, start=start, examples=examples)
+        replayed = training.run(trainer, out_of_time)
+        made = offer_replayed(manifest, training, replayed, base)
     else:
-        made = _trained(
+        if learner.version.name != task.base:
+            raise DeclinedError("unknown-base")
+        contributed = _contributed(
             task,
             sequence,
-            manifest,
+            manifest=manifest,
             trainer=trainer,
-            learner=learner,
-            base=base,
+            contribution=learner.contribution,
             examples=examples,
-            out_of_time=out_of_time,
         )
+        made = _difference(manifest, contributed, base)
+    return tell_update(task, manifest, made, device=device, sequence=sequence, examples=examples)
+
+
+def plan_replay(
+    task: wire.Train, manifest: Manifest, *, base: Arrays, start: Arrays, examples: Batch
+) -> Replay:
+    """Return the training that a task asks for.
+
+    Parameters
+    ----------
+    base
+        The released version that the update is to start from.
+    start
+        The same, with the arrays that stay on the device as the personal model has them.
+    examples
+        Those that are :func:`worth_learning`.
+
+    Raises
+    ------
+    DeclinedError
+        When there are too few examples.
+    """
+    if len(examples.label) < MIN_EXAMPLES:
+        raise DeclinedError("too-few-examples")
+    return Replay(
+        start=start,
+        state=initial_state(manifest),
+        examples=examples,
+        epochs=task.epochs,
+        batch=task.batch,
+        learning_rate=task.learning_rate,
+        seed=int(task.task, 16),
+        hold=_hold(task, manifest, base),
+    )
+
+
+def offer_replayed(manifest: Manifest, training: Replay, made: Replayed, base: Arrays) -> Offer:
+    """Return what a training offers the fleet: the difference to the version it started from.
+
+    Raises
+    ------
+    DeclinedError
+        When it was cut short and saw too few examples.
+    """
+    if made.examples < min(MIN_EXAMPLES, len(usable_rows(training.examples))):
+        raise DeclinedError("too-few-examples")
+    return _difference(manifest, made, base)
+
+
+def tell_update(
+    task: wire.Train,
+    manifest: Manifest,
+    made: Offer,
+    *,
+    device: str,
+    sequence: int,
+    examples: Batch,
+) -> tuple[wire.Update, Vector]:
+    """Return the answer to a task, and its vector.
+
+    Raises
+    ------
+    DeclinedError
+        When there are no examples, or what came out is not finite.
+    """
     if not len(examples.time):
         raise DeclinedError("too-few-examples")
     figures = [made.loss_before, made.loss_after]
@@ -144,77 +215,17 @@ def make_update(
     return update, made.vector
 
 
-def _gathered(manifest: Manifest, learner: Learner, base: Arrays) -> Offer:
-    made = offer(manifest, learner.personal.parameters, learner.personal.state, base)
-    if isinstance(made, str):
-        raise DeclinedError(made)
-    if made.examples < MIN_EXAMPLES:
-        raise DeclinedError("too-few-examples")
-    return made
-
-
-def _trained(
-    task: wire.Train,
-    sequence: int,
-    manifest: Manifest,
-    *,
-    trainer: Step,
-    learner: Learner,
-    base: Arrays,
-    examples: Batch,
-    out_of_time: Callable[[], bool],
-) -> Offer:
-    if learner.contribution is None:
-        made = _replayed(
-            task,
-            manifest,
-            trainer=trainer,
-            learner=learner,
-            base=base,
-            examples=examples,
-            out_of_time=out_of_time,
-        )
-    else:
-        if learner.version.name != task.base:
-            raise DeclinedError("unknown-base")
-        made = _contributed(
-            task,
-            sequence,
-            manifest=manifest,
-            trainer=trainer,
-            contribution=learner.contribution,
-            examples=examples,
-        )
+def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:
     with np.errstate(invalid="ignore", over="ignore"):
         change = pack(manifest, made.weights) - pack(manifest, base)
     return Offer(change, made.examples, made.loss_before, made.loss_after)
 
 
-def _replayed(
-    task: wire.Train,
-    manifest: Manifest,
-    *,
-    trainer: Step,
-    learner: Learner,
-    base: Arrays,
-    examples: Batch,
-    out_of_time: Callable[[], bool],
-) -> Replayed:
-    if len(examples.label) < MIN_EXAMPLES:
-        raise DeclinedError("too-few-examples")
-    made = replay(
-        trainer,
-        learner.personal.begin(Version(task.base, 0, base)),
-        initial_state(manifest),
-        examples,
-        epochs=task.epochs,
-        batch=task.batch,
-        learning_rate=task.learning_rate,
-        rng=np.random.default_rng(int(task.task, 16)),
-        hold=_hold(task, manifest, base),
-        out_of_time=out_of_time,
-    )
-    if made.examples < min(MIN_EXAMPLES, len(usable_rows(examples))):
+def _gathered(manifest: Manifest, learner: Learner, base: Arrays) -> Offer:
+    made = offer(manifest, learner.personal.parameters, learner.personal.state, base)
+    if isinstance(made, str):
+        raise DeclinedError(made)
+    if made.examples < MIN_EXAMPLES:
         raise DeclinedError("too-few-examples")
     return made
 

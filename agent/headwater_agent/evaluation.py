@@ -69,8 +69,8 @@ def evaluate(
         channel of its window is their mean, or the share of each class among them. Anomaly models
         have none; it counts as 0.
     """
-    reference = _baseline(manifest, examples.window, learned)
-    usable = np.isfinite(reference).all(axis=1)
+    baseline = reference(manifest, examples.window, learned)
+    usable = np.isfinite(baseline).all(axis=1)
     if manifest.task != "anomaly":
         usable &= has_meaning(manifest, examples.label[:, 0])
     if not usable.any():
@@ -85,7 +85,7 @@ def evaluate(
         rows=len(label),
         candidate=float(ours.mean()),
         release=float(theirs.mean()),
-        baseline=float(losses(manifest, reference[usable], label).mean()),
+        baseline=float(losses(manifest, baseline[usable], label).mean()),
         difference_mean=float(difference.mean()),
         difference_m2=float(np.square(difference - difference.mean()).sum()),
     )
@@ -98,8 +98,16 @@ def last_known(column: Floats) -> Floats:
     return np.where(known.any(axis=1), column[np.arange(len(column)), last], np.nan)
 
 
-def _baseline(manifest: Manifest, window: Floats, learned: Floats) -> Floats:
-    """Return what the baseline predicts, ``[N, K]``; NaN where it predicts nothing."""
+def reference(manifest: Manifest, window: Floats, learned: Floats) -> Floats:
+    """Return what the baseline predicts, ``[N, K]``; NaN where it predicts nothing.
+
+    Parameters
+    ----------
+    window
+        ``[N, T, C]``.
+    learned
+        Labels ``[M]`` that may be learned from.
+    """
     if manifest.task == "forecast":
         return last_known(window[:, :, manifest.target_index])[:, None]
     if manifest.task == "anomaly":

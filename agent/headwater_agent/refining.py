@@ -8,7 +8,7 @@ from headwater_agent.answers import worth_learning
 from headwater_agent.events import Batch, Refine
 from headwater_agent.learner import MIN_REFINED
 from headwater_agent.pipeline_settings import LearnerSettings
-from headwater_agent.replay import Step, replay
+from headwater_agent.replay import Replay, Step
 from headwater_models.arrays import Arrays
 from headwater_models.manifest import Manifest
 from headwater_models.session import initial_state
@@ -39,15 +39,14 @@ def refine(
     if len(examples.label) < MIN_REFINED:
         return None
     how = settings.refine
-    made = replay(
-        trainer,
-        effect.start,
-        initial_state(manifest),
-        worth_learning(manifest, examples),
+    made = Replay(
+        start=effect.start,
+        state=initial_state(manifest),
+        examples=worth_learning(manifest, examples),
         epochs=how.epochs,
         batch=how.batch or settings.batch,
         learning_rate=how.learning_rate or settings.learning_rate,
-        rng=np.random.default_rng(int(effect.version[:16], 16)),
-    )
+        seed=int(effect.version[:16], 16),
+    ).run(trainer)
     finite = all(np.isfinite(array).all() for array in made.weights.values())
     return made.weights if finite else None

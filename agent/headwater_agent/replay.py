@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,25 +62,35 @@ class Replayed:
     loss_after: float
 
 
-def replay(
-    trainer: Step,
-    start: Arrays,
-    state: Arrays,
-    examples: Batch,
-    *,
-    epochs: int,
-    batch: int,
-    learning_rate: float,
-    rng: np.random.Generator,
-    hold: Hold | None = None,
-    out_of_time: Callable[[], bool] = never,
-) -> Replayed:
-    """Train from *start* for some epochs, each in a new order.
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """Which rows a replay goes through.
+
+    Attributes
+    ----------
+    judged
+        Those whose mean loss is told, before and after.
+    steps
+        Those of each step, at most a batch.
+    usable
+        How many rows can be learned from.
+    """
+
+    judged: NDArray[np.intp]
+    steps: Sequence[NDArray[np.intp]]
+
+    usable: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Replay:
+    """A training from a released version for some epochs, each in a new order.
+
+    All that it depends on is in it, so it may be done later, elsewhere, or for many devices at
+    once.
 
     Parameters
     ----------
-    trainer
-        Takes the steps.
     start
         Parameters of the released version; they are not changed.
     state
@@ -95,32 +105,57 @@ def replay(
         every step has the same shape.
     learning_rate
         Of each step.
-    rng
-        Draws the orders.
+    seed
+        Of the generator that draws the orders, or the generator.
     hold
         What keeps the weights near to a version, if anything.
-    out_of_time
-        Asked after each step; then it ends, and only the examples that it came to are counted.
-
-    Returns
-    -------
-    Replayed
-        Losses are in the loss of ``train.onnx``; 0 where there are no examples.
     """
-    usable = usable_rows(examples)
-    judged = np.sort(rng.permutation(usable)[:LOSS_ROWS])
-    weights = start
-    before = mean_loss(trainer, (weights, state), examples, judged, batch)
-    moving, learned = state, 0
-    for rows in _passes(usable, epochs, batch, rng):
-        step = _take(examples, rows, batch)
-        weights, moving, _ = trainer.step(step, weights, moving, learning_rate)
-        weights = weights if hold is None else hold.pull(weights, learning_rate)
-        learned += len(rows)
-        if out_of_time():
-            break
-    after = mean_loss(trainer, (weights, state), examples, judged, batch)
-    return Replayed(weights, min(learned, len(usable)), before, after)
+
+    start: Arrays
+    state: Arrays
+    examples: Batch
+    epochs: int
+    batch: int
+    learning_rate: float
+    seed: int | np.random.Generator
+    hold: Hold | None = None
+
+    def course(self) -> Course:
+        """Draw the rows of all steps."""
+        rng = np.random.default_rng(self.seed)
+        usable = usable_rows(self.examples)
+        judged = np.sort(rng.permutation(usable)[:LOSS_ROWS])
+        passes = [rng.permutation(usable) for _ in range(self.epochs)]
+        return Course(
+            judged, [rows for one in passes for rows in cut(one, self.batch)], len(usable)
+        )
+
+    def run(self, trainer: Step, out_of_time: Callable[[], bool] = never) -> Replayed:
+        """Train; losses are in the loss of ``train.onnx``, and 0 where there are no examples.
+
+        Parameters
+        ----------
+        trainer
+            Takes the steps.
+        out_of_time
+            Asked after each step; then it ends, and only the examples that it came to are counted.
+        """
+        course = self.course()
+        weights, moving, learned = self.start, self.state, 0
+        before = self._loss(trainer, weights, course)
+        for rows in course.steps:
+            step = take(self.examples, rows, self.batch)
+            weights, moving, _ = trainer.step(step, weights, moving, self.learning_rate)
+            weights = weights if self.hold is None else self.hold.pull(weights, self.learning_rate)
+            learned += len(rows)
+            if out_of_time():
+                break
+        after = self._loss(trainer, weights, course)
+        return Replayed(weights, min(learned, course.usable), before, after)
+
+    def _loss(self, trainer: Step, weights: Arrays, course: Course) -> float:
+        model = weights, self.state
+        return mean_loss(trainer, model, self.examples, course.judged, self.batch)
 
 
 def usable_rows(examples: Batch) -> NDArray[np.intp]:
@@ -147,8 +182,8 @@ def mean_loss(
         Rows at a time.
     """
     total = weight = 0.0
-    for cut in _cut(rows, batch):
-        step = _take(examples, cut, batch)
+    for some in cut(rows, batch):
+        step = take(examples, some, batch)
         real = step.weight.astype(np.float64)
         silent = Batch(step.window, step.time, step.label, np.zeros_like(step.weight))
         _, _, losses = trainer.step(silent, *model, 0.0)
@@ -158,19 +193,13 @@ def mean_loss(
     return total / weight if weight else 0.0
 
 
-def _passes(
-    usable: NDArray[np.intp], epochs: int, batch: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
-    for _ in range(epochs):
-        yield from _cut(rng.permutation(usable), batch)
-
-
-def _cut(rows: NDArray[np.intp], batch: int) -> Iterator[NDArray[np.intp]]:
+def cut(rows: NDArray[np.intp], batch: int) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows a batch at a time."""
     for start in range(0, len(rows), batch):
         yield rows[start : start + batch]
 
 
-def _take(examples: Batch, rows: NDArray[np.intp], batch: int) -> Batch:
+def take(examples: Batch, rows: NDArray[np.intp], batch: int) -> Batch:
     """Return the rows as a batch of full length; what fills it up repeats one, weightless."""
     filled = np.concatenate([rows, np.full(batch - len(rows), rows[0])])
     weight = np.zeros(batch, np.float32)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from headwater import wire
 from headwater_coordinator.settings import Gate
+from headwater_models import student
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def upper_bound(replies: Sequence[wire.Evaluated], confidence: float) -> float:
         (reply.rows * (reply.difference_mean - paired.mean)) ** 2 for reply in replies
     )
     error = math.sqrt(squares * devices / (devices - 1)) / paired.rows
-    return paired.mean + student(confidence, devices - 1) * error
+    return paired.mean + student.quantile(confidence, devices - 1) * error
 
 
 def sign_probability(better: int, devices: int) -> float:
@@ -184,29 +184,3 @@ def sign_probability(better: int, devices: int) -> float:
     """
     ways = sum(math.comb(devices, k) for k in range(better, devices + 1))
     return float(ways / 2**devices)
-
-
-def student(confidence: float, freedom: int) -> float:
-    """Return the quantile of Student's t.
-
-    Exact for one and two degrees of freedom, else within half a percent by the expansion in
-    Abramowitz and Stegun, 26.7.5.
-
-    Examples
-    --------
-    >>> [round(student(0.95, freedom), 2) for freedom in (1, 2, 3, 10, 1000)]
-    [6.31, 2.92, 2.35, 1.81, 1.65]
-    """
-    if freedom == 1:
-        return math.tan(math.pi * (confidence - 0.5))
-    if freedom == 2:
-        return (2 * confidence - 1) * math.sqrt(2 / (4 * confidence * (1 - confidence)))
-    z = NormalDist().inv_cdf(confidence)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
-    )
-    return math.fsum(term / freedom**power for power, term in enumerate(terms))

@@ -1,9 +1,15 @@
-"""A device in this process: the agent's own cores, and nothing of its processes or files."""
+"""A device in this process: the agent's own cores, and nothing of its processes or files.
+
+What it asks to be computed can be done at once, or by someone who computes for many devices:
+:meth:`VirtualDevice.feeding` yields it, and :meth:`VirtualDevice.begin_update` names it.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,19 +17,44 @@ from headwater import wire
 from headwater.errors import UnsupportedError
 from headwater.objects import Vector
 from headwater_agent import events
-from headwater_agent.answers import DeclinedError, check_in, judge_candidate, make_update
+from headwater_agent.answers import (
+    DeclinedError,
+    check_in,
+    judge_candidate,
+    make_update,
+    offer_replayed,
+    plan_replay,
+    tell_update,
+    worth_learning,
+)
 from headwater_agent.compressing import prepare
 from headwater_agent.compute import Compute
-from headwater_agent.pipeline import Pipeline, Saved, carry_out
+from headwater_agent.pipeline import Pipeline, Saved
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
-from headwater_models.arrays import unpack
+from headwater_agent.replay import Replay, Replayed
+from headwater_models.arrays import Arrays, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.session import Predictor, Trainer
 from headwater_models.signing import VersionStatement, verify_version
 
 Floats = events.Floats
+Computing = Generator[events.Infer | events.Train, events.Inferred | events.Trained, None]
+"""Work that yields what is to be computed, and is sent the answer."""
+
+
+Made = tuple[wire.Update, Vector]
+"""The answer to a task to train, and its vector as it is sent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A task that was taken up as the update of this number, and the training that it takes."""
+
+    task: wire.Train
+    sequence: int
+    training: Replay
 
 
 class VirtualDevice:
@@ -53,10 +84,6 @@ class VirtualDevice:
         self._settings = settings
         self.pipeline = Pipeline(bundle.manifest, first_version(bundle), settings)
         self.bundle = bundle
-        self._trusted, _ = bundle.verify()
-        self._compute = Compute(bundle)
-        self._trainer = Trainer(bundle.train)
-        self._predictor = Predictor(bundle.infer)
         self._learned: deque[events.Example] = deque(maxlen=buffer)
         self._reserved: deque[events.Example] = deque(maxlen=buffer)
         self._published: list[events.Prediction] = []
@@ -65,6 +92,31 @@ class VirtualDevice:
         self._updates = 0
         self._lost: Floats | None = None
         self.sent_bytes = 0
+
+    @cached_property
+    def _compute(self) -> Compute:
+        return Compute(self.bundle)
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return Trainer(self.bundle.train)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.bundle.infer)
+
+    def feeding(self, event: events.Event) -> Computing:
+        """Take an event; yield each inference and step that follows from it, and be sent it."""
+        yield from self._carried(self.pipeline.feed(event))
+
+    def _carried(self, effects: Iterable[events.Effect]) -> Computing:
+        for effect in effects:
+            if isinstance(effect, events.Infer | events.Train):
+                answer: events.Event | None = yield effect
+            else:
+                answer = self._do(effect)
+            if answer is not None:
+                yield from self._carried(self.pipeline.feed(answer))
 
     def arrived(
         self, records: Sequence[events.Record], labels: Sequence[events.Label] = ()
@@ -90,7 +142,7 @@ class VirtualDevice:
             examples=[e for e in self._learned if e.sequence > through],
             sequence=sequence,
         )
-        carry_out(self.pipeline, self.pipeline.restore(restored), self._do)
+        self._work(self._carried(self.pipeline.restore(restored)))
 
     def answer(self, task: wire.Task, vector: Floats | None) -> tuple[wire.Reply, Vector | None]:
         """Do a task of the coordinator at once.
@@ -124,14 +176,23 @@ class VirtualDevice:
         raise UnsupportedError(f"A {type(task).__name__} must bring the weights that it is about.")
 
     def _feed(self, event: events.Event) -> None:
-        carry_out(self.pipeline, self.pipeline.feed(event), self._do)
+        self._work(self.feeding(event))
+
+    def _work(self, computing: Computing) -> None:
+        """Compute at once what is asked for."""
+        answer: events.Inferred | events.Trained | None = None
+        while True:
+            try:
+                wanted = computing.send(answer) if answer is not None else next(computing)
+            except StopIteration:
+                return
+            if isinstance(wanted, events.Infer):
+                answer = self._compute.infer(wanted)
+            else:
+                answer = self._compute.train(wanted)
 
     def _do(self, effect: events.Effect) -> events.Event | None:
         match effect:
-            case events.Infer():
-                return self._compute.infer(effect)
-            case events.Train():
-                return self._compute.train(effect)
             case events.Refine():
                 return self._refine(effect)
             case events.Publish(predictions):
@@ -154,46 +215,111 @@ class VirtualDevice:
         )
         return events.Refined(effect.version, made)
 
-    def _train(self, task: wire.Train) -> tuple[wire.Reply, Vector]:
+    def begin_update(self, task: wire.Train) -> Begun | Made:
+        """Take up a task to train; what it takes is in what is returned.
+
+        Raises
+        ------
+        DeclinedError
+            When the device cannot.
+        """
         release = self.pipeline.learner.version
         if task.base != release.name:
             raise DeclinedError("unknown-base")
         self._updates += 1
         self._feed(events.Taken(self._updates))
-        learner = self.pipeline.learner
-        reply, change = make_update(
+        learner, manifest = self.pipeline.learner, self.bundle.manifest
+        examples = self._batch(e for e in self._learned if e.sequence <= learner.learned_through)
+        if manifest.statistics or learner.contribution is not None:
+            reply, change = make_update(
+                task,
+                device=self.name,
+                sequence=self._updates,
+                manifest=manifest,
+                trainer=self._trainer,
+                learner=learner,
+                base=release.weights,
+                examples=examples,
+            )
+            return reply, self._sent(task, change)
+        training = plan_replay(
             task,
-            device=self.name,
-            sequence=self._updates,
-            manifest=self.bundle.manifest,
-            trainer=self._trainer,
-            learner=learner,
+            manifest,
             base=release.weights,
-            examples=self._batch(e for e in self._learned if e.sequence <= learner.learned_through),
+            start=learner.personal.begin(release),
+            examples=worth_learning(manifest, examples),
         )
-        sent, self._lost = prepare(task, change, self.bundle.manifest, self._lost)
-        self.sent_bytes += sent.nbytes
-        return reply, sent
+        return Begun(task, self._updates, training)
 
-    def _evaluate(self, task: wire.Evaluate, vector: Floats) -> wire.Reply:
+    def finish_update(self, begun: Begun, made: Replayed) -> Made:
+        """Return the answer to a task whose training was done; raises as :meth:`begin_update`."""
+        task, manifest = begun.task, self.bundle.manifest
+        offered = offer_replayed(manifest, begun.training, made, begun.training.start)
+        update, change = tell_update(
+            task,
+            manifest,
+            offered,
+            device=self.name,
+            sequence=begun.sequence,
+            examples=begun.training.examples,
+        )
+        return update, self._sent(task, change)
+
+    def judge(self, task: wire.Evaluate, candidate: Arrays, predictor: Predictor) -> wire.Reply:
+        """Compare a candidate with the release on reserved rows; raises as the agent does."""
         release = self.pipeline.learner.version
         return judge_candidate(
             task,
             device=self.name,
             manifest=self.bundle.manifest,
-            predictor=self._predictor,
-            reserved=self._batch(self._reserved),
-            learned=self._batch(self._learned),
-            candidate={**release.weights, **unpack(self.bundle.manifest, vector)},
+            predictor=predictor,
+            reserved=self.reserved,
+            learned=self.learned,
+            candidate=candidate,
             release=release.weights,
             local=self.pipeline.learner.local(self.bundle.manifest),
         )
 
+    def take(self, version: events.Version, merged: int) -> None:
+        """Take a release that contains this device's updates up to *merged*."""
+        self._feed(events.Released(version, merged))
+
+    @property
+    def examples(self) -> int:
+        """How many examples it has had."""
+        return self.pipeline.examples.sequence
+
+    @property
+    def learned(self) -> events.Batch:
+        """The newest examples that it learned from."""
+        return self._batch(self._learned)
+
+    @property
+    def reserved(self) -> events.Batch:
+        """The newest examples that it never learns from."""
+        return self._batch(self._reserved)
+
+    def _train(self, task: wire.Train) -> tuple[wire.Reply, Vector]:
+        begun = self.begin_update(task)
+        if isinstance(begun, Begun):
+            return self.finish_update(begun, begun.training.run(self._trainer))
+        return begun
+
+    def _sent(self, task: wire.Train, change: Vector) -> Vector:
+        sent, self._lost = prepare(task, change, self.bundle.manifest, self._lost)
+        self.sent_bytes += sent.nbytes
+        return sent
+
+    def _evaluate(self, task: wire.Evaluate, vector: Floats) -> wire.Reply:
+        weights = self.pipeline.learner.version.weights | unpack(self.bundle.manifest, vector)
+        return self.judge(task, weights, self._predictor)
+
     def _receive(self, task: wire.Release, vector: Floats) -> wire.Received:
-        statement: VersionStatement = verify_version(task.statement, trusted=self._trusted)
+        trusted, _ = self.bundle.verify()
+        statement: VersionStatement = verify_version(task.statement, trusted=trusted)
         weights = {**self.bundle.weights, **unpack(self.bundle.manifest, vector)}
         version = events.Version(task.version, statement.sequence, weights)
-        self._feed(events.Released(version, task.merged))
+        self.take(version, task.merged)
         return wire.Received(device=self.name, version=task.version, accepted=True)
 
     def _batch(self, chosen: Iterable[events.Example]) -> events.Batch:

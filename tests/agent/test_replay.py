@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Batch, Floats
-from headwater_agent.replay import Hold, Replayed, never, replay
+from headwater_agent.replay import Hold, Replay, Replayed, never
 from headwater_models.arrays import Arrays
 from headwater_models.session import Trainer, initial_state
 from tests.models.bundles import signed
@@ -55,18 +55,16 @@ def run(
     hold: Hold | None = None,
     out_of_time: Callable[[], bool] = never,
 ) -> Replayed:
-    return replay(
-        Mean(),
-        {"w": np.zeros(1, np.float32)},
-        {},
-        examples(labels),
+    return Replay(
+        start={"w": np.zeros(1, np.float32)},
+        state={},
+        examples=examples(labels),
         epochs=epochs,
         batch=batch,
         learning_rate=0.1,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         hold=hold,
-        out_of_time=out_of_time,
-    )
+    ).run(Mean(), out_of_time)
 
 
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 3))
@@ -75,16 +73,15 @@ def test_each_epoch_sees_every_example_once_in_batches_of_one_shape(
 ) -> None:
     model = Mean()
     labels = [float(number) for number in range(count)]
-    replay(
-        model,
-        {"w": np.zeros(1, np.float32)},
-        {},
-        examples(labels),
+    Replay(
+        start={"w": np.zeros(1, np.float32)},
+        state={},
+        examples=examples(labels),
         epochs=epochs,
         batch=batch,
         learning_rate=0.1,
-        rng=np.random.default_rng(1),
-    )
+        seed=1,
+    ).run(model)
     assert model.shapes == {(batch, 2, 1)}
     assert sorted(model.seen) == sorted(labels * epochs)
 
@@ -100,16 +97,15 @@ def test_it_learns_and_says_by_how_much() -> None:
 def test_rows_without_a_label_or_a_weight_are_left_out() -> None:
     batch = examples([1.0, float("nan"), 1.0, 100.0])
     batch.weight[3] = 0
-    made = replay(
-        Mean(),
-        {"w": np.ones(1, np.float32)},
-        {},
-        batch,
+    made = Replay(
+        start={"w": np.ones(1, np.float32)},
+        state={},
+        examples=batch,
         epochs=3,
         batch=2,
         learning_rate=0.1,
-        rng=np.random.default_rng(0),
-    )
+        seed=0,
+    ).run(Mean())
     assert made.examples == 2
     assert made.weights["w"] == 1.0
     assert (made.loss_before, made.loss_after) == (0.0, 0.0)
@@ -133,16 +129,15 @@ def test_a_real_training_graph_learns_a_rising_level() -> None:
     window = np.stack([level, np.zeros_like(level)], axis=1)[:, None, :].repeat(3, axis=1)
     batch = Batch(window, np.zeros(200, np.int64), level[:, None] + 1, np.ones(200, np.float32))
     start = {name: array.copy() for name, array in bundle.weights.items()}
-    made = replay(
-        Trainer(bundle.train),
-        bundle.weights,
-        initial_state(bundle.manifest),
-        batch,
+    made = Replay(
+        start=bundle.weights,
+        state=initial_state(bundle.manifest),
+        examples=batch,
         epochs=5,
         batch=32,
         learning_rate=0.01,
-        rng=np.random.default_rng(0),
-    )
+        seed=0,
+    ).run(Trainer(bundle.train))
     assert made.loss_after < made.loss_before / 2
     assert all((start[name] == bundle.weights[name]).all() for name in start)
 

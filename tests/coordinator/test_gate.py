@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater import wire
-from headwater_coordinator.gate import judge, pool, sign_probability, student, upper_bound
+from headwater_coordinator.gate import judge, pool, sign_probability, upper_bound
 from headwater_coordinator.settings import Gate
 
 DIFFERENCES = st.lists(st.floats(-10, 10), min_size=0, max_size=20)
@@ -132,18 +132,6 @@ def test_no_device_may_be_worse_than_the_worst_that_is_allowed() -> None:
     decision = judge(replies, Gate(worst_device_tolerance=0.02))
     assert not decision.passed
     assert decision.words.endswith("worse than allowed on 1 devices, none may be")
-
-
-@given(st.integers(1, 200), st.floats(0.5, 0.999))
-def test_the_t_quantile_leaves_that_share_below_it(freedom: int, confidence: float) -> None:
-    """Held against the density, summed up."""
-    quantile = student(confidence, freedom)
-    points = np.linspace(0, quantile, 20_001)
-    constant = np.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / np.sqrt(
-        freedom * np.pi
-    )
-    density = constant * (1 + points**2 / freedom) ** (-(freedom + 1) / 2)
-    assert 0.5 + np.trapezoid(density, points) == pytest.approx(confidence, abs=2e-3)
 
 
 @given(st.integers(1, 40), st.integers(0, 40))

@@ -31,7 +31,7 @@ from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings
 from headwater_agent.releases import first_version
-from headwater_agent.replay import replay
+from headwater_agent.replay import Replay
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_models.session import Trainer, initial_state
@@ -146,21 +146,24 @@ def released(window: int) -> Bundle:
         for station in STATIONS
         for example in run(bundle, station, station.values[:LEARNED], GUARD).examples
     ]
-    weights = replay(
-        Trainer(bundle.train),
-        bundle.weights,
-        initial_state(bundle.manifest),
-        Batch(
-            window=np.stack([example.window for example in learned]),
-            time=np.array([example.time for example in learned]),
-            label=np.stack([example.label for example in learned]),
-            weight=np.ones(len(learned), np.float32),
-        ),
-        epochs=5,
-        batch=64,
-        learning_rate=1e-3,
-        rng=np.random.default_rng(0),
-    ).weights
+    weights = (
+        Replay(
+            start=bundle.weights,
+            state=initial_state(bundle.manifest),
+            examples=Batch(
+                window=np.stack([example.window for example in learned]),
+                time=np.array([example.time for example in learned]),
+                label=np.stack([example.label for example in learned]),
+                weight=np.ones(len(learned), np.float32),
+            ),
+            epochs=5,
+            batch=64,
+            learning_rate=1e-3,
+            seed=0,
+        )
+        .run(Trainer(bundle.train))
+        .weights
+    )
     return replace(bundle, weights=weights)
 
 

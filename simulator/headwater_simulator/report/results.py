@@ -8,12 +8,22 @@ that no device learned from. An accuracy is None where the task has none.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from headwater.errors import StorageError
+from headwater_models.files import storage_errors
+
 FORMAT = 1
 """Version of the fields below."""
+
+FILE = "report.json"
+"""What a report for programs is called in its folder."""
+
+MOST_BYTES = 256 * 1024 * 1024
+"""A larger file is no report."""
 
 MOST_DEVICES = 1_000
 """Devices that the report lists singly; of more it holds an even sample by their number."""
@@ -82,8 +92,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
     ``first``, ``last`` and ``alone`` are losses on its own rows that it never learned from: of the
     first release, of the last one, and of what it comes to from the first by learning alone, from
-    all its examples, as often as the most diligent device took part. None where it has too few rows.
-    ``served`` is the loss of what it published, of a stream. ``updates`` were accepted.
+    all its examples, as often as the most diligent device took part. None where it has too few
+    rows. ``served`` is the loss of what it published, of a stream. ``updates`` were accepted.
     """
 
     name: str
@@ -189,7 +199,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. ``scenario`` is the file's text as it was read, resolved to all its settings."""
+    """A whole run. ``scenario`` is JSON: the scenario file, resolved to all its settings.
+
+    Numbers are finite, as JSON knows no others.
+    """
 
     format: int = FORMAT
     name: str
@@ -214,8 +227,66 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     incidents: tuple[Incident, ...]
 
 
-def encode(results: Results) -> bytes:
-    """Return the report's JSON, indented, with a line feed at the end."""
-    return (
-        msgspec.json.format(msgspec.json.encode(results, order="deterministic"), indent=1) + b"\n"
-    )
+def standing(last: float, alone: float) -> Literal["gained", "lost", "even"]:
+    """Say how a device does with the last release, against what it comes to alone.
+
+    Examples
+    --------
+    >>> standing(9.9, 10), standing(10.1, 10), standing(10.09, 10)
+    ('gained', 'lost', 'even')
+    """
+    hundredth = abs(alone) / 100
+    if alone - last >= hundredth and last != alone:
+        return "gained"
+    return "lost" if last - alone >= hundredth and last != alone else "even"
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def encode(report: msgspec.Struct) -> bytes:
+    """Return a report's JSON, indented, with a line feed at the end."""
+    data = msgspec.json.encode(report, order="deterministic")
+    return msgspec.json.format(data, indent=1) + b"\n"
+
+
+def read(path: Path) -> Results:
+    """Read a report: a file that :func:`encode` made, or the folder that it lies in.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be read, is no report, or is of a newer Headwater.
+    """
+    file = path / FILE if path.is_dir() else path
+    with storage_errors(file, "read"), file.open("rb") as opened:
+        data = opened.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise StorageError(f"{file} is no report of a simulation: it is over {MOST_BYTES} bytes.")
+    try:
+        made = msgspec.json.decode(data, type=_Format).format
+        if made > FORMAT:
+            raise StorageError(
+                f"{file} was written by a newer Headwater (format {made}, this one reads up to "
+                f"{FORMAT}); read it with that one."
+            )
+        return msgspec.json.decode(data, type=Results)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageError(f"{file} is no report of a simulation: {error}.") from error
+
+
+def read_runs(path: Path) -> tuple[Results, ...]:
+    """Read one report, or those in the folders of a folder, as runs with several seeds leave them.
+
+    Raises
+    ------
+    StorageError
+        When there is none, or one of them cannot be read.
+    """
+    if path.is_dir() and not (path / FILE).exists():
+        found = sorted(path.glob(f"*/{FILE}"))
+        if not found:
+            raise StorageError(f"{path} holds no {FILE}, nor does a folder in it.")
+        return tuple(read(file) for file in found)
+    return (read(path),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -59,6 +59,7 @@ class Holding:
     reserved: Batch
 
 
+@runtime_checkable
 class Streams(Protocol):
     """Streams of records, one for each device; each row has its place on the manifest's grid."""
 
@@ -77,12 +78,16 @@ class Streams(Protocol):
         """
 
 
+@runtime_checkable
 class Tables(Protocol):
     """Labelled rows that devices hold from the beginning."""
 
     @property
     def facts(self) -> Facts:
         """The facts of the task."""
+
+    def count(self, device: int) -> int:
+        """Return how many rows a device learns from."""
 
     def holding(self, device: int) -> Holding:
         """Return what a device holds; the same each time."""

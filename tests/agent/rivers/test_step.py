@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headwater_agent.events import Batch
-from headwater_agent.replay import replay
+from headwater_agent.replay import Replay
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_agent.rivers.step import STATE, RiverStep, sharing_step
 from headwater_agent.sync import pack_arrays, unpack_arrays
@@ -124,16 +124,15 @@ def test_a_model_that_ran_away_leaves_the_parameters_and_says_so_once(
 
 
 def test_an_update_for_the_fleet_can_be_made_by_replay() -> None:
-    made = replay(
-        step(settings("river.linear_model.LinearRegression")),
-        BUILT.weights,
-        ZERO,
-        stream(400),
+    made = Replay(
+        start=BUILT.weights,
+        state=ZERO,
+        examples=stream(400),
         epochs=2,
         batch=16,
         learning_rate=0.1,
-        rng=np.random.default_rng(0),
-    )
+        seed=0,
+    ).run(step(settings("river.linear_model.LinearRegression")))
     assert made.examples == 400
     assert made.loss_after < 0.1 * made.loss_before
 

@@ -1,0 +1,43 @@
+"""What is to happen, in the order of the virtual clock; at one moment, in the order planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+Happening = Callable[[], None]
+
+
+class Agenda:
+    """The future.
+
+    Examples
+    --------
+    >>> agenda, said = Agenda(), []
+    >>> agenda.at(20, lambda: said.append("later"))
+    >>> agenda.at(10, lambda: said.append("sooner"))
+    >>> while agenda.next_ms is not None:
+    ...     agenda.go_on()
+    >>> said, agenda.now
+    (['sooner', 'later'], 20)
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._planned = 0
+        self._future: list[tuple[int, int, Happening]] = []
+
+    @property
+    def next_ms(self) -> int | None:
+        """When the next thing happens; None: nothing will."""
+        return self._future[0][0] if self._future else None
+
+    def at(self, time: int, happening: Happening) -> None:
+        """Plan something for a moment; for now, where that is over."""
+        self._planned += 1
+        heappush(self._future, (max(time, self.now), self._planned, happening))
+
+    def go_on(self) -> None:
+        """Move the clock to the next thing, and let it happen."""
+        self.now, _, happening = heappop(self._future)
+        happening()

@@ -1,0 +1,205 @@
+"""The coordinator of a simulated fleet: the federation core, with its books in memory.
+
+Core, strategies, firewall and gate are those of the server. There are no signatures, no files and
+no processes around them: what the core asks to be kept is kept in a dictionary, and what it asks
+to be told to a device is handed to the engine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from headwater import wire
+from headwater.errors import UnsupportedError
+from headwater_coordinator import events as e
+from headwater_coordinator.coordinator import training
+from headwater_coordinator.federation import Federation
+from headwater_coordinator.settings import Settings
+from headwater_coordinator.state import State, Version
+from headwater_coordinator.strategies import (
+    About,
+    FedProx,
+    Floats,
+    Updates,
+    choose,
+    refuse_unfit,
+)
+from headwater_coordinator.strategies.strategy import State as StrategyState
+from headwater_coordinator.strategies.updates import MemorySource
+from headwater_models.arrays import Arrays, pack, packed_size, unpack
+from headwater_models.bundle import FIRST_SEQUENCE, Bundle
+from headwater_models.identity import version_id
+from headwater_simulator.virtual.chronicle import Chronicle
+from headwater_simulator.virtual.member import EPOCH_MS
+
+STATEMENT = ""
+"""Versions are not signed here."""
+
+
+class VirtualCoordinator:
+    """Carries out in memory what the core asks for.
+
+    Parameters
+    ----------
+    bundle
+        The model that the fleet begins with.
+    settings
+        Of the coordinator.
+    rng
+        Source of task names and of who is chosen.
+    chronicle
+        Is told what happens.
+    released
+        Called with each release after it was made.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        rng: np.random.Generator,
+        chronicle: Chronicle,
+        released: Callable[[Version, Arrays], None],
+    ) -> None:
+        self._manifest, self._model = bundle.manifest, bundle.model_id
+        self._settings = settings
+        self._strategy = choose(settings.strategy, source="strategy")
+        refuse_unfit(self._strategy, bundle.manifest)
+        self._terms = {
+            **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
+            **settings.update.terms,
+        }
+        self._chronicle = chronicle
+        self._tell_release = released
+        first = Version(bundle.version_id, FIRST_SEQUENCE, "", STATEMENT)
+        self._weights: dict[str, Arrays] = {first.name: bundle.weights}
+        self._packed: dict[str, Floats] = {}
+        self._states: dict[str, StrategyState] = {first.name: {}}
+        self._vectors: dict[str, tuple[Floats, float]] = {}
+        self._kept = settings.federation.max_staleness + 2
+        self._merged: dict[str, int] = {}
+        state = State(first, sequences={first.name: first.sequence})
+        asked = training(bundle, settings)
+        self.federation = Federation(state, asked, bundle.manifest, settings, rng)
+
+    @property
+    def release(self) -> Version:
+        """What the fleet agreed on."""
+        return self.federation.state.release
+
+    @property
+    def due_ms(self) -> int | None:
+        """When there is something to be done if nothing comes, on the virtual clock."""
+        due = self.federation.due_ms
+        return None if due is None else due - EPOCH_MS
+
+    def sequence(self, version: str) -> int:
+        """Return the sequence number of a release."""
+        return self.federation.state.sequences[version]
+
+    def weights(self, version: str) -> Arrays:
+        """Return the arrays of the release, of an open candidate, or of a base in use."""
+        return self._weights[version]
+
+    def feed(self, event: e.Event, now: int) -> list[e.Ask]:
+        """Take an event at a moment of the virtual clock; return what devices are to be asked."""
+        asks: list[e.Ask] = []
+        events = deque([event])
+        while events:
+            for effect in self.federation.feed(events.popleft(), EPOCH_MS + now):
+                if isinstance(effect, e.Ask):
+                    asks.append(replace(effect, task=self._with_terms(effect.task)))
+                else:
+                    answer = self._carry_out(effect, now)
+                    if answer is not None:
+                        events.append(answer)
+        return asks
+
+    def _with_terms(self, task: wire.Task) -> wire.Task:
+        if not isinstance(task, wire.Train) or not self._terms:
+            return task
+        return msgspec.structs.replace(task, protocol=wire.TERMS, **self._terms)
+
+    def _carry_out(self, effect: e.Effect, now: int) -> e.Event | None:
+        match effect:
+            case e.Accept(update, pending, vector):
+                self._vectors[pending.node] = vector, update.loss_before
+                staleness = self.federation.state.staleness(update.base) or 0
+                self._chronicle.accepted(pending.node, effect.round, staleness)
+            case e.Refuse():
+                self._chronicle.refused(effect, now)
+            case e.Weigh(_, number, size):
+                self._chronicle.weighed(number, size)
+            case e.Open(number, _, asked):
+                self._chronicle.opened(number, asked, now)
+            case e.Close():
+                self._chronicle.closed(effect, now)
+            case e.Merge():
+                return self._merge(effect)
+            case e.Release(candidate, decision):
+                return self._release(candidate, decision.words, now)
+            case e.Reject(candidate, decision):
+                self._chronicle.judged(self.federation.state.round, "refused", decision.words)
+                self._drop(candidate.name)
+            case _:
+                pass
+        return None
+
+    def _merge(self, effect: e.Merge) -> e.Merged:
+        """Make the candidate from updates in the order of their devices' names."""
+        ordered = sorted(effect.updates, key=lambda update: update.node)
+        vectors = [self._vectors.pop(one.node) for one in ordered]
+        self._merged = {one.node: one.sequence for one in ordered}
+        about = [
+            About(
+                node=one.node,
+                examples=one.weight,
+                staleness=self.federation.state.staleness(one.base) or 0,
+                loss=loss,
+            )
+            for one, (_, loss) in zip(ordered, vectors, strict=True)
+        ]
+        source = MemorySource(
+            [vector for vector, _ in vectors], [self._pack(one.base) for one in ordered]
+        )
+        base = effect.base
+        updates = Updates(packed_size(self._manifest), about, source)
+        try:
+            made = self._strategy.merge(self._pack(base.name), updates, self._states[base.name])
+        except UnsupportedError as error:
+            self._chronicle.judged(effect.round, "void", str(error))
+            return e.Merged(None)
+        arrays = self._weights[base.name] | unpack(self._manifest, made.vector)
+        name = version_id(self._manifest, self._model, arrays)
+        if name in self._weights:
+            self._chronicle.judged(effect.round, "same", "The merge changes nothing.")
+            return e.Merged(None)
+        self._weights[name], self._states[name] = arrays, made.state
+        return e.Merged(
+            Version(name, base.sequence + 1, base.name, STATEMENT, effect.data_until_ms)
+        )
+
+    def _release(self, candidate: Version, words: str, now: int) -> e.Released:
+        number = self.federation.state.round
+        self._chronicle.judged(number, "released", words)
+        self._chronicle.released(candidate, number, words, now)
+        self._tell_release(candidate, self._weights[candidate.name])
+        known = [*self.federation.state.sequences, candidate.name]
+        for name in known[: -self._kept]:
+            self._drop(name)
+        return e.Released(candidate, self._merged)
+
+    def _drop(self, name: str) -> None:
+        for kept in (self._weights, self._packed, self._states):
+            kept.pop(name, None)
+
+    def _pack(self, version: str) -> Floats:
+        """Return the packed weights of a version."""
+        if version not in self._packed:
+            self._packed[version] = pack(self._manifest, self._weights[version])
+        return self._packed[version]

@@ -1,0 +1,482 @@
+"""The virtual engine: a whole fleet under one virtual clock, deterministic by its seed.
+
+Devices are the agent's own cores, the coordinator is the server's federation core. Between them
+stand a network, an agenda and, in the place of each device's processor, one for all: what devices
+ask to be computed is put off until its result is needed, and then done for all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from headwater import wire
+from headwater.objects import Vector
+from headwater_agent import events as a
+from headwater_agent.answers import DeclinedError, check_in
+from headwater_agent.replay import Replayed
+from headwater_coordinator import events as e
+from headwater_coordinator.settings import Settings
+from headwater_coordinator.state import Version
+from headwater_models.arrays import Arrays
+from headwater_models.compression import decompress
+from headwater_simulator.device import Begun, Computing, VirtualDevice
+from headwater_simulator.report.results import Results
+from headwater_simulator.scenario.settings import Fault, Scenario
+from headwater_simulator.sources.source import Source
+from headwater_simulator.virtual.agenda import Agenda
+from headwater_simulator.virtual.attacking import Conspiracy
+from headwater_simulator.virtual.chronicle import Chronicle
+from headwater_simulator.virtual.coordinator import VirtualCoordinator
+from headwater_simulator.virtual.fleet import Fleet
+from headwater_simulator.virtual.inference import FleetPredictor
+from headwater_simulator.virtual.member import Member
+from headwater_simulator.virtual.network import Network
+from headwater_simulator.virtual.outcome import Outcome
+from headwater_simulator.virtual.training import FleetTrainer, Job, Tally
+
+STRIDE = 32
+"""Rows that streams run ahead of their devices at most. It makes no difference to what comes out:
+a device takes up what was measured before it takes up anything else."""
+
+WAITING = 2_048
+"""Trainings that are put off at most, which bounds the memory of their examples."""
+
+POLL_MS = 500
+"""How often the coordinator looks for what is due, where nothing comes."""
+
+Progress = Callable[[float], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A training that a device does in virtual time; what it comes to may not be computed yet."""
+
+    member: Member
+    ask: str
+    begun: Begun
+    job: Job
+    made: Replayed | None = None
+
+
+class Engine:
+    """One run of a scenario.
+
+    Parameters
+    ----------
+    scenario
+        What is simulated.
+    source
+        The data of its devices.
+    one_by_one
+        Compute for each device alone, as devices do.
+    threads
+        Within one operator. They change the rounding, so that equal reports need equally many.
+    """
+
+    def __init__(
+        self, scenario: Scenario, source: Source, *, one_by_one: bool = False, threads: int = 1
+    ) -> None:
+        self._scenario = scenario
+        self._settings = Settings(
+            federation=scenario.federation,
+            gate=scenario.gate,
+            firewall=scenario.firewall,
+            update=scenario.update,
+            strategy=scenario.strategy,
+        )
+        seeds = np.random.SeedSequence(scenario.seed).spawn(5)
+        names = ("fleet", "network", "coordinator", "attackers", "judges")
+        self._rng = {
+            name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)
+        }
+        self._tally = Tally()
+        self._chronicle = Chronicle()
+        self._fleet = Fleet(scenario, source, self._rng["fleet"])
+        self._members = {member.name: member for member in self._fleet.members}
+        for member in self._fleet.members:
+            self._chronicle.devices[member.name].attack = (
+                member.attack.kind if member.attack is not None else ""
+            )
+        bundle = self._fleet.bundle
+        self._trainer = FleetTrainer(
+            bundle.train, self._tally, threads=threads, one_by_one=one_by_one
+        )
+        self._predictor = FleetPredictor(
+            bundle.infer, self._tally, threads=threads, one_by_one=one_by_one
+        )
+        self._network = Network(self._rng["network"])
+        self._conspiracy = Conspiracy(self._rng["attackers"])
+        self._agenda = Agenda()
+        self._waiting: list[_Work] = []
+        self._tick_ms: int | None = None
+        self._over = False
+        self._coordinator = VirtualCoordinator(
+            bundle, self._settings, self._rng["coordinator"], self._chronicle, self._released
+        )
+        self._outcome = Outcome(
+            scenario, self._fleet, self._chronicle, self._predictor, self._trainer
+        )
+
+    def run(self, name: str, progress: Progress | None = None) -> Results:
+        """Run it to its end.
+
+        Parameters
+        ----------
+        name
+            What to call it in the report.
+        progress
+            Told now and then which share of the run is over.
+        """
+        self._begin()
+        agenda, length = self._agenda, int(self._scenario.length)
+        happened = 0
+        while not self._over and agenda.next_ms is not None and agenda.next_ms <= length:
+            agenda.go_on()
+            happened += 1
+            if progress is not None and happened % 1_000 == 0:
+                progress(self._share())
+        end = agenda.now if self._over else length
+        self._catch_up(list(self._fleet.sensors), end)
+        for member in self._fleet.members:
+            if member.online:
+                self._chronicle.went(member.name, end)
+        if progress is not None:
+            progress(1.0)
+        return self._outcome.results(name, end, traffic=self._network.traffic, tally=self._tally)
+
+    def _share(self) -> float:
+        """Return which share of the run is over, by its clock or its releases."""
+        wanted = self._scenario.releases
+        shares = [self._agenda.now / int(self._scenario.length)]
+        if wanted is not None:
+            shares.append(len(self._chronicle.releases) / wanted)
+        return min(max(shares), 1.0)
+
+    # What is planned from the beginning
+
+    def _begin(self) -> None:
+        length = int(self._scenario.length)
+        self._outcome.begin(self._coordinator.release, self._fleet.bundle.weights)
+        arrivals: dict[int, list[str]] = {}
+        for member in self._fleet.members:
+            for time, comes in member.connections(length):
+                if comes:
+                    arrivals.setdefault(time, []).append(member.name)
+                else:
+                    self._agenda.at(time, partial(self._go, [member]))
+        for time in sorted(arrivals):
+            names = [self._members[name] for name in arrivals[time]]
+            self._agenda.at(time, partial(self._come, names))
+        for outage in self._scenario.outages:
+            self._plan_outage(outage.groups, int(outage.start), int(outage.start + outage.length))
+        for fault, numbers in self._fleet.faults:
+            self._plan_fault(fault, [self._fleet.members[i] for i in numbers])
+        if self._fleet.sensors:
+            stride = STRIDE * self._fleet.period_ms
+            for time in range(stride, length, stride):
+                self._agenda.at(time, partial(self._catch_up, list(self._fleet.sensors), time))
+
+    def _plan_outage(self, groups: tuple[str, ...], start: int, end: int) -> None:
+        where = ", ".join(groups) or "the whole network"
+        cut = [one for one in self._fleet.members if not groups or one.group.name in groups]
+
+        def begin() -> None:
+            self._chronicle.happened(f"Outage of {where} begins.", self._agenda.now)
+            for member in cut:
+                member.powered = False
+            self._go(cut)
+
+        def finish() -> None:
+            self._chronicle.happened(f"Outage of {where} ends.", self._agenda.now)
+            self._restore(cut)
+
+        self._agenda.at(start, begin)
+        self._agenda.at(end, finish)
+
+    def _restore(self, members: Sequence[Member]) -> None:
+        """Let devices be reached again, those that would be connected now."""
+        now, length = self._agenda.now, int(self._scenario.length)
+        for member in members:
+            member.powered = True
+        self._come([m for m in members if _connected(m, now, length)])
+
+    def _plan_fault(self, fault: Fault, members: Sequence[Member]) -> None:
+        words = f"{fault.kind} on {len(members)} devices"
+        self._agenda.at(
+            int(fault.start), lambda: self._chronicle.happened(f"{words}.", self._agenda.now)
+        )
+        if fault.kind == "crash":
+            self._agenda.at(int(fault.start), partial(self._restart, members))
+        elif fault.kind == "power-cut":
+            self._agenda.at(int(fault.start), partial(self._cut_power, members))
+            self._agenda.at(int(fault.start + fault.length), partial(self._power_up, members))
+
+    def _restart(self, members: Sequence[Member]) -> None:
+        self._catch_up([m for m in members if m in self._fleet.sensors], self._agenda.now)
+        for member in members:
+            if isinstance(member.device, VirtualDevice):
+                member.device.restart(self._fleet.pipeline)
+
+    def _cut_power(self, members: Sequence[Member]) -> None:
+        self._catch_up([m for m in members if m in self._fleet.sensors], self._agenda.now)
+        for member in members:
+            member.powered = False
+        self._go(members)
+
+    def _power_up(self, members: Sequence[Member]) -> None:
+        for member in members:
+            sensors = self._fleet.sensors.get(member)
+            if sensors is not None:
+                sensors.skip(self._agenda.now)
+        self._restart(members)
+        self._restore(members)
+
+    # Who is there
+
+    def _come(self, members: Sequence[Member]) -> None:
+        came = [member for member in members if not member.online and member.powered]
+        for member in came:
+            member.online = True
+            self._chronicle.came(member.name, self._agenda.now)
+        if not came:
+            return
+        self._feed(e.Appeared(frozenset(member.name for member in came)))
+        for member in came:
+            inbox, member.inbox = member.inbox, []
+            outbox, member.outbox = member.outbox, []
+            for ask, arrays in inbox:
+                self._hand(member, ask, arrays)
+            for reply in outbox:
+                self._send(member, reply)
+
+    def _go(self, members: Sequence[Member]) -> None:
+        gone = [member for member in members if member.online]
+        for member in gone:
+            member.online = False
+            self._chronicle.went(member.name, self._agenda.now)
+        if gone:
+            self._feed(e.Vanished(frozenset(member.name for member in gone)))
+
+    # The coordinator
+
+    def _feed(self, event: e.Event) -> None:
+        """Let the coordinator take an event, and look for what is due before the clock moves on."""
+        self._ask(self._coordinator.feed(event, self._agenda.now))
+        self._plan_tick(self._agenda.now)
+
+    def _plan_tick(self, time: int) -> None:
+        if self._tick_ms is None or time < self._tick_ms:
+            self._tick_ms = time
+            self._agenda.at(time, partial(self._tick, time))
+
+    def _tick(self, planned: int) -> None:
+        if self._tick_ms != planned:
+            return
+        self._tick_ms = None
+        self._ask(self._coordinator.feed(e.Ticked(), self._agenda.now))
+        due = self._coordinator.due_ms
+        if due is not None and not self._over:
+            now = self._agenda.now
+            self._plan_tick(due if due > now else now + POLL_MS)
+
+    def _ask(self, asks: Sequence[e.Ask]) -> None:
+        for ask in asks:
+            member = self._members[ask.node]
+            arrays = None if ask.arrays is None else self._coordinator.weights(ask.arrays)
+            size = len(wire.encode(ask.task)) + (0 if arrays is None else self._fleet.packed_bytes)
+            self._chronicle.devices[member.name].down += size
+            for delay in self._network.down(member.group.link, size, member.poll_ms):
+                self._later(delay, partial(self._hand, member, ask, arrays))
+
+    def _later(self, delay: int, happening: Callable[[], None]) -> None:
+        self._agenda.at(self._agenda.now + delay, happening)
+
+    def _released(self, version: Version, weights: Arrays) -> None:
+        if self._fleet.sensors:
+            self._catch_up(list(self._outcome.judges), self._agenda.now)
+        self._outcome.released(version, weights, self._agenda.now)
+        wanted = self._scenario.releases
+        self._over = wanted is not None and len(self._chronicle.releases) >= wanted
+
+    # The devices
+
+    def _hand(self, member: Member, ask: e.Ask, arrays: Arrays | None) -> None:
+        """Let a device have a task, now or as soon as it is connected."""
+        if not member.online:
+            member.inbox.append((ask, arrays))
+            return
+        if member in self._fleet.sensors:
+            self._catch_up([member], self._agenda.now)
+        try:
+            reply = self._answer(member, ask, arrays)
+        except DeclinedError as declined:
+            reply = self._declined(member, ask, declined)
+        if reply is not None:
+            self._answered(member, ask.ask, reply, None)
+
+    def _declined(self, member: Member, ask: e.Ask, declined: DeclinedError) -> wire.Declined:
+        self._chronicle.devices[member.name].declined += 1
+        task = getattr(ask.task, "task", "")
+        return wire.Declined(device=member.name, task=task, reason=declined.reason)
+
+    def _answer(self, member: Member, ask: e.Ask, arrays: Arrays | None) -> wire.Reply | None:
+        task, device = ask.task, member.device
+        match task:
+            case wire.CheckIn():
+                if task.poll_ms is not msgspec.UNSET:
+                    member.poll_ms = task.poll_ms
+                model = self._fleet.bundle.model_id
+                if isinstance(device, VirtualDevice):
+                    return check_in(device.pipeline, device=device.name, model=model)
+                return device.check_in(model)
+            case wire.Train():
+                return self._begin_training(member, ask.ask, task)
+            case wire.Evaluate() if arrays is not None:
+                return device.judge(task, arrays, self._predictor.alone)
+            case wire.Release() if arrays is not None:
+                sequence = self._coordinator.sequence(task.version)
+                device.take(a.Version(task.version, sequence, arrays), task.merged)
+                return wire.Received(device=member.name, version=task.version, accepted=True)
+        raise AssertionError(f"A {type(task).__name__} came without its arrays.")
+
+    def _begin_training(self, member: Member, ask: str, task: wire.Train) -> wire.Reply | None:
+        begun = member.device.begin_update(task)
+        if not isinstance(begun, Begun):
+            update, vector = begun
+            self._answered(member, ask, update, vector)
+            return None
+        steps = _steps(member, begun)
+        rows = len(begun.training.examples.weight) * task.epochs
+        if steps is not None:
+            rows = min(rows, steps * task.batch)
+        seconds = member.seconds(rows)
+        now = self._agenda.now
+        if member.charge is not None and not member.charge.spend(seconds, now):
+            raise DeclinedError("paused")
+        work = _Work(member, ask, begun, Job(begun.training, steps))
+        self._waiting.append(work)
+        if len(self._waiting) >= WAITING:
+            self._compute()
+        member.busy_until = max(now, member.busy_until) + round(1000 * seconds)
+        self._chronicle.worked(1, now)
+        self._agenda.at(member.busy_until, partial(self._finish, work))
+        return None
+
+    def _finish(self, work: _Work) -> None:
+        """Let a device send what its training came to."""
+        if work.made is None:
+            self._compute()
+        if work.made is None:
+            raise AssertionError("A training was not computed.")
+        member = work.member
+        log = self._chronicle.devices[member.name]
+        log.trained += 1
+        self._chronicle.worked(-1, self._agenda.now)
+        try:
+            update, vector = member.device.finish_update(work.begun, work.made)
+        except DeclinedError as declined:
+            log.declined += 1
+            task = work.begun.task.task
+            reply = wire.Declined(device=member.name, task=task, reason=declined.reason)
+            self._answered(member, work.ask, reply, None)
+            return
+        self._answered(member, work.ask, update, vector)
+
+    def _compute(self) -> None:
+        """Do all trainings that were put off."""
+        waiting, self._waiting = self._waiting, []
+        for work, made in zip(
+            waiting, self._trainer.replay([one.job for one in waiting]), strict=True
+        ):
+            work.made = made
+
+    def _answered(self, member: Member, ask: str, reply: wire.Reply, vector: Vector | None) -> None:
+        """Send an answer, an attacker's forged, now or as soon as the device is connected."""
+        size = len(wire.encode(reply)) + (0 if vector is None else vector.nbytes)
+        if vector is not None:
+            if vector.dtype == np.uint8:
+                vector = decompress(vector, self._fleet.bundle.manifest)
+            attack = member.attack
+            if attack is not None and self._agenda.now >= attack.start:
+                vector = self._conspiracy.forge(attack, member.name, vector)
+                self._chronicle.devices[member.name].forged += 1
+        replied = e.Replied(ask, reply, vector, size=size)
+        if member.online:
+            self._send(member, replied)
+        else:
+            member.outbox.append(replied)
+
+    def _send(self, member: Member, replied: e.Replied) -> None:
+        log = self._chronicle.devices[member.name]
+        log.up += replied.size
+        delays = self._network.up(member.group.link, replied.size)
+        log.lost += not delays and isinstance(replied.reply, wire.Update)
+        for delay in delays:
+            self._later(delay, partial(self._feed, replied))
+
+    # The streams
+
+    def _catch_up(self, members: Sequence[Member], now: int) -> None:
+        """Let devices take up what their sensors measured by a moment, all at once."""
+        work: list[Computing] = []
+        for member in members:
+            arrived = self._fleet.sensors[member].arrived(now)
+            if arrived is not None and isinstance(member.device, VirtualDevice):
+                work.append(member.device.feeding(arrived))
+        self._work_off(work)
+
+    def _work_off(self, work: Sequence[Computing]) -> None:
+        """Go on with each until it wants something computed; compute it for all; and so on."""
+        wants = [(one, wanted) for one in work if (wanted := next(one, None)) is not None]
+        while wants:
+            infers = [(one, want) for one, want in wants if isinstance(want, a.Infer)]
+            trains = [(one, want) for one, want in wants if isinstance(want, a.Train)]
+            answers: list[tuple[Computing, a.Inferred | a.Trained]] = [
+                *zip(
+                    (one for one, _ in infers),
+                    self._predictor.infer([want for _, want in infers]),
+                    strict=True,
+                ),
+                *zip(
+                    (one for one, _ in trains),
+                    self._trainer.step([want for _, want in trains]),
+                    strict=True,
+                ),
+            ]
+            wants = [
+                (one, wanted)
+                for one, answer in answers
+                if (wanted := _sent(one, answer)) is not None
+            ]
+
+
+def _sent(computing: Computing, answer: a.Inferred | a.Trained) -> a.Infer | a.Train | None:
+    """Send an answer; return what is wanted next, None where the work is done."""
+    try:
+        return computing.send(answer)
+    except StopIteration:
+        return None
+
+
+def _steps(member: Member, begun: Begun) -> int | None:
+    """Return how many steps a device comes to within the task's budget; None: it has no budget."""
+    task = begun.task
+    if task.budget_ms is msgspec.UNSET:
+        return None
+    seconds = max(task.budget_ms - member.group.delay, 0) / 1000
+    return max(1, int(seconds * member.speed / task.batch))
+
+
+def _connected(member: Member, now: int, until: int) -> bool:
+    """Say whether a device would be connected at a moment, were there no fault."""
+    comes = False
+    for time, state in member.connections(until):
+        if time > now:
+            break
+        comes = state
+    return comes

@@ -1,0 +1,154 @@
+"""The fleet of a scenario: its model, its members with their data, and who is hit by what."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwater.settings import Duration
+from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.pipeline_settings import LabelRules, PipelineSettings
+from headwater_agent.releases import first_version
+from headwater_models.arrays import packed_size
+from headwater_models.bundle import Bundle
+from headwater_models.graphs.builders import ModelSpec, build
+from headwater_simulator.device import VirtualDevice
+from headwater_simulator.scenario.settings import Fault, Group, Scenario
+from headwater_simulator.sources.source import Facts, Source, Streams
+from headwater_simulator.virtual.holder import Holder
+from headwater_simulator.virtual.measuring import Sensors
+from headwater_simulator.virtual.member import (
+    Charge,
+    Member,
+    choose_attackers,
+    draw_skew,
+    draw_speed,
+    named,
+    numbers,
+)
+
+LATE = Duration(30 * 86_400_000)
+"""How late a label from outside may come in a simulation."""
+
+
+class Fleet:
+    """Who takes part.
+
+    Parameters
+    ----------
+    scenario
+        What is simulated.
+    source
+        The data of the devices.
+    rng
+        Of all that differs between devices.
+
+    Attributes
+    ----------
+    bundle
+        The model that all begin with.
+    members
+        By their numbers.
+    sensors
+        Those of the members with a stream.
+    faults
+        Each with the numbers of the devices that it hits.
+    pipeline
+        The settings of every agent.
+    """
+
+    def __init__(self, scenario: Scenario, source: Source, rng: np.random.Generator) -> None:
+        self._scenario, self._source = scenario, source
+        self.facts = source.facts
+        self.bundle = make_bundle(scenario, self.facts)
+        self.packed_bytes = 4 * packed_size(self.bundle.manifest)
+        self.period_ms = int(self.facts.grid.period)
+        self.pipeline = PipelineSettings(
+            learn=scenario.agent.learn,
+            serve=scenario.agent.serve,
+            labels=LabelRules(outside=self.facts.task != "forecast", late=int(LATE)),
+            guard=GuardSettings(enabled=scenario.agent.guard),
+            drift=DriftSettings(enabled=scenario.agent.drift),
+        )
+        attackers = choose_attackers(scenario, rng)
+        self._first = first_version(self.bundle)
+        self.members = [
+            self._member(number, index, group, rng)
+            for number, (index, group) in enumerate(
+                (index, group) for group in scenario.groups for index in range(group.devices)
+            )
+        ]
+        for number, attack in attackers.items():
+            self.members[number].attack = attack
+        self.faults = [
+            (fault, _hit(numbers(scenario, fault.groups), fault, rng)) for fault in scenario.faults
+        ]
+        self.sensors: dict[Member, Sensors] = {}
+        if isinstance(source, Streams):
+            self._wire(source, rng)
+
+    def _member(self, number: int, index: int, group: Group, rng: np.random.Generator) -> Member:
+        name = named(group, index)
+        if isinstance(self._source, Streams):
+            device: Holder | VirtualDevice = VirtualDevice(
+                name, self.bundle, self.pipeline, group.memory
+            )
+        else:
+            device = Holder(name, number, self._source, self.bundle.manifest, self._first)
+        battery = group.battery
+        return Member(
+            number=number,
+            name=name,
+            group=group,
+            device=device,
+            speed=draw_speed(group, rng),
+            skew=draw_skew(group.clock_skew, rng),
+            phase=int(rng.uniform(0, group.duty.on + group.duty.off)),
+            charge=None if battery is None else Charge(battery, battery.capacity),
+        )
+
+    def _wire(self, streams: Streams, rng: np.random.Generator) -> None:
+        hit: dict[int, list[Fault]] = {}
+        for fault, hits in self.faults:
+            for number in hits:
+                hit.setdefault(number, []).append(fault)
+        for member, seed in zip(self.members, rng.spawn(len(self.members)), strict=True):
+            self.sensors[member] = Sensors(
+                member.number,
+                streams,
+                skew=member.skew,
+                joins=int(member.group.joins),
+                faults=hit.get(member.number, ()),
+                rng=seed,
+            )
+
+
+def make_bundle(scenario: Scenario, facts: Facts) -> Bundle:
+    """Return the model that a scenario begins with: its own, or a new one for its data."""
+    model = scenario.model
+    if model.bundle is not None:
+        return Bundle.load(model.bundle)
+    spec = ModelSpec(
+        kind=model.kind,
+        name="simulated",
+        task=facts.task,
+        channels=facts.channels,
+        grid=facts.grid,
+        window=model.window,
+        target=facts.target,
+        horizon=facts.horizon,
+        classes=facts.classes,
+        loss=facts.loss,
+        optimiser=model.optimiser,
+        reserve=facts.reserve,
+        hidden=model.hidden,
+        activation=model.activation,
+        personal=model.personal,
+        scaling=facts.scaling,
+    )
+    return build(spec, np.random.default_rng(scenario.seed)).bundle()
+
+
+def _hit(candidates: list[int], fault: Fault, rng: np.random.Generator) -> list[int]:
+    """Draw whom a fault hits."""
+    return sorted(rng.permutation(candidates)[: round(fault.share * len(candidates))].tolist())

@@ -1,0 +1,153 @@
+"""A member of a simulated fleet: a device with its hardware, its link and its place in a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headwater.settings import Duration
+from headwater_coordinator import events as e
+from headwater_models.arrays import Arrays
+from headwater_simulator.device import VirtualDevice
+from headwater_simulator.scenario.settings import DAY, Attacker, Battery, Group, Scenario
+from headwater_simulator.virtual.holder import Holder
+
+Device = Holder | VirtualDevice
+
+EPOCH_MS = 1_704_067_200_000
+"""Where the virtual clock begins: Monday 2024-01-01, 0:00 UTC."""
+
+WEEK_MS = 7 * DAY
+FRIDAY_MS = 5 * DAY
+"""From the beginning of a week to the end of its Friday."""
+
+
+@dataclass(slots=True)
+class Charge:
+    """A battery's charge, in seconds of training."""
+
+    battery: Battery
+    seconds: float
+    at_ms: int = 0
+
+    def spend(self, seconds: float, now: int) -> bool:
+        """Take so much out of it; False, and nothing is taken, where there is less."""
+        hours = (now - self.at_ms) / 3_600_000
+        self.seconds = min(self.battery.capacity, self.seconds + hours * self.battery.charge)
+        self.at_ms = now
+        if seconds > self.seconds:
+            return False
+        self.seconds -= seconds
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One device of the fleet.
+
+    ``speed`` is in rows a second. ``skew`` milliseconds is its clock ahead. ``inbox`` are tasks
+    that wait until it is connected, ``outbox`` answers that do.
+    """
+
+    number: int
+    name: str
+    group: Group
+    device: Device
+    speed: float
+    skew: int
+    phase: int
+    attack: Attacker | None = None
+    charge: Charge | None = None
+    online: bool = False
+    powered: bool = True
+    busy_until: int = 0
+    poll_ms: int = 0
+    inbox: list[tuple[e.Ask, Arrays | None]] = field(default_factory=list)
+    outbox: list[e.Replied] = field(default_factory=list)
+
+    def seconds(self, rows: int) -> float:
+        """Return how long it trains on so many rows."""
+        return rows / self.speed + self.group.delay / 1000
+
+    def connections(self, until: int) -> Iterator[tuple[int, bool]]:
+        """Yield when it connects and goes, by its group's duty, up to a moment."""
+        group = self.group
+        leaves = until if group.leaves is None else min(int(group.leaves), until)
+        free = _apart(_duty(group, self.phase, leaves), group)
+        for start, end in free:
+            begin = max(start, int(group.joins))
+            if begin < min(end, leaves):
+                yield begin, True
+                if end < until:
+                    yield min(end, leaves), False
+
+
+def _duty(group: Group, phase: int, until: int) -> Iterator[tuple[int, int]]:
+    """Yield the spans in which a device would be on, weekends apart."""
+    duty = group.duty
+    if not duty.off:
+        yield 0, until + 1
+        return
+    start = -phase
+    while start < until:
+        if start + duty.on > 0:
+            yield max(start, 0), start + duty.on
+        start += duty.on + duty.off
+
+
+def _apart(spans: Iterator[tuple[int, int]], group: Group) -> Iterator[tuple[int, int]]:
+    """Cut the weekends out of spans where a group has none."""
+    for start, end in spans:
+        if group.duty.weekends:
+            yield start, end
+            continue
+        week = start // WEEK_MS * WEEK_MS
+        while week < end:
+            first, last = max(start, week), min(end, week + FRIDAY_MS)
+            if first < last:
+                yield first, last
+            week += WEEK_MS
+
+
+def choose_attackers(scenario: Scenario, rng: np.random.Generator) -> dict[int, Attacker]:
+    """Draw who attacks, by number; each of the scenario's attackers takes its share."""
+    found: dict[int, Attacker] = {}
+    for attacker in scenario.attackers:
+        free = [i for i in numbers(scenario, attacker.groups) if i not in found]
+        count = round(attacker.share * len(numbers(scenario, attacker.groups)))
+        found |= dict.fromkeys(rng.permutation(free)[:count].tolist(), attacker)
+    return found
+
+
+def numbers(scenario: Scenario, groups: tuple[str, ...]) -> list[int]:
+    """Return the numbers of all devices of some groups; without names, of all."""
+    found: list[int] = []
+    first = 0
+    for group in scenario.groups:
+        if not groups or group.name in groups:
+            found += range(first, first + group.devices)
+        first += group.devices
+    return found
+
+
+def named(group: Group, index: int) -> str:
+    """Return the name of a device by its place in its group.
+
+    Examples
+    --------
+    >>> named(Group(name="roof", devices=3), 1)
+    'roof-00001'
+    """
+    return f"{group.name}-{index:05}"
+
+
+def draw_speed(group: Group, rng: np.random.Generator) -> float:
+    """Draw how fast a device is: log-normal around its group's speed."""
+    return float(group.speed * np.exp(group.speed_spread * rng.standard_normal()))
+
+
+def draw_skew(skew: Duration, rng: np.random.Generator) -> int:
+    """Draw by how much a clock is wrong, milliseconds."""
+    return int(rng.uniform(-skew, skew)) if skew else 0

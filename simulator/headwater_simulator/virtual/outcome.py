@@ -1,0 +1,357 @@
+"""How good a simulated fleet's releases are: on rows that no device learned from, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import __version__
+from headwater.settings import encode_hook
+from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS, worth_learning
+from headwater_agent.evaluation import reference
+from headwater_agent.replay import Replay
+from headwater_coordinator.state import Version
+from headwater_models.arrays import Arrays
+from headwater_models.judging import has_meaning, losses, point
+from headwater_models.session import initial_state
+from headwater_simulator.device import VirtualDevice
+from headwater_simulator.report import results as r
+from headwater_simulator.scenario.settings import Scenario
+from headwater_simulator.virtual.chronicle import Chronicle
+from headwater_simulator.virtual.fleet import Fleet
+from headwater_simulator.virtual.inference import FleetPredictor
+from headwater_simulator.virtual.member import Member
+from headwater_simulator.virtual.network import Traffic
+from headwater_simulator.virtual.training import FleetTrainer, Job, Tally
+
+T = TypeVar("T")
+
+PACKAGES = ("numpy", "onnxruntime")
+ROWS_AT_ONCE = 65_536
+PARTED = 0.01
+"""Share of the loss alone by which a device must be better, or worse, to have gained or lost."""
+
+ALONE = 20
+"""Trainings that a device does at most to see what it comes to alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """The rows of all judges together; ``cuts`` says where each one's begin and end."""
+
+    window: NDArray[np.float32]
+    time: NDArray[np.int64]
+    label: NDArray[np.float32]
+    baseline: NDArray[np.float64]
+    cuts: Mapping[str, slice]
+
+
+class Outcome:
+    """Judges each release on the devices that a scenario lets judge, and sums the run up.
+
+    Parameters
+    ----------
+    scenario, fleet, chronicle
+        Of the run.
+    predictor, trainer
+        Of the fleet.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        fleet: Fleet,
+        chronicle: Chronicle,
+        predictor: FleetPredictor,
+        trainer: FleetTrainer,
+    ) -> None:
+        self._scenario, self._fleet, self._chronicle = scenario, fleet, chronicle
+        self._predictor, self._trainer = predictor, trainer
+        self._manifest = fleet.bundle.manifest
+        members = fleet.members
+        count = min(scenario.judges, len(members))
+        places = np.linspace(0, len(members) - 1, count).round().astype(int)
+        self.judges = [members[i] for i in dict.fromkeys(places.tolist())]
+        self._curve: list[r.Point] = []
+        self._rows: _Judged | None = None
+        self._weights: Arrays = fleet.bundle.weights
+
+    def begin(self, first: Version, weights: Arrays) -> None:
+        """Judge what the fleet begins with."""
+        self._chronicle.released(first, 0, "The model that the fleet begins with.", 0)
+        self.released(first, weights, 0)
+
+    def released(self, version: Version, weights: Arrays, now: int) -> None:
+        """Judge a release at the moment it is made."""
+        self._weights = weights
+        rows = self._judged()
+        if not rows.cuts:
+            return
+        found, right = self._losses(rows, weights)
+        means = {name: float(found[cut].mean()) for name, cut in rows.cuts.items()}
+        groups: dict[str, list[NDArray[np.float64]]] = {}
+        for member in self.judges:
+            if member.name in rows.cuts:
+                groups.setdefault(member.group.name, []).append(found[rows.cuts[member.name]])
+        self._curve.append(
+            r.Point(
+                sequence=version.sequence,
+                time_ms=now,
+                round=self._chronicle.releases[-1].round,
+                loss=float(found.mean()),
+                baseline=float(rows.baseline.mean()),
+                accuracy=None if right is None else float(right.mean()),
+                spread=spread(list(means.values())),
+                groups={name: float(np.concatenate(some).mean()) for name, some in groups.items()},
+            )
+        )
+
+    def results(self, name: str, end: int, *, traffic: Traffic, tally: Tally) -> r.Results:
+        """Sum up the run of this name, which ended at a moment."""
+        chronicle, scenario = self._chronicle, self._scenario
+        self._rows = None
+        devices = self._devices(end)
+        logs = chronicle.devices.values()
+        refused = sum(log.refused for log in logs)
+        totals = r.Totals(
+            rounds=len(chronicle.rounds),
+            releases=len(chronicle.releases) - 1,
+            refused_candidates=chronicle.refused_candidates,
+            device_rounds=sum(log.trained for log in logs),
+            records=sum(sensors.records for sensors in self._fleet.sensors.values()),
+            updates_accepted=sum(log.updates for log in logs),
+            updates_refused=refused,
+            false_refusals=sum(log.refused for log in logs if not log.attack),
+            declined=sum(log.declined for log in logs),
+            messages=traffic.messages,
+            lost_messages=traffic.lost,
+            repeated_messages=traffic.repeated,
+            bytes_up=traffic.up,
+            bytes_down=traffic.down,
+            stacked=tally.stacked,
+            looped=tally.looped,
+        )
+        versions = {"headwater": __version__} | {name: installed(name) for name in PACKAGES}
+        target = self._manifest.target
+        units = [channel.unit for channel in self._manifest.channels if channel.name == target]
+        return r.Results(
+            name=name,
+            about=scenario.about,
+            engine="virtual",
+            seed=scenario.seed,
+            devices=len(self._fleet.members),
+            length_ms=end,
+            unit=units[0] if units else "",
+            versions=versions,
+            scenario=msgspec.json.encode(scenario, enc_hook=encode_hook).decode(),
+            totals=totals,
+            curve=tuple(self._curve),
+            rounds=chronicle.rounds,
+            releases=tuple(chronicle.releases),
+            groups=tuple(self._group(group.name, devices) for group in scenario.groups),
+            listed=tuple(_sample(devices, r.MOST_DEVICES)),
+            attacks=tuple(self._attacks()),
+            refusals=tuple(chronicle.refusals),
+            presence=tuple(_sample(chronicle.presence, r.MOST_DEVICES)),
+            incidents=tuple(chronicle.incidents),
+        )
+
+    # What judges find
+
+    def _judged(self) -> _Judged:
+        """Return the rows of the judges; those of tables are read once."""
+        if self._rows is None or self._fleet.sensors:
+            self._rows = _gathered(self._fleet, self.judges)
+        return self._rows
+
+    def _losses(
+        self, rows: _Judged, weights: Arrays
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Return the loss of each row, and whether its class is right, where there are any."""
+        made = [
+            self._predictor.alone.run(
+                rows.window[i : i + ROWS_AT_ONCE], rows.time[i : i + ROWS_AT_ONCE], weights
+            )
+            for i in range(0, len(rows.time), ROWS_AT_ONCE)
+        ]
+        predictions = np.concatenate(made)
+        found = losses(self._manifest, predictions, rows.label)
+        if self._manifest.task != "classification":
+            return found, None
+        return found, point(self._manifest, predictions) == rows.label[:, 0]
+
+    # The devices at the end
+
+    def _devices(self, end: int) -> list[r.Device]:
+        rows = self._judged()
+        first, last, alone = ({}, {}, {}) if not rows.cuts else self._compared(rows)
+        made = []
+        for member in self._fleet.members:
+            log, device = self._chronicle.devices[member.name], member.device
+            served = None
+            if isinstance(device, VirtualDevice):
+                score = device.pipeline.learner.score
+                served = score.served if score.labels else None
+            made.append(
+                r.Device(
+                    name=member.name,
+                    group=member.group.name,
+                    examples=device.examples,
+                    updates=log.updates,
+                    refused=log.refused,
+                    declined=log.declined,
+                    lost=log.lost,
+                    first=first.get(member.name),
+                    last=last.get(member.name),
+                    alone=alone.get(member.name),
+                    served=served,
+                    bytes_up=log.up,
+                    bytes_down=log.down,
+                    online=log.online_ms / max(end, 1),
+                    attacks=bool(log.attack),
+                )
+            )
+        return made
+
+    def _compared(self, rows: _Judged) -> tuple[dict[str, float], ...]:
+        """Return each judge's loss of the first release, of the last, and of learning alone."""
+        begin = self._fleet.bundle.weights
+        before, _ = self._losses(rows, begin)
+        after, _ = self._losses(rows, self._weights)
+        judges = [member for member in self.judges if member.name in rows.cuts]
+        examples = [worth_learning(self._manifest, member.device.learned) for member in judges]
+        most = max((self._chronicle.devices[member.name].trained for member in judges), default=0)
+        how = self._scenario.federation
+        optimiser = self._manifest.optimiser
+        jobs = [
+            Job(
+                Replay(
+                    start=begin,
+                    state=initial_state(self._manifest),
+                    examples=some,
+                    epochs=how.epochs * max(1, min(most, ALONE)),
+                    batch=how.batch or optimiser.batch,
+                    learning_rate=how.learning_rate or optimiser.learning_rate,
+                    seed=member.number,
+                )
+            )
+            for member, some in zip(judges, examples, strict=True)
+        ]
+        alone: dict[str, float] = {}
+        for member, some, made in zip(judges, examples, self._trainer.replay(jobs), strict=True):
+            if len(some.weight) < MIN_EXAMPLES:
+                continue
+            cut = rows.cuts[member.name]
+            predicted = self._predictor.alone.run(rows.window[cut], rows.time[cut], made.weights)
+            loss = float(losses(self._manifest, predicted, rows.label[cut]).mean())
+            if np.isfinite(loss):
+                alone[member.name] = loss
+        first = {name: float(before[cut].mean()) for name, cut in rows.cuts.items()}
+        last = {name: float(after[cut].mean()) for name, cut in rows.cuts.items()}
+        return first, last, alone
+
+    def _group(self, name: str, devices: Sequence[r.Device]) -> r.Group:
+        own = [device for device in devices if device.group == name]
+        pairs = [
+            (device.last, device.alone)
+            for device in own
+            if device.last is not None and device.alone is not None
+        ]
+        gained = sum(last < (1 - PARTED) * alone for last, alone in pairs)
+        lost = sum(last > (1 + PARTED) * alone for last, alone in pairs)
+        return r.Group(
+            name=name,
+            devices=len(own),
+            first=_spread_of(own, "first"),
+            last=_spread_of(own, "last"),
+            alone=_spread_of(own, "alone"),
+            gained=gained,
+            lost=lost,
+            even=len(pairs) - gained - lost,
+            updates=sum(device.updates for device in own),
+            bytes_up=sum(device.bytes_up for device in own),
+            bytes_down=sum(device.bytes_down for device in own),
+        )
+
+    def _attacks(self) -> list[r.Attack]:
+        kinds: dict[str, list[str]] = {}
+        for name, log in self._chronicle.devices.items():
+            if log.attack:
+                kinds.setdefault(log.attack, []).append(name)
+        logs = self._chronicle.devices
+        return [
+            r.Attack(
+                kind=kind,
+                devices=len(names),
+                sent=sum(logs[name].forged for name in names),
+                refused=sum(logs[name].refused for name in names),
+                accepted=sum(logs[name].updates for name in names),
+            )
+            for kind, names in kinds.items()
+        ]
+
+
+def _gathered(fleet: Fleet, judges: Sequence[Member]) -> _Judged:
+    """Put the rows together that judges can judge on; those with too few are left out."""
+    manifest = fleet.bundle.manifest
+    windows, times, labels, baselines = [], [], [], []
+    cuts: dict[str, slice] = {}
+    start = 0
+    for member in judges:
+        reserved = member.device.reserved
+        if len(reserved.weight) < MIN_ROWS:
+            continue
+        learned = member.device.learned.label[:, 0]
+        baseline = reference(manifest, reserved.window, learned)
+        usable = np.isfinite(baseline).all(axis=1) & has_meaning(manifest, reserved.label[:, 0])
+        if usable.sum() < MIN_ROWS:
+            continue
+        windows.append(reserved.window[usable])
+        times.append(reserved.time[usable])
+        labels.append(reserved.label[usable])
+        baselines.append(losses(manifest, baseline[usable], reserved.label[usable]))
+        cuts[member.name] = slice(start, start + len(labels[-1]))
+        start += len(labels[-1])
+    if not cuts:
+        empty = np.zeros((0, 1), np.float32)
+        return _Judged(empty, np.zeros(0, np.int64), empty, np.zeros(0), cuts)
+    return _Judged(
+        np.concatenate(windows),
+        np.concatenate(times),
+        np.concatenate(labels),
+        np.concatenate(baselines),
+        cuts,
+    )
+
+
+def spread(values: Sequence[float]) -> r.Spread:
+    """Return how values are spread; there is at least one.
+
+    Examples
+    --------
+    >>> spread([1.0, 2.0, 3.0]).median
+    2.0
+    """
+    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9]).tolist()
+    return r.Spread(
+        devices=len(values), mean=float(np.mean(values)), p10=low, median=middle, p90=high
+    )
+
+
+def _spread_of(devices: Sequence[r.Device], name: str) -> r.Spread | None:
+    values = [value for device in devices if (value := getattr(device, name)) is not None]
+    return spread(values) if values else None
+
+
+def _sample(things: Sequence[T], most: int) -> list[T]:
+    """Return an even sample of things in their order."""
+    if len(things) <= most:
+        return list(things)
+    places = np.linspace(0, len(things) - 1, most).round().astype(int)
+    return [things[i] for i in dict.fromkeys(places.tolist())]
