@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from headwater_models.graphs.scaling import Scaling
 from headwater_models.manifest import Channel
 from headwater_simulator.scenario.settings import Synthetic
-from headwater_simulator.sources.holding import GRID, RESERVE, hold
+from headwater_simulator.sources.holding import GRID, RESERVE, hold, kept_back
 from headwater_simulator.sources.source import Facts, Floats, Holding
 
 REACH = 8.0
@@ -56,10 +56,18 @@ class SyntheticTables:
         self._seed = seed
         self._deviations = _deviations(settings.features)
 
+    def count(self, device: int) -> int:
+        """Return how many rows a device learns from; nothing else of it is made for that."""
+        rows = self._settings.rows or self._size(self._chance(device))
+        return rows - kept_back(rows, self._settings.held)
+
     def holding(self, device: int) -> Holding:
         """Return what a device holds; the same each time."""
-        rng = np.random.default_rng((self._seed, device))
+        rng = self._chance(device)
         return hold(*self._drawn(rng), self._settings.held, rng)
+
+    def _chance(self, device: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, device))
 
     def _drawn(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return the inputs ``[N, C]`` and the classes ``[N]`` of one device."""
@@ -79,7 +87,7 @@ class SyntheticTables:
     def _truth(self, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
         settings = self._settings
         if settings.iid:
-            rng = np.random.default_rng((self._seed, _EVERYONE))
+            rng = self._chance(_EVERYONE)
         mean = 0.0 if settings.iid else settings.alpha * rng.standard_normal()
         weights = rng.normal(mean, 1, (settings.features, settings.classes))
         return weights, rng.normal(mean, 1, settings.classes)

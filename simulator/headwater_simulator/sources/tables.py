@@ -10,7 +10,7 @@ import numpy as np
 from headwater_models.offline.recordings import Wishes
 from headwater_simulator.scenario.settings import Table
 from headwater_simulator.sources.files import read_files
-from headwater_simulator.sources.holding import GRID, RESERVE, hold
+from headwater_simulator.sources.holding import GRID, RESERVE, hold, kept_back
 from headwater_simulator.sources.partition import Labelled, deal
 from headwater_simulator.sources.source import Holding
 
@@ -50,6 +50,11 @@ class DealtTables:
         rng = np.random.default_rng(seed)
         self._dealt = deal(Labelled(codes, clients[known], classes), devices, settings, rng)
         self._seed, self._held = seed, settings.held
+
+    def count(self, device: int) -> int:
+        """Return how many rows a device learns from."""
+        rows = len(self._dealt[device])
+        return rows - kept_back(rows, self._held)
 
     def holding(self, device: int) -> Holding:
         """Return what a device holds; the same each time."""
