@@ -174,10 +174,11 @@ class Synthetic(
 ):  # fmt: skip
     """Classification data as in FedProx (Li et al., MLSys 2020): synthetic(alpha, beta).
 
-    ``alpha`` says how much the true models differ between devices, ``beta`` how much their inputs
-    do; with ``iid`` neither. A device has ``least`` rows and, beyond, a log-normal number with mean
-    ``mean_log`` and deviation ``sigma_log``; ``rows`` gives all devices the same number. ``held``
-    is as in a table.
+    ``beta`` says how much the inputs of devices differ. ``alpha`` was meant to say how much their
+    true models do, which differ whatever it is: it moves all classes of a device alike, so that no
+    label depends on it. With ``iid`` neither models nor inputs differ. A device has ``least`` rows
+    and, beyond, a log-normal number with mean ``mean_log`` and deviation ``sigma_log``; ``rows``
+    gives all devices the same number. ``held`` is as in a table.
     """
 
     alpha: Amount = 1.0

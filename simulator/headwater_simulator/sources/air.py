@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 
 from headwater.settings import Duration
-from headwater_models.manifest import Grid
 from headwater_simulator.air import specification
 from headwater_simulator.scenario.settings import Air
 from headwater_simulator.sources.source import Facts, Rows, reserve
@@ -39,7 +38,7 @@ class AirStreams:
         self.facts = Facts(
             task=spec.task,
             channels=spec.channels,
-            grid=Grid(period=spec.grid.period, max_gap=spec.grid.max_gap),
+            grid=spec.grid,
             reserve=reserve(spec.grid.period, window, settings.horizon),
             loss=spec.loss,
             target=spec.target,

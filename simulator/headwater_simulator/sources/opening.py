@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from headwater.errors import SettingsError
+from headwater_simulator.scenario.combinations import SENSOR_FAULTS
 from headwater_simulator.scenario.settings import (
     Air,
     Replay,
@@ -27,10 +29,22 @@ def open_source(scenario: Scenario) -> Source:
     ------
     SettingsError
         When files do not hold what the scenario says, naming file, column and row, or their rows
-        cannot be dealt out as it says.
+        cannot be dealt out as it says, or a channel is to break that is not there.
     StorageError
         When a file cannot be read.
     """
+    source = _open(scenario)
+    names = [channel.name for channel in source.facts.channels]
+    for index, fault in enumerate(scenario.faults):
+        if fault.kind in SENSOR_FAULTS and fault.channel >= len(names):
+            raise SettingsError(
+                f"faults[{index}].channel: there is no channel {fault.channel}; they are counted "
+                f"from 0: {', '.join(names)}."
+            )
+    return source
+
+
+def _open(scenario: Scenario) -> Source:
     window, seed = scenario.model.window, scenario.seed
     match scenario.data:
         case Series() as data:

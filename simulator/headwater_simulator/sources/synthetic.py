@@ -5,6 +5,9 @@ Of device k: ``u ~ N(0, alpha)``, ``W, b ~ N(u, 1)``, ``B ~ N(0, beta)``, ``v ~ 
 alpha and beta are deviations, as in the experiments of the paper. With ``iid`` all devices have
 one ``W`` and ``b``, and ``v`` is 0. A device's data are made when they are asked for.
 
+``u`` adds the same to all classes, so that labels do not depend on alpha: models differ between
+devices by the unit deviation of ``W`` and ``b``. It is kept as it was published.
+
 References
 ----------
 Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020, section 5.1 and
@@ -59,8 +62,8 @@ class SyntheticTables:
         self._remembered = lru_cache(REMEMBERED)(self._made)
 
     def count(self, device: int) -> int:
-        """Return how many rows a device learns from."""
-        rows = self._settings.rows or self._size(np.random.default_rng((self._seed, device)))
+        """Return how many rows a device learns from; nothing else of it is made for that."""
+        rows = self._settings.rows or self._size(self._chance(device))
         return rows - kept_back(rows, self._settings.held)
 
     def holding(self, device: int) -> Holding:
@@ -68,8 +71,11 @@ class SyntheticTables:
         return self._remembered(device)
 
     def _made(self, device: int) -> Holding:
-        rng = np.random.default_rng((self._seed, device))
+        rng = self._chance(device)
         return hold(*self._drawn(rng), self._settings.held, rng)
+
+    def _chance(self, device: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, device))
 
     def _drawn(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return the inputs ``[N, C]`` and the classes ``[N]`` of one device."""
@@ -89,7 +95,7 @@ class SyntheticTables:
     def _truth(self, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
         settings = self._settings
         if settings.iid:
-            rng = np.random.default_rng((self._seed, _EVERYONE))
+            rng = self._chance(_EVERYONE)
         mean = 0.0 if settings.iid else settings.alpha * rng.standard_normal()
         weights = rng.normal(mean, 1, (settings.features, settings.classes))
         return weights, rng.normal(mean, 1, settings.classes)

@@ -123,10 +123,6 @@ def test_what_can_work_is_not_complained_of(chosen: Mapping[str, Any]) -> None:
             {"data": SYNTHETIC, "faults": [{"kind": "spikes", "start": "1d"}]},
             "faults[0].kind: a table has no sensor",
         ),
-        (
-            {"faults": [{"kind": "unit", "start": "1d", "channel": 3}]},
-            "faults[0].channel must be below data.channels, 3",
-        ),
         (attackers(0.6, 0.5), "attackers: in group a there are 110 % of them; lower share"),
         (attackers(0.2, start="10d"), "attackers[0].start must be before the end, 10d"),
         (attackers(0.2, groups=["c"]), "attackers[0].groups: there is no group c"),

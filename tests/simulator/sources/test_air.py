@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater_simulator.air import specification
 from headwater_simulator.scenario.settings import HOUR, Air
 from headwater_simulator.sources.air import AirStreams, beginning
 from headwater_simulator.streams import shipped
@@ -49,3 +50,8 @@ def test_the_horizon_is_the_scenarios() -> None:
     facts = AirStreams(Air(horizon=HOUR), window=1).facts
     assert (facts.task, facts.target, facts.horizon) == ("forecast", "pm25", HOUR)
     assert facts.grid.period == HOUR
+
+
+def test_the_model_holds_missing_values_over_as_the_demos_does() -> None:
+    spec = specification(STATIONS)
+    assert (SOURCE.facts.grid, SOURCE.facts.scaling) == (spec.grid, spec.scaling)

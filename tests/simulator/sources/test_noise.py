@@ -42,6 +42,13 @@ def test_the_border_of_two_blocks_is_a_row_like_any_other(memory: float) -> None
     assert steps.std() == pytest.approx(np.sqrt(1 - memory**2), rel=0.08)
 
 
+def test_blocks_hang_together_where_the_series_of_their_ends_begins_a_new_block_too() -> None:
+    noise = Noise(Chance(2), 50, 0.999)
+    for block in (BLOCK - 2, BLOCK - 1, BLOCK):
+        steps = noise.block(0, block + 1)[0] - noise.block(0, block)[-1]
+        assert steps.std() == pytest.approx(np.sqrt(2 * 0.001), rel=0.4)
+
+
 @pytest.mark.parametrize("memory", [0.7, 0.99])
 def test_the_middle_of_a_block_varies_as_much_as_its_border(memory: float) -> None:
     by_place = series(memory).reshape(-1, BLOCK).std(axis=0)

@@ -8,12 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from headwater.errors import SettingsError
 from headwater_models.graphs.builders import ModelSpec, build
 from headwater_simulator.scenario.settings import (
     DAY,
     HOUR,
     Air,
     Data,
+    Fault,
     Group,
     Model,
     Replay,
@@ -23,14 +25,15 @@ from headwater_simulator.scenario.settings import (
     Table,
 )
 from headwater_simulator.sources.opening import open_source
-from headwater_simulator.sources.source import Source
+from headwater_simulator.sources.source import Source, Streams, Tables
 
 
-def opened(data: Data, window: int = 1) -> Source:
+def opened(data: Data, window: int = 1, faults: tuple[Fault, ...] = ()) -> Source:
     return open_source(
         Scenario(
             length=DAY,
             data=data,
+            faults=faults,
             model=Model(window=window),
             groups=(Group(name="all", devices=3),),
         )
@@ -64,7 +67,9 @@ def test_models_are_built_for_streams(file: Path, window: int) -> None:
     for data in kinds:
         source = opened(data, window)
         builds(source, window)
-        rows = source.rows(2, 5, 7)  # type: ignore[union-attr]
+        assert isinstance(source, Streams)
+        assert not isinstance(source, Tables)
+        rows = source.rows(2, 5, 7)
         assert rows.values.shape == (7, len(source.facts.channels))
         assert rows.values.dtype == np.float32
 
@@ -73,5 +78,20 @@ def test_models_are_built_for_tables(file: Path) -> None:
     for data in (Table(files=(file,), label="c"), Synthetic()):
         source = opened(data)
         builds(source, 1)
-        found = source.holding(2)  # type: ignore[union-attr]
+        assert isinstance(source, Tables)
+        assert not isinstance(source, Streams)
+        found = source.holding(2)
+        assert source.count(2) == len(found.learned.time)
         assert found.learned.window.shape[1:] == (1, len(source.facts.channels))
+
+
+def test_a_channel_that_is_to_break_must_be_there() -> None:
+    stuck = Fault(kind="stuck", start=HOUR, channel=2)
+    crash = Fault(kind="crash", start=HOUR, channel=2)
+    opened(Series(channels=3), faults=(stuck,))
+    opened(Series(channels=2), faults=(crash,))
+    for data in (Series(channels=2), Series(channels=3, label_delay=HOUR)):
+        with pytest.raises(
+            SettingsError, match=r"faults\[1\]\.channel: there is no channel 2; .*-1"
+        ):
+            opened(data, faults=(crash, stuck))

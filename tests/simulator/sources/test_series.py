@@ -134,6 +134,17 @@ class TestDrift:
         assert 0.05 < found[20:30].mean() < 0.45 < found[30:40].mean() < 0.95
         np.testing.assert_allclose(found[40:], 1, atol=1e-5)
 
+    def test_gradual_takes_turns_anew_on_each_device_in_each_block_and_for_each_drift(self) -> None:
+        slow: dict[str, Any] = {"kind": "gradual", "at": Duration(0), "over": Duration(120 * DAY)}
+        one, other = (self.shift(device, **slow) for device in (0, 1))
+        both = still(noise=1.0, amplitude=0.0, drifts=(Drift(**slow), Drift(**slow)))
+        none = still(noise=1.0, amplitude=0.0)
+        twice = (both.rows(0, 0, BLOCK * 4).values - none.rows(0, 0, BLOCK * 4).values)[:, 0]
+        assert not np.allclose(one, other)
+        assert set(np.round(twice).tolist()) == {0.0, 5.0, 10.0}
+        first, later = twice[:BLOCK].round(), twice[-BLOCK:].round()
+        assert (first[later == 0] > 0).any()
+
     def test_recurring_comes_and_goes(self) -> None:
         found = self.shift(0, kind="recurring", at=AT, over=Duration(10 * DAY), size=3.0)
         np.testing.assert_allclose(
