@@ -39,7 +39,7 @@ def run(connect: Connect, folder: Path) -> None:
 
 def _run(connect: Connect, home: Home) -> None:
     settings = read_settings(home.settings)
-    with held(home.lock), Database(home.database) as database:
+    with held(home.lock), Database(home.books) as database:
         database.rounds.interrupt(now_ms())
         bundle = Bundle.load(home.bundle)
         link = connect(packed_bytes(bundle.manifest))
