@@ -16,15 +16,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
-import pytest
 
 from tests.conftest import free_port
 
-BOTH_ENGINES = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
-"""Marks tests, or a module of them, that hold whatever the books lie in."""
-
 PASSWORD = "not in any log"
-_INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+_INSTALLED = sorted(
+    Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+)
 
 
 def installed() -> bool:

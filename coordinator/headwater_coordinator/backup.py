@@ -21,8 +21,9 @@ from typing import BinaryIO
 import msgspec
 
 from headwater.errors import StorageError
-from headwater_coordinator.engines import Location, open_reader
+from headwater_coordinator.engines import open_reader
 from headwater_coordinator.home import Home
+from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import refuse_unknown
 from headwater_models.files import storage_errors
 

@@ -16,9 +16,10 @@ from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.decisions import GATE, Decisions, Ruling
 from headwater_coordinator.devices import Devices
-from headwater_coordinator.engines import Location, open_writer
+from headwater_coordinator.engines import open_writer
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.history import read_past
+from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
 from headwater_coordinator.quarantine import Bounds, Quarantine

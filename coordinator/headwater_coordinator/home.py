@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import StorageError
-from headwater_coordinator.engines import Location
-from headwater_coordinator.location import read_location
+from headwater_coordinator.location import Location, read_location
 
 
 @dataclass(frozen=True, slots=True)

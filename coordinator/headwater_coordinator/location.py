@@ -11,7 +11,9 @@ import msgspec
 
 from headwater.errors import SettingsError
 from headwater.settings import convert, load_toml
-from headwater_coordinator.engines import Location
+
+Location = Path | str
+"""A file of SQLite, or the URL of a PostgreSQL database."""
 
 SQLITE = "sqlite"
 """In the place of a URL: the file in the coordinator's folder."""

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from headwater.errors import StorageError
-from headwater_coordinator.engines import Engine, Location, open_reader
+from headwater_coordinator.engines import Engine, open_reader
+from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import MIGRATIONS, refuse_unknown
 
 S = TypeVar("S", bound=msgspec.Struct)

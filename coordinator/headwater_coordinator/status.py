@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from headwater import wire
-from headwater_coordinator.engines import Location
+from headwater_coordinator.location import Location
 from headwater_coordinator.reader import Reader, reading
 
 

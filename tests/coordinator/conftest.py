@@ -11,13 +11,20 @@ import pytest
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
-from headwater_coordinator.engines import Engine, Location, open_writer
-from headwater_coordinator.location import SQLITE
+from headwater_coordinator.engines import Engine, open_writer
+from headwater_coordinator.location import SQLITE, Location
 from headwater_coordinator.migrations import migrate
 from tests.conftest import skip_or_fail
 from tests.coordinator.world import World, save_bundle
 from tests.models.bundles import tiny
 from tests.postgresql import PostgresqlServer, installed
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let a test that is marked, and has to do with books, run with either engine."""
+    marked = metafunc.definition.get_closest_marker("both_engines")
+    if marked and "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", [SQLITE, "postgresql"], indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from headwater_coordinator.coordinator import Coordinator
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
-from headwater_coordinator.location import SQLITE
 from headwater_coordinator.link import Arrival, Outgoing
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.registry import Registry
 from headwater_coordinator.settings import Gate, Rounds, Settings
 from headwater_coordinator.status import Status, read_status

@@ -10,11 +10,9 @@ from pathlib import Path
 from headwater.errors import UnsupportedError
 from headwater_coordinator.engines.engine import Blobs, Engine
 from headwater_coordinator.engines.sqlite import SqliteEngine
+from headwater_coordinator.location import Location
 
-Location = Path | str
-"""A file of SQLite, or the URL of a PostgreSQL database."""
-
-__all__ = ["Blobs", "Engine", "Location", "SqliteEngine", "open_reader", "open_writer"]
+__all__ = ["Blobs", "Engine", "SqliteEngine", "open_reader", "open_writer"]
 
 
 def _engine(location: Location) -> type[Engine]:

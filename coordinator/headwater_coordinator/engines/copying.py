@@ -10,7 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from headwater.errors import StorageError
-from headwater_coordinator.engines import Engine, Location, SqliteEngine, open_writer
+from headwater_coordinator.engines import Engine, SqliteEngine, open_writer
+from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import migrate
 
 

@@ -26,13 +26,14 @@ from headwater_coordinator.engines.engine import Blobs, Engine, Row, Values
 from headwater_coordinator.engines.sqlite import SqliteEngine
 from headwater_coordinator.migrations import migrate
 
-_CONNECTION = {
+_CONNECTION: dict[str, str | int] = {
     "application_name": "headwater coordinator",
     "connect_timeout": 5,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
+    "client_encoding": "utf8",
 }
 """What the URL may say otherwise. A server that vanished is noticed within a minute."""
 
@@ -96,8 +97,9 @@ class PostgresqlEngine(Engine):
         self.name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._use = use
         try:
-            wanted = {**_CONNECTION, **conninfo_to_dict(url), "client_encoding": "utf8"}
-            self._connection = psycopg.connect(make_conninfo(**wanted), autocommit=True)
+            said = conninfo_to_dict(url)
+            silent = {key: value for key, value in _CONNECTION.items() if key not in said}
+            self._connection = psycopg.connect(make_conninfo(url, **silent), autocommit=True)
         except psycopg.Error as error:
             raise self._failed(error) from error
         self._connection.adapters.register_dumper(str, _Text)
