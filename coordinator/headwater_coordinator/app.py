@@ -32,8 +32,8 @@ def run(connect: Connect, folder: Path) -> None:
         _run(connect, home)
     except RunEnded as error:
         _log.info("stopped: %s", error)
-    except Exception:
-        _log.exception("the coordinator failed")
+    except Exception as error:
+        _log.exception("the coordinator failed: %s", error)  # noqa: TRY401 - `status` shows the line
         raise
 
 

@@ -14,10 +14,9 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 from headwater_coordinator.engines import Engine, open_writer
 from headwater_coordinator.location import SQLITE, Location
 from headwater_coordinator.migrations import migrate
-from tests.conftest import skip_or_fail
 from tests.coordinator.world import World, save_bundle
 from tests.models.bundles import tiny
-from tests.postgresql import PostgresqlServer, installed
+from tests.postgresql import PostgresqlServer
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,15 +24,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked = metafunc.definition.get_closest_marker("both_engines")
     if marked and "database" in metafunc.fixturenames:
         metafunc.parametrize("database", [SQLITE, "postgresql"], indirect=True)
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresqlServer]:
-    """A PostgreSQL server, one for each process of tests that asks for it."""
-    if not installed():
-        skip_or_fail("PostgreSQL is not installed")
-    with closing(PostgresqlServer()) as server:
-        yield server
 
 
 @pytest.fixture
