@@ -33,7 +33,7 @@ def run(connect: Connect, folder: Path) -> None:
     except RunEnded as error:
         _log.info("stopped: %s", error)
     except Exception as error:
-        _log.exception("the coordinator failed: %s", error)  # noqa: TRY401 - `status` shows the line
+        _log.exception("the coordinator failed: %s", error)
         raise
 
 

@@ -18,6 +18,7 @@ Location = Path | str
 SQLITE = "sqlite"
 """In the place of a URL: the file in the coordinator's folder."""
 
+_HOST = re.compile(r"(\[[^]]*\]|[^]:[]*)(:\d*)?")
 _SECTION = re.compile(r"^\[database\].*?(?=^\[|\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -56,10 +57,14 @@ def find_complaints(settings: DatabaseSettings) -> Iterator[str]:
         return
     try:
         parts = urlsplit(settings.url)
-        port = parts.port
     except ValueError:
-        port = -1
-    if port == -1 or parts.scheme not in ("postgresql", "postgres") or "@" in parts.path:
+        parts = urlsplit("")
+    *_, hosts = parts.netloc.split("@")
+    if (
+        parts.scheme not in ("postgresql", "postgres")
+        or not parts.netloc.count("@") == settings.url.count("@") <= 1
+        or not all(_HOST.fullmatch(host) for host in hosts.split(","))
+    ):
         yield 'database.url: must be "sqlite" or like "postgresql://user@host:5432/name"'
     elif parts.password is not None or {"password", "sslpassword"} & parse_qs(parts.query).keys():
         yield (

@@ -26,7 +26,14 @@ def complaints(url: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "url",
-    [SQLITE, URL, "postgres:///books", "postgresql://h1:5432/x", "postgresql:///?host=%2Frun"],
+    [
+        SQLITE,
+        URL,
+        "postgres:///books",
+        "postgresql://h1:5432,h2:5433/x",
+        "postgresql://[::1]:5432/x",
+        "postgresql:///?host=%2Frun",
+    ],
 )
 def test_a_url_of_either_engine_will_do(url: str) -> None:
     assert complaints(url) == []
@@ -56,6 +63,9 @@ def test_a_password_is_refused_and_not_repeated(url: str) -> None:
         "postgresql://me:sec#ret@db/books",
         "postgresql://me:sec/ret@db/books",
         "postgresql://me:12/sec@db/books",
+        "postgresql://me:12#sec@db/books",
+        "postgresql://me:12?sec@db/books",
+        "postgresql://me:12@sec@db/books",
         "postgresql://[db/books",
     ],
 )
