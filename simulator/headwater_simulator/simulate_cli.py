@@ -22,10 +22,8 @@ from headwater_simulator.report.results import Results, read_runs
 from headwater_simulator.report.writing import require_free, write
 from headwater_simulator.scenario.catalogue import find, shipped
 from headwater_simulator.scenario.catalogue import new as write_new
-from headwater_simulator.scenario.reading import read_scenario
-from headwater_simulator.scenario.settings import Scenario
-from headwater_simulator.sources.opening import open_source
-from headwater_simulator.virtual.engine import Engine
+from headwater_simulator.simulation import load
+from headwater_simulator.simulation import simulate as simulate_scenario
 from headwater_simulator.virtual.engine import Progress as Told
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -88,7 +86,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
     With several seeds there is a folder for each, which `compare` takes together.
     """
     path = find(scenario)
-    settings = read_scenario(path)
+    settings = load(path)
     folder = out or Path(path.stem)
     seeds = seed or [settings.seed]
     folders = [folder / f"seed-{one}" for one in seeds] if len(seeds) > 1 else [folder]
@@ -97,10 +95,16 @@ def run(  # noqa: PLR0917 - each is an option of the command
             require_free(one)
     console = Console(stderr=as_json)
     for number, place in zip(seeds, folders, strict=True):
-        chosen = msgspec.structs.replace(settings, seed=number)
         began = time.perf_counter()
         with _shown(console, f"{path.stem}, seed {number}") as told:
-            results = simulated(path.stem, chosen, threads, told, one_by_one=device_by_device)
+            results = simulate_scenario(
+                settings,
+                seed=number,
+                name=path.stem,
+                device_by_device=device_by_device,
+                threads=threads,
+                progress=told,
+            )
         seconds = time.perf_counter() - began
         write(results, place, overwrite=overwrite)
         if as_json:
@@ -121,14 +125,6 @@ def compare(
         typer.echo(msgspec.json.encode(found))
     else:
         Console().print(Markdown(compared_in_words(found)))
-
-
-def simulated(
-    name: str, scenario: Scenario, threads: int, told: Told, *, one_by_one: bool
-) -> Results:
-    """Run a scenario on the virtual engine."""
-    engine = Engine(scenario, open_source(scenario), one_by_one=one_by_one, threads=threads)
-    return engine.run(name, told)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from headwater import wire
 from headwater.objects import Vector
@@ -12,6 +13,8 @@ from headwater_coordinator import queries
 from headwater_coordinator.link import Outgoing
 from headwater_models.compression import compress
 from tests.coordinator.world import START, World
+
+pytestmark = pytest.mark.both_engines
 
 
 def test_a_round_says_who_answered_how_many_bytes_came_and_how_long_it_took(world: World) -> None:

@@ -25,8 +25,8 @@ from headwater_coordinator.strategies import (
     About,
     FedProx,
     Floats,
+    Strategy,
     Updates,
-    choose,
     refuse_unfit,
 )
 from headwater_coordinator.strategies.strategy import State as StrategyState
@@ -50,6 +50,8 @@ class VirtualCoordinator:
         The model that the fleet begins with.
     settings
         Of the coordinator.
+    strategy
+        Merges updates.
     rng
         Source of task names and of who is chosen.
     chronicle
@@ -62,13 +64,15 @@ class VirtualCoordinator:
         self,
         bundle: Bundle,
         settings: Settings,
+        strategy: Strategy,
+        *,
         rng: np.random.Generator,
         chronicle: Chronicle,
         released: Callable[[Version, Arrays], None],
     ) -> None:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
-        self._strategy = choose(settings.strategy, source="strategy")
+        self._strategy = strategy
         refuse_unfit(self._strategy, bundle.manifest)
         self._terms = {
             **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),

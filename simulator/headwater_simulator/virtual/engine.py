@@ -20,6 +20,7 @@ from headwater_agent.answers import DeclinedError, check_in
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
+from headwater_coordinator.strategies import Strategy, choose
 from headwater_models.arrays import Arrays
 from headwater_models.compression import decompress
 from headwater_simulator.device import Begun, Computing, VirtualDevice
@@ -59,6 +60,8 @@ class Engine:
         What is simulated.
     source
         The data of its devices.
+    strategy
+        Merges updates instead of the one that the scenario names.
     one_by_one
         Compute for each device alone, as devices do.
     threads
@@ -66,7 +69,13 @@ class Engine:
     """
 
     def __init__(
-        self, scenario: Scenario, source: Source, *, one_by_one: bool = False, threads: int = 1
+        self,
+        scenario: Scenario,
+        source: Source,
+        *,
+        strategy: Strategy | None = None,
+        one_by_one: bool = False,
+        threads: int = 1,
     ) -> None:
         self._scenario = scenario
         self._settings = Settings(
@@ -74,8 +83,9 @@ class Engine:
             gate=scenario.gate,
             firewall=scenario.firewall,
             update=scenario.update,
-            strategy=scenario.strategy,
         )
+        if strategy is None:
+            strategy = choose(scenario.strategy, source="strategy")
         seeds = np.random.SeedSequence(scenario.seed).spawn(5)
         names = ("fleet", "network", "coordinator", "attackers", "judges")
         self._rng = {
@@ -104,7 +114,12 @@ class Engine:
         self._tick_ms: int | None = None
         self._over = False
         self._coordinator = VirtualCoordinator(
-            bundle, self._settings, self._rng["coordinator"], self._chronicle, self._released
+            bundle,
+            self._settings,
+            strategy,
+            rng=self._rng["coordinator"],
+            chronicle=self._chronicle,
+            released=self._released,
         )
         self._outcome = Outcome(
             scenario, self._fleet, self._chronicle, self._predictor, self._trainer

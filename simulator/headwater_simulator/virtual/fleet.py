@@ -116,6 +116,7 @@ class Fleet:
             self.sensors[member] = Sensors(
                 member.number,
                 streams,
+                stream=member.name,
                 skew=member.skew,
                 joins=int(member.group.joins),
                 faults=hit.get(member.number, ()),

@@ -16,7 +16,6 @@ from headwater_simulator.virtual.member import EPOCH_MS
 BLOCK = 256
 """Rows that are read at a time."""
 
-STREAM = "sensor"
 SPIKES = 0.05
 HOUR_MS = 3_600_000
 
@@ -35,6 +34,8 @@ class Sensors:
     ----------
     device
         Its number.
+    stream
+        What its stream is called; which blocks of time are reserved depends on it.
     streams
         Where its rows come from.
     skew
@@ -52,6 +53,7 @@ class Sensors:
         device: int,
         streams: Streams,
         *,
+        stream: str,
         skew: int,
         joins: int,
         faults: Sequence[Fault],
@@ -59,6 +61,7 @@ class Sensors:
     ) -> None:
         facts = streams.facts
         self._device, self._streams, self._skew = device, streams, skew
+        self._stream = stream
         self._faults, self._rng = faults, rng
         self._period = int(facts.grid.period)
         self._delay = int(streams.label_delay)
@@ -96,8 +99,9 @@ class Sensors:
     def _row(self, number: int) -> tuple[Floats, float | None] | None:
         block = self._block
         if block is None or not block.first <= number < block.first + BLOCK:
-            rows = self._streams.rows(self._device, number, BLOCK)
-            block = self._block = _Block(number, rows.values, rows.labels)
+            first = number // BLOCK * BLOCK
+            rows = self._streams.rows(self._device, first, BLOCK)
+            block = self._block = _Block(first, rows.values, rows.labels)
         place = number - block.first
         if place >= len(block.values):
             return None
@@ -116,10 +120,10 @@ class Sensors:
             else:
                 values = self._broken(fault, values)
         if label is not None and np.isfinite(label):
-            self._labels.append((at + self._delay, Label(label, stream=STREAM, time=clock)))
+            self._labels.append((at + self._delay, Label(label, stream=self._stream, time=clock)))
         if not np.isfinite(values).any():
             return []
-        return [Record(STREAM, clock, values, self._present, received=EPOCH_MS + at)]
+        return [Record(self._stream, clock, values, self._present, received=EPOCH_MS + at)]
 
     def _broken(self, fault: Fault, values: Floats) -> Floats:
         channel = fault.channel
