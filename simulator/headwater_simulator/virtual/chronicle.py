@@ -149,6 +149,13 @@ class Chronicle:
         self.online -= 1
         self._present(now)
 
+    def ended(self, now: int) -> None:
+        """Note that the run is over; who is there was there until then."""
+        for device in self.devices.values():
+            if device.since_ms is not None:
+                device.online_ms += now - device.since_ms
+                device.since_ms = None
+
     def worked(self, change: int, now: int) -> None:
         """Note that a device began to train, or ended."""
         self.training += change
