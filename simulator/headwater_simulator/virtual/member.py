@@ -50,11 +50,15 @@ class Charge:
 
 @dataclass(slots=True, eq=False)
 class Training:
-    """A training that was begun; what it comes to may not be computed yet."""
+    """A training that was begun, and when it ends; what it comes to may not be computed yet.
+
+    One that ends ``late`` is never computed: nobody waits for it any more.
+    """
 
     begun: Begun
     job: Job
-    seconds: float
+    end_ms: int
+    late: bool
     made: Replayed | None = None
 
 
@@ -62,13 +66,14 @@ class Training:
 class Delivery:
     """A task that a device has at a moment, with the weights that it brings.
 
-    ``taken`` is what the device makes of a task to train, where that is known already.
+    After ``expires_ms`` nobody waits for the answer. ``taken`` is what the device makes of a task to train, where that is known already.
     """
 
     member: Member
     ask: e.Ask
     arrays: Arrays | None
     at_ms: int
+    expires_ms: int
     taken: Training | Made | DeclinedError | None = None
 
 
