@@ -87,6 +87,7 @@ class VirtualCoordinator:
         self._vectors: dict[str, tuple[Floats, float]] = {}
         self._kept = settings.federation.max_staleness + 2
         self._merged: dict[str, int] = {}
+        self._merged_in = 0
         state = State(first, sequences={first.name: first.sequence})
         asked = training(bundle, settings)
         self.federation = Federation(state, asked, bundle.manifest, settings, rng)
@@ -148,7 +149,7 @@ class VirtualCoordinator:
             case e.Release(candidate, decision):
                 return self._release(candidate, decision.words, now)
             case e.Reject(candidate, decision):
-                self._chronicle.judged(self.federation.state.round, "refused", decision.words)
+                self._chronicle.judged(self._merged_in, "refused", decision.words)
                 self._drop(candidate.name)
             case _:
                 pass
@@ -159,6 +160,7 @@ class VirtualCoordinator:
         ordered = sorted(effect.updates, key=lambda update: update.node)
         vectors = [self._vectors.pop(one.node) for one in ordered]
         self._merged = {one.node: one.sequence for one in ordered}
+        self._merged_in = effect.round
         about = [
             About(
                 node=one.node,
@@ -189,7 +191,7 @@ class VirtualCoordinator:
         )
 
     def _release(self, candidate: Version, words: str, now: int) -> e.Released:
-        number = self.federation.state.round
+        number = self._merged_in
         self._chronicle.judged(number, "released", words)
         self._chronicle.released(candidate, number, words, now)
         self._tell_release(candidate, self._weights[candidate.name])

@@ -70,7 +70,6 @@ class Fleet:
             guard=GuardSettings(enabled=scenario.agent.guard),
             drift=DriftSettings(enabled=scenario.agent.drift),
         )
-        attackers = choose_attackers(scenario, rng)
         self._first = first_version(self.bundle)
         self.members = [
             self._member(number, index, group, rng)
@@ -78,14 +77,14 @@ class Fleet:
                 (index, group) for group in scenario.groups for index in range(group.devices)
             )
         ]
-        for number, attack in attackers.items():
-            self.members[number].attack = attack
         self.faults = [
             (fault, _hit(numbers(scenario, fault.groups), fault, rng)) for fault in scenario.faults
         ]
         self.sensors: dict[Member, Sensors] = {}
         if isinstance(source, Streams):
             self._wire(source, rng)
+        for number, attack in choose_attackers(scenario, rng).items():
+            self.members[number].attack = attack
 
     def _member(self, number: int, index: int, group: Group, rng: np.random.Generator) -> Member:
         name = named(group, index)
@@ -119,6 +118,7 @@ class Fleet:
                 stream=member.name,
                 skew=member.skew,
                 joins=int(member.group.joins),
+                leaves=None if member.group.leaves is None else int(member.group.leaves),
                 faults=hit.get(member.number, ()),
                 rng=seed,
             )

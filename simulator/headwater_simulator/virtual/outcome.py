@@ -90,7 +90,7 @@ class Outcome:
         places = np.linspace(0, len(members) - 1, count).round().astype(int)
         self.judges = [members[i] for i in dict.fromkeys(places.tolist())]
         self._kept: list[_Kept] = []
-        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._counted: dict[Member, NDArray[np.float64]] = {}
         self._served: list[r.Served] = []
         self._weights: Arrays = fleet.bundle.weights
 
@@ -111,14 +111,11 @@ class Outcome:
         """Note how well the agents' own predictions did since the last time."""
         sums: dict[str, NDArray[np.float64]] = {}
         for member in self._fleet.sensors:
-            device = member.device
-            if isinstance(device, VirtualDevice):
-                score = device.pipeline.learner.score
-                losses = [score.baseline, score.released, score.personal, score.served]
-                sums.setdefault(member.group.name, np.zeros(5))
-                sums[member.group.name] += score.labels * np.array([1.0, *losses])
-        for name, total in sums.items():
-            new = total - self._sums.get(name, np.zeros(5))
+            before, after = self._counted.get(member, np.zeros(5)), _scored(member)
+            sums.setdefault(member.group.name, np.zeros(5))
+            sums[member.group.name] += after - before
+            self._counted[member] = after
+        for name, new in sums.items():
             if new[0] > 0:
                 baseline, released, personal, served = (new[1:] / new[0]).tolist()
                 self._served.append(
@@ -132,7 +129,10 @@ class Outcome:
                         served=served,
                     )
                 )
-        self._sums = sums
+
+    def restarted(self, member: Member) -> None:
+        """Count on from what an agent knows of its score after it started again."""
+        self._counted[member] = _scored(member)
 
     def _points(self, rows: _Judged) -> list[r.Point]:
         """Judge all releases on the same rows."""
@@ -332,6 +332,15 @@ class Outcome:
             )
             for kind, names in kinds.items()
         ]
+
+
+def _scored(member: Member) -> NDArray[np.float64]:
+    """Return how many labels a device has had, and the sums of its losses over them."""
+    if not isinstance(member.device, VirtualDevice):
+        return np.zeros(5)
+    score = member.device.pipeline.learner.score
+    losses = [score.baseline, score.released, score.personal, score.served]
+    return score.labels * np.array([1.0, *losses])
 
 
 def _gathered(fleet: Fleet, judges: Sequence[Member]) -> _Judged:
