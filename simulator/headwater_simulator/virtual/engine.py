@@ -392,12 +392,11 @@ class Engine:
         if isinstance(taken, DeclinedError):
             raise taken
         if isinstance(taken, Training):
-            now = self._agenda.now
-            member.busy_until = max(now, member.busy_until) + round(1000 * taken.seconds)
+            member.busy_until = taken.end_ms
             member.running.append(taken)
-            self._chronicle.worked(1, now)
+            self._chronicle.worked(1, self._agenda.now)
             finish = partial(self._finish, member, delivery.ask.ask, taken)
-            self._agenda.at(member.busy_until, finish)
+            self._agenda.at(taken.end_ms, finish)
         elif taken is not None:
             self._answered(member, delivery.ask.ask, *taken)
 
@@ -407,11 +406,11 @@ class Engine:
         try:
             begun = self._misled(member, member.device.begin_update(task), now)
             delivery.taken = (
-                self._training(member, begun, now) if isinstance(begun, Begun) else begun
+                self._training(delivery, begun, now) if isinstance(begun, Begun) else begun
             )
         except DeclinedError as declined:
             delivery.taken = declined
-        if isinstance(delivery.taken, Training):
+        if isinstance(delivery.taken, Training) and not delivery.taken.late:
             self._waiting.append(delivery.taken)
             if len(self._waiting) >= WAITING:
                 self._compute()
@@ -427,28 +426,34 @@ class Engine:
         examples = mislabelled(manifest, training.examples)
         return replace(begun, training=replace(training, examples=examples))
 
-    def _training(self, member: Member, begun: Begun, now: int) -> Training:
-        """Return how long a training takes a device, in its steps and seconds."""
-        steps, task = _steps(member, begun), begun.task
+    def _training(self, delivery: Delivery, begun: Begun, now: int) -> Training:
+        """Return to how many steps a training comes, and when it ends."""
+        member, task = delivery.member, begun.task
+        steps = _steps(member, begun)
         rows = len(begun.training.examples.weight) * task.epochs
         seconds = member.seconds(rows if steps is None else min(rows, steps * task.batch))
         if member.charge is not None and not member.charge.spend(seconds, now):
             raise DeclinedError("paused")
-        return Training(begun, Job(begun.training, steps), seconds)
+        end = max(now, member.busy_until) + round(1000 * seconds)
+        late = end > delivery.void_ms and task.compression is msgspec.UNSET
+        return Training(begun, Job(begun.training, steps), end, late)
 
     def _finish(self, member: Member, ask: str, training: Training) -> None:
         """Let a device send what its training came to, unless it lost it meanwhile."""
         if training not in member.running:
             return
         member.running.remove(training)
+        log = self._chronicle.devices[member.name]
+        log.trained += 1
+        self._chronicle.worked(-1, self._agenda.now)
+        if training.late:
+            log.late += 1
+            return
         if training.made is None:
             self._look_ahead()
             self._compute()
         if training.made is None:
             raise AssertionError("A training was not computed.")
-        log = self._chronicle.devices[member.name]
-        log.trained += 1
-        self._chronicle.worked(-1, self._agenda.now)
         try:
             update, vector = member.device.finish_update(training.begun, training.made)
         except DeclinedError as declined:

@@ -50,11 +50,15 @@ class Charge:
 
 @dataclass(slots=True, eq=False)
 class Training:
-    """A training that was begun; what it comes to may not be computed yet."""
+    """A training that was begun, and when it ends; what it comes to may not be computed yet.
+
+    One that ends ``late`` is never computed: nobody waits for it any more.
+    """
 
     begun: Begun
     job: Job
-    seconds: float
+    end_ms: int
+    late: bool
     made: Replayed | None = None
 
 

@@ -167,6 +167,7 @@ class Outcome:
             releases=len(chronicle.releases) - 1,
             refused_candidates=chronicle.refused_candidates,
             device_rounds=sum(log.trained for log in logs),
+            late=sum(log.late for log in logs),
             records=sum(sensors.records for sensors in self._fleet.sensors.values()),
             updates_accepted=sum(log.updates for log in logs),
             updates_refused=refused,
