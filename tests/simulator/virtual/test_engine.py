@@ -227,16 +227,44 @@ def test_it_makes_no_difference_what_is_taken_up_early(scenario: Scenario) -> No
     same(ran(scenario), ran(scenario, Patient), rel=1e-4, counted=False)
 
 
-@pytest.mark.parametrize("releases", [None, 5])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_it_makes_no_difference_among_troubles(seed: int) -> None:
+    """Devices that come and go, break, and look at links that lose, repeat and reorder."""
+    scenario = troubled(
+        seed=seed,
+        groups=(
+            sensors("rough", 3, link=ROUGH, speed_spread=1.0),
+            sensors(
+                "shifts",
+                5,
+                speed_spread=1.0,
+                link=Link(poll=Duration(100 * MINUTE), duplication=0.3),
+                duty=Duty(on=Duration(5 * HOUR), off=Duration(2 * HOUR)),
+            ),
+        ),
+        outages=(Outage(start=Duration(40 * HOUR), length=Duration(3 * HOUR)),),
+    )
+
+    same(ran(scenario), ran(scenario, Patient), rel=1e-4, counted=False)
+
+
+@pytest.mark.parametrize(
+    ("releases", "federation"),
+    [
+        (None, Rounds(pause=HOUR, **PATIENCE)),
+        (4, Buffered(buffer=2, min_devices=1, concurrency=5, **PATIENCE)),
+        (5, Buffered(buffer=2, min_devices=1, concurrency=5, **PATIENCE)),
+    ],
+)
 def test_streams_are_looked_at_as_they_were_whatever_is_taken_up_early(
-    releases: int | None,
+    releases: int | None, federation: Rounds | Buffered
 ) -> None:
     scenario = streams(
         data=Series(channels=2, horizon=HOUR, period=Duration(10 * MINUTE)),
         groups=(sensors(devices=5, speed_spread=1.0, link=Link(poll=Duration(3 * HOUR))),),
         length=Duration(3 * DAY),
         releases=releases,
-        federation=Rounds(pause=HOUR, **PATIENCE),
+        federation=federation,
     )
 
     same(ran(scenario), ran(scenario, Patient), rel=1e-4, counted=False)
