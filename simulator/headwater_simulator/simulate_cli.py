@@ -70,7 +70,11 @@ def run(  # noqa: PLR0917 - each is an option of the command
     ] = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(min=0, help="Instead of the scenario's seed; may be given several times."),
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Instead of the scenario's seed; may be given several times.",
+        ),
     ] = None,
     device_by_device: Annotated[
         bool, typer.Option(help="Compute for each device alone, as devices do; slow.")
@@ -88,7 +92,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
     path = find(scenario)
     settings = load(path)
     folder = out or Path(path.stem)
-    seeds = seed or [settings.seed]
+    seeds = list(dict.fromkeys(seed or [settings.seed]))
     folders = [folder / f"seed-{one}" for one in seeds] if len(seeds) > 1 else [folder]
     if not overwrite:
         for one in folders:

@@ -27,13 +27,13 @@ from headwater_coordinator.strategies import (
     Floats,
     Strategy,
     Updates,
-    refuse_unfit,
 )
 from headwater_coordinator.strategies.strategy import State as StrategyState
 from headwater_coordinator.strategies.updates import MemorySource
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import FIRST_SEQUENCE, Bundle
 from headwater_models.identity import version_id
+from headwater_models.manifest import Manifest
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.member import EPOCH_MS
 
@@ -58,6 +58,11 @@ class VirtualCoordinator:
         Is told what happens.
     released
         Called with each release after it was made.
+
+    Raises
+    ------
+    UnsupportedError
+        When the model is solved from statistics.
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class VirtualCoordinator:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
         self._strategy = strategy
-        refuse_unfit(self._strategy, bundle.manifest)
+        _refuse_statistics(bundle.manifest)
         self._terms = {
             **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
             **settings.update.terms,
@@ -209,3 +214,11 @@ class VirtualCoordinator:
         if version not in self._packed:
             self._packed[version] = pack(self._manifest, self._weights[version])
         return self._packed[version]
+
+
+def _refuse_statistics(manifest: Manifest) -> None:
+    if manifest.statistics:
+        raise UnsupportedError(
+            f"Model {manifest.name} is solved from statistics, which the simulator does not merge; "
+            "name a model that learns by gradients."
+        )

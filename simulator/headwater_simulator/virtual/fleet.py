@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headwater.errors import SettingsError
 from headwater.settings import Duration
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.guard.settings import GuardSettings
@@ -12,6 +13,7 @@ from headwater_agent.releases import first_version
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import ModelSpec, build
+from headwater_models.manifest import Manifest
 from headwater_simulator.device import VirtualDevice
 from headwater_simulator.scenario.settings import Fault, Group, Scenario
 from headwater_simulator.sources.source import Facts, Source, Streams
@@ -125,10 +127,18 @@ class Fleet:
 
 
 def make_bundle(scenario: Scenario, facts: Facts) -> Bundle:
-    """Return the model that a scenario begins with: its own, or a new one for its data."""
+    """Return the model that a scenario begins with: its own, or a new one for its data.
+
+    Raises
+    ------
+    SettingsError
+        When its own is for other data.
+    """
     model = scenario.model
     if model.bundle is not None:
-        return Bundle.load(model.bundle)
+        bundle = Bundle.load(model.bundle)
+        _refuse_others(bundle.manifest, facts)
+        return bundle
     spec = ModelSpec(
         kind=model.kind,
         name="simulated",
@@ -148,6 +158,26 @@ def make_bundle(scenario: Scenario, facts: Facts) -> Bundle:
         scaling=facts.scaling,
     )
     return build(spec, np.random.default_rng(scenario.seed)).bundle()
+
+
+def _refuse_others(manifest: Manifest, facts: Facts) -> None:
+    """Refuse a model that does not read or predict what the data have."""
+    names = [channel.name for channel in manifest.channels]
+    compared = {
+        "task": (manifest.task, facts.task),
+        "channels": (", ".join(names), ", ".join(channel.name for channel in facts.channels)),
+        "period": (manifest.grid.period, facts.grid.period),
+        "target": (manifest.target, facts.target),
+        "horizon": (manifest.horizon, facts.horizon),
+        "classes": (", ".join(manifest.classes), ", ".join(facts.classes)),
+    }
+    wrong = [
+        f"model.bundle: {manifest.name} has {name} {ours}, the data have {theirs}"
+        for name, (ours, theirs) in compared.items()
+        if ours != theirs
+    ]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
 
 
 def _hit(candidates: list[int], fault: Fault, rng: np.random.Generator) -> list[int]:
