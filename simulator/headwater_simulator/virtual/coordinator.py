@@ -55,7 +55,7 @@ class VirtualCoordinator:
     chronicle
         Is told what happens.
     released
-        Called with each release after it was made.
+        Called with the weights of each release after it was written down.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class VirtualCoordinator:
         settings: Settings,
         rng: np.random.Generator,
         chronicle: Chronicle,
-        released: Callable[[Version, Arrays], None],
+        released: Callable[[Arrays], None],
     ) -> None:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
@@ -188,7 +188,7 @@ class VirtualCoordinator:
         number = self.federation.state.round
         self._chronicle.judged(number, "released", words)
         self._chronicle.released(candidate, number, words, now)
-        self._tell_release(candidate, self._weights[candidate.name])
+        self._tell_release(self._weights[candidate.name])
         known = [*self.federation.state.sequences, candidate.name]
         for name in known[: -self._kept]:
             self._drop(name)
