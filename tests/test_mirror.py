@@ -61,7 +61,9 @@ ELSEWHERE = {
     "simulator/headwater_simulator/broker.py": "simulator/test_publisher.py",
     "simulator/headwater_simulator/demo.py": "system/test_demo.py",
     "simulator/headwater_simulator/device.py": "simulator/test_fleet.py",
-    "simulator/headwater_simulator/live.py": "system/test_killed_at_random.py",
+    "simulator/headwater_simulator/live/engine.py": "system/test_live_engine.py",
+    "simulator/headwater_simulator/live/fleet.py": "system/test_killed_at_random.py",
+    "simulator/headwater_simulator/live/running.py": "system/test_live_engine.py",
 }
 
 MODULES = sorted(
