@@ -68,6 +68,14 @@ def test_the_library_is_asked_for_where_it_is_missing(
         open_writer(url)
 
 
+def test_its_name_says_where_it_is_and_nothing_else(
+    postgresql: Server, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with closing(open_writer(postgresql.loopback(schema))) as engine:
+        assert engine.name == f"postgresql://127.0.0.1:{postgresql.port}/postgres"
+
+
 # Who comes in
 
 
