@@ -149,7 +149,7 @@ def test_what_a_pending_update_started_from_is_kept_however_old(books: Database)
         version = Version(f"{number}" * 64, number, FIRST.name, "{}")
         books.merged(merged, version, [], remembered=NOTHING, new=True, now=6)
         books.release(version, DECISION, 7)
-    assert books.recent(1, releases=2) == {FIRST.name, "4" * 64, "5" * 64}
+    assert books.versions.recent(1, releases=2) == {FIRST.name, "4" * 64, "5" * 64}
 
 
 def test_the_newest_versions_are_kept_whatever_became_of_them(books: Database) -> None:
@@ -159,8 +159,8 @@ def test_the_newest_versions_are_kept_whatever_became_of_them(books: Database) -
         books.merged(merged, version, [], remembered=NOTHING, new=True, now=10 * number)
         decide = books.release if kind == "release" else books.reject
         decide(version, DECISION, 10 * number + 1)
-    assert books.recent(2, releases=1) == {"5" * 64, "6" * 64}
-    assert books.recent(1, releases=2) == {"2" * 64, "5" * 64, "6" * 64}
+    assert books.versions.recent(2, releases=1) == {"5" * 64, "6" * 64}
+    assert books.versions.recent(1, releases=2) == {"2" * 64, "5" * 64, "6" * 64}
 
 
 def test_two_releases_cannot_have_the_same_sequence(books: Database) -> None:
