@@ -10,8 +10,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -115,14 +113,9 @@ class PostgresqlServer:
         options = quote(f"-csearch_path={schema}", safe="")
         return f"postgresql://owner@127.0.0.1:{self.port}/postgres?options={options}"
 
-    @contextmanager
-    def schema(self) -> Iterator[str]:
-        """Make an empty schema; drop it afterwards."""
+    def new_schema(self) -> str:
+        """Make an empty schema; it goes with the server."""
         name = f"test_{secrets.token_hex(8)}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}")
-        try:
-            yield name
-        finally:
-            with psycopg.connect(self.url(), autocommit=True) as connection:
-                connection.execute(f"DROP SCHEMA {name} CASCADE")
+        return name

@@ -55,13 +55,16 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/state.py": "data only",
     "coordinator/headwater_coordinator/status.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/steering_cli.py": "coordinator/test_cli.py",
+    "coordinator/headwater_coordinator/versions.py": "coordinator/test_database.py",
     "coordinator/headwater_coordinator/viewing_cli.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/views.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/supervisor.py": "system/test_coordinator.py",
     "simulator/headwater_simulator/broker.py": "simulator/test_publisher.py",
     "simulator/headwater_simulator/demo.py": "system/test_demo.py",
     "simulator/headwater_simulator/device.py": "simulator/test_fleet.py",
-    "simulator/headwater_simulator/live.py": "system/test_killed_at_random.py",
+    "simulator/headwater_simulator/live/engine.py": "system/test_live_engine.py",
+    "simulator/headwater_simulator/live/fleet.py": "system/test_killed_at_random.py",
+    "simulator/headwater_simulator/live/running.py": "system/test_live_engine.py",
 }
 
 MODULES = sorted(

@@ -58,10 +58,10 @@ class Contributions:
 
     def holding_for(self, holds_for: str) -> Iterator[Contribution]:
         """Yield the contributions gathered on a backbone, in the order of the devices' keys."""
-        query = (
-            "SELECT node, examples, statistics FROM contributions WHERE holds_for = ? ORDER BY node"
-        )
-        for node, examples, blob in self._engine.stream(query, (holds_for,)):
+        nodes = "SELECT node FROM contributions WHERE holds_for = ? ORDER BY node"
+        given = "SELECT examples, statistics FROM contributions WHERE node = ?"
+        for (node,) in self._engine.execute(nodes, (holds_for,)):
+            ((examples, blob),) = self._engine.execute(given, (node,))
             yield Contribution(node, examples, np.frombuffer(blob, "<f8").astype(np.float64))
 
     def erase(self, node: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Self
+from typing import Self
 
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
@@ -28,6 +28,7 @@ from headwater_coordinator.rounds import Rounds
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_coordinator.states import Remembered, States
 from headwater_coordinator.strategies import Floats, Updates
+from headwater_coordinator.versions import Versions
 
 
 class Database:
@@ -56,6 +57,7 @@ class Database:
         self.quarantine = Quarantine(self._engine)
         self.states = States(self._engine)
         self.rounds = Rounds(self._engine)
+        self.versions = Versions(self._engine)
         self._decisions = Decisions(self._engine)
         self._receipts = Receipts(self._engine)
         self._devices = Devices(self._engine)
@@ -80,13 +82,13 @@ class Database:
         StorageError
             When there is no release: the folder was never initialised.
         """
-        released = self._versions("kind", "release")
+        released = self.versions.of("release")
         if not released:
             raise StorageError(
                 f"{self._engine.name} has no release; run `headwater coordinator init` again "
                 "elsewhere."
             )
-        candidates = self._versions("kind", "candidate")
+        candidates = self.versions.of("candidate")
         ((last,),) = self._engine.execute("SELECT max(round) FROM rounds")
         return State(
             release=released[-1],
@@ -110,28 +112,6 @@ class Database:
         """Read pending updates where they lie; see :func:`.pending.reading`."""
         return reading(self._engine, updates, size, staleness=staleness, packed=packed)
 
-    def is_release(self, version: str) -> bool:
-        """Return whether a version was released at some time."""
-        query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
-        return bool(self._engine.execute(query, (version,)))
-
-    def version(self, name: str) -> Version:
-        """Return a version that is in the books."""
-        (found,) = self._versions("version", name)
-        return found
-
-    def recent(self, count: int, releases: int) -> set[str]:
-        """Return the names of the newest versions and releases, and of all that is yet needed."""
-        query = """
-            SELECT version FROM versions WHERE kind = 'candidate'
-            UNION SELECT base FROM updates WHERE state = 'accepted'
-            UNION SELECT version FROM (SELECT version FROM versions
-                                       ORDER BY created_ms DESC, sequence DESC LIMIT ?) AS newest
-            UNION SELECT version FROM (SELECT version FROM versions WHERE kind = 'release'
-                                       ORDER BY sequence DESC LIMIT ?) AS released
-        """
-        return {version for (version,) in self._engine.execute(query, (count, releases))}
-
     # Writing
 
     def begin(self, version: Version, now: int) -> None:
@@ -142,10 +122,10 @@ class Database:
         StorageError
             When there is one already.
         """
-        if self._versions("kind", "release"):
+        if self.versions.of("release"):
             raise StorageError(f"{self._engine.name} holds books already; name an empty database.")
         with self._engine.transaction():
-            self._insert_version(version, "release", 0, (), now)
+            self.versions.enter(version, "release", 0, (), now)
             self._decisions.about_version("begin", version, Ruling("the owner"), now)
 
     def note(self, device: Device) -> None:
@@ -243,7 +223,7 @@ class Database:
         with self._engine.transaction():
             self.rounds.merged(effect.round, took_ms)
             if new:
-                self._insert_version(candidate, "candidate", effect.round, shares, now)
+                self.versions.enter(candidate, "candidate", effect.round, shares, now)
             self.states.keep(candidate.name, remembered)
             self._settle(effect, candidate.name)
 
@@ -281,7 +261,7 @@ class Database:
     ) -> dict[str, int]:
         """Turn the candidate into the release; return whose updates it contains."""
         with self._engine.transaction():
-            self._decide(version, "release", decision, now)
+            self.versions.decide(version, "release", decision, now)
             self._decisions.about_version("release", version, Ruling(by, decision.words), now)
             self.states.keep_only(version.name)
         return self._contained(version.name)
@@ -289,7 +269,7 @@ class Database:
     def reject(self, version: Version, decision: Decision, now: int, *, by: str = GATE) -> None:
         """Keep the candidate as refused."""
         with self._engine.transaction():
-            self._decide(version, "refused", decision, now)
+            self.versions.decide(version, "refused", decision, now)
             self._decisions.about_version("reject", version, Ruling(by, decision.words), now)
             self.states.forget(version.name)
 
@@ -297,19 +277,11 @@ class Database:
         """Give the release, and a candidate after it, their numbers after a restore."""
         with self._engine.transaction():
             for one in versions:
-                place = {"sequence": one.sequence, "statement": one.statement}
-                self._engine.update("versions", ("version", one.name), place)
+                self.versions.renumber(one)
             self._decisions.about_version("rollback", versions[0], ruling, now)
             self._receipts.go_on_from(versions[0].sequence)
 
     # Rows
-
-    def _versions(self, column: Literal["kind", "version"], value: str) -> list[Version]:
-        query = (
-            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "  # noqa: S608
-            f"WHERE {column} = ? ORDER BY sequence"
-        )
-        return [Version(*row) for row in self._engine.execute(query, (value,))]
 
     def _pending(self) -> list[Pending]:
         query = (
@@ -317,26 +289,6 @@ class Database:
             "WHERE state = 'accepted'"
         )
         return [Pending(*row) for row in self._engine.execute(query)]
-
-    def _insert_version(
-        self, version: Version, kind: str, number: int, shares: Sequence[int], now: int
-    ) -> None:
-        self._engine.upsert(
-            "versions",
-            {
-                "version": version.name,
-                "kind": kind,
-                "sequence": version.sequence,
-                "parent": version.parent,
-                "round": number,
-                "statement": version.statement,
-                "data_until_ms": version.data_until_ms,
-                "contributors": len(shares),
-                "examples": sum(shares),
-                "created_ms": now,
-            },
-            key="version",
-        )
 
     def _supersede(self, node: str) -> None:
         self._engine.execute(
@@ -374,36 +326,5 @@ class Database:
     def _return(self, version: Version, ruling: Ruling, now: int) -> None:
         """Make an older release the newest."""
         self.states.keep_only(version.name)
-        self._engine.update(
-            "versions",
-            ("version", version.name),
-            {
-                "sequence": version.sequence,
-                "parent": version.parent,
-                "data_until_ms": version.data_until_ms,
-                "statement": version.statement,
-                "decided_ms": now,
-                "words": ruling.words,
-            },
-        )
+        self.versions.bring_back(version, ruling.words, now)
         self._decisions.about_version("rollback", version, ruling, now)
-
-    def _decide(self, version: Version, kind: str, decision: Decision, now: int) -> None:
-        paired = decision.paired
-        self._engine.update(
-            "versions",
-            ("version", version.name),
-            {
-                "kind": kind,
-                "statement": version.statement,
-                "decided_ms": now,
-                "words": decision.words,
-                "devices": paired.devices,
-                "rows": paired.rows,
-                "loss_candidate": paired.candidate,
-                "loss_release": paired.release,
-                "loss_baseline": paired.baseline,
-                "difference": paired.mean,
-                "standard_error": paired.standard_error if paired.rows > 1 else None,
-            },
-        )

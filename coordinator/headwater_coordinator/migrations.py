@@ -197,7 +197,9 @@ def migrate(engine: Engine, schema: int = len(MIGRATIONS)) -> None:
 def refuse_unknown(engine: Engine) -> None:
     """Refuse a database that has no books, or newer ones than this program knows."""
     if engine.schema == 0:
-        raise StorageError(f"{engine.name} holds no books of a coordinator.")
+        raise StorageError(
+            f"{engine.name} holds no books; `init` or `restore` with --database make them there."
+        )
     _refuse_newer(engine)
 
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import msgspec
@@ -23,7 +18,8 @@ from rich.text import Text
 from headwater.errors import HeadwaterError, StorageError
 from headwater_simulator.air import specification
 from headwater_simulator.demo import Plan, run
-from headwater_simulator.live import PREFIX
+from headwater_simulator.live.fleet import PREFIX
+from headwater_simulator.processes import orderly_sigterm
 from headwater_simulator.publisher import require_broker
 from headwater_simulator.streams import CHANNELS, shipped
 from headwater_simulator.summary import Snapshot, table
@@ -80,21 +76,6 @@ def demo(
         typer.echo(msgspec.json.encode(last.summary()))
     else:
         console.print(f"\n{_words(last)}")
-
-
-@contextmanager
-def orderly_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that everything that was started is stopped."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        del frame
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _folder(keep: Path | None) -> Path:

@@ -15,7 +15,7 @@ from headwater.errors import UnreachableError
 from headwater_models.graphs.builders import build
 from headwater_simulator.air import specification
 from headwater_simulator.broker import EmbeddedBroker
-from headwater_simulator.live import PREFIX, LiveFleet
+from headwater_simulator.live.fleet import PREFIX, LiveFleet, at_stations
 from headwater_simulator.processes import Child, Crew, crew
 from headwater_simulator.streams import shipped
 from headwater_simulator.summary import Snapshot, snapshot
@@ -76,7 +76,7 @@ def run(
             folder,
             bundle,
             broker=broker,
-            stations=stations,
+            planned=at_stations(stations),
             now=now_ms(),
             prefix=plan.prefix,
         )

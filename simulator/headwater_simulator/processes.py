@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from headwater.errors import UnreachableError
 from headwater_coordinator.child import command
@@ -85,6 +87,11 @@ class Child:
             self._process.wait()
             return False
 
+    def kill(self) -> None:
+        """End it at once, as the kernel does where memory is short, and wait for it to be gone."""
+        self._process.kill()
+        self._process.wait()
+
 
 class Crew:
     """The children of one run, in the order of their start.
@@ -155,3 +162,18 @@ def crew(logs: Path, environment: Mapping[str, str]) -> Iterator[Crew]:
         yield hands
     finally:
         hands.stop()
+
+
+@contextmanager
+def orderly_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that everything that was started is stopped."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del frame
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

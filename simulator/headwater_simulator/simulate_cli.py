@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from headwater_simulator.live.running import lived
 from headwater_simulator.report.comparison import compare as compare_runs
 from headwater_simulator.report.comparison_markdown import markdown as compared_in_words
 from headwater_simulator.report.outcome import outcome
@@ -27,6 +30,14 @@ from headwater_simulator.simulation import simulate as simulate_scenario
 from headwater_simulator.virtual.engine import Progress as Told
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+class On(StrEnum):
+    """The engines."""
+
+    VIRTUAL = "virtual"
+    LIVE = "live"
+
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -76,6 +87,17 @@ def run(  # noqa: PLR0917 - each is an option of the command
             help="Instead of the scenario's seed; may be given several times.",
         ),
     ] = None,
+    engine: Annotated[
+        On, typer.Option(help="A virtual clock; or real processes on this machine.")
+    ] = On.VIRTUAL,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=1, help="live: seconds of the scenario in a real one; default: it says."),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="live: use this MQTT broker (mqtt://HOST:PORT), not our own."),
+    ] = None,
     device_by_device: Annotated[
         bool, typer.Option(help="Compute for each device alone, as devices do; slow.")
     ] = False,
@@ -98,17 +120,22 @@ def run(  # noqa: PLR0917 - each is an option of the command
         for one in folders:
             require_free(one)
     console = Console(stderr=as_json)
+    say = partial(Console(stderr=True, soft_wrap=True).print, highlight=False)
     for number, place in zip(seeds, folders, strict=True):
         began = time.perf_counter()
         with _shown(console, f"{path.stem}, seed {number}") as told:
-            results = simulate_scenario(
-                settings,
-                seed=number,
-                name=path.stem,
-                device_by_device=device_by_device,
-                threads=threads,
-                progress=told,
-            )
+            if engine is On.LIVE:
+                chosen = msgspec.structs.replace(settings, seed=number)
+                results = lived(path.stem, chosen, told, say, speed=speed, broker=broker)
+            else:
+                results = simulate_scenario(
+                    settings,
+                    seed=number,
+                    name=path.stem,
+                    device_by_device=device_by_device,
+                    threads=threads,
+                    progress=told,
+                )
         seconds = time.perf_counter() - began
         write(results, place, overwrite=overwrite)
         if as_json:

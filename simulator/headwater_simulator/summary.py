@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from headwater_simulator.live import LiveDevice, LiveFleet
+from headwater_simulator.live.fleet import LiveDevice, LiveFleet
 
 Side = Literal["left", "right"]
 

@@ -27,14 +27,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest) -> Iterator[str]:
+def database(request: pytest.FixtureRequest) -> str:
     """Where books lie, as settings say it; a test that asks for both engines gets each."""
     if getattr(request, "param", SQLITE) == SQLITE:
-        yield SQLITE
-        return
+        return SQLITE
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    with server.schema() as name:
-        yield server.url(name)
+    return server.url(server.new_schema())
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -203,14 +203,8 @@ class PostgresqlBooks(Books):
     server: PostgresqlServer
 
     def __init__(self) -> None:
-        with ExitStack() as stack:
-            self.database = self.server.url(stack.enter_context(self.server.schema()))
-            super().__init__()
-            self.schema = stack.pop_all()
-
-    def teardown(self) -> None:
-        super().teardown()
-        self.schema.close()
+        self.database = self.server.url(self.server.new_schema())
+        super().__init__()
 
 
 OFTEN = settings(

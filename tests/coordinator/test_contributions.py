@@ -287,6 +287,18 @@ def test_when_the_last_contribution_is_erased_the_head_is_the_publishers(world: 
     assert (world.status.release, world.status.sequence) == (world.bundle.version_id, 4)
 
 
+def test_a_merge_that_stops_half_way_leaves_the_books_free(world: World) -> None:
+    released(world, "a", "b")
+    books = world.database._engine
+    ((holds_for,),) = books.execute("SELECT DISTINCT holds_for FROM contributions")
+    found = world.database.contributions.holding_for(holds_for)
+
+    assert next(found).node == node("a")
+
+    world.database.contributions.merged()
+    assert next(found).node == node("b")
+
+
 def test_contributions_of_another_backbone_are_kept_apart(world: World) -> None:
     released(world, "a", "b")
     books = world.database._engine

@@ -124,6 +124,16 @@ def test_a_release_names_whose_updates_it_contains(books: Database) -> None:
     assert state.devices["SHA256:a"].merged == 4
 
 
+def test_a_release_contains_what_those_before_it_contain(books: Database) -> None:
+    books.note(Device("SHA256:b", "b", FIRST.name, 1))
+    merge(books, accept(books, 4), accept(books, 7, "SHA256:b"))
+    books.release(CANDIDATE, DECISION, 7)
+    later = Version("5" * 64, 3, CANDIDATE.name, "{}")
+    merged = e.Merge(1, CANDIDATE, (accept(books, 5),))
+    books.merged(merged, later, [10], remembered=NOTHING, new=True, now=8)
+    assert books.release(later, DECISION, 9) == {"SHA256:a": 5, "SHA256:b": 7}
+
+
 def test_a_refused_candidate_is_kept_and_contains_no_one(books: Database) -> None:
     merge(books, accept(books, 4))
     books.reject(CANDIDATE, DECISION, 7)
@@ -139,7 +149,18 @@ def test_what_a_pending_update_started_from_is_kept_however_old(books: Database)
         version = Version(f"{number}" * 64, number, FIRST.name, "{}")
         books.merged(merged, version, [], remembered=NOTHING, new=True, now=6)
         books.release(version, DECISION, 7)
-    assert books.recent(1, releases=2) == {FIRST.name, "4" * 64, "5" * 64}
+    assert books.versions.recent(1, releases=2) == {FIRST.name, "4" * 64, "5" * 64}
+
+
+def test_the_newest_versions_are_kept_whatever_became_of_them(books: Database) -> None:
+    for number, kind in enumerate(("release", "refused", "refused", "release", "refused"), 2):
+        merged = e.Merge(1, FIRST, ())
+        version = Version(f"{number}" * 64, number, FIRST.name, "{}")
+        books.merged(merged, version, [], remembered=NOTHING, new=True, now=10 * number)
+        decide = books.release if kind == "release" else books.reject
+        decide(version, DECISION, 10 * number + 1)
+    assert books.versions.recent(2, releases=1) == {"5" * 64, "6" * 64}
+    assert books.versions.recent(1, releases=2) == {"2" * 64, "5" * 64, "6" * 64}
 
 
 def test_two_releases_cannot_have_the_same_sequence(books: Database) -> None:

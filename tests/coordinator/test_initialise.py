@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,12 +144,11 @@ def test_the_books_are_made_where_they_shall_lie(tmp_path: Path, database: str) 
 def test_a_database_that_holds_books_is_left_alone(
     tmp_path: Path, postgresql: PostgresqlServer
 ) -> None:
-    wishes = Wishes(bundle=save(tmp_path, tiny()))
-    with postgresql.schema() as name:
-        wishes = replace(wishes, database=postgresql.url(name))
-        initialise(Home(tmp_path / "home"), wishes, NOW)
-        before = read_status(wishes.database)
-        with pytest.raises(StorageError, match="holds books already; name an empty database"):
-            initialise(Home(tmp_path / "other"), wishes, NOW)
-        assert read_status(wishes.database) == before
+    url = postgresql.url(postgresql.new_schema())
+    wishes = Wishes(bundle=save(tmp_path, tiny()), database=url)
+    initialise(Home(tmp_path / "home"), wishes, NOW)
+    before = read_status(url)
+    with pytest.raises(StorageError, match="holds books already; name an empty database"):
+        initialise(Home(tmp_path / "other"), wishes, NOW)
+    assert read_status(url) == before
     assert not (tmp_path / "other").exists()

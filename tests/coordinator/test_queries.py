@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -73,6 +74,17 @@ def test_who_has_not_said_what_it_runs_is_not_behind(world: World) -> None:
     world.turn()
     (one,) = queries.devices(world.home, running=False)
     assert (one.staleness, one.loss_before) == (None, None)
+
+
+def test_who_is_ahead_of_restored_books_is_not_behind(world: World) -> None:
+    world.mail.online.add("SHA256:x")
+    world.turn()
+    (task,) = world.waiting(wire.Kind.CHECK_IN)
+    said = world.checked_in(task, version="f" * 64)
+    world.answer(task, msgspec.structs.replace(said, sequence=4))
+    world.turn()
+    (one,) = queries.devices(world.home, running=True)
+    assert (one.sequence, one.staleness) == (4, 0)
 
 
 def test_while_nothing_runs_nobody_is_online(world: World) -> None:

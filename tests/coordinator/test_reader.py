@@ -7,8 +7,9 @@ import pytest
 
 from headwater.errors import StorageError
 from headwater_coordinator.database import Database
+from headwater_coordinator.engines import open_writer
 from headwater_coordinator.location import Location
-from headwater_coordinator.reader import reading
+from headwater_coordinator.reader import check, reading
 from headwater_coordinator.state import Version
 
 
@@ -42,6 +43,15 @@ def test_books_are_never_written_by_who_reads(location: Location) -> None:
         reading(location) as books,
     ):
         books.number("DELETE FROM versions")
+
+
+@pytest.mark.both_engines
+def test_an_empty_database_is_no_books(location: Location) -> None:
+    open_writer(location).close()
+    with pytest.raises(StorageError, match="holds no books; `init` or `restore`"):
+        check(location)
+    with pytest.raises(StorageError, match="holds no books"), reading(location):
+        pass
 
 
 def test_what_is_missing_damaged_or_of_another_program_is_refused(tmp_path: Path) -> None:

@@ -351,29 +351,26 @@ def test_a_fleet_goes_on_with_its_books_in_the_other_engine(
     back_up(world.home, tmp_path / "made.tar", world.now)
     world.close()
     world.home.root.rename(tmp_path / "lost")
-    with server.schema() as name:
-        other = server.url(name) if database == SQLITE else SQLITE
-        restore(tmp_path / "made.tar", world.home, world.now, other)
-        assert world.home.database.exists() == (other == SQLITE)
-        world.restart()
-        after = world.status
-        assert (after.release, after.updates) == (before.release, before.updates)
-        assert len(world.database.load().pending) == 1
-        release(world, 0.75)
-        assert prove(world.home).complaints == []
-        world.close()
+    other = server.url(server.new_schema()) if database == SQLITE else SQLITE
+    restore(tmp_path / "made.tar", world.home, world.now, other)
+    assert world.home.database.exists() == (other == SQLITE)
+    world.restart()
+    after = world.status
+    assert (after.release, after.updates) == (before.release, before.updates)
+    assert len(world.database.load().pending) == 1
+    release(world, 0.75)
+    assert prove(world.home).complaints == []
 
 
 def test_books_that_are_in_the_way_are_left_alone_and_no_folder_is_made(
     world: World, backup: Path, tmp_path: Path, postgresql: PostgresqlServer
 ) -> None:
-    with postgresql.schema() as name:
-        url = postgresql.url(name)
-        restore(backup, Home(tmp_path / "first"), world.now, url)
-        before = read_status(url)
-        with pytest.raises(StorageError, match="holds books already; name an empty database"):
-            restore(backup, Home(tmp_path / "second"), world.now + 5_000, url)
-        assert read_status(url) == before
+    url = postgresql.url(postgresql.new_schema())
+    restore(backup, Home(tmp_path / "first"), world.now, url)
+    before = read_status(url)
+    with pytest.raises(StorageError, match="holds books already; name an empty database"):
+        restore(backup, Home(tmp_path / "second"), world.now + 5_000, url)
+    assert read_status(url) == before
     assert not (tmp_path / "second").exists()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from typer.testing import CliRunner
 
 from headwater.errors import HeadwaterError, SettingsError, StorageError, UnreachableError
 from headwater_simulator.broker import free_ports
-from headwater_simulator.cli import app, orderly_sigterm
+from headwater_simulator.cli import app
 
 
 def failure(*arguments: str) -> HeadwaterError:
@@ -47,14 +45,6 @@ def test_a_broker_that_is_away_is_named_at_once() -> None:
 
 def test_an_address_that_is_none_is_refused() -> None:
     assert isinstance(failure("--broker", "here"), SettingsError)
-
-
-def test_sigterm_unwinds_as_ctrl_c_does() -> None:
-    with pytest.raises(SystemExit) as ended, orderly_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    assert ended.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("arguments", [["--devices", "0"], ["--seconds", "1"]])

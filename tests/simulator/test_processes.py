@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import UnreachableError
-from headwater_simulator.processes import crew
+from headwater_simulator.processes import crew, orderly_sigterm
 
 SLEEPER = "import time, sys; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -116,3 +116,19 @@ def test_children_end_when_the_one_who_started_them_is_killed(tmp_path: Path) ->
         parent.wait()
 
     eventually(lambda: not alive(pid))
+
+
+def test_sigterm_unwinds_as_ctrl_c_does() -> None:
+    with pytest.raises(SystemExit) as ended, orderly_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_killed_child_is_gone_when_that_is_said(tmp_path: Path) -> None:
+    with crew(tmp_path, os.environ) as hands:
+        child = hands.start("one", [sys.executable, "-c", STUBBORN])
+        child.kill()
+
+        assert child.exit_code == -signal.SIGKILL

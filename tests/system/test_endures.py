@@ -25,7 +25,7 @@ from headwater_coordinator.lock import holder
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_simulator.air import specification
-from headwater_simulator.live import PREFIX, LiveFleet
+from headwater_simulator.live.fleet import PREFIX, LiveFleet, at_stations
 from headwater_simulator.processes import Child, Crew, crew
 from headwater_simulator.streams import shipped
 from tests.system.test_killed_at_random import children_of, kill, until
@@ -155,7 +155,12 @@ def test_a_federation_endures_and_no_part_of_it_grows(tmp_path: Path, mosquitto:
         publish += ["--station", name]
     with crew(tmp_path / "logs", os.environ) as hands:
         fleet = Fleet(
-            hands, tmp_path, tmp_path / "model", broker=broker, stations=names, now=now_ms()
+            hands,
+            tmp_path,
+            tmp_path / "model",
+            broker=broker,
+            planned=at_stations(names),
+            now=now_ms(),
         )
         fleet.hands = hands
         fleet.wait()

@@ -27,7 +27,7 @@ from headwater_models.graphs.builders import build
 from headwater_models.graphs.optimisers import STEP
 from headwater_models.manifest import Manifest
 from headwater_simulator.air import specification
-from headwater_simulator.live import PREFIX, LiveDevice, LiveFleet
+from headwater_simulator.live.fleet import PREFIX, LiveDevice, LiveFleet, at_stations
 from headwater_simulator.processes import Crew, crew
 from headwater_simulator.streams import shipped
 from headwater_simulator.summary import snapshot
@@ -134,7 +134,12 @@ def test_the_others_go_on_and_what_was_killed_catches_up(tmp_path: Path, mosquit
     names = [station.name for station in shipped()[:3]]
     with crew(tmp_path / "logs", os.environ) as hands:
         fleet = LiveFleet(
-            hands, tmp_path, tmp_path / "model", broker=broker, stations=names, now=now_ms()
+            hands,
+            tmp_path,
+            tmp_path / "model",
+            broker=broker,
+            planned=at_stations(names),
+            now=now_ms(),
         )
         fleet.wait()
         stop_publishing = start_publisher(hands, broker, names)

@@ -17,7 +17,7 @@ from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_simulator.air import specification
 from headwater_simulator.broker import EmbeddedBroker
-from headwater_simulator.live import PREFIX, LiveFleet
+from headwater_simulator.live.fleet import PREFIX, LiveFleet, at_stations
 from headwater_simulator.processes import crew
 from headwater_simulator.publisher import Publisher
 from headwater_simulator.streams import CHANNELS, HOUR_MS, shipped
@@ -83,7 +83,7 @@ def test_no_planted_value_is_in_any_message(tmp_path: Path) -> None:
             tmp_path,
             tmp_path / "model",
             broker=broker.url,
-            stations=names,
+            planned=at_stations(names),
             now=now_ms(),
             through=tap.through,
         )

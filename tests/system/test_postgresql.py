@@ -31,12 +31,11 @@ def served(
 ) -> Iterator[Served]:
     """A coordinator that comes to its server over loopback, with a password."""
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    with postgresql.schema() as name:
-        coordinator = Served(tmp_path, database=postgresql.loopback(name))
-        coordinator.start()
-        yield coordinator
-        if coordinator.process.poll() is None:
-            coordinator.stop()
+    coordinator = Served(tmp_path, database=postgresql.loopback(postgresql.new_schema()))
+    coordinator.start()
+    yield coordinator
+    if coordinator.process.poll() is None:
+        coordinator.stop()
 
 
 def test_the_books_balance_after_deaths_of_their_server_at_random_moments(

@@ -104,6 +104,7 @@ class PostgresqlEngine(Engine):
             raise self._failed(error) from error
         self._connection.adapters.register_dumper(str, _Text)
         try:
+            self._refuse_encoding(self._connection.info.parameter_status("server_encoding"))
             for statement in opening:
                 self.execute(statement)
         except StorageError:
@@ -113,7 +114,16 @@ class PostgresqlEngine(Engine):
     @classmethod
     def writer(cls, location: str) -> Self:
         """Open a database to write."""
-        return cls(location, "used", (_SESSION, _LOCK))
+        engine = cls(location, "used", (_SESSION,))
+        try:
+            engine.execute(_LOCK)
+        except StorageError as error:
+            engine.close()
+            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                words = f"Another coordinator works with {engine.name}; stop it."
+                raise StorageError(words) from error
+            raise
+        return engine
 
     @classmethod
     def reader(cls, location: str) -> Self:
@@ -222,9 +232,14 @@ class PostgresqlEngine(Engine):
             return self._connection.execute(statement)
         return self._connection.execute(_placed(statement), values, binary=True)
 
+    def _refuse_encoding(self, encoding: str | None) -> None:
+        """Refuse a database that has no place for what a device may call itself."""
+        if encoding != "UTF8":
+            raise StorageError(
+                f"{self.name} keeps text as {encoding}; name a database with ENCODING 'UTF8'."
+            )
+
     def _failed(self, error: psycopg.Error) -> StorageError:
-        if isinstance(error, psycopg.errors.LockNotAvailable):
-            return StorageError(f"Another coordinator works with {self.name}; stop it.")
         words = error.diag.message_primary or str(error).partition("\n")[0]
         return StorageError(f"{self.name} cannot be {self._use}: {words}.")
 

@@ -29,6 +29,10 @@ MOST_DEVICES = 1_000
 """Devices that the report lists singly; of more it holds an even sample by their number."""
 
 
+Engine = Literal["virtual", "live", "ray"]
+"""What a scenario ran on."""
+
+
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
     """How a figure is spread over devices: of how many, mean and quantiles."""
 
@@ -226,7 +230,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     name: str
     about: str
-    engine: Literal["virtual", "live", "ray"]
+    engine: Engine
     seed: int
     devices: int
     length_ms: int

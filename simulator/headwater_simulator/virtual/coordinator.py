@@ -57,7 +57,7 @@ class VirtualCoordinator:
     chronicle
         Is told what happens.
     released
-        Called with each release after it was made.
+        Called with the weights of each release after it was written down.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class VirtualCoordinator:
         *,
         rng: np.random.Generator,
         chronicle: Chronicle,
-        released: Callable[[Version, Arrays], None],
+        released: Callable[[Arrays], None],
     ) -> None:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
@@ -199,7 +199,7 @@ class VirtualCoordinator:
         number = self._merged_in
         self._chronicle.judged(number, "released", words)
         self._chronicle.released(candidate, number, words, now)
-        self._tell_release(candidate, self._weights[candidate.name])
+        self._tell_release(self._weights[candidate.name])
         known = [*self.federation.state.sequences, candidate.name]
         for name in known[: -self._kept]:
             self._drop(name)

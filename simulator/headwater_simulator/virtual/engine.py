@@ -20,7 +20,6 @@ from headwater_agent import events as a
 from headwater_agent.answers import DeclinedError, check_in
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Settings
-from headwater_coordinator.state import Version
 from headwater_coordinator.strategies import Strategy, choose
 from headwater_models.arrays import Arrays
 from headwater_models.compression import decompress
@@ -164,7 +163,10 @@ class Engine:
 
     def _begin(self) -> None:
         length = int(self._scenario.length)
-        self._outcome.begin(self._coordinator.release, self._fleet.bundle.weights)
+        self._chronicle.released(
+            self._coordinator.release, 0, "The model that the fleet begins with.", 0
+        )
+        self._outcome.released(self._chronicle.releases[-1], self._fleet.bundle.weights)
         arrivals: dict[int, list[str]] = {}
         for member in self._fleet.members:
             for time, comes in member.connections(length):
@@ -211,7 +213,7 @@ class Engine:
     def _come_back(self, members: Sequence[Member]) -> None:
         """Let those devices connect that would be connected now."""
         now, length = self._agenda.now, int(self._scenario.length)
-        self._come([member for member in members if _connected(member, now, length)])
+        self._come([member for member in members if member.connected(now, length)])
 
     def _plan_fault(self, fault: Fault, members: Sequence[Member]) -> None:
         words = f"{fault.kind} on {len(members)} devices"
@@ -329,8 +331,8 @@ class Engine:
                     self._coming[delivery] = ask.task
                 self._agenda.at(at, partial(self._deliver, delivery))
 
-    def _released(self, version: Version, weights: Arrays) -> None:
-        self._outcome.released(version, weights, self._agenda.now)
+    def _released(self, weights: Arrays) -> None:
+        self._outcome.released(self._chronicle.releases[-1], weights)
         wanted = self._scenario.releases
         self._over = wanted is not None and len(self._chronicle.releases) >= wanted
 
@@ -593,13 +595,3 @@ def _steps(member: Member, begun: Begun) -> int | None:
         return None
     seconds = max(task.budget_ms - member.group.delay, 0) / 1000
     return max(1, int(seconds * member.speed / task.batch))
-
-
-def _connected(member: Member, now: int, until: int) -> bool:
-    """Say whether a device would be connected at a moment, were there no fault."""
-    comes = False
-    for time, state in member.connections(until):
-        if time > now:
-            break
-        comes = state
-    return comes

@@ -133,6 +133,15 @@ class Member:
         """Return how long it trains on so many rows."""
         return rows / self.speed + self.group.delay / 1000
 
+    def connected(self, now: int, until: int) -> bool:
+        """Say whether it would be connected at a moment, were there no fault."""
+        comes = False
+        for time, state in self.connections(until):
+            if time > now:
+                break
+            comes = state
+        return comes
+
     def connections(self, until: int) -> Iterator[tuple[int, bool]]:
         """Yield when it connects and goes, by its group's duty, up to a moment."""
         group = self.group

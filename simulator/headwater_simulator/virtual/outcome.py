@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import TypeVar
@@ -17,7 +17,7 @@ from headwater.settings import encode_hook
 from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS, worth_learning
 from headwater_agent.evaluation import reference
 from headwater_agent.replay import Replay
-from headwater_coordinator.state import Version
+from headwater_agent.scores import Score
 from headwater_models.arrays import Arrays
 from headwater_models.judging import has_meaning, losses, point
 from headwater_models.session import initial_state
@@ -63,6 +63,12 @@ class _Kept:
     weights: Arrays
 
 
+def simulated_score(member: Member) -> Score | None:
+    """Return how well a simulated agent predicted; None where it has no stream."""
+    device = member.device
+    return device.pipeline.learner.score if isinstance(device, VirtualDevice) else None
+
+
 class Outcome:
     """Judges the releases on the devices that a scenario lets judge, and sums the run up.
 
@@ -72,6 +78,8 @@ class Outcome:
         Of the run.
     predictor, trainer
         Of the fleet.
+    scores
+        How well a member's own predictions did so far; without it, by its simulated agent.
     """
 
     def __init__(
@@ -81,8 +89,11 @@ class Outcome:
         chronicle: Chronicle,
         predictor: FleetPredictor,
         trainer: FleetTrainer,
+        *,
+        scores: Callable[[Member], Score | None] = simulated_score,
     ) -> None:
         self._scenario, self._fleet, self._chronicle = scenario, fleet, chronicle
+        self._scores = scores
         self._predictor, self._trainer = predictor, trainer
         self._manifest = fleet.bundle.manifest
         members = fleet.members
@@ -94,15 +105,9 @@ class Outcome:
         self._served: list[r.Served] = []
         self._weights: Arrays = fleet.bundle.weights
 
-    def begin(self, first: Version, weights: Arrays) -> None:
-        """Judge what the fleet begins with."""
-        self._chronicle.released(first, 0, "The model that the fleet begins with.", 0)
-        self.released(first, weights, 0)
-
-    def released(self, version: Version, weights: Arrays, now: int) -> None:
+    def released(self, release: r.Release, weights: Arrays) -> None:
         """Keep a release, to be judged at the end on the same rows as all others."""
-        number = self._chronicle.releases[-1].round
-        self._kept.append(_Kept(version.sequence, now, number, weights))
+        self._kept.append(_Kept(release.sequence, release.time_ms, release.round, weights))
         if len(self._kept) > MOST_POINTS:
             self._kept = [self._kept[0], *self._kept[2::2]]
         self._weights = weights
@@ -111,7 +116,8 @@ class Outcome:
         """Note how well the agents' own predictions did since the last time."""
         sums: dict[str, NDArray[np.float64]] = {}
         for member in self._fleet.sensors:
-            before, after = self._counted.get(member, np.zeros(5)), _scored(member)
+            before = self._counted.get(member, np.zeros(5))
+            after = _sums(self._scores(member))
             sums.setdefault(member.group.name, np.zeros(5))
             sums[member.group.name] += after - before
             self._counted[member] = after
@@ -132,7 +138,7 @@ class Outcome:
 
     def restarted(self, member: Member) -> None:
         """Count on from what an agent knows of its score after it started again."""
-        self._counted[member] = _scored(member)
+        self._counted[member] = _sums(self._scores(member))
 
     def _points(self, rows: _Judged) -> list[r.Point]:
         """Judge all releases on the same rows."""
@@ -155,7 +161,9 @@ class Outcome:
             groups={name: float(np.concatenate(some).mean()) for name, some in groups.items()},
         )
 
-    def results(self, name: str, end: int, *, traffic: Traffic, tally: Tally) -> r.Results:
+    def results(
+        self, name: str, end: int, *, traffic: Traffic, tally: Tally, engine: r.Engine = "virtual"
+    ) -> r.Results:
         """Sum up the run of this name, which ended at a moment."""
         chronicle, scenario = self._chronicle, self._scenario
         rows = _gathered(self._fleet, self.judges)
@@ -187,7 +195,7 @@ class Outcome:
         return r.Results(
             name=name,
             about=scenario.about,
-            engine="virtual",
+            engine=engine,
             seed=scenario.seed,
             devices=len(self._fleet.members),
             length_ms=end,
@@ -232,10 +240,7 @@ class Outcome:
         made = []
         for member in self._fleet.members:
             log, device = self._chronicle.devices[member.name], member.device
-            served = None
-            if isinstance(device, VirtualDevice):
-                score = device.pipeline.learner.score
-                served = score.served if score.labels else None
+            score = self._scores(member)
             made.append(
                 r.Device(
                     name=member.name,
@@ -248,7 +253,7 @@ class Outcome:
                     first=first.get(member.name),
                     last=last.get(member.name),
                     alone=alone.get(member.name),
-                    served=served,
+                    served=score.served if score is not None and score.labels else None,
                     bytes_up=log.up,
                     bytes_down=log.down,
                     online=log.online_ms / max(end, 1),
@@ -334,11 +339,10 @@ class Outcome:
         ]
 
 
-def _scored(member: Member) -> NDArray[np.float64]:
+def _sums(score: Score | None) -> NDArray[np.float64]:
     """Return how many labels a device has had, and the sums of its losses over them."""
-    if not isinstance(member.device, VirtualDevice):
+    if score is None:
         return np.zeros(5)
-    score = member.device.pipeline.learner.score
     losses = [score.baseline, score.released, score.personal, score.served]
     return score.labels * np.array([1.0, *losses])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from tests.postgresql import PostgresqlServer
 
 
 @pytest.fixture
-def url(postgresql: PostgresqlServer) -> Iterator[str]:
-    with postgresql.schema() as name:
-        yield postgresql.url(name)
+def url(postgresql: PostgresqlServer) -> str:
+    return postgresql.url(postgresql.new_schema())
 
 
 @pytest.fixture

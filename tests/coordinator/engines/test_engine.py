@@ -138,6 +138,7 @@ def test_numbers_are_never_given_twice_and_go_on_from_where_they_are_told(engine
     assert refusal(engine) > second
     engine.continue_from("receipts", 1_000)
     assert refusal(engine) == 1_001
+    engine.execute("DELETE FROM receipts")
     engine.continue_from("receipts", 5)
     assert refusal(engine) == 1_002
     assert engine.numbers()["receipts"] == 1_002

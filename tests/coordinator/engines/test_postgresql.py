@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -21,9 +22,8 @@ Server = PostgresqlServer
 
 
 @pytest.fixture
-def schema(postgresql: Server) -> Iterator[str]:
-    with postgresql.schema() as name:
-        yield name
+def schema(postgresql: Server) -> str:
+    return postgresql.new_schema()
 
 
 @pytest.fixture
@@ -66,6 +66,14 @@ def test_the_library_is_asked_for_where_it_is_missing(
     monkeypatch.delattr(engines, "postgresql")
     with pytest.raises(UnsupportedError, match=r"pip install 'headwater\[postgresql\]'"):
         open_writer(url)
+
+
+def test_its_name_says_where_it_is_and_nothing_else(
+    postgresql: Server, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with closing(open_writer(postgresql.loopback(schema))) as engine:
+        assert engine.name == f"postgresql://127.0.0.1:{postgresql.port}/postgres"
 
 
 # Who comes in
@@ -139,7 +147,7 @@ def test_a_second_writer_is_refused_and_readers_are_not(
 def test_books_of_other_schemas_have_writers_of_their_own(
     writer: Engine, postgresql: Server
 ) -> None:
-    with postgresql.schema() as other, closing(open_writer(postgresql.url(other))) as engine:
+    with closing(open_writer(postgresql.url(postgresql.new_schema()))) as engine:
         assert engine.schema == 0
 
 
@@ -153,6 +161,33 @@ def test_a_reader_that_stays_does_not_hold_up_a_purge(
             reader.execute("SELECT count(*) FROM updates")
             writer.purge()
         writer.purge()
+
+
+def test_what_a_purge_has_done_away_with_is_in_no_file_of_a_table(
+    postgresql: Server, writer: Engine
+) -> None:
+    given = np.random.default_rng(0).bytes(20_000)
+    row = {"node": "a", "device": "a", "sequence": 1, "holds_for": "b", "examples": 50}
+    writer.insert("contributions", row | {"received_ms": 1, "statistics": given})
+
+    def found() -> bool:
+        writer.execute("CHECKPOINT")
+        tables = (postgresql.folder / "data" / "base").rglob("*")
+        return any(given[500:600] in path.read_bytes() for path in tables if path.is_file())
+
+    assert found()
+    writer.execute("DELETE FROM contributions")
+    assert found()
+    writer.purge()
+    assert not found()
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(postgresql: Server) -> None:
+    with psycopg.connect(postgresql.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    for opened in (open_writer, open_reader):
+        with pytest.raises(StorageError, match="keeps text as LATIN1; name a database with ENC"):
+            opened(postgresql.url().replace("/postgres?", "/latin?"))
 
 
 # What lasts

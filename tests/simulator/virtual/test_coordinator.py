@@ -17,12 +17,11 @@ from headwater.errors import UnsupportedError
 from headwater.settings import Duration
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Buffered, Gate, Rounds, Settings, Updates
-from headwater_coordinator.state import Version
 from headwater_coordinator.strategies import choose
 from headwater_coordinator.strategies.table import TABLE
 from headwater_models.arrays import Arrays, pack
 from headwater_models.graphs.builders import ModelSpec, build
-from headwater_simulator.report.results import Results
+from headwater_simulator.report.results import Release, Results
 from headwater_simulator.sources.opening import open_source
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
@@ -50,7 +49,7 @@ class Books:
     update: Updates = field(default_factory=Updates)
     now: int = 0
     waiting: list[e.Ask] = field(default_factory=list)
-    released: list[tuple[Version, Arrays]] = field(default_factory=list)
+    released: list[tuple[Release, Arrays]] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,7 +60,7 @@ class Books:
             choose(self.strategy, source="strategy"),
             rng=np.random.default_rng(1),
             chronicle=self.chronicle,
-            released=lambda version, weights: self.released.append((version, weights)),
+            released=lambda weights: self.released.append((self.chronicle.releases[-1], weights)),
         )
 
     def feed(self, event: e.Event) -> None:
@@ -186,9 +185,9 @@ def test_the_merge_of_a_round_is_the_weighted_mean_of_its_updates() -> None:
     version, weights = books.released[0]
     expected = base + np.mean(changes, axis=0)
     np.testing.assert_allclose(pack(BUNDLE.manifest, weights), expected, rtol=1e-5, atol=1e-6)
-    assert books.coordinator.release is version
-    assert books.coordinator.sequence(version.name) == 2
-    assert books.coordinator.weights(version.name) is weights
+    assert books.coordinator.release.name == version.version
+    assert books.coordinator.sequence(version.version) == 2
+    assert books.coordinator.weights(version.version) is weights
 
 
 def test_in_the_buffered_discipline_the_gates_word_is_on_the_round_that_it_judged() -> None:
@@ -273,7 +272,7 @@ def test_old_versions_are_forgotten_when_nothing_can_be_based_on_them_any_more()
             books.answer(ask)
         books.tick()
 
-    names = [version.name for version, _ in books.released]
+    names = [version.version for version, _ in books.released]
     for name in names[-3:]:
         assert books.coordinator.weights(name)
     for name in (BUNDLE.version_id, *names[:-3]):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from headwater.settings import Duration
 from headwater_coordinator.settings import Buffered, Rounds, Updates
-from headwater_coordinator.state import Version
 from headwater_models.arrays import Arrays
 from headwater_simulator.report.results import Results
 from headwater_simulator.scenario.settings import (
@@ -72,8 +71,8 @@ class Kept(Engine):
 
     last: Arrays
 
-    def _released(self, version: Version, weights: Arrays) -> None:
-        super()._released(version, weights)
+    def _released(self, weights: Arrays) -> None:
+        super()._released(weights)
         self.last = weights
 
 

@@ -44,9 +44,10 @@ class Kept(Engine):
 
     kept: dict[int, Any]
 
-    def _released(self, version: Any, weights: Any) -> None:
-        self.kept = {**getattr(self, "kept", {}), version.sequence: weights}
-        super()._released(version, weights)
+    def _released(self, weights: Any) -> None:
+        sequence = self._chronicle.releases[-1].sequence
+        self.kept = {**getattr(self, "kept", {}), sequence: weights}
+        super()._released(weights)
 
 
 def kept(scenario: Scenario) -> tuple[Kept, Results]:

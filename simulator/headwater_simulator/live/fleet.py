@@ -1,4 +1,4 @@
-"""The live engine: a coordinator and devices as real processes on loopback."""
+"""A coordinator and devices as real processes on loopback."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ import msgspec
 
 from headwater.errors import HeadwaterError, StorageError, UnreachableError
 from headwater.wire import CheckedIn
+from headwater_agent.agent_reader import AgentReader
 from headwater_agent.correspondence import CONNECTION
 from headwater_agent.exchange import ExchangeReader
 from headwater_agent.folders import make_folders
 from headwater_agent.live import LiveReport
 from headwater_agent.nodekey import make_key
+from headwater_agent.scores import Score
 from headwater_agent.settings import AgentSettings, load_settings
+from headwater_agent.standing import read_standing
 from headwater_coordinator.enrolment import read_public_key, remember
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.status import Status, read_status
 from headwater_models.bundle import Bundle
+from headwater_models.manifest import Manifest
 from headwater_simulator.broker import free_ports
 from headwater_simulator.processes import Child, Crew
 
@@ -41,6 +45,9 @@ port = {port}
 port = {superlink_port}
 poll = "200ms"
 
+{federating}"""
+
+_DEMO = """\
 [federation]
 min_devices = {min_devices}
 deadline = "30s"
@@ -49,6 +56,12 @@ check_in = "5s"
 
 [gate]
 deadline = "30s"
+"""
+
+STORE = """\
+[store]
+commit_every = "200ms"
+commit_records = 50  # the embedded broker sends at most 100 unacknowledged
 """
 
 _AGENT = """\
@@ -71,18 +84,34 @@ status = "{prefix}/headwater/{{device}}/status"
 pattern = "{topic}"
 time = {{ field = "time", format = "ms" }}
 
-[store]
-commit_every = "200ms"
-commit_records = 50  # the embedded broker sends at most 100 unacknowledged
-
 [federation]
 enabled = true
 coordinator = "{coordinator}"
 {authority}
 poll = "1s"
-"""
+
+{more}"""
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A device that is to be: its name, the topic below the prefix, and more of its settings."""
+
+    name: str
+    topic: str
+    more: str = STORE
+
+
+def at_stations(stations: Sequence[str]) -> list[Planned]:
+    """Plan a device for each station, whose name is the topic's last level."""
+    return [Planned(f"device-{i}", station) for i, station in enumerate(stations, start=1)]
+
+
+def eager(devices: int) -> str:
+    """Return coordinator settings with which so many devices federate all the time."""
+    return _DEMO.format(min_devices=min(2, devices))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +127,29 @@ class LiveDevice:
         """Return what the agent says of itself; None before it does."""
         return _read(self.settings.share / "status.json", CheckedIn)
 
+    def score(self, manifest: Manifest) -> Score | None:
+        """Return how its predictions did so far, by its store; None where it has none yet."""
+        if not self.settings.agent_db.exists():
+            return None
+        reader = AgentReader(self.settings.agent_db, manifest)
+        try:
+            return read_standing(reader.standing()).score
+        finally:
+            reader.close()
+
     def live(self) -> LiveReport | None:
         """Return the agent's rates and latencies; None before there are any."""
         return _read(self.settings.agent_db.parent / "live.json", LiveReport)
 
-    def bytes_out(self) -> int:
-        """Return what the device has sent to the coordinator so far, by its ledger."""
+    def sent(self) -> tuple[int, int]:
+        """Return how many answers the coordinator got so far, and their bytes, by the ledger."""
         totals = ExchangeReader(self.settings.exchange_db).totals()
-        return sum(one.bytes for one in totals if one.kind != CONNECTION)
+        answers = [one for one in totals if one.kind != CONNECTION]
+        return sum(one.count for one in answers), sum(one.bytes for one in answers)
+
+    def bytes_out(self) -> int:
+        """Return the bytes of :meth:`sent`."""
+        return self.sent()[1]
 
 
 class LiveFleet:
@@ -121,15 +165,17 @@ class LiveFleet:
         The model, not signed yet.
     broker
         ``mqtt://HOST:PORT``.
-    stations
-        The topic's last level for each device.
+    planned
+        The devices that are there from the beginning; others :meth:`join`.
+    now
+        UTC milliseconds.
     prefix
         First level of all topics, and the beginning of the names at the broker.
+    federating
+        The coordinator's settings but for its ports.
     through
         Makes of the coordinator's URL and the authority's file the URL that devices are told
         (a test listens in between); without it, the URL itself.
-    now
-        UTC milliseconds.
     """
 
     def __init__(
@@ -139,9 +185,10 @@ class LiveFleet:
         bundle: Path,
         *,
         broker: str,
-        stations: Sequence[str],
+        planned: Sequence[Planned],
         now: int,
         prefix: str = PREFIX,
+        federating: str | None = None,
         through: Callable[[str, Path], str] | None = None,
     ) -> None:
         self._crew = crew
@@ -154,20 +201,26 @@ class LiveFleet:
         self.bundle: Bundle = initialise(self.home, wishes, now)
         self.home.settings.write_text(
             _COORDINATOR.format(
-                port=port, superlink_port=superlink_port, min_devices=min(2, len(stations))
+                port=port,
+                superlink_port=superlink_port,
+                federating=eager(len(planned)) if federating is None else federating,
             )
         )
         self._url = f"https://127.0.0.1:{port}"
         if through is not None:
             self._url = through(self._url, self.home.authority)
-        files = [
-            self._prepare(f"device-{number}", station)
-            for number, station in enumerate(stations, start=1)
-        ]
+        files = [self._prepare(one) for one in planned]
         self.coordinator = crew.start(
             "coordinator", _command("coordinator", "serve", "--home", str(self.home.root))
         )
         self.devices = [self._start(file) for file in files]
+        self._stopped: set[Child] = set()
+
+    def join(self, planned: Planned) -> LiveDevice:
+        """Let a further device in, and start it."""
+        made = self._start(self._prepare(planned))
+        self.devices.append(made)
+        return made
 
     def status(self) -> Status | None:
         """Return the coordinator's books; None before there are any."""
@@ -201,16 +254,30 @@ class LiveFleet:
         """
         own = {self.coordinator, *(c for d in self.devices for c in (d.agent, d.client))}
         for child in self._crew.dead():
-            if child.exit_code == 0 and child not in own:
+            if child in self._stopped or (child.exit_code == 0 and child not in own):
                 continue
             raise UnreachableError(
                 f"{child.name} ended with exit code {child.exit_code}:\n{child.tail()}"
             )
 
+    def stop(self) -> list[Child]:
+        """Stop all of the crew; return those that did not end as they should.
+
+        What :meth:`kill` ended is none of them.
+        """
+        return [child for child in self._crew.stop() if child not in self._stopped]
+
+    def kill(self, device: LiveDevice, *, agent: bool) -> None:
+        """End the agent or the federation client of a device without a warning."""
+        child = device.agent if agent else device.client
+        self._stopped.add(child)
+        child.kill()
+
     def restart(self, device: LiveDevice, *, agent: bool) -> LiveDevice:
         """Start the agent or the federation client of a device again after its end."""
         part = "run" if agent else "federate"
         child = device.agent if agent else device.client
+        self._stopped.discard(child)
         command = _command("agent", part, "--settings", str(device.settings_file))
         again = self._crew.again(child, command)
         made = LiveDevice(
@@ -228,21 +295,22 @@ class LiveFleet:
         live = [device.live() for device in self.devices]
         return online == len(self.devices) and all(item and item.connected for item in live)
 
-    def _prepare(self, name: str, station: str) -> Path:
+    def _prepare(self, planned: Planned) -> Path:
         """Write a device's settings, make its key, and let it in."""
-        folder = self._folder / name
+        folder = self._folder / planned.name
         folder.mkdir()
         file = folder / "agent.toml"
         file.write_text(
             _AGENT.format(
-                device=name,
+                device=planned.name,
                 bundle=msgspec.json.encode(str(self.home.bundle)).decode(),
                 publisher=self.bundle.verify()[0].publisher,
                 broker=self._broker,
                 prefix=self._prefix,
-                topic=f"{self._prefix}/{station}",
+                topic=f"{self._prefix}/{planned.topic}",
                 coordinator=self._url,
                 authority=self._trust(),
+                more=planned.more,
             )
         )
         settings = load_settings(file, {})

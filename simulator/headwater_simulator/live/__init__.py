@@ -1,0 +1,1 @@
+"""The live engine: real processes on loopback, for the demo and for scenarios."""
