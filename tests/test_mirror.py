@@ -65,6 +65,9 @@ ELSEWHERE = {
     "simulator/headwater_simulator/live/engine.py": "system/test_live_engine.py",
     "simulator/headwater_simulator/live/fleet.py": "system/test_killed_at_random.py",
     "simulator/headwater_simulator/live/running.py": "system/test_live_engine.py",
+    "simulator/headwater_simulator/virtual/disturbances.py": "simulator/virtual/test_engine.py",
+    "simulator/headwater_simulator/virtual/processor.py": "simulator/virtual/test_engine.py",
+    "simulator/headwater_simulator/virtual/taking.py": "simulator/virtual/test_engine.py",
 }
 
 MODULES = sorted(

@@ -8,7 +8,6 @@ ask to be computed is put off until its result is needed, and then done for all 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -23,27 +22,27 @@ from headwater_coordinator.settings import Settings
 from headwater_coordinator.strategies import Strategy, choose
 from headwater_models.arrays import Arrays
 from headwater_models.compression import decompress
-from headwater_simulator.device import Begun, Computing, Made, VirtualDevice
+from headwater_simulator.device import Computing, VirtualDevice
 from headwater_simulator.report.results import Results
-from headwater_simulator.scenario.settings import Fault, Scenario
+from headwater_simulator.scenario.settings import Scenario
 from headwater_simulator.sources.source import Source
 from headwater_simulator.virtual.agenda import Agenda
-from headwater_simulator.virtual.attacking import Conspiracy, mislabelled
+from headwater_simulator.virtual.attacking import Conspiracy
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
+from headwater_simulator.virtual.disturbances import Disturbances
 from headwater_simulator.virtual.fleet import Fleet
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Delivery, Member, Training
 from headwater_simulator.virtual.network import Network
 from headwater_simulator.virtual.outcome import Outcome
-from headwater_simulator.virtual.training import FleetTrainer, Job, Tally
+from headwater_simulator.virtual.processor import Processor
+from headwater_simulator.virtual.taking import take_up
+from headwater_simulator.virtual.training import FleetTrainer, Tally
 
 STRIDE = 32
 """Rows that streams run ahead of their devices at most. It makes no difference to what comes out:
 a device takes up what was measured before it takes up anything else."""
-
-WAITING = 2_048
-"""Trainings that are put off at most, which bounds the memory of their examples."""
 
 POLL_MS = 500
 """How often the coordinator looks at what came and what is due, as the server does."""
@@ -106,10 +105,10 @@ class Engine:
         self._predictor = FleetPredictor(
             bundle.infer, self._tally, threads=threads, one_by_one=one_by_one
         )
+        self._processor = Processor(self._trainer, self._predictor)
         self._network = Network(self._rng["network"])
         self._conspiracy = Conspiracy(self._rng["attackers"])
         self._agenda = Agenda()
-        self._waiting: list[Training] = []
         self._coming: dict[Delivery, wire.Train] = {}
         self._turn_ms: int | None = None
         self._arrived: list[e.Event] = []
@@ -175,14 +174,11 @@ class Engine:
                 if comes:
                     arrivals.setdefault(time, []).append(member.name)
                 else:
-                    self._agenda.at(time, partial(self._go, [member]))
+                    self._agenda.at(time, partial(self.go, [member]))
         for time in sorted(arrivals):
             names = [self._members[name] for name in arrivals[time]]
-            self._agenda.at(time, partial(self._come, names))
-        for outage in self._scenario.outages:
-            self._plan_outage(outage.groups, int(outage.start), int(outage.start + outage.length))
-        for fault, numbers in self._fleet.faults:
-            self._plan_fault(fault, [self._fleet.members[i] for i in numbers])
+            self._agenda.at(time, partial(self.come, names))
+        Disturbances(self._scenario, self._fleet, self._agenda, self._chronicle, self)
         for member in self._fleet.members:
             member.disturbed.sort()
         if self._fleet.sensors:
@@ -190,82 +186,10 @@ class Engine:
             for time in range(stride, length, stride):
                 self._agenda.at(time, partial(self._stride, time))
 
-    def _plan_outage(self, groups: tuple[str, ...], start: int, end: int) -> None:
-        where = ", ".join(groups) or "the whole network"
-        cut = [one for one in self._fleet.members if not groups or one.group.name in groups]
-        for member in cut:
-            member.disturbed += [start, end]
-
-        def begin() -> None:
-            self._chronicle.happened(f"Outage of {where} begins.", self._agenda.now)
-            for member in cut:
-                member.cut += 1
-            self._go(cut)
-
-        def finish() -> None:
-            self._chronicle.happened(f"Outage of {where} ends.", self._agenda.now)
-            for member in cut:
-                member.cut -= 1
-            self._come_back(cut)
-
-        self._agenda.at(start, begin)
-        self._agenda.at(end, finish)
-
-    def _come_back(self, members: Sequence[Member]) -> None:
-        """Let those devices connect that would be connected now."""
-        now, length = self._agenda.now, int(self._scenario.length)
-        self._come([member for member in members if member.connected(now, length)])
-
-    def _plan_fault(self, fault: Fault, members: Sequence[Member]) -> None:
-        words = f"{fault.kind} on {len(members)} devices"
-        if fault.kind in ("crash", "power-cut"):
-            for member in members:
-                member.disturbed += [int(fault.start), int(fault.start + fault.length)]
-        self._agenda.at(
-            int(fault.start), lambda: self._chronicle.happened(f"{words}.", self._agenda.now)
-        )
-        if fault.kind == "crash":
-            self._agenda.at(int(fault.start), partial(self._restart, members))
-        elif fault.kind == "power-cut":
-            self._agenda.at(int(fault.start), partial(self._cut_power, members))
-            self._agenda.at(int(fault.start + fault.length), partial(self._power_up, members))
-
-    def _restart(self, members: Sequence[Member]) -> None:
-        self._catch_up(members, self._agenda.now)
-        self._stop(members)
-        for member in members:
-            if isinstance(member.device, VirtualDevice):
-                member.device.restart(self._fleet.pipeline)
-                self._outcome.restarted(member)
-
-    def _stop(self, members: Sequence[Member]) -> None:
-        """Let devices lose what they are at; nobody hears of it."""
-        for member in members:
-            self._chronicle.worked(-len(member.running), self._agenda.now)
-            member.running.clear()
-            member.busy_until = 0
-
-    def _cut_power(self, members: Sequence[Member]) -> None:
-        self._catch_up(members, self._agenda.now)
-        self._stop(members)
-        for member in members:
-            member.unpowered += 1
-        self._go(members)
-
-    def _power_up(self, members: Sequence[Member]) -> None:
-        for member in members:
-            member.unpowered -= 1
-        up = [member for member in members if member.powered]
-        for member in up:
-            sensors = self._fleet.sensors.get(member)
-            if sensors is not None:
-                sensors.skip(self._agenda.now)
-        self._restart(up)
-        self._come_back(up)
-
     # Who is there
 
-    def _come(self, members: Sequence[Member]) -> None:
+    def come(self, members: Sequence[Member]) -> None:
+        """Connect those devices that can be, with what waited for it on both sides."""
         came = [m for m in members if not m.online and m.powered and not m.cut]
         for member in came:
             member.online = True
@@ -282,13 +206,18 @@ class Engine:
             for reply in outbox:
                 self._send(member, reply)
 
-    def _go(self, members: Sequence[Member]) -> None:
+    def go(self, members: Sequence[Member]) -> None:
+        """Disconnect devices."""
         gone = [member for member in members if member.online]
         for member in gone:
             member.online = False
             self._chronicle.went(member.name, self._agenda.now)
         if gone:
             self._feed(e.Vanished(frozenset(member.name for member in gone)))
+
+    def restarted(self, member: Member) -> None:
+        """Note that a device's agent began anew."""
+        self._outcome.restarted(member)
 
     # The coordinator
 
@@ -356,7 +285,7 @@ class Engine:
     def _hand(self, delivery: Delivery) -> None:
         member, ask = delivery.member, delivery.ask
         if not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift:
-            self._catch_up([member], self._agenda.now)
+            self.catch_up([member], self._agenda.now)
         try:
             reply = self._answer(delivery)
         except DeclinedError as declined:
@@ -410,41 +339,9 @@ class Engine:
 
     def _take_up(self, delivery: Delivery, task: wire.Train, now: int) -> None:
         """Let a device take up a task to train, with what it has learned by a moment."""
-        member = delivery.member
-        try:
-            begun = self._misled(member, member.device.begin_update(task), now)
-            delivery.taken = (
-                self._training(delivery, begun, now) if isinstance(begun, Begun) else begun
-            )
-        except DeclinedError as declined:
-            delivery.taken = declined
+        delivery.taken = take_up(delivery, task, now, self._fleet.bundle.manifest)
         if isinstance(delivery.taken, Training) and not delivery.taken.late:
-            self._waiting.append(delivery.taken)
-            if len(self._waiting) >= WAITING:
-                self._compute()
-
-    def _misled(self, member: Member, begun: Begun | Made, now: int) -> Begun | Made:
-        """Turn the labels that a device learns from, where that is how it attacks."""
-        attack = member.attack
-        if attack is None or attack.kind != "label-flip" or now < attack.start:
-            return begun
-        if not isinstance(begun, Begun):
-            return begun
-        manifest, training = self._fleet.bundle.manifest, begun.training
-        examples = mislabelled(manifest, training.examples)
-        return replace(begun, training=replace(training, examples=examples))
-
-    def _training(self, delivery: Delivery, begun: Begun, now: int) -> Training:
-        """Return to how many steps a training comes, and when it ends."""
-        member, task = delivery.member, begun.task
-        steps = _steps(member, begun)
-        rows = len(begun.training.examples.weight) * task.epochs
-        seconds = member.seconds(rows if steps is None else min(rows, steps * task.batch))
-        if member.charge is not None and not member.charge.spend(seconds, now):
-            raise DeclinedError("paused")
-        end = max(now, member.busy_until) + round(1000 * seconds)
-        late = end > delivery.void_ms and task.compression is msgspec.UNSET
-        return Training(begun, Job(begun.training, steps), end, late)
+            self._processor.put_off(delivery.taken)
 
     def _finish(self, member: Member, ask: str, training: Training) -> None:
         """Let a device send what its training came to, unless it lost it meanwhile."""
@@ -459,7 +356,7 @@ class Engine:
             return
         if training.made is None:
             self._look_ahead()
-            self._compute()
+            self._processor.compute()
         if training.made is None:
             raise AssertionError("A training was not computed.")
         try:
@@ -493,7 +390,7 @@ class Engine:
             and not delivery.member.group.link.reordering
             and delivery.member.rests_until(delivery.at_ms, now)
             and self._outlasted(delivery)
-        ][: WAITING - len(self._waiting)]
+        ][: self._processor.room]
         self._feed_sensors([(one.member, one.at_ms) for one in certain])
         for delivery in certain:
             self._take_up(delivery, self._coming[delivery], delivery.at_ms)
@@ -504,13 +401,6 @@ class Engine:
         return (
             sensors is None or self._scenario.releases is None or sensors.next_ms > delivery.at_ms
         )
-
-    def _compute(self) -> None:
-        """Do all trainings that were put off."""
-        waiting, self._waiting = self._waiting, []
-        made = self._trainer.replay([training.job for training in waiting])
-        for training, replayed in zip(waiting, made, strict=True):
-            training.made = replayed
 
     def _answered(self, member: Member, ask: str, reply: wire.Reply, vector: Vector | None) -> None:
         """Send an answer, an attacker's forged, now or as soon as the device is connected."""
@@ -542,10 +432,10 @@ class Engine:
     # The streams
 
     def _stride(self, now: int) -> None:
-        self._catch_up(list(self._fleet.sensors), now)
+        self.catch_up(list(self._fleet.sensors), now)
         self._outcome.passed(now)
 
-    def _catch_up(self, members: Sequence[Member], now: int) -> None:
+    def catch_up(self, members: Sequence[Member], now: int) -> None:
         """Let devices take up what their sensors measured by a moment."""
         self._feed_sensors([(member, now) for member in members])
 
@@ -559,45 +449,4 @@ class Engine:
             arrived = sensors.arrived(now)
             if arrived is not None and isinstance(member.device, VirtualDevice):
                 work.append(member.device.feeding(arrived))
-        self._work_off(work)
-
-    def _work_off(self, work: Sequence[Computing]) -> None:
-        """Go on with each until it wants something computed; compute it for all; and so on."""
-        wants = [(one, wanted) for one in work if (wanted := next(one, None)) is not None]
-        while wants:
-            infers = [(one, want) for one, want in wants if isinstance(want, a.Infer)]
-            trains = [(one, want) for one, want in wants if isinstance(want, a.Train)]
-            answers: list[tuple[Computing, a.Inferred | a.Trained]] = [
-                *zip(
-                    (one for one, _ in infers),
-                    self._predictor.infer([want for _, want in infers]),
-                    strict=True,
-                ),
-                *zip(
-                    (one for one, _ in trains),
-                    self._trainer.step([want for _, want in trains]),
-                    strict=True,
-                ),
-            ]
-            wants = [
-                (one, wanted)
-                for one, answer in answers
-                if (wanted := _sent(one, answer)) is not None
-            ]
-
-
-def _sent(computing: Computing, answer: a.Inferred | a.Trained) -> a.Infer | a.Train | None:
-    """Send an answer; return what is wanted next, None where the work is done."""
-    try:
-        return computing.send(answer)
-    except StopIteration:
-        return None
-
-
-def _steps(member: Member, begun: Begun) -> int | None:
-    """Return how many steps a device comes to within the task's budget; None: it has no budget."""
-    task = begun.task
-    if task.budget_ms is msgspec.UNSET:
-        return None
-    seconds = max(task.budget_ms - member.group.delay, 0) / 1000
-    return max(1, int(seconds * member.speed / task.batch))
+        self._processor.work_off(work)

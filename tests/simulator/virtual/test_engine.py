@@ -275,9 +275,9 @@ def test_much_is_taken_up_early() -> None:
 
     class Watched(Engine):
         def _look_ahead(self) -> None:
-            before = len(self._waiting)
+            before = len(self._processor._put_off)
             super()._look_ahead()
-            early.append(len(self._waiting) - before)
+            early.append(len(self._processor._put_off) - before)
 
     ran(troubled(), Watched)
 

@@ -1,0 +1,126 @@
+"""What a scenario does to devices and their network, planned from the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+
+from headwater_simulator.device import VirtualDevice
+from headwater_simulator.scenario.settings import Fault, Outage, Scenario
+from headwater_simulator.virtual.agenda import Agenda
+from headwater_simulator.virtual.chronicle import Chronicle
+from headwater_simulator.virtual.fleet import Fleet
+from headwater_simulator.virtual.member import Member
+
+
+class Grip(Protocol):
+    """What can be done to devices."""
+
+    def come(self, members: Sequence[Member]) -> None:
+        """Connect those that can be."""
+
+    def go(self, members: Sequence[Member]) -> None:
+        """Disconnect them."""
+
+    def catch_up(self, members: Sequence[Member], now: int) -> None:
+        """Let them take up what their sensors measured by a moment."""
+
+    def restarted(self, member: Member) -> None:
+        """Note that its agent began anew."""
+
+
+class Disturbances:
+    """Outages and faults.
+
+    Parameters
+    ----------
+    scenario, fleet
+        Say what happens to whom.
+    agenda, chronicle
+        Of the run.
+    grip
+        Does it to them.
+    """
+
+    def __init__(
+        self, scenario: Scenario, fleet: Fleet, agenda: Agenda, chronicle: Chronicle, grip: Grip
+    ) -> None:
+        self._length, self._fleet = int(scenario.length), fleet
+        self._agenda, self._chronicle, self._grip = agenda, chronicle, grip
+        for outage in scenario.outages:
+            self._plan_outage(outage)
+        for fault, numbers in fleet.faults:
+            self._plan_fault(fault, [fleet.members[i] for i in numbers])
+
+    def _plan_outage(self, outage: Outage) -> None:
+        groups, start, end = outage.groups, int(outage.start), int(outage.start + outage.length)
+        cut = [one for one in self._fleet.members if not groups or one.group.name in groups]
+        for member in cut:
+            member.disturbed += [start, end]
+        where = ", ".join(groups) or "the whole network"
+        self._agenda.at(start, partial(self._cut, cut, f"Outage of {where} begins."))
+        self._agenda.at(end, partial(self._mend, cut, f"Outage of {where} ends."))
+
+    def _cut(self, members: Sequence[Member], words: str) -> None:
+        self._chronicle.happened(words, self._agenda.now)
+        for member in members:
+            member.cut += 1
+        self._grip.go(members)
+
+    def _mend(self, members: Sequence[Member], words: str) -> None:
+        self._chronicle.happened(words, self._agenda.now)
+        for member in members:
+            member.cut -= 1
+        self._come_back(members)
+
+    def _plan_fault(self, fault: Fault, members: Sequence[Member]) -> None:
+        start, end = int(fault.start), int(fault.start + fault.length)
+        if fault.kind in ("crash", "power-cut"):
+            for member in members:
+                member.disturbed += [start, end]
+        words = f"{fault.kind} on {len(members)} devices."
+        self._agenda.at(start, lambda: self._chronicle.happened(words, self._agenda.now))
+        if fault.kind == "crash":
+            self._agenda.at(start, partial(self._restart, members))
+        elif fault.kind == "power-cut":
+            self._agenda.at(start, partial(self._cut_power, members))
+            self._agenda.at(end, partial(self._power_up, members))
+
+    def _restart(self, members: Sequence[Member]) -> None:
+        self._grip.catch_up(members, self._agenda.now)
+        self._stop(members)
+        for member in members:
+            if isinstance(member.device, VirtualDevice):
+                member.device.restart(self._fleet.pipeline)
+                self._grip.restarted(member)
+
+    def _stop(self, members: Sequence[Member]) -> None:
+        """Let devices lose what they are at; nobody hears of it."""
+        for member in members:
+            self._chronicle.worked(-len(member.running), self._agenda.now)
+            member.running.clear()
+            member.busy_until = 0
+
+    def _cut_power(self, members: Sequence[Member]) -> None:
+        self._grip.catch_up(members, self._agenda.now)
+        self._stop(members)
+        for member in members:
+            member.unpowered += 1
+        self._grip.go(members)
+
+    def _power_up(self, members: Sequence[Member]) -> None:
+        for member in members:
+            member.unpowered -= 1
+        up = [member for member in members if member.powered]
+        for member in up:
+            sensors = self._fleet.sensors.get(member)
+            if sensors is not None:
+                sensors.skip(self._agenda.now)
+        self._restart(up)
+        self._come_back(up)
+
+    def _come_back(self, members: Sequence[Member]) -> None:
+        """Let those devices connect that would be connected now."""
+        now = self._agenda.now
+        self._grip.come([member for member in members if member.connected(now, self._length)])

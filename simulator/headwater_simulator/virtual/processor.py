@@ -1,0 +1,68 @@
+"""One processor in the place of all devices' own: what they want computed is computed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from headwater_agent.events import Infer, Inferred, Train, Trained
+from headwater_simulator.device import Computing
+from headwater_simulator.virtual.inference import FleetPredictor
+from headwater_simulator.virtual.member import Training
+from headwater_simulator.virtual.training import FleetTrainer
+
+WAITING = 2_048
+"""Trainings that are put off at most, which bounds the memory of their examples."""
+
+_Wanted = tuple[Computing, Infer | Train]
+
+
+class Processor:
+    """Computes for a whole fleet.
+
+    Parameters
+    ----------
+    trainer, predictor
+        The model's graphs.
+    """
+
+    def __init__(self, trainer: FleetTrainer, predictor: FleetPredictor) -> None:
+        self._trainer, self._predictor = trainer, predictor
+        self._put_off: list[Training] = []
+
+    @property
+    def room(self) -> int:
+        """How many trainings may still be put off."""
+        return WAITING - len(self._put_off)
+
+    def put_off(self, training: Training) -> None:
+        """Compute a training later, with others."""
+        self._put_off.append(training)
+        if not self.room:
+            self.compute()
+
+    def compute(self) -> None:
+        """Do all trainings that were put off."""
+        trainings, self._put_off = self._put_off, []
+        made = self._trainer.replay([training.job for training in trainings])
+        for training, replayed in zip(trainings, made, strict=True):
+            training.made = replayed
+
+    def work_off(self, work: Sequence[Computing]) -> None:
+        """Go on with each until it wants something computed; compute it for all; and so on."""
+        wants = [(one, wanted) for one in work if (wanted := next(one, None)) is not None]
+        while wants:
+            wants = list(self._answered(wants))
+
+    def _answered(self, wants: Sequence[_Wanted]) -> Iterator[_Wanted]:
+        """Answer each, and yield those that want something more."""
+        infers = [(one, want) for one, want in wants if isinstance(want, Infer)]
+        trains = [(one, want) for one, want in wants if isinstance(want, Train)]
+        inferred = self._predictor.infer([want for _, want in infers])
+        trained = self._trainer.step([want for _, want in trains])
+        answers: list[Inferred | Trained] = [*inferred, *trained]
+        askers = [one for one, _ in (*infers, *trains)]
+        for one, answer in zip(askers, answers, strict=True):
+            try:
+                yield one, one.send(answer)
+            except StopIteration:
+                continue
