@@ -17,6 +17,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from headwater_simulator.cluster.running import clustered
 from headwater_simulator.live.running import lived
 from headwater_simulator.report.comparison import compare as compare_runs
 from headwater_simulator.report.comparison_markdown import markdown as compared_in_words
@@ -39,6 +40,7 @@ class On(StrEnum):
 
     VIRTUAL = "virtual"
     LIVE = "live"
+    RAY = "ray"
 
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -86,7 +88,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
         typer.Option(min=0, help="Instead of the scenario's seed; may be given several times."),
     ] = None,
     engine: Annotated[
-        On, typer.Option(help="A virtual clock; or real processes on this machine.")
+        On, typer.Option(help="A virtual clock here, or on a Ray cluster; or real processes.")
     ] = On.VIRTUAL,
     speed: Annotated[
         float | None,
@@ -95,6 +97,10 @@ def run(  # noqa: PLR0917 - each is an option of the command
     broker: Annotated[
         str | None,
         typer.Option(help="live: use this MQTT broker (mqtt://HOST:PORT), not our own."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="ray: the cluster's address; default: one on this machine."),
     ] = None,
     device_by_device: Annotated[
         bool, typer.Option(help="Compute for each device alone, as devices do; slow.")
@@ -123,7 +129,9 @@ def run(  # noqa: PLR0917 - each is an option of the command
         chosen = msgspec.structs.replace(settings, seed=number)
         began = time.perf_counter()
         with _shown(console, f"{path.stem}, seed {number}") as told:
-            if engine is On.LIVE:
+            if engine is On.RAY:
+                results = clustered(path.stem, chosen, told, address=ray_address)
+            elif engine is On.LIVE:
                 results = lived(path.stem, chosen, told, say, speed=speed, broker=broker)
             else:
                 results = simulated(path.stem, chosen, threads, told, one_by_one=device_by_device)

@@ -29,6 +29,7 @@ from headwater_simulator.virtual.agenda import Agenda
 from headwater_simulator.virtual.attacking import Conspiracy
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
+from headwater_simulator.virtual.far import Elsewhere
 from headwater_simulator.virtual.fleet import Fleet
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Delivery, Member, Training
@@ -62,10 +63,18 @@ class Engine:
         Compute for each device alone, as devices do.
     threads
         Within one operator. They change the rounding, so that equal reports need equally many.
+    elsewhere
+        Where devices of tables are trained; without it, here.
     """
 
     def __init__(
-        self, scenario: Scenario, source: Source, *, one_by_one: bool = False, threads: int = 1
+        self,
+        scenario: Scenario,
+        source: Source,
+        *,
+        one_by_one: bool = False,
+        threads: int = 1,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._scenario = scenario
         self._settings = Settings(
@@ -82,7 +91,8 @@ class Engine:
         }
         self._tally = Tally()
         self._chronicle = Chronicle()
-        self._fleet = Fleet(scenario, source, self._rng["fleet"])
+        self._elsewhere = elsewhere
+        self._fleet = Fleet(scenario, source, self._rng["fleet"], far=elsewhere is not None)
         self._members = {member.name: member for member in self._fleet.members}
         for member in self._fleet.members:
             self._chronicle.devices[member.name].attack = (
@@ -135,7 +145,13 @@ class Engine:
                 self._chronicle.went(member.name, end)
         if progress is not None:
             progress(1.0)
-        return self._outcome.results(name, end, traffic=self._network.traffic, tally=self._tally)
+        return self._outcome.results(
+            name,
+            end,
+            traffic=self._network.traffic,
+            tally=self._tally,
+            engine="virtual" if self._elsewhere is None else "ray",
+        )
 
     def _share(self) -> float:
         """Return which share of the run is over, by its clock or its releases."""
@@ -440,7 +456,11 @@ class Engine:
     def _compute(self) -> None:
         """Do all trainings that were put off."""
         waiting, self._waiting = self._waiting, []
-        made = self._trainer.replay([training.job for training in waiting])
+        jobs = [training.job for training in waiting]
+        if self._elsewhere is None:
+            made = self._trainer.replay(jobs)
+        else:
+            made = self._elsewhere.replay(jobs, self._tally) if jobs else []
         for training, replayed in zip(waiting, made, strict=True):
             training.made = replayed
 
