@@ -21,7 +21,7 @@ help:
 	@printf 'make bench   the benchmarks, side by side with their peers\n'
 	@printf 'make soak    an agent under load for an hour: does it grow, does it lose anything\n'
 	@printf 'make faults  an agent killed a hundred times, and all else that may befall it\n'
-	@printf 'make kills   a coordinator killed fifty times, and its books\n'
+	@printf 'make kills   a coordinator killed fifty times, and its PostgreSQL ten times, and the books\n'
 	@printf 'make endure  a federation of four devices for an hour, through restarts of every part\n'
 	@printf 'make format  put the code into its format\n'
 
@@ -71,7 +71,8 @@ faults: $(READY)
 	HEADWATER_KILLS=$(KILLS) HEADWATER_STORM=3 $(BIN)/python -m pytest -m '' -n 0 -s tests/system/faults
 
 kills: $(READY)
-	HEADWATER_COORDINATOR_KILLS=50 $(BIN)/python -m pytest -n 0 -s tests/system/test_coordinator_killed.py
+	HEADWATER_COORDINATOR_KILLS=50 HEADWATER_DATABASE_KILLS=10 $(BIN)/python -m pytest -n 0 -s \
+		tests/system/test_coordinator_killed.py tests/system/test_postgresql.py
 
 endure: $(READY)
 	HEADWATER_ENDURE_MINUTES=$(MINUTES) $(BIN)/python -m pytest -n 0 -s tests/system/test_endures.py

@@ -33,6 +33,7 @@ from benchmarks.report import Figure, report
 from headwater import wire
 from headwater_coordinator import events as e
 from headwater_coordinator.database import Database
+from headwater_coordinator.location import Location
 from headwater_coordinator.state import Device, Pending, Version
 from headwater_coordinator.strategies import choose
 
@@ -78,27 +79,31 @@ def command(
     updates: Annotated[int, typer.Option(min=2, help="Updates in a merge.")] = 1_000,
     weights: Annotated[int, typer.Option(min=1, help="Weights of the model.")] = 100_000,
     *,
+    database: Annotated[
+        str | None, typer.Option(help="URL of an empty PostgreSQL database; default: a file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")] = False,
 ) -> None:
     """Measure a mean of many updates beside Flower's."""
     with tempfile.TemporaryDirectory() as folder:
         found = report(
-            "aggregation", PACKAGES, measure(Path(folder), Size(updates, weights), turns)
+            "aggregation",
+            PACKAGES,
+            measure(database or Path(folder) / "coordinator.db", Size(updates, weights), turns),
         )
     found.show(Console(stderr=as_json))
     if as_json:
         typer.echo(found.encode().decode())
 
 
-def measure(folder: Path, size: Size, turns: int) -> dict[str, float | Figure]:
-    """Let both sides merge in turns.
+def measure(books: Location, size: Size, turns: int) -> dict[str, float | Figure]:
+    """Let both sides merge in turns, ours from new books.
 
     Raises
     ------
     AssertionError
         When they do not agree.
     """
-    books = folder / "coordinator.db"
     fill(books, size)
     ours = [alone(merge_ours, books, size)]
     theirs = [alone(merge_flowers, books, size)]
@@ -118,15 +123,15 @@ def figure(ours: list[float], flowers: list[float], unit: str) -> Figure:
     return Figure(ours=mine, peers={"flower": peer}, ratio=peer / mine, unit=unit, better="lower")
 
 
-def alone(merge: Callable[[Path, Size], Merged], books: Path, size: Size) -> Merged:
+def alone(merge: Callable[[Location, Size], Merged], books: Location, size: Size) -> Merged:
     """Run one side in a fresh process, whose peak of memory is its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(merge, books, size).result()
 
 
-def fill(path: Path, size: Size) -> None:
+def fill(books: Location, size: Size) -> None:
     """Accept the updates into books, as a coordinator does."""
-    with Database(path) as database:
+    with Database(books) as database:
         database.begin(Version(BASE, 1, "", "{}"), 0)
         for number, vector, examples in size.drawn():
             node = f"{number:06}"
@@ -145,11 +150,11 @@ def fill(path: Path, size: Size) -> None:
             database.accept(e.Accept(update, Pending(node, BASE, 1, examples), vector, 1), 0)
 
 
-def merge_ours(path: Path, size: Size) -> Merged:
+def merge_ours(books: Location, size: Size) -> Merged:
     """Merge pending updates from books as the coordinator does."""
     strategy = choose({"name": "fedavg"}, source="coordinator.toml")
     shared = size.shared()
-    with Database(path) as database:
+    with Database(books) as database:
         pending = list(database.load().pending.values())
         before = resident()
         start = perf_counter()
@@ -160,9 +165,9 @@ def merge_ours(path: Path, size: Size) -> Merged:
         return Merged(perf_counter() - start, peak() - before, merged.vector[:1_000])
 
 
-def merge_flowers(path: Path, size: Size) -> Merged:
+def merge_flowers(books: Location, size: Size) -> Merged:
     """Merge the same with Flower, from replies in memory; these count, for it must have them."""
-    del path
+    del books
     strategy, shared = FedAvg(), size.shared()
     before = resident()
     replies = [reply(shared + vector, examples) for _, vector, examples in size.drawn()]

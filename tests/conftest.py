@@ -1,4 +1,4 @@
-"""What all tests share: a real broker, real data, and what a missing one means."""
+"""What all tests share: a real broker, server and data, and what a missing one means."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgresqlServer
 
 # A test says what holds, not how long it takes on a busy machine.
 settings.register_profile("headwater", deadline=None)
@@ -82,6 +87,17 @@ def data_folder() -> Path:
     if not folder.is_dir():
         skip_or_fail(f"the sensor data is not at {folder}; set HEADWATER_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server, one for each process of tests that asks for it."""
+    from tests.postgresql import PostgresqlServer, installed  # noqa: PLC0415 - where it is wanted
+
+    if not installed():
+        skip_or_fail("PostgreSQL is not installed")
+    with closing(PostgresqlServer()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -32,14 +32,14 @@ def run(connect: Connect, folder: Path) -> None:
         _run(connect, home)
     except RunEnded as error:
         _log.info("stopped: %s", error)
-    except Exception:
-        _log.exception("the coordinator failed")
+    except Exception as error:
+        _log.exception("the coordinator failed: %s", error)
         raise
 
 
 def _run(connect: Connect, home: Home) -> None:
     settings = read_settings(home.settings)
-    with held(home.lock), Database(home.database) as database:
+    with held(home.lock), Database(home.books) as database:
         database.rounds.interrupt(now_ms())
         bundle = Bundle.load(home.bundle)
         link = connect(packed_bytes(bundle.manifest))

@@ -41,7 +41,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 def audit(home: Home, *, since_ms: int = 0) -> list[Entry]:
     """Return decisions and refusals from a time on, UTC milliseconds, oldest first."""
-    with reading(home.database) as books:
+    with reading(home.books) as books:
         return books.rows(Entry, _CHAIN, since=since_ms)
 
 
@@ -100,6 +100,6 @@ _CHAIN = """
         SELECT id, 1, time_ms, 'refuse', 'the firewall', '', 0,
             coalesce(nullif(device, ''), node), reason, ''
         FROM refusals
-    )
+    ) AS chain
     WHERE time_ms >= :since ORDER BY time_ms, source, number
 """

@@ -2,7 +2,8 @@
 
 ``backup.json`` comes first and names every other member with its size and SHA-256. What can be made
 again is left out: logs, and Flower's folder, for the SuperLink learns the enrolled keys from
-``nodes/`` when it starts with an empty database.
+``nodes/`` when it starts with an empty database. The books are a file of SQLite in it, wherever
+they lie.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +21,10 @@ from typing import BinaryIO
 import msgspec
 
 from headwater.errors import StorageError
+from headwater_coordinator.engines import open_reader
 from headwater_coordinator.home import Home
+from headwater_coordinator.location import Location
+from headwater_coordinator.migrations import refuse_unknown
 from headwater_models.files import storage_errors
 
 CONTENTS = "backup.json"
@@ -60,8 +63,8 @@ def back_up(home: Home, target: Path, now: int) -> Contents:
     Raises
     ------
     StorageError
-        When the file is there already or cannot be written, or the folder holds a link where a
-        file belongs.
+        When the file is there already or cannot be written, the books cannot be read, or the
+        folder holds a link where a file belongs.
     """
     if target.exists() or target.is_symlink():
         raise StorageError(f"{target} is there already and is never overwritten.")
@@ -71,7 +74,7 @@ def back_up(home: Home, target: Path, now: int) -> Contents:
     ):
         files = dict(_files(home, Path(folder)))
         books = Path(folder) / home.database.name
-        release, sequence = _snapshot(home.database, books)
+        release, sequence = _snapshot(home.books, books)
         files |= dict(_files(home, Path(folder)))  # of a version made since
         files[home.database.name] = books
         members = {name: _member(path) for name, path in sorted(files.items())}
@@ -100,24 +103,21 @@ def _pinned(path: Path, folder: Path) -> Path:
     return pin
 
 
-def _snapshot(database: Path, copy: Path) -> tuple[str, int]:
+def _snapshot(location: Location, copy: Path) -> tuple[str, int]:
     """Copy the books as they are at one moment; return the release that they name."""
-    try:
-        with (
-            closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE")
-            found = target.execute(
-                "SELECT version, sequence FROM versions WHERE kind = 'release' "
-                "ORDER BY sequence DESC LIMIT 1"
-            ).fetchone()
-    except sqlite3.Error as error:
-        raise StorageError(f"{database} cannot be read: {error}.") from error
-    if found is None:
-        raise StorageError(f"{database} has no release; there is nothing to back up.")
-    return str(found[0]), int(found[1])
+    with closing(open_reader(location)) as books:
+        refuse_unknown(books)
+        books.save(copy)
+        name = books.name
+    with closing(open_reader(copy)) as saved:
+        found = saved.execute(
+            "SELECT version, sequence FROM versions WHERE kind = 'release' "
+            "ORDER BY sequence DESC LIMIT 1"
+        )
+    if not found:
+        raise StorageError(f"{name} has no release; there is nothing to back up.")
+    ((release, sequence),) = found
+    return str(release), int(sequence)
 
 
 def _member(path: Path) -> Member:

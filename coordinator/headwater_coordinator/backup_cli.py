@@ -33,13 +33,20 @@ def restore(
         Path,
         typer.Option("--home", help="A new folder for it.", envvar="HEADWATER_COORDINATOR"),
     ],
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the books shall lie: sqlite, or postgresql://user@host/name. "
+            "Default: where they lay."
+        ),
+    ] = None,
 ) -> None:
     """Make a coordinator's folder from a backup; devices go on with it.
 
     What was released since the backup is given up: the fleet goes back to the backup's release.
     """
     place = Home(home.resolve())
-    made = restore_folder(file, place, now_ms())
+    made = restore_folder(file, place, now_ms(), database)
     typer.echo(
         f"Restored {place.root} as it was when {file} was made, at release {made.sequence} "
         f"{made.release[:12]}.\n"

@@ -13,11 +13,12 @@ import typer
 
 from headwater.clock import now_ms
 from headwater.errors import StorageError, UnreachableError
-from headwater_coordinator import renewal
+from headwater_coordinator import reader, renewal
 from headwater_coordinator.backup_cli import backup, restore
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home, existing
 from headwater_coordinator.initialise import Wishes, initialise
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.quarantine_cli import quarantine
 from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
@@ -63,6 +64,9 @@ def init(
     release_key: Annotated[
         Path | None, typer.Option(help="Private key to sign releases with; default: a new one.")
     ] = None,
+    database: Annotated[
+        str, typer.Option(help="Where the books lie: sqlite, or postgresql://user@host/name.")
+    ] = SQLITE,
 ) -> None:
     """Make a coordinator: certificates, keys, the signed bundle, commented settings."""
     home = Home(folder.resolve())
@@ -74,6 +78,7 @@ def init(
         superlink_port=superlink_port,
         publisher_key=publisher_key,
         release_key=release_key,
+        database=database,
     )
     made = initialise(home, wishes, now_ms())
     typer.echo(f"Made {home.root} for model {made.model_id[:12]} ({made.manifest.name}).")
@@ -90,6 +95,7 @@ def serve(home: HomeFolder = Path()) -> None:
     settings = read_settings(place.settings)
     strategy = choose(settings.strategy, source=str(place.settings))
     refuse_unfit(strategy, Bundle.load(place.bundle).manifest)
+    reader.check(place.books)
     _quieten_flower(place)
     from headwater_coordinator.serving import serve as run  # noqa: PLC0415 - after quietening
 
@@ -183,9 +189,9 @@ def readmit(
 
 def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:
     """Leave a request for the ServerApp, about a device that is known."""
-    if device not in {row.device for row in read_status(home.database).devices}:
+    if device not in {row.device for row in read_status(home.books).devices}:
         raise StorageError(
-            f"{home.database} knows no device {device}; `headwater coordinator status` lists them."
+            f"The coordinator knows no device {device}; `headwater coordinator status` lists them."
         )
     write_request(home.requests, Request(kind, device, by=user()))
 

@@ -280,7 +280,7 @@ class Coordinator:
         name = version_id(self._manifest, self._model, arrays)
         self._registry.save(name, arrays)
         made = Version(name, base.sequence + 1, base.name, "", effect.data_until_ms)
-        if name != base.name and self._database.is_release(name):
+        if name != base.name and self._database.versions.is_release(name):
             version = self._signed("rollback", made)
             _log.info("round %d: back to version %s", effect.round, name[:12])
             merged = self._database.returned(effect, version, remembered, now)
@@ -352,13 +352,13 @@ class Coordinator:
         candidate = effect.candidate
         version = self._signed("release", candidate)
         merged = self._database.release(version, effect.decision, now, by=self._by)
-        self._registry.prune(self._database.recent(KEPT, self._releases))
+        self._registry.prune(self._database.versions.recent(KEPT, self._releases))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)
         return e.Released(version, merged)
 
     def _roll_back(self, effect: e.Rollback, now: int) -> e.Released:
         sequence = self._federation.state.release.sequence + 1
-        older = self._database.version(effect.version)
+        older = self._database.versions.find(effect.version)
         version = self._signed("rollback", replace(older, sequence=sequence))
         ruling = Ruling(self._by, f"rolled back to by the owner: {effect.reason}")
         merged = self._database.rolled_back(version, ruling, now)
@@ -368,7 +368,7 @@ class Coordinator:
     def _reject(self, effect: e.Reject, now: int) -> None:
         _log.info("candidate %s %s", effect.candidate.name[:12], effect.decision.words)
         self._database.reject(effect.candidate, effect.decision, now, by=self._by)
-        self._registry.prune(self._database.recent(KEPT, self._releases))
+        self._registry.prune(self._database.versions.recent(KEPT, self._releases))
 
 
 def _asked(request: Request) -> e.Event:

@@ -1,27 +1,25 @@
-"""``coordinator.db``: rounds, versions, updates, refusals and devices; one process writes it.
+"""The books: rounds, versions, updates, refusals and devices; one process writes them.
 
 What the core promised is written before anything else happens, each effect in one transaction.
-The schema holds the books too: an update is pending, superseded or in one version, a device has
+The schema watches over it too: an update is pending, superseded or in one version, a device has
 one pending update, a sequence number has one release.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Literal, Self
-
-import sqlite_utils
+from typing import Self
 
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
 from headwater_coordinator.decisions import GATE, Decisions, Ruling
 from headwater_coordinator.devices import Devices
+from headwater_coordinator.engines import open_writer
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.history import read_past
+from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
 from headwater_coordinator.quarantine import Bounds, Quarantine
@@ -30,8 +28,7 @@ from headwater_coordinator.rounds import Rounds
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_coordinator.states import Remembered, States
 from headwater_coordinator.strategies import Floats, Updates
-
-_WAIT_S = 30.0
+from headwater_coordinator.versions import Versions
 
 
 class Database:
@@ -39,44 +36,41 @@ class Database:
 
     Parameters
     ----------
-    path
-        The file; it is made when it is not there.
+    location
+        Where they lie; they are made when they are not there.
 
     Raises
     ------
     StorageError
-        When it cannot be opened, is no database, or is newer than this program.
+        When they cannot be opened, are no database, are newer than this program, or another
+        process writes them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, location: Location) -> None:
+        self._engine = open_writer(location)
         try:
-            self._connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
-            self._connection.execute("PRAGMA page_size = 16384")  # vectors are read faster
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.execute("PRAGMA secure_delete = ON")
-            migrate(self._connection)
-        except sqlite3.Error as error:
-            raise StorageError(f"{path} cannot be used: {error}.") from error
-        self._db = sqlite_utils.Database(self._connection, execute_plugins=False)
-        self.contributions = Contributions(self._connection)
-        self.quarantine = Quarantine(self._connection)
-        self.states = States(self._connection)
-        self.rounds = Rounds(self._connection)
-        self._decisions = Decisions(self._connection)
-        self._receipts = Receipts(self._connection)
-        self._devices = Devices(self._db)
+            migrate(self._engine)
+        except BaseException:
+            self._engine.close()
+            raise
+        self.contributions = Contributions(self._engine)
+        self.quarantine = Quarantine(self._engine)
+        self.states = States(self._engine)
+        self.rounds = Rounds(self._engine)
+        self.versions = Versions(self._engine)
+        self._decisions = Decisions(self._engine)
+        self._receipts = Receipts(self._engine)
+        self._devices = Devices(self._engine)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the books."""
+        self._engine.close()
 
     # Reading
 
@@ -88,13 +82,14 @@ class Database:
         StorageError
             When there is no release: the folder was never initialised.
         """
-        released = self._versions("kind", "release")
+        released = self.versions.of("release")
         if not released:
             raise StorageError(
-                "coordinator.db has no release; run `headwater coordinator init` again elsewhere."
+                f"{self._engine.name} has no release; run `headwater coordinator init` again "
+                "elsewhere."
             )
-        candidates = self._versions("kind", "candidate")
-        (last,) = self._connection.execute("SELECT max(round) FROM rounds").fetchone()
+        candidates = self.versions.of("candidate")
+        ((last,),) = self._engine.execute("SELECT max(round) FROM rounds")
         return State(
             release=released[-1],
             candidate=candidates[0] if candidates else None,
@@ -103,7 +98,7 @@ class Database:
             sequences={version.name: version.sequence for version in released},
             round=last or 0,
             erased=self.contributions.erased(),
-            past=read_past(self._connection),
+            past=read_past(self._engine),
         )
 
     def reading(
@@ -115,50 +110,37 @@ class Database:
         packed: Callable[[str], Floats],
     ) -> AbstractContextManager[Updates]:
         """Read pending updates where they lie; see :func:`.pending.reading`."""
-        return reading(self._connection, updates, size, staleness=staleness, packed=packed)
-
-    def is_release(self, version: str) -> bool:
-        """Return whether a version was released at some time."""
-        query = "SELECT 1 FROM versions WHERE version = ? AND kind = 'release'"
-        return self._connection.execute(query, (version,)).fetchone() is not None
-
-    def version(self, name: str) -> Version:
-        """Return a version that is in the books."""
-        (found,) = self._versions("version", name)
-        return found
-
-    def recent(self, count: int, releases: int) -> set[str]:
-        """Return the names of the newest versions and releases, and of all that is yet needed."""
-        query = """
-            SELECT version FROM versions WHERE kind = 'candidate'
-            UNION SELECT base FROM updates WHERE state = 'accepted'
-            UNION SELECT * FROM (SELECT version FROM versions ORDER BY rowid DESC LIMIT ?)
-            UNION SELECT * FROM (SELECT version FROM versions WHERE kind = 'release'
-                                 ORDER BY sequence DESC LIMIT ?)
-        """
-        return {version for (version,) in self._connection.execute(query, (count, releases))}
+        return reading(self._engine, updates, size, staleness=staleness, packed=packed)
 
     # Writing
 
     def begin(self, version: Version, now: int) -> None:
-        """Enter the first release, which the bundle brought."""
-        with self._db.atomic():
-            self._insert_version(version, "release", 0, (), now)
+        """Enter the first release, which the bundle brought.
+
+        Raises
+        ------
+        StorageError
+            When there is one already.
+        """
+        if self.versions.of("release"):
+            raise StorageError(f"{self._engine.name} holds books already; name an empty database.")
+        with self._engine.transaction():
+            self.versions.enter(version, "release", 0, (), now)
             self._decisions.about_version("begin", version, Ruling("the owner"), now)
 
     def note(self, device: Device) -> None:
         """Keep what is known of a device."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self._devices.keep(device)
 
     def receive(self, effect: e.Receive, now: int) -> None:
         """Keep what a device is to be given a receipt for; forget what it has receipts for."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self._receipts.received(effect, now)
 
     def receipts_for(self, node: str, ask: str) -> list[Booked]:
         """Return what a device is owed receipts for, to go out with *ask*."""
-        with self._db.atomic():
+        with self._engine.transaction():
             return self._receipts.owed(node, ask)
 
     def accept(self, effect: e.Accept, now: int, holds_for: str | None = None) -> None:
@@ -169,12 +151,13 @@ class Database:
         """
         update, pending = effect.update, effect.pending
         vector = b"" if holds_for else effect.vector.astype("<f4").tobytes()
-        with self._db.atomic():
+        with self._engine.transaction():
             self._supersede(pending.node)
             self.quarantine.accepted(pending.node, update.sequence)
             if holds_for:
                 self.contributions.keep(effect, holds_for, now)
-            self._db.table("updates").insert(
+            self._engine.insert(
+                "updates",
                 {
                     "node": pending.node,
                     "device": update.device,
@@ -190,27 +173,27 @@ class Database:
                     "state": "accepted",
                     "vector": vector,
                     "norm": effect.norm,
-                }
+                },
             )
 
     def erase(self, node: str, ruling: Ruling, now: int) -> None:
         """Remove a device's contribution and pending update, from the disk too."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self._supersede(node)
             self.quarantine.erase(node)
             self.contributions.erase(node)
             self._decisions.about_device("forget", node, ruling, now)
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._engine.purge()
 
     def readmit(self, node: str, ruling: Ruling, now: int) -> None:
         """Let a device contribute again."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self.contributions.readmit(node)
             self._decisions.about_device("readmit", node, ruling, now)
 
     def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
         """Record a refusal, and keep the update that is held, within *bounds*."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self.quarantine.refuse(effect, now, bounds)
 
     def merged(
@@ -237,10 +220,10 @@ class Database:
         took_ms
             How long the merge took.
         """
-        with self._db.atomic():
+        with self._engine.transaction():
             self.rounds.merged(effect.round, took_ms)
             if new:
-                self._insert_version(candidate, "candidate", effect.round, shares, now)
+                self.versions.enter(candidate, "candidate", effect.round, shares, now)
             self.states.keep(candidate.name, remembered)
             self._settle(effect, candidate.name)
 
@@ -249,7 +232,7 @@ class Database:
     ) -> dict[str, int]:
         """Make an older release the newest, as a merge gave it again; return whose it contains."""
         words = f"rolled back to: what is left of round {effect.round} gives it again"
-        with self._db.atomic():
+        with self._engine.transaction():
             self.states.keep(version.name, remembered)
             self._return(version, Ruling(GATE, words), now)
             self._settle(effect, version.name)
@@ -257,18 +240,18 @@ class Database:
 
     def rolled_back(self, version: Version, ruling: Ruling, now: int) -> dict[str, int]:
         """Make an older release the newest by its owner's word; return whose it contains."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self._return(version, ruling, now)
         return self._contained(version.name)
 
     def renewed(self, statement: str, ruling: Ruling, now: int) -> None:
         """Note that the publisher's *statement* about who may sign is in force no more."""
-        with self._db.atomic():
+        with self._engine.transaction():
             self._decisions.about_keys(statement, ruling, now)
 
     def drop(self, effect: e.Merge) -> None:
         """Settle updates from which no candidate follows."""
-        with self._db.atomic():
+        with self._engine.transaction():
             for update in effect.updates:
                 self._supersede(update.node)
             self.contributions.merged()
@@ -277,78 +260,50 @@ class Database:
         self, version: Version, decision: Decision, now: int, *, by: str = GATE
     ) -> dict[str, int]:
         """Turn the candidate into the release; return whose updates it contains."""
-        with self._db.atomic():
-            self._decide(version, "release", decision, now)
+        with self._engine.transaction():
+            self.versions.decide(version, "release", decision, now)
             self._decisions.about_version("release", version, Ruling(by, decision.words), now)
             self.states.keep_only(version.name)
         return self._contained(version.name)
 
     def reject(self, version: Version, decision: Decision, now: int, *, by: str = GATE) -> None:
         """Keep the candidate as refused."""
-        with self._db.atomic():
-            self._decide(version, "refused", decision, now)
+        with self._engine.transaction():
+            self.versions.decide(version, "refused", decision, now)
             self._decisions.about_version("reject", version, Ruling(by, decision.words), now)
             self.states.forget(version.name)
 
     def restored(self, versions: Sequence[Version], ruling: Ruling, now: int) -> None:
         """Give the release, and a candidate after it, their numbers after a restore."""
-        with self._db.atomic():
+        with self._engine.transaction():
             for one in versions:
-                place = {"sequence": one.sequence, "statement": one.statement}
-                self._db.table("versions").update(one.name, place)
+                self.versions.renumber(one)
             self._decisions.about_version("rollback", versions[0], ruling, now)
             self._receipts.go_on_from(versions[0].sequence)
 
     # Rows
-
-    def _versions(self, column: Literal["kind", "version"], value: str) -> list[Version]:
-        query = (
-            "SELECT version, sequence, parent, statement, data_until_ms FROM versions "  # noqa: S608
-            f"WHERE {column} = ? ORDER BY sequence"
-        )
-        return [Version(*row) for row in self._connection.execute(query, (value,))]
 
     def _pending(self) -> list[Pending]:
         query = (
             "SELECT node, base, sequence, weight, data_until_ms FROM updates "
             "WHERE state = 'accepted'"
         )
-        return [Pending(*row) for row in self._connection.execute(query)]
-
-    def _insert_version(
-        self, version: Version, kind: str, number: int, shares: Sequence[int], now: int
-    ) -> None:
-        with self._db.atomic():
-            self._db.table("versions").upsert(
-                {
-                    "version": version.name,
-                    "kind": kind,
-                    "sequence": version.sequence,
-                    "parent": version.parent,
-                    "round": number,
-                    "statement": version.statement,
-                    "data_until_ms": version.data_until_ms,
-                    "contributors": len(shares),
-                    "examples": sum(shares),
-                    "created_ms": now,
-                },
-                pk="version",
-            )
+        return [Pending(*row) for row in self._engine.execute(query)]
 
     def _supersede(self, node: str) -> None:
-        self._connection.execute(
+        self._engine.execute(
             "UPDATE updates SET state = 'superseded', vector = NULL "
             "WHERE node = ? AND state = 'accepted'",
             (node,),
         )
 
     def _settle(self, effect: e.Merge, version: str) -> None:
-        self._connection.executemany(
+        self._engine.execute_many(
             "UPDATE updates SET state = 'merged', merged_in = ?, vector = NULL "
             "WHERE node = ? AND sequence = ? AND state = 'accepted'",
             [(version, update.node, update.sequence) for update in effect.updates],
         )
-        self._db.table("rounds").update(effect.round, {"candidate": version})
+        self._engine.update("rounds", ("round", effect.round), {"candidate": version})
         self.contributions.merged()
 
     def _contained(self, version: str) -> dict[str, int]:
@@ -358,43 +313,18 @@ class Database:
         """
         query = """
             WITH RECURSIVE line (version) AS (
-                SELECT ? UNION SELECT parent FROM versions JOIN line USING (version)
+                SELECT version FROM versions WHERE version = ?
+                UNION SELECT parent FROM versions JOIN line USING (version)
             )
-            SELECT node, max(iif(merged_in IN line, sequence, 0)) FROM updates GROUP BY node
+            SELECT node, coalesce(
+                max(sequence) FILTER (WHERE merged_in IN (SELECT version FROM line)), 0
+            )
+            FROM updates GROUP BY node
         """
-        return dict(self._connection.execute(query, (version,)).fetchall())
+        return dict(self._engine.execute(query, (version,)))
 
     def _return(self, version: Version, ruling: Ruling, now: int) -> None:
         """Make an older release the newest."""
         self.states.keep_only(version.name)
-        self._db.table("versions").update(
-            version.name,
-            {
-                "sequence": version.sequence,
-                "parent": version.parent,
-                "data_until_ms": version.data_until_ms,
-                "statement": version.statement,
-                "decided_ms": now,
-                "words": ruling.words,
-            },
-        )
+        self.versions.bring_back(version, ruling.words, now)
         self._decisions.about_version("rollback", version, ruling, now)
-
-    def _decide(self, version: Version, kind: str, decision: Decision, now: int) -> None:
-        paired = decision.paired
-        self._db.table("versions").update(
-            version.name,
-            {
-                "kind": kind,
-                "statement": version.statement,
-                "decided_ms": now,
-                "words": decision.words,
-                "devices": paired.devices,
-                "rows": paired.rows,
-                "loss_candidate": paired.candidate,
-                "loss_release": paired.release,
-                "loss_baseline": paired.baseline,
-                "difference": paired.mean,
-                "standard_error": paired.standard_error if paired.rows > 1 else None,
-            },
-        )

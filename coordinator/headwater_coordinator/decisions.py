@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
+from headwater_coordinator.engines import Engine
 from headwater_coordinator.state import Version
 
 Kind = Literal["begin", "release", "reject", "rollback", "forget", "readmit", "renew"]
@@ -23,23 +23,23 @@ class Ruling:
 
 
 class Decisions:
-    """A table of ``coordinator.db``; whoever calls holds the transaction.
+    """A table of the books; whoever calls holds the transaction.
 
     Every statement about a release that ever left is in it, while ``versions`` has the newest of
     each version.
 
     Parameters
     ----------
-    connection
-        To the database.
+    engine
+        The database.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def about_version(self, kind: Kind, version: Version, ruling: Ruling, now: int) -> None:
         """Add what was decided about a version."""
-        self._connection.execute(
+        self._engine.execute(
             "INSERT INTO decisions (time_ms, kind, by, version, sequence, words, statement) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -55,7 +55,7 @@ class Decisions:
 
     def about_keys(self, statement: str, ruling: Ruling, now: int) -> None:
         """Add that another statement of the publisher is in force, and which one was until then."""
-        self._connection.execute(
+        self._engine.execute(
             "INSERT INTO decisions (time_ms, kind, by, words, statement) "
             "VALUES (?, 'renew', ?, ?, ?)",
             (now, ruling.by, ruling.words, statement),
@@ -63,7 +63,7 @@ class Decisions:
 
     def about_device(self, kind: Kind, node: str, ruling: Ruling, now: int) -> None:
         """Add what was decided about a device, by its name."""
-        self._connection.execute(
+        self._engine.execute(
             "INSERT INTO decisions (time_ms, kind, by, device, words) SELECT ?, ?, ?, "
             "coalesce((SELECT nullif(device, '') FROM devices WHERE node = ?), ?), ?",
             (now, kind, ruling.by, node, node, ruling.words),

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite_utils
-
+from headwater_coordinator.engines import Engine
 from headwater_coordinator.state import Device
 
 
 class Devices:
-    """A table of ``coordinator.db``; whoever calls holds the transaction.
+    """A table of the books; whoever calls holds the transaction.
 
     Parameters
     ----------
-    db
+    engine
         The database.
     """
 
-    def __init__(self, db: sqlite_utils.Database) -> None:
-        self._db = db
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def keep(self, device: Device) -> None:
         """Keep what is known of a device."""
-        self._db.table("devices").upsert(
+        self._engine.upsert(
+            "devices",
             {
                 "node": device.node,
                 "device": device.name,
@@ -39,7 +39,7 @@ class Devices:
                 "online": int(device.online),
                 "seen_ms": device.seen_ms,
             },
-            pk="node",
+            key="node",
         )
 
     def all(self) -> list[Device]:
@@ -54,7 +54,7 @@ class Devices:
                 asked, asked_ms, unanswered, utility, duration_ms
             FROM devices
         """
-        devices = [Device(*row) for row in self._db.execute(query)]
+        devices = [Device(*row) for row in self._engine.execute(query)]
         for device in devices:
             device.retrain, device.forgotten = bool(device.retrain), bool(device.forgotten)
         return devices

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from headwater_coordinator.cohort import KEPT_NORMS
+from headwater_coordinator.engines import Engine
 from headwater_coordinator.state import Conduct, Past
 
 _HOUR_MS = 3_600_000
 
 
-def read_past(connection: sqlite3.Connection) -> Past:
+def read_past(engine: Engine) -> Past:
     """Return the norms of the newest accepted updates, and how each device has behaved.
 
     An hour's updates of a device count as if they had all come at its last one.
     """
-    norms = connection.execute(
+    norms = engine.execute(
         "SELECT norm FROM updates WHERE norm IS NOT NULL ORDER BY id DESC LIMIT ?", (KEPT_NORMS,)
-    ).fetchall()
-    return Past([norm for (norm,) in reversed(norms)], _conduct(connection))
+    )
+    return Past([norm for (norm,) in reversed(norms)], _conduct(engine))
 
 
-def _conduct(connection: sqlite3.Connection) -> dict[str, Conduct]:
+def _conduct(engine: Engine) -> dict[str, Conduct]:
     accepted = """
         SELECT node, max(examples), max(received_ms),
-            sum(received_ms > newest - ?)
+            count(*) FILTER (WHERE received_ms > newest - ?)
         FROM updates JOIN (SELECT node AS who, max(received_ms) AS newest FROM updates GROUP BY who)
-            ON who = node
+            AS latest ON who = node
         GROUP BY node
     """
     conduct = {}
-    for node, examples, newest, crowd in connection.execute(accepted, (_HOUR_MS,)):
+    for node, examples, newest, crowd in engine.execute(accepted, (_HOUR_MS,)):
         conduct[node] = Conduct(examples=examples, crowd=float(crowd), crowd_ms=newest)
     refused = """
         SELECT refusals.node, count(*), min(time_ms) FROM refusals
         LEFT JOIN (SELECT node AS who, max(received_ms) AS newest FROM updates GROUP BY who)
-            ON who = refusals.node
+            AS latest ON who = refusals.node
         WHERE kind = 'Update' AND time_ms > coalesce(newest, -1)
         GROUP BY refusals.node
     """
-    for node, count, first in connection.execute(refused):
+    for node, count, first in engine.execute(refused):
         known = conduct.setdefault(node, Conduct())
         known.refusals, known.refused_ms = count, first
     return conduct

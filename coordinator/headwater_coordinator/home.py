@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import StorageError
+from headwater_coordinator.location import Location, read_location
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,19 @@ class Home:
 
     @property
     def database(self) -> Path:
-        """``coordinator.db``; its one writer is the ServerApp."""
+        """``coordinator.db``: the books, unless the settings name another place."""
         return self.root / "coordinator.db"
+
+    @property
+    def books(self) -> Location:
+        """Where the books lie, as the settings say; their one writer is the ServerApp.
+
+        Raises
+        ------
+        SettingsError
+            When the settings cannot be read.
+        """
+        return read_location(self.settings, self.database)
 
     @property
     def requests(self) -> Path:
@@ -112,7 +124,7 @@ class Home:
         return self.root / "logs"
 
     def make(self) -> None:
-        """Make the folders; only the owner can look into them, or into the database.
+        """Make the folders; only the owner can look into them.
 
         Raises
         ------
@@ -123,7 +135,6 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True)
             for folder in (self.keys, self.nodes, self.versions, self.flower, self.logs):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            self.database.touch(mode=0o600)
         except OSError as error:
             raise StorageError(f"{self.root} cannot be made: {error}.") from error
 

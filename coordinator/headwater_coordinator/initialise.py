@@ -14,6 +14,7 @@ from headwater.errors import BundleError, StorageError
 from headwater_coordinator.certificates import make_authority, make_server_certificate
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home, write_secret
+from headwater_coordinator.location import SQLITE, with_url
 from headwater_coordinator.mergeable import refuse_unmergeable
 from headwater_coordinator.registry import Registry
 from headwater_coordinator.settings import TEMPLATE, read_settings
@@ -29,7 +30,8 @@ class Wishes:
     """What ``init`` was asked for.
 
     ``names`` are the hosts or addresses by which devices reach this machine; ``publisher_key``
-    and ``release_key`` are private keys to use, None: one is made where one is needed.
+    and ``release_key`` are private keys to use, None: one is made where one is needed;
+    ``database`` is where the books shall lie, as in the settings.
     """
 
     bundle: Path
@@ -37,6 +39,7 @@ class Wishes:
     host: str = "127.0.0.1"
     port: int = 8443
     superlink_port: int = 8444
+    database: str = SQLITE
     publisher_key: Path | None = None
     release_key: Path | None = None
 
@@ -56,7 +59,10 @@ def initialise(home: Home, wishes: Wishes, now: int) -> Bundle:
     Raises
     ------
     StorageError
-        When the folder is not empty or cannot be written.
+        When the folder is not empty or cannot be written, or the database cannot be used or holds
+        books already.
+    SettingsError
+        When the database's URL cannot be used.
     BundleError
         When the bundle is damaged, or signed by a publisher who has not delegated to this
         coordinator's release key.
@@ -73,16 +79,20 @@ def initialise(home: Home, wishes: Wishes, now: int) -> Bundle:
         release_key = _key(home.release_key, wishes.release_key)
         bundle = _signed(home, bundle, wishes.publisher_key, release_key, now)
         bundle.save(home.bundle)
+        _write_settings(home, wishes)
         _enter_first_release(home, bundle, now)
-        text = TEMPLATE.format(
-            host=wishes.host, port=wishes.port, superlink_port=wishes.superlink_port
-        )
-        write_file(home.settings, text.encode())
-        read_settings(home.settings)
     except BaseException:
         shutil.rmtree(home.root, ignore_errors=True)
         raise
     return bundle
+
+
+def _write_settings(home: Home, wishes: Wishes) -> None:
+    text = TEMPLATE.format(host=wishes.host, port=wishes.port, superlink_port=wishes.superlink_port)
+    if wishes.database != SQLITE:
+        text = with_url(text, wishes.database)
+    write_file(home.settings, text.encode())
+    read_settings(home.settings)
 
 
 def _make_certificates(home: Home, names: Sequence[str], now: int) -> None:
@@ -147,5 +157,5 @@ def _enter_first_release(home: Home, bundle: Bundle, now: int) -> None:
         bundle.version_statement or "",
         now,
     )
-    with Database(home.database) as database:
+    with Database(home.books) as database:
         database.begin(first, now)

@@ -21,7 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from headwater import __version__
-from headwater.errors import StorageError
+from headwater.errors import SettingsError, StorageError
 from headwater.metrics_server import shown
 from headwater.metrics_settings import MetricsSettings
 from headwater_coordinator.home import Home
@@ -55,9 +55,9 @@ def render(home: Home, *, running: bool) -> bytes:
         _gauge("running", "Whether the federation runs.", int(running)),
     ]
     try:
-        with reading(home.database) as books:
+        with reading(home.books) as books:
             found += [*_of_books(books, running=running)]
-    except StorageError:
+    except (StorageError, SettingsError):
         found.append(_gauge("books_unreadable", "Whether the books could not be read.", 1))
     live = read_live(home.live) if running else None
     if live is not None:

@@ -1,10 +1,12 @@
-"""The schema of ``coordinator.db``, as a list that is only ever added to."""
+"""The schema of the books, as a list that is only ever added to.
+
+It is written for SQLite; what PostgreSQL names otherwise is translated there (:mod:`.postgresql`).
+"""
 
 from __future__ import annotations
 
-import sqlite3
-
 from headwater.errors import StorageError
+from headwater_coordinator.engines.engine import Engine
 
 MIGRATIONS = (
     """
@@ -174,19 +176,36 @@ MIGRATIONS = (
 )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(engine: Engine, schema: int = len(MIGRATIONS)) -> None:
     """Bring a database up to date, each step in a transaction with its own record.
+
+    Parameters
+    ----------
+    schema
+        How many migrations it shall have seen.
 
     Raises
     ------
     StorageError
         When the database is newer than this program.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
+    _refuse_newer(engine)
+    for number, script in enumerate(MIGRATIONS[engine.schema : schema], engine.schema + 1):
+        engine.advance(script, number)
+
+
+def refuse_unknown(engine: Engine) -> None:
+    """Refuse a database that has no books, or newer ones than this program knows."""
+    if engine.schema == 0:
         raise StorageError(
-            f"coordinator.db has schema {version}, this program knows {len(MIGRATIONS)}; "
+            f"{engine.name} holds no books; `init` or `restore` with --database make them there."
+        )
+    _refuse_newer(engine)
+
+
+def _refuse_newer(engine: Engine) -> None:
+    if engine.schema > len(MIGRATIONS):
+        raise StorageError(
+            f"{engine.name} has schema {engine.schema}, this program knows {len(MIGRATIONS)}; "
             "update headwater."
         )
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

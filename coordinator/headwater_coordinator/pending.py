@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 
+from headwater_coordinator.engines import Blobs, Engine
 from headwater_coordinator.state import Pending
 from headwater_coordinator.strategies import About, Floats, Source, Updates
 
@@ -15,50 +15,31 @@ _FLOAT = 4
 
 
 class _Books:
-    """A :class:`.strategies.Source`: blobs of ``coordinator.db``, opened when first asked for.
-
-    An open blob remembers where its pages are, so that a stretch costs what it is long.
-    """
+    """A :class:`.strategies.Source`: vectors in the books."""
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        rows: Sequence[int],
-        bases: Sequence[str],
-        packed: Callable[[str], Floats],
-        opened: ExitStack,
+        self, vectors: Blobs, bases: Sequence[str], packed: Callable[[str], Floats]
     ) -> None:
-        self._connection = connection
-        self._rows = rows
+        self._vectors = vectors
         self._bases = bases
         self._packed = packed
-        self._opened = opened
-        self._blobs: dict[int, sqlite3.Blob] = {}
 
     def vector(self, index: int) -> Floats:
         """Return an update."""
-        with self._blob(index) as blob:
-            return np.frombuffer(blob.read(), "<f4")
+        return np.frombuffer(self._vectors.whole(index), "<f4")
 
     def stretch(self, index: int, start: int, stop: int) -> Floats:
         """Return some coordinates of an update."""
-        if index not in self._blobs:
-            self._blobs[index] = self._opened.enter_context(self._blob(index))
-        blob = self._blobs[index]
-        blob.seek(_FLOAT * start)
-        return np.frombuffer(blob.read(_FLOAT * (stop - start)), "<f4")
+        return np.frombuffer(self._vectors.part(index, _FLOAT * start, _FLOAT * stop), "<f4")
 
     def base(self, index: int) -> Floats:
         """Return the weights that an update started from."""
         return self._packed(self._bases[index])
 
-    def _blob(self, index: int) -> sqlite3.Blob:
-        return self._connection.blobopen("updates", "vector", self._rows[index], readonly=True)
-
 
 @contextmanager
 def reading(
-    connection: sqlite3.Connection,
+    engine: Engine,
     updates: Sequence[Pending],
     size: int,
     *,
@@ -82,7 +63,7 @@ def reading(
     ordered = sorted(updates, key=lambda update: update.node)
     rows, about = [], []
     for update in ordered:
-        row, loss = connection.execute(query, (update.node, update.sequence)).fetchone()
+        ((row, loss),) = engine.execute(query, (update.node, update.sequence))
         rows.append(row)
         about.append(
             About(
@@ -92,7 +73,6 @@ def reading(
                 loss=loss,
             )
         )
-    with ExitStack() as opened:
-        bases = [update.base for update in ordered]
-        source: Source = _Books(connection, rows, bases, packed, opened)
+    with engine.blobs("updates", "vector", rows) as vectors:
+        source: Source = _Books(vectors, [update.base for update in ordered], packed)
         yield Updates(size, about, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater_coordinator import events as e
+from headwater_coordinator.engines import Engine
 
 _PACK = msgspec.msgpack.Encoder()
 _UNPACK = msgspec.msgpack.Decoder(wire.Update)
@@ -35,28 +35,28 @@ class Held:
 
 
 class Quarantine:
-    """Two tables of ``coordinator.db``; whoever calls holds the transaction.
+    """Two tables of the books; whoever calls holds the transaction.
 
     Parameters
     ----------
-    connection
-        To the database.
+    engine
+        The database.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
         """Record a refusal, and keep the update that is held; the oldest make room."""
-        refusal = self._connection.execute(
+        ((refusal,),) = self._engine.execute(
             "INSERT INTO refusals (time_ms, node, device, ask, kind, reason) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
             (now, effect.node, effect.device, effect.ask, effect.kind, effect.reason),
-        ).lastrowid
+        )
         held = effect.held
         if held is None:
             return
-        self._connection.execute(
+        self._engine.execute(
             "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?)",
             (
                 refusal,
@@ -67,34 +67,34 @@ class Quarantine:
                 held.vector.astype("<f4").tobytes(),
             ),
         )
-        self._connection.execute(
+        self._engine.execute(
             "DELETE FROM quarantine WHERE id IN (SELECT id FROM (SELECT id, "
             "row_number() OVER (ORDER BY id DESC) AS place, "
-            "sum(length(vector)) OVER (ORDER BY id DESC) AS nbytes FROM quarantine) "
+            "sum(length(vector)) OVER (ORDER BY id DESC) AS nbytes FROM quarantine) AS kept "
             "WHERE place > ? OR nbytes > ?)",
             (bounds.count, bounds.nbytes),
         )
 
     def find(self, refusal: int) -> Held | None:
         """Return an update that is kept."""
-        row = self._connection.execute(
+        found = self._engine.execute(
             'SELECT node, round, "update", vector FROM quarantine WHERE id = ?', (refusal,)
-        ).fetchone()
-        if row is None:
+        )
+        if not found:
             return None
-        node, number, update, vector = row
+        ((node, number, update, vector),) = found
         return Held(node, number, _UNPACK.decode(update), np.frombuffer(vector, "<f4"))
 
     def drop(self, refusal: int) -> None:
         """Keep an update no longer; its refusal stays in the books."""
-        self._connection.execute("DELETE FROM quarantine WHERE id = ?", (refusal,))
+        self._engine.execute("DELETE FROM quarantine WHERE id = ?", (refusal,))
 
     def accepted(self, node: str, sequence: int) -> None:
         """Keep an update no longer that was accepted after all."""
-        self._connection.execute(
+        self._engine.execute(
             "DELETE FROM quarantine WHERE node = ? AND sequence = ?", (node, sequence)
         )
 
     def erase(self, node: str) -> None:
         """Keep nothing of a device."""
-        self._connection.execute("DELETE FROM quarantine WHERE node = ?", (node,))
+        self._engine.execute("DELETE FROM quarantine WHERE node = ?", (node,))

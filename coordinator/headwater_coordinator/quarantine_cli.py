@@ -38,7 +38,7 @@ def list_quarantine(
         return
     place = existing(home)
     look = Look(as_json=as_json, watch=watch)
-    look.at(lambda: read_quarantine(place.database), lambda held: render_quarantine(held, now_ms()))
+    look.at(lambda: read_quarantine(place.books), lambda held: render_quarantine(held, now_ms()))
 
 
 @quarantine.command()
@@ -60,7 +60,7 @@ def drop(context: typer.Context, number: Number, home: Elsewhere = None) -> None
 
 def _ask_about(home: Home, kind: Literal["release", "drop"], number: int) -> str:
     """Leave a request about an update in quarantine; return its device."""
-    found = next((one for one in read_quarantine(home.database) if one.id == number), None)
+    found = next((one for one in read_quarantine(home.books) if one.id == number), None)
     if found is None:
         raise StorageError(
             f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "

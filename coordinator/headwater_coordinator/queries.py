@@ -119,8 +119,8 @@ def is_running(home: Home) -> bool:
 
 def overview(home: Home, *, running: bool, limit: int = SHOWN) -> Overview:
     """Return where the coordinator stands if it is *running*, and the newest of everything."""
-    status = read_status(home.database, limit=limit)
-    with reading(home.database) as books:
+    status = read_status(home.books, limit=limit)
+    with reading(home.books) as books:
         received = books.number("SELECT sum(bytes) FROM devices")
     found = [row.version for row in status.versions if row.kind == "candidate"]
     return Overview(
@@ -137,19 +137,19 @@ def overview(home: Home, *, running: bool, limit: int = SHOWN) -> Overview:
 
 def devices(home: Home, *, running: bool) -> list[DeviceView]:
     """Return every device, by name; none is online unless the coordinator is *running*."""
-    with reading(home.database) as books:
-        return books.rows(DeviceView, _DEVICES, running=running)
+    with reading(home.books) as books:
+        return books.rows(DeviceView, _DEVICES, running=int(running))
 
 
 def rounds(home: Home, *, limit: int = SHOWN) -> list[RoundView]:
     """Return rounds, the newest first."""
-    with reading(home.database) as books:
+    with reading(home.books) as books:
         return books.rows(RoundView, _ROUNDS, limit=limit)
 
 
 def releases(home: Home, *, limit: int = SHOWN) -> list[ReleaseView]:
     """Return releases and rollbacks, the newest first."""
-    with reading(home.database) as books:
+    with reading(home.books) as books:
         return books.rows(ReleaseView, _RELEASES, limit=limit)
 
 
@@ -168,14 +168,15 @@ def last_errors(log: Path, count: int = ERRORS) -> list[str]:
 _DEVICES = """
     WITH current (sequence) AS (SELECT max(sequence) FROM versions WHERE kind = 'release'),
     given AS (
-        SELECT node, count(*) AS accepted, sum(state = 'merged') AS merged,
-            sum(state = 'accepted') AS pending, max(sequence) AS newest
+        SELECT node, count(*) AS accepted, count(*) FILTER (WHERE state = 'merged') AS merged,
+            count(*) FILTER (WHERE state = 'accepted') AS pending, max(sequence) AS newest
         FROM updates GROUP BY node
     ),
     denied AS (SELECT node, count(*) AS refused FROM refusals GROUP BY node)
-    SELECT devices.device, devices.node, online AND :running AS online, forgotten, version,
+    SELECT devices.device, devices.node, online * :running AS online, forgotten, version,
         devices.sequence,
-        iif(version = '', NULL, max(0, current.sequence - devices.sequence)) AS staleness,
+        CASE WHEN version = '' THEN NULL WHEN devices.sequence > current.sequence THEN 0
+            ELSE current.sequence - devices.sequence END AS staleness,
         seen_ms, coalesce(given.accepted, 0) AS accepted, coalesce(given.merged, 0) AS merged,
         coalesce(given.pending, 0) AS pending, coalesce(denied.refused, 0) AS refused,
         asked, unanswered AS failures, devices.records, devices.examples, alarms, retrain, bytes,

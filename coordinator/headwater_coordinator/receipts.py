@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from headwater_coordinator import events as e
+from headwater_coordinator.engines import Engine
 
 AT_ONCE = 50
 """Receipts that go out with one check-in."""
@@ -26,27 +26,27 @@ class Booked:
 
 
 class Receipts:
-    """A table of ``coordinator.db``; whoever calls holds the transaction.
+    """A table of the books; whoever calls holds the transaction.
 
     Parameters
     ----------
-    connection
-        To the database.
+    engine
+        The database.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def received(self, effect: e.Receive, now: int) -> None:
         """Keep a message, and forget those whose receipts went out with the ask it answers."""
-        self._connection.execute(
+        self._engine.execute(
             "DELETE FROM receipts WHERE node = ? AND ask = ?", (effect.node, effect.ask)
         )
-        self._connection.execute(
+        self._engine.execute(
             "INSERT INTO receipts (node, kind, task, digest, received_ms) VALUES (?, ?, ?, ?, ?)",
             (effect.node, effect.kind, effect.task, effect.digest, now),
         )
-        self._connection.execute(
+        self._engine.execute(
             "DELETE FROM receipts WHERE node = ? AND number <= (SELECT number FROM receipts "
             "WHERE node = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
             (effect.node, effect.node, KEPT),
@@ -57,23 +57,17 @@ class Receipts:
 
         Those that went out with an earlier ask, which was not answered, go out again.
         """
-        rows = self._connection.execute(
+        rows = self._engine.execute(
             "SELECT number, kind, task, digest, received_ms FROM receipts WHERE node = ? "
             "ORDER BY number LIMIT ?",
             (node, AT_ONCE),
         )
         owed = [Booked(*row) for row in rows]
-        self._connection.executemany(
+        self._engine.execute_many(
             "UPDATE receipts SET ask = ? WHERE number = ?", [(ask, one.number) for one in owed]
         )
         return owed
 
     def go_on_from(self, number: int) -> None:
         """Give the next receipt a number above this one."""
-        found = self._connection.execute(
-            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'receipts'", (number,)
-        )
-        if not found.rowcount:
-            self._connection.execute(
-                "INSERT INTO sqlite_sequence VALUES ('receipts', ?)", (number,)
-            )
+        self._engine.continue_from("receipts", number)

@@ -67,11 +67,11 @@ def renew(home: Home, statement: Path, key: Path | None, *, by: str, now: int) -
     trusted = verify_model(text, model=bundle.model_id, publisher=before.publisher)
     signing = SigningKey.load(key or home.release_key)
     _refuse_unfit(before, trusted, signing)
-    with held(home.lock), Database(home.database) as database:
+    with held(home.lock), Database(home.books) as database:
         mine = _Signer(signing, bundle.model_id)
         database.renewed(bundle.model_statement or "", Ruling(by, _words(before, trusted)), now)
         sequence = _sign_release_anew(database, trusted, mine, by, now)
-        again = mine.sign(replace(database.version(first.version), sequence=first.sequence))
+        again = mine.sign(replace(database.versions.find(first.version), sequence=first.sequence))
         if key is not None:
             write_file(home.release_key, key.read_bytes(), mode=0o600)
             write_file(public_path(home.release_key), f"{signing.public}\n".encode())

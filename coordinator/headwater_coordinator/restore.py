@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sqlite3
 import tarfile
 import tempfile
 from contextlib import closing
@@ -27,7 +26,10 @@ from headwater.errors import BundleError, HeadwaterError, StorageError
 from headwater_coordinator.backup import CONTENTS, FORMAT, Contents, Member
 from headwater_coordinator.database import Database
 from headwater_coordinator.decisions import Ruling
+from headwater_coordinator.engines import SqliteEngine
+from headwater_coordinator.engines.copying import moved
 from headwater_coordinator.home import Home
+from headwater_coordinator.location import with_url
 from headwater_coordinator.registry import Registry
 from headwater_coordinator.settings import read_settings
 from headwater_coordinator.state import State, Version
@@ -43,7 +45,7 @@ _FILES = {"coordinator.toml", "ca.crt", "coordinator.db"}
 _FOLDERS = {"bundle", "keys", "nodes", "requests", "versions"}
 
 
-def restore(source: Path, home: Home, now: int) -> Contents:
+def restore(source: Path, home: Home, now: int, database: str | None = None) -> Contents:
     """Make a coordinator's folder from a backup; it appears whole or not at all.
 
     Parameters
@@ -54,6 +56,8 @@ def restore(source: Path, home: Home, now: int) -> Contents:
         A folder that is not there or is empty.
     now
         UTC milliseconds; at least those of the backup.
+    database
+        Where the books shall lie, as in the settings; None: where those of the backup say.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def restore(source: Path, home: Home, now: int) -> Contents:
     ------
     StorageError
         When the folder is not empty, the backup cannot be read or is damaged, or the clock is
-        behind it.
+        behind it, or the database cannot be used or holds books already.
     BundleError
         When bundle, keys or weights in it do not belong together.
     """
@@ -81,9 +85,11 @@ def restore(source: Path, home: Home, now: int) -> Contents:
         contents = _unpack(source, made)
         if now < contents.made_ms:
             raise StorageError(f"The clock is behind {source}, which was made later; set it first.")
+        if database is not None:
+            made.settings.write_text(with_url(made.settings.read_text(), database))
         _check(made, source)
         _renumber(made, contents.made_ms, now)
-        with storage_errors(home.root, "made"):
+        with storage_errors(home.root, "made"), moved(made.database, made.books):
             made.root.chmod(0o755)
             made.root.rename(home.root)
     finally:
@@ -94,7 +100,6 @@ def restore(source: Path, home: Home, now: int) -> Contents:
 def _unpack(source: Path, home: Home) -> Contents:
     """Write what the backup lists, each file compared with its hash."""
     home.make()
-    home.database.unlink()
     try:
         with source.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             contents = _contents(archive)
@@ -175,13 +180,8 @@ def _check(home: Home, source: Path) -> None:
 
 def _state(home: Home) -> State:
     """Read the books, which must be whole."""
-    try:
-        with closing(sqlite3.connect(home.database)) as books:
-            (found,) = books.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.Error as error:
-        raise StorageError(f"{home.database} cannot be used: {error}.") from error
-    if found != "ok":
-        raise StorageError(f"{home.database} is damaged: {found}.")
+    with closing(SqliteEngine.reader(home.database)) as books:
+        books.check()
     with Database(home.database) as database:
         return database.load()
 

@@ -13,6 +13,8 @@ from headwater import metrics_settings
 from headwater.errors import SettingsError
 from headwater.metrics_settings import MetricsSettings
 from headwater.settings import Duration, convert, load_toml
+from headwater_coordinator import location
+from headwater_coordinator.location import DatabaseSettings
 from headwater_coordinator.strategies import Strategy, choose
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -208,6 +210,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     firewall: Firewall = Firewall()
     update: Updates = Updates()
     metrics: MetricsSettings = MetricsSettings()
+    database: DatabaseSettings = DatabaseSettings()
     strategy: dict[str, Any] = msgspec.field(default_factory=_averaged)
 
 
@@ -227,6 +230,7 @@ def read_settings(path: Path) -> Settings:
         complaints = list(impossible(settings.federation, settings.gate, strategy))
         complaints += [words for words, wrong in _impossible_ports(settings).items() if wrong]
         complaints += metrics_settings.find_complaints(settings.metrics)
+        complaints += location.find_complaints(settings.database)
     if complaints:
         raise SettingsError("\n".join(f"{path}: {complaint}" for complaint in complaints))
     return settings
@@ -391,5 +395,8 @@ name = "fedavg"              # fedprox, fedavgm, fedadagrad, fedadam, fedyogi, q
 # listen = "127.0.0.1:9465"  # GET /metrics
 # textfile = "coordinator.prom"   # for node_exporter's textfile collector; from this folder
 # every = "15s"              # how often the file is replaced
+
+[database]                   # where the books lie: docs/coordinator.md#postgresql
+# url = "sqlite"             # coordinator.db in this folder; or "postgresql://user@host/name"
 """
 """What ``init`` writes; the figures behind the hash signs are the defaults (a test compares)."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from headwater import wire
-from headwater_coordinator.reader import reading
+from headwater_coordinator.location import Location
+from headwater_coordinator.reader import Reader, reading
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,70 +102,58 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     refusals: list[RefusalRow]
 
 
-def read_status(database: Path, *, limit: int = 20) -> Status:
+def read_status(books: Location, *, limit: int = 20) -> Status:
     """Read the status; works while the coordinator runs and while it does not.
 
     Parameters
     ----------
-    database
-        ``coordinator.db``.
+    books
+        Where they lie.
     limit
         Versions and refusals listed, at most.
 
     Raises
     ------
     StorageError
-        When there is no such database or it cannot be read.
+        When there are none or they cannot be read.
     """
-    with reading(database) as books:
-        return _read(books.connection, limit)
+    with reading(books) as reader:
+        return _read(reader, limit)
 
 
-def read_quarantine(database: Path) -> list[HeldRow]:
+def read_quarantine(books: Location) -> list[HeldRow]:
     """Read what is in quarantine, the newest first; raises as :func:`read_status`."""
-    with reading(database) as books:
-        return [_held(row) for row in books.connection.execute(_QUARANTINE)]
+    with reading(books) as reader:
+        return [_held(row) for row in reader.records(_QUARANTINE)]
 
 
-def _held(row: sqlite3.Row) -> HeldRow:
-    update = msgspec.msgpack.decode(row["update"], type=wire.Update)
-    return HeldRow(
-        **{name: row[name] for name in row.keys() if name != "update"},  # noqa: SIM118
-        base=update.base,
-        examples=update.examples,
-    )
+def _held(row: dict[str, Any]) -> HeldRow:
+    update = msgspec.msgpack.decode(row.pop("update"), type=wire.Update)
+    return msgspec.convert(row | {"base": update.base, "examples": update.examples}, HeldRow)
 
 
-def _read(connection: sqlite3.Connection, limit: int) -> Status:
-    def number(query: str) -> int:
-        return int(connection.execute(query).fetchone()[0])
-
-    def rows(kind: type[msgspec.Struct], query: str) -> list[dict[str, object]]:
-        found = connection.execute(query, {"limit": limit}).fetchall()
-        return [{name: row[name] for name in kind.__struct_fields__} for row in found]
-
-    release = connection.execute(
+def _read(books: Reader, limit: int) -> Status:
+    number = books.number
+    release, *_ = books.records(
         "SELECT version, sequence FROM versions WHERE kind = 'release' ORDER BY sequence DESC"
-    ).fetchone()
-    states = connection.execute("SELECT state, count(*) FROM updates GROUP BY state")
-    return msgspec.convert(
-        {
-            "rounds": number("SELECT count(*) FROM rounds WHERE outcome IN ('merged', 'void')"),
-            "releases": number("SELECT count(*) - 1 FROM versions WHERE kind = 'release'"),
-            "refused_candidates": number("SELECT count(*) FROM versions WHERE kind = 'refused'"),
-            "updates": {"accepted": 0, "superseded": 0, "merged": 0} | dict(map(tuple, states)),
-            "contributions": number("SELECT count(*) FROM contributions"),
-            "contributed_examples": number("SELECT coalesce(sum(examples), 0) FROM contributions"),
-            "release": release["version"],
-            "sequence": release["sequence"],
-            "versions": rows(VersionRow, "SELECT * FROM versions ORDER BY rowid DESC LIMIT :limit"),
-            "devices": rows(DeviceRow, _DEVICES),
-            "refusals": rows(RefusalRow, "SELECT * FROM refusals ORDER BY id DESC LIMIT :limit"),
-        },
-        Status,
-        strict=False,
+    )
+    states = books.counts("SELECT state, count(*) FROM updates GROUP BY state")
+    return Status(
+        rounds=number("SELECT count(*) FROM rounds WHERE outcome IN ('merged', 'void')"),
+        releases=number("SELECT count(*) - 1 FROM versions WHERE kind = 'release'"),
+        refused_candidates=number("SELECT count(*) FROM versions WHERE kind = 'refused'"),
+        updates={"accepted": 0, "superseded": 0, "merged": 0} | states,
+        contributions=number("SELECT count(*) FROM contributions"),
+        contributed_examples=number("SELECT sum(examples) FROM contributions"),
+        release=release["version"],
+        sequence=release["sequence"],
+        versions=books.rows(VersionRow, _VERSIONS, limit=limit),
+        devices=books.rows(DeviceRow, _DEVICES),
+        refusals=books.rows(RefusalRow, _REFUSALS, limit=limit),
     )
 
+
+_VERSIONS = "SELECT * FROM versions ORDER BY created_ms DESC, sequence DESC LIMIT :limit"
 
 _DEVICES = """
     SELECT *,
@@ -173,6 +161,8 @@ _DEVICES = """
         (SELECT count(*) FROM refusals WHERE refusals.node = devices.node) AS refused
     FROM devices ORDER BY device
 """
+
+_REFUSALS = "SELECT * FROM refusals ORDER BY id DESC LIMIT :limit"
 
 _QUARANTINE = """
     SELECT id, time_ms, device, quarantine.node AS node, sequence, round, "update", reason,

@@ -28,7 +28,7 @@ def candidate_request(home: Home, *, passed: bool, by: str, reason: str) -> Requ
     NotNowError
         When none is open.
     """
-    with reading(home.database) as books:
+    with reading(home.books) as books:
         found = _versions(books, "candidate")
     if not found:
         raise NotNowError(
@@ -53,7 +53,7 @@ def rollback_request(home: Home, wanted: str, *, by: str, reason: str) -> Reques
     NotNowError
         When its weights are kept no more.
     """
-    with reading(home.database) as books:
+    with reading(home.books) as books:
         *older, current = _versions(books, "release")
     found = [one for one in older if _is(one, wanted or current.parent)]
     if len(found) != 1:

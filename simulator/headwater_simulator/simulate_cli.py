@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -17,6 +17,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from headwater.errors import SettingsError
 from headwater_simulator.cluster.running import clustered
 from headwater_simulator.live.running import lived
 from headwater_simulator.report.comparison import compare as compare_runs
@@ -26,10 +27,8 @@ from headwater_simulator.report.results import Results, read_runs
 from headwater_simulator.report.writing import require_free, write
 from headwater_simulator.scenario.catalogue import find, shipped
 from headwater_simulator.scenario.catalogue import new as write_new
-from headwater_simulator.scenario.reading import read_scenario
-from headwater_simulator.scenario.settings import Scenario
-from headwater_simulator.sources.opening import open_source
-from headwater_simulator.virtual.engine import Engine
+from headwater_simulator.simulation import load
+from headwater_simulator.simulation import simulate as simulate_scenario
 from headwater_simulator.virtual.engine import Progress as Told
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -42,6 +41,15 @@ class On(StrEnum):
     LIVE = "live"
     RAY = "ray"
 
+
+_OPTIONS = {
+    "--speed": On.LIVE,
+    "--broker": On.LIVE,
+    "--ray-address": On.RAY,
+    "--device-by-device": On.VIRTUAL,
+    "--threads": On.VIRTUAL,
+}
+"""The engine that each option is for."""
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -85,7 +93,11 @@ def run(  # noqa: PLR0917 - each is an option of the command
     ] = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(min=0, help="Instead of the scenario's seed; may be given several times."),
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Instead of the scenario's seed; may be given several times.",
+        ),
     ] = None,
     engine: Annotated[
         On, typer.Option(help="A virtual clock here, or on a Ray cluster; or real processes.")
@@ -115,10 +127,20 @@ def run(  # noqa: PLR0917 - each is an option of the command
 
     With several seeds there is a folder for each, which `compare` takes together.
     """
+    _require_fitting(
+        engine,
+        {
+            "--speed": speed is not None,
+            "--broker": broker is not None,
+            "--ray-address": ray_address is not None,
+            "--device-by-device": device_by_device,
+            "--threads": threads > 1,
+        },
+    )
     path = find(scenario)
-    settings = read_scenario(path)
+    settings = load(path)
     folder = out or Path(path.stem)
-    seeds = seed or [settings.seed]
+    seeds = list(dict.fromkeys(seed or [settings.seed]))
     folders = [folder / f"seed-{one}" for one in seeds] if len(seeds) > 1 else [folder]
     if not overwrite:
         for one in folders:
@@ -126,15 +148,21 @@ def run(  # noqa: PLR0917 - each is an option of the command
     console = Console(stderr=as_json)
     say = partial(Console(stderr=True, soft_wrap=True).print, highlight=False)
     for number, place in zip(seeds, folders, strict=True):
-        chosen = msgspec.structs.replace(settings, seed=number)
         began = time.perf_counter()
         with _shown(console, f"{path.stem}, seed {number}") as told:
+            chosen = msgspec.structs.replace(settings, seed=number)
             if engine is On.RAY:
                 results = clustered(path.stem, chosen, told, address=ray_address)
             elif engine is On.LIVE:
                 results = lived(path.stem, chosen, told, say, speed=speed, broker=broker)
             else:
-                results = simulated(path.stem, chosen, threads, told, one_by_one=device_by_device)
+                results = simulate_scenario(
+                    chosen,
+                    name=path.stem,
+                    device_by_device=device_by_device,
+                    threads=threads,
+                    progress=told,
+                )
         seconds = time.perf_counter() - began
         write(results, place, overwrite=overwrite)
         if as_json:
@@ -157,12 +185,11 @@ def compare(
         Console().print(Markdown(compared_in_words(found)))
 
 
-def simulated(
-    name: str, scenario: Scenario, threads: int, told: Told, *, one_by_one: bool
-) -> Results:
-    """Run a scenario on the virtual engine."""
-    engine = Engine(scenario, open_source(scenario), one_by_one=one_by_one, threads=threads)
-    return engine.run(name, told)
+def _require_fitting(engine: On, given: Mapping[str, bool]) -> None:
+    """Refuse options of another engine."""
+    for option, own in _OPTIONS.items():
+        if given[option] and engine is not own:
+            raise SettingsError(f"{option} is for --engine {own}; leave one of the two out.")
 
 
 @contextmanager

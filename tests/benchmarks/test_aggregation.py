@@ -15,7 +15,7 @@ SIZE = Size(updates=6, weights=2_000)
 
 
 def test_figures_are_taken_of_sides_that_agree(tmp_path: Path) -> None:
-    figures = aggregation.measure(tmp_path, SIZE, turns=1)
+    figures = aggregation.measure(tmp_path / "books.db", SIZE, turns=1)
     assert set(figures) == {"time", "memory"}
     for figure in figures.values():
         assert isinstance(figure, Figure)
@@ -28,7 +28,7 @@ def test_sides_that_do_not_agree_are_not_measured(
     answers = iter([Merged(1.0, 1.0, np.zeros(2, "f4")), Merged(1.0, 1.0, np.ones(2, "f4"))])
     monkeypatch.setattr(aggregation, "alone", lambda *_: next(answers))
     with pytest.raises(AssertionError):
-        aggregation.measure(tmp_path, SIZE, turns=1)
+        aggregation.measure(tmp_path / "books.db", SIZE, turns=1)
 
 
 def test_a_figure_is_the_median_and_says_how_many_times_less_ours_is() -> None:

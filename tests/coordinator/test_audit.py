@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from headwater import wire
 from headwater_coordinator.audit import audit, prove
 from headwater_coordinator.requests import Request, write_request
 from headwater_models.keys import SigningKey
 from headwater_models.signing import sign_version
 from tests.coordinator.world import START, World
+
+pytestmark = pytest.mark.both_engines
 
 
 def test_decisions_and_refusals_stand_in_the_order_in_which_they_were_made(world: World) -> None:
@@ -49,7 +53,7 @@ def test_what_the_coordinator_signed_holds(world: World) -> None:
 
 
 def test_a_statement_that_was_changed_or_is_of_another_key_does_not_hold(world: World) -> None:
-    write = world.database._connection.execute
+    write = world.database._engine.execute
     other = SigningKey.from_seed(bytes(32))
     first = audit(world.home)[0]
     forged = sign_version(
@@ -66,13 +70,13 @@ def test_a_statement_that_was_changed_or_is_of_another_key_does_not_hold(world: 
 
 
 def test_a_statement_about_something_else_than_the_books_say_does_not_hold(world: World) -> None:
-    world.database._connection.execute("UPDATE decisions SET sequence = 5")
+    world.database._engine.execute("UPDATE decisions SET sequence = 5")
     (complaint,) = prove(world.home).complaints
     assert "something else" in complaint
 
 
 def test_a_sequence_that_comes_twice_is_seen(world: World) -> None:
-    world.database._connection.execute(
+    world.database._engine.execute(
         "INSERT INTO decisions (time_ms, kind, by, version, sequence, statement) "
         "SELECT time_ms, kind, by, version, sequence, statement FROM decisions"
     )

@@ -16,6 +16,8 @@ from headwater.errors import StorageError
 from headwater_coordinator.backup import CONTENTS, Contents, back_up
 from tests.coordinator.world import World
 
+pytestmark = pytest.mark.both_engines
+
 
 def members(backup: Path) -> dict[str, bytes]:
     """Every member of a backup, in its order."""

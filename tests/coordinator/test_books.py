@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.settings import Duration
+from headwater_coordinator.engines import open_reader
 from headwater_coordinator.link import Arrival, Outgoing
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.settings import Buffered, Settings
 from tests.coordinator.world import SETTINGS, World, node, save_bundle
 from tests.models.bundles import tiny
+from tests.postgresql import PostgresqlServer
 
 DEVICES = ("a", "b", "c")
 WHICH = st.integers(0, 1_000)
@@ -27,12 +31,13 @@ class Books(RuleBasedStateMachine):
     """Devices that answer, repeat, forget, lie and vanish; a coordinator that is killed."""
 
     settings = SETTINGS
+    database = SQLITE
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name)
-        self.world = World(path, save_bundle(path, tiny()), self.settings)
+        self.world = World(path, save_bundle(path, tiny()), self.settings, self.database)
         self.sent: list[Arrival] = []
         self.vectors: dict[tuple[str, int], NDArray[np.float32]] = {}
         self.checked: set[str] = set()
@@ -126,15 +131,14 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def no_update_is_lost_or_counted_twice(self) -> None:
-        with sqlite3.connect(self.world.home.database) as books:
-            rows = books.execute("SELECT node, sequence, state, merged_in FROM updates").fetchall()
+        with closing(open_reader(self.world.home.books)) as books:
+            rows = books.execute("SELECT node, sequence, state, merged_in FROM updates")
             weights = {
                 (owner, sequence): weight
                 for owner, sequence, weight in books.execute(
                     "SELECT node, sequence, weight FROM updates"
                 )
             }
-        books.close()
         assert len({(owner, sequence) for owner, sequence, _, _ in rows}) == len(rows)
         for owner, sequence, _, _ in rows:
             assert (owner, sequence) in self.vectors, "only what was sound was accepted"
@@ -193,6 +197,16 @@ class BufferedBooks(Books):
     )
 
 
+class PostgresqlBooks(Books):
+    """The same with books in PostgreSQL."""
+
+    server: PostgresqlServer
+
+    def __init__(self) -> None:
+        self.database = self.server.url(self.server.new_schema())
+        super().__init__()
+
+
 OFTEN = settings(
     max_examples=12,
     stateful_step_count=25,
@@ -203,3 +217,12 @@ TestBooks = Books.TestCase
 TestBooks.settings = OFTEN
 TestBufferedBooks = BufferedBooks.TestCase
 TestBufferedBooks.settings = OFTEN
+
+
+@pytest.fixture
+def _served(postgresql: PostgresqlServer) -> None:
+    PostgresqlBooks.server = postgresql
+
+
+TestPostgresqlBooks = pytest.mark.usefixtures("_served")(PostgresqlBooks.TestCase)
+TestPostgresqlBooks.settings = settings(OFTEN, max_examples=4)

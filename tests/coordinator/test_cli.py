@@ -20,6 +20,7 @@ from headwater.errors import (
 )
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
+from headwater_coordinator.location import with_url
 from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.status import HeldRow, Status
 from tests.conftest import free_port
@@ -211,7 +212,7 @@ def test_the_audit_proves_every_statement_or_fails(world: World) -> None:
     home = ("--home", str(world.home.root))
     assert "All 2 statements hold" in run("audit", *home, "--verify")
 
-    world.database._connection.execute("UPDATE decisions SET sequence = 9 WHERE sequence = 2")
+    world.database._engine.execute("UPDATE decisions SET sequence = 9 WHERE sequence = 2")
     with pytest.raises(BundleError, match="release 9"):
         run("audit", *home, "--verify")
 
@@ -237,3 +238,26 @@ def test_an_owner_decides_about_the_candidate_with_a_reason(world: World) -> Non
     assert not msgspec.json.decode(said)["done"]
     world.turn()
     assert (world.status.sequence, world.status.release) == (3, world.bundle.version_id)
+
+
+def test_serve_says_at_once_that_the_books_cannot_be_read(home: Path) -> None:
+    url = f"postgresql://me@127.0.0.1:{free_port()}/books"
+    settings = home / "coordinator.toml"
+    settings.write_text(with_url(settings.read_text(), url))
+    with pytest.raises(StorageError, match="cannot be read: connection failed"):
+        run("serve", "--home", str(home))
+
+
+@pytest.mark.both_engines
+def test_a_coordinator_is_made_seen_and_restored_with_its_books_anywhere(
+    tmp_path: Path, database: str
+) -> None:
+    tiny().save(tmp_path / "bundle")
+    folder, again = str(tmp_path / "home"), str(tmp_path / "again")
+    run("init", folder, "--bundle", str(tmp_path / "bundle"), "--database", database)
+    for command in ("status", "devices", "rounds", "releases", "quarantine", "audit"):
+        assert run(command, "--home", folder)
+    run("audit", "--verify", "--home", folder)
+    run("backup", str(tmp_path / "made.tar"), "--home", folder)
+    run("restore", str(tmp_path / "made.tar"), "--home", again, "--database", "sqlite")
+    assert "release" in run("status", "--home", again)

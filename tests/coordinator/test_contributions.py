@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,8 @@ from tests.coordinator.world import World, name, node, save_bundle
 from tests.models.bundles import spec
 from tests.models.statistics.gathered import gather, some_data
 
+pytestmark = pytest.mark.both_engines
+
 
 @cache
 def solved() -> Bundle:
@@ -39,9 +40,9 @@ MODEL = solved().manifest
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, database: str) -> Iterator[World]:
     """A coordinator for that model; rounds of two devices."""
-    made = World(tmp_path, save_bundle(tmp_path, solved()))
+    made = World(tmp_path, save_bundle(tmp_path, solved()), database=database)
     yield made
     made.close()
 
@@ -286,14 +287,25 @@ def test_when_the_last_contribution_is_erased_the_head_is_the_publishers(world: 
     assert (world.status.release, world.status.sequence) == (world.bundle.version_id, 4)
 
 
+def test_a_merge_that_stops_half_way_leaves_the_books_free(world: World) -> None:
+    released(world, "a", "b")
+    books = world.database._engine
+    ((holds_for,),) = books.execute("SELECT DISTINCT holds_for FROM contributions")
+    found = world.database.contributions.holding_for(holds_for)
+
+    assert next(found).node == node("a")
+
+    world.database.contributions.merged()
+    assert next(found).node == node("b")
+
+
 def test_contributions_of_another_backbone_are_kept_apart(world: World) -> None:
     released(world, "a", "b")
-    connection = sqlite3.connect(world.home.database)
-    (holds_for,) = connection.execute("SELECT DISTINCT holds_for FROM contributions").fetchone()
-    connection.execute("UPDATE contributions SET holds_for = 'old' WHERE device = 'a'")
+    books = world.database._engine
+    ((holds_for,),) = books.execute("SELECT DISTINCT holds_for FROM contributions")
+    books.execute("UPDATE contributions SET holds_for = 'old' WHERE device = 'a'")
 
-    found = Contributions(connection)
+    found = Contributions(books)
 
     assert [one.node for one in found.holding_for(holds_for)] == [node("b")]
     assert [one.node for one in found.holding_for("old")] == [node("a")]
-    connection.close()

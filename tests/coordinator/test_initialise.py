@@ -11,11 +11,14 @@ from headwater.errors import BundleError, StorageError
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.settings import read_settings
+from headwater_coordinator.status import read_status
 from headwater_models.bundle import Bundle
 from headwater_models.keys import SigningKey
 from headwater_models.signing import sign_version, verify_version
 from tests.models.bundles import CREATED, PUBLISHER, tiny
+from tests.postgresql import PostgresqlServer
 
 NOW = 1_700_000_000_000
 
@@ -127,3 +130,25 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is not empty"):
         initialise(home, Wishes(bundle=save(tmp_path, tiny())), NOW)
     assert (home.root / "mine").read_text() == "keep"
+
+
+@pytest.mark.both_engines
+def test_the_books_are_made_where_they_shall_lie(tmp_path: Path, database: str) -> None:
+    home = Home(tmp_path / "home")
+    initialise(home, Wishes(bundle=save(tmp_path, tiny()), database=database), NOW)
+    assert read_settings(home.settings).database.url == database
+    assert read_status(home.books).release == tiny().version_id
+    assert home.database.exists() == (database == SQLITE)
+
+
+def test_a_database_that_holds_books_is_left_alone(
+    tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    url = postgresql.url(postgresql.new_schema())
+    wishes = Wishes(bundle=save(tmp_path, tiny()), database=url)
+    initialise(Home(tmp_path / "home"), wishes, NOW)
+    before = read_status(url)
+    with pytest.raises(StorageError, match="holds books already; name an empty database"):
+        initialise(Home(tmp_path / "other"), wishes, NOW)
+    assert read_status(url) == before
+    assert not (tmp_path / "other").exists()

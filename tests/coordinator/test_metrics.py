@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headwater import wire
@@ -13,6 +14,8 @@ from headwater_coordinator.home import Home
 from headwater_coordinator.metrics import PREFIX, render, shown_metrics
 from tests.conftest import free_port
 from tests.coordinator.world import START, World
+
+pytestmark = pytest.mark.both_engines
 
 
 def figures(home: Home, *, running: bool = True) -> dict[str, float]:

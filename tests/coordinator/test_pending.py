@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +12,19 @@ from headwater import wire
 from headwater_coordinator import events as e
 from headwater_coordinator.database import Database
 from headwater_coordinator.decisions import Ruling
+from headwater_coordinator.location import Location
 from headwater_coordinator.state import Device, Pending, Version
 from headwater_coordinator.strategies import updates as module
+
+pytestmark = pytest.mark.both_engines
 
 BASE, OLDER = "1" * 64, "2" * 64
 SIZE = 3_000
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Database]:
-    with Database(tmp_path / "coordinator.db") as database:
+def books(location: Location) -> Iterator[Database]:
+    with Database(location) as database:
         database.begin(Version(BASE, 1, "", "{}"), 1)
         yield database
 

@@ -16,13 +16,15 @@ from headwater_coordinator.status import HeldRow, read_quarantine
 from tests.coordinator.world import SETTINGS, World, name, node, save_bundle
 from tests.models.bundles import tiny
 
+pytestmark = pytest.mark.both_engines
+
 FIREWALL = Firewall(least=5, norm_multiple=4.0, quarantine=2)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, database: str) -> Iterator[World]:
     settings = msgspec.structs.replace(SETTINGS, firewall=FIREWALL)
-    made = World(tmp_path, save_bundle(tmp_path, tiny()), settings)
+    made = World(tmp_path, save_bundle(tmp_path, tiny()), settings, database)
     made.join(*"abcdef")
     made.train_all(0.5)
     made.judge_all()
@@ -33,7 +35,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def held(world: World) -> list[HeldRow]:
-    return read_quarantine(world.home.database)
+    return read_quarantine(world.home.books)
 
 
 def send(world: World, values: dict[str, float]) -> None:

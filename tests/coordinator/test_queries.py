@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import pytest
 
 from headwater import wire
 from headwater.objects import Vector
@@ -12,6 +14,8 @@ from headwater_coordinator import queries
 from headwater_coordinator.link import Outgoing
 from headwater_models.compression import compress
 from tests.coordinator.world import START, World
+
+pytestmark = pytest.mark.both_engines
 
 
 def test_a_round_says_who_answered_how_many_bytes_came_and_how_long_it_took(world: World) -> None:
@@ -70,6 +74,17 @@ def test_who_has_not_said_what_it_runs_is_not_behind(world: World) -> None:
     world.turn()
     (one,) = queries.devices(world.home, running=False)
     assert (one.staleness, one.loss_before) == (None, None)
+
+
+def test_who_is_ahead_of_restored_books_is_not_behind(world: World) -> None:
+    world.mail.online.add("SHA256:x")
+    world.turn()
+    (task,) = world.waiting(wire.Kind.CHECK_IN)
+    said = world.checked_in(task, version="f" * 64)
+    world.answer(task, msgspec.structs.replace(said, sequence=4))
+    world.turn()
+    (one,) = queries.devices(world.home, running=True)
+    assert (one.sequence, one.staleness) == (4, 0)
 
 
 def test_while_nothing_runs_nobody_is_online(world: World) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,16 +13,19 @@ from headwater.objects import digest
 from headwater_coordinator import events as e
 from headwater_coordinator.database import Database
 from headwater_coordinator.link import Arrival, Outgoing
+from headwater_coordinator.location import Location
 from headwater_coordinator.receipts import AT_ONCE, KEPT, Receipts
 from headwater_models.signing import Receipt, verify_receipt
 from tests.coordinator.world import World, node
+
+pytestmark = pytest.mark.both_engines
 
 CHECK_IN = 600_000
 
 
 @pytest.fixture
-def receipts(tmp_path: Path) -> Iterator[Receipts]:
-    with Database(tmp_path / "coordinator.db") as database:
+def receipts(location: Location) -> Iterator[Receipts]:
+    with Database(location) as database:
         yield database._receipts
 
 
@@ -158,7 +159,4 @@ def test_what_cannot_be_read_gets_no_receipt(world: World) -> None:
     world.mail.sent.remove(task)
     world.mail.arrived.append(Arrival(task.ask, b"\xff"))
     world.turn()
-    with sqlite3.connect(world.home.database) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM receipts").fetchone()
-    connection.close()
-    assert count == 1
+    assert world.database._engine.execute("SELECT count(*) FROM receipts") == [(1,)]

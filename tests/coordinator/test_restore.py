@@ -14,16 +14,19 @@ import numpy as np
 import pytest
 
 from headwater import wire
-from headwater.errors import BundleError, HeadwaterError, StorageError
+from headwater.errors import BundleError, HeadwaterError, SettingsError, StorageError
 from headwater_coordinator.audit import audit, prove
 from headwater_coordinator.backup import CONTENTS, Contents, Member, back_up
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.restore import restore
+from headwater_coordinator.status import read_status
 from headwater_models.keys import SigningKey
 from headwater_models.signing import VersionStatement, check_follows, verify_version
 from tests.coordinator.test_backup import members
 from tests.coordinator.world import World
+from tests.postgresql import PostgresqlServer
 
 
 @pytest.fixture
@@ -328,4 +331,52 @@ def test_a_backup_that_was_cut_off_is_refused(world: World, backup: Path, tmp_pa
         backup.write_bytes(whole[:length])
         with pytest.raises(StorageError):
             restore(backup, Home(tmp_path / "again"), world.now)
+    assert not (tmp_path / "again").exists()
+
+
+# Into the other engine
+
+
+@pytest.mark.both_engines
+def test_a_fleet_goes_on_with_its_books_in_the_other_engine(
+    world: World, database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    release(world, 0.5)
+    world.turn(2_000)
+    task = world.waiting(wire.Kind.TRAIN)[0]
+    world.answer(task, world.update(task), world.vector())
+    world.turn()
+    before = world.status
+    back_up(world.home, tmp_path / "made.tar", world.now)
+    world.close()
+    world.home.root.rename(tmp_path / "lost")
+    other = server.url(server.new_schema()) if database == SQLITE else SQLITE
+    restore(tmp_path / "made.tar", world.home, world.now, other)
+    assert world.home.database.exists() == (other == SQLITE)
+    world.restart()
+    after = world.status
+    assert (after.release, after.updates) == (before.release, before.updates)
+    assert len(world.database.load().pending) == 1
+    release(world, 0.75)
+    assert prove(world.home).complaints == []
+
+
+def test_books_that_are_in_the_way_are_left_alone_and_no_folder_is_made(
+    world: World, backup: Path, tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    url = postgresql.url(postgresql.new_schema())
+    restore(backup, Home(tmp_path / "first"), world.now, url)
+    before = read_status(url)
+    with pytest.raises(StorageError, match="holds books already; name an empty database"):
+        restore(backup, Home(tmp_path / "second"), world.now + 5_000, url)
+    assert read_status(url) == before
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_moved(
+    backup: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="holds a password"):
+        restore(backup, Home(tmp_path / "again"), 2_000_000_000_000, "postgresql://me:x@db/books")
     assert not (tmp_path / "again").exists()

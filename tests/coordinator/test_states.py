@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from headwater import wire
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.states import Remembered
 from headwater_coordinator.strategies import State, encode_state
 from tests.coordinator.world import SETTINGS, World, save_bundle
 from tests.models.bundles import tiny
+
+pytestmark = pytest.mark.both_engines
 
 OPTIMISERS = {
     "fedadam": {"eta": 0.05, "beta_1": 0.9},
@@ -28,18 +31,18 @@ def optimiser(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def make(folder: Path, name: str) -> World:
+def make(folder: Path, name: str, database: str = SQLITE) -> World:
     folder.mkdir()
     table = {"name": name, **OPTIMISERS.get(name, {})}
     settings = msgspec.structs.replace(SETTINGS, strategy=table)
-    world = World(folder, save_bundle(folder, tiny()), settings)
+    world = World(folder, save_bundle(folder, tiny()), settings, database)
     world.join("a", "b")
     return world
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = make(tmp_path / "world", "fedadam")
+def world(tmp_path: Path, database: str) -> Iterator[World]:
+    made = make(tmp_path / "world", "fedadam", database)
     yield made
     made.close()
 
@@ -101,7 +104,7 @@ def test_a_refused_candidate_leaves_the_state_as_it_was(world: World) -> None:
 
     assert world.status.release == release
     assert encode_state(remembered(world, release)) == before
-    (count,) = world.database._connection.execute("SELECT count(*) FROM strategy_states").fetchone()
+    ((count,),) = world.database._engine.execute("SELECT count(*) FROM strategy_states")
     assert count == 1
 
 

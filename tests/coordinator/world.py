@@ -18,6 +18,7 @@ from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.link import Arrival, Outgoing
+from headwater_coordinator.location import SQLITE
 from headwater_coordinator.registry import Registry
 from headwater_coordinator.settings import Gate, Rounds, Settings
 from headwater_coordinator.status import Status, read_status
@@ -73,11 +74,15 @@ class World:
         An empty folder of the test's.
     bundle
         Saved, unsigned.
+    database
+        Where its books lie.
     """
 
-    def __init__(self, folder: Path, bundle: Path, settings: Settings = SETTINGS) -> None:
+    def __init__(
+        self, folder: Path, bundle: Path, settings: Settings = SETTINGS, database: str = SQLITE
+    ) -> None:
         self.home = Home(folder / "home")
-        self.bundle = initialise(self.home, Wishes(bundle=bundle), START)
+        self.bundle = initialise(self.home, Wishes(bundle=bundle, database=database), START)
         self.size = packed_size(self.bundle.manifest)
         self.settings = settings
         self.mail = Mailbox()
@@ -88,7 +93,7 @@ class World:
         self._open()
 
     def _open(self) -> None:
-        self.database = Database(self.home.database)
+        self.database = Database(self.home.books)
         self.database.rounds.interrupt(self.now)
         self.coordinator = Coordinator(
             home=self.home,
@@ -117,7 +122,7 @@ class World:
 
     @property
     def status(self) -> Status:
-        return read_status(self.home.database, limit=1_000)
+        return read_status(self.home.books, limit=1_000)
 
     def weights(self, version: str) -> Floats:
         """The packed vector of a version on disk."""

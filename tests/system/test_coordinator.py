@@ -24,6 +24,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 from headwater import wire
 from headwater_coordinator.front import FLEET_PATHS
 from headwater_coordinator.home import Home
+from headwater_coordinator.location import SQLITE, with_url
 from headwater_coordinator.lock import holder
 from headwater_coordinator.status import Status, read_status
 from headwater_models.arrays import packed_size
@@ -64,14 +65,15 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = LIMIT_S) -
 class Served:
     """A coordinator in its folder, served by the real command."""
 
-    def __init__(self, folder: Path, bundle: Bundle | None = None) -> None:
+    def __init__(self, folder: Path, bundle: Bundle | None = None, database: str = SQLITE) -> None:
         self.folder = folder
         self.home = Home(folder / "home")
         self.port, self.superlink_port = free_port(), free_port()
         (bundle or tiny()).save(folder / "bundle")
-        self.run("init", str(self.home.root), "--bundle", str(folder / "bundle"))
+        made_with = ("--bundle", str(folder / "bundle"), "--database", database)
+        self.run("init", str(self.home.root), *made_with)
         text = FAST.format(front=self.port, superlink=self.superlink_port)
-        self.home.settings.write_text(text)
+        self.home.settings.write_text(with_url(text, database))
         self.bundle = Bundle.load(self.home.bundle)
         self.process: subprocess.Popen[bytes]
         self.said = folder / "said"
@@ -98,7 +100,7 @@ class Served:
 
     @property
     def status(self) -> Status:
-        return read_status(self.home.database)
+        return read_status(self.home.books)
 
     def device(
         self, name: str, target: float, spoil: Spoil = lambda reply, vector: (reply, vector)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 
 from headwater import wire
+from headwater_coordinator.engines import open_reader
 from headwater_coordinator.home import Home
 from headwater_coordinator.lock import holder
 from headwater_coordinator.registry import Registry
@@ -89,17 +89,12 @@ class Auditor:
 
     def audit(self) -> Counter[str]:
         """Compare with what was seen before and with what was sent; count updates by state."""
-        with closing_books(self._home) as books:
-            books.execute("BEGIN")
-            rows = books.execute(
-                "SELECT device, sequence, state, merged_in FROM updates"
-            ).fetchall()
-            versions = books.execute(
-                "SELECT version, parent FROM versions WHERE round > 0"
-            ).fetchall()
+        with closing(open_reader(self._home.books)) as books:
+            rows = books.execute("SELECT device, sequence, state, merged_in FROM updates")
+            versions = books.execute("SELECT version, parent FROM versions WHERE round > 0")
             released = books.execute(
                 "SELECT sequence, version FROM versions WHERE kind = 'release' ORDER BY sequence"
-            ).fetchall()
+            )
         now: dict[Key, Row] = {(device, number): (s, m) for device, number, s, m in rows}
         assert len(now) == len(rows), "an update is in the books twice"
         assert now.keys() <= self._witness.sent.keys(), "the books have what nobody sent"
@@ -125,16 +120,6 @@ class Auditor:
         step = np.mean([self._witness.sent[key] for key in members], axis=0)
         expected = self._registry.packed(parent) + step
         np.testing.assert_allclose(self._registry.packed(version), expected, atol=1e-5)
-
-
-@contextmanager
-def closing_books(home: Home) -> Iterator[sqlite3.Connection]:
-    """Open the books to read."""
-    books = sqlite3.connect(f"file:{home.database}?mode=ro", uri=True, isolation_level=None)
-    try:
-        yield books
-    finally:
-        books.close()
 
 
 class Killer:

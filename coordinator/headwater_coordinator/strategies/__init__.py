@@ -14,6 +14,7 @@ from headwater_coordinator.strategies.strategy import (
     Strategy,
     decode_state,
     encode_state,
+    moved,
 )
 from headwater_coordinator.strategies.table import choose, refuse_unfit
 from headwater_coordinator.strategies.updates import About, Floats, Source, Updates
@@ -31,5 +32,6 @@ __all__ = [
     "decode_state",
     "encode_state",
     "merge_statistics",
+    "moved",
     "refuse_unfit",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -38,6 +39,9 @@ from flwr.supercore import telemetry
 
 TRAIN = "train"
 REACH_S = 10.0
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+"""With these a cluster of one machine uses the loopback address and asks who comes for a token."""
+
 NODES_S = 60.0
 """How long Flower may take to have its nodes."""
 
@@ -114,10 +118,12 @@ def _require(address: str) -> None:
 
 def _connect(address: str | None, workers: int | None) -> int:
     """Connect to a cluster, or start one; return how many workers there are to be."""
+    if address is None:
+        os.environ.update(_ALONE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    else:
+        _require(address)
     import ray  # noqa: PLC0415 - it is an extra
 
-    if address is not None:
-        _require(address)
     path = os.pathsep.join(filter(None, sys.path))
     switches = FLOWER_SWITCHES if address is not None else {**FLOWER_SWITCHES, "PYTHONPATH": path}
     try:

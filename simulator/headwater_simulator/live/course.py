@@ -145,12 +145,12 @@ class Course:
         for member in members:
             if member.powered and member.name in self.real:
                 self._live.kill(self.real[member.name], agent=True)
-            member.powered = False
+            member.unpowered += 1
         self._disconnect(members)
 
     def _power_up(self, members: Sequence[Member]) -> None:
         for member in members:
-            member.powered = True
+            member.unpowered -= 1
             self._fleet.sensors[member].skip(self.agenda.now)
             device = self.real.get(member.name)
             if device is not None:

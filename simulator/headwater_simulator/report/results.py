@@ -195,7 +195,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of the whole run.
 
-    ``device_rounds`` are trainings done; ``records`` went through agents; ``lost_messages`` and
+    ``device_rounds`` are trainings done, ``late`` those of them that ended when nobody waited any
+    more; ``records`` went through agents; ``lost_messages`` and
     ``repeated_messages`` are the network's. ``looped`` counts computations that could not be done
     for many devices in one call; ``stacked`` those that were. ``false_refusals`` are refused
     updates of devices that do not attack.
@@ -205,6 +206,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     releases: int = 0
     refused_candidates: int = 0
     device_rounds: int = 0
+    late: int = 0
     records: int = 0
     updates_accepted: int = 0
     updates_refused: int = 0

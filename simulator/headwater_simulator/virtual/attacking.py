@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater_agent.events import Batch
+from headwater_models.manifest import Manifest
 from headwater_simulator.scenario.settings import Attacker
 
 Floats = NDArray[np.float32]
@@ -49,3 +53,16 @@ class Conspiracy:
         noise = self._rng.standard_normal(len(learned))
         noise *= np.linalg.norm(learned) / max(float(np.linalg.norm(noise)), 1e-12)
         return noise.astype(np.float32)
+
+
+def mislabelled(manifest: Manifest, examples: Batch) -> Batch:
+    """Return examples with turned labels: classes in reverse order, numbers mirrored at their mean.
+
+    Of three classes the first becomes the last; of the numbers 1, 2 and 6 the 1 becomes a 5.
+    """
+    if manifest.task == "classification":
+        turned = np.float32(len(manifest.classes) - 1) - examples.label
+    else:
+        known = examples.label[np.isfinite(examples.label)]
+        turned = 2 * np.mean(known if known.size else np.zeros(1, np.float32)) - examples.label
+    return replace(examples, label=turned)

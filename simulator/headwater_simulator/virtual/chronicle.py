@@ -24,7 +24,11 @@ NEWEST = 100
 
 @dataclass(slots=True)
 class DeviceLog:
-    """What a device did; ``forged`` counts what it sent as an attacker."""
+    """What a device did.
+
+    ``forged`` counts what it sent as an attacker, ``late`` the trainings that nobody waited for
+    any more: they are neither computed nor sent.
+    """
 
     attack: str = ""
     updates: int = 0
@@ -33,6 +37,7 @@ class DeviceLog:
     lost: int = 0
     forged: int = 0
     trained: int = 0
+    late: int = 0
     up: int = 0
     down: int = 0
     online_ms: int = 0
@@ -148,6 +153,13 @@ class Chronicle:
         device.since_ms = None
         self.online -= 1
         self._present(now)
+
+    def ended(self, now: int) -> None:
+        """Note that the run is over; who is there was there until then."""
+        for device in self.devices.values():
+            if device.since_ms is not None:
+                device.online_ms += now - device.since_ms
+                device.since_ms = None
 
     def worked(self, change: int, now: int) -> None:
         """Note that a device began to train, or ended."""

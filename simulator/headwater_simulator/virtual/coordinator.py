@@ -25,15 +25,15 @@ from headwater_coordinator.strategies import (
     About,
     FedProx,
     Floats,
+    Strategy,
     Updates,
-    choose,
-    refuse_unfit,
 )
 from headwater_coordinator.strategies.strategy import State as StrategyState
 from headwater_coordinator.strategies.updates import MemorySource
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import FIRST_SEQUENCE, Bundle
 from headwater_models.identity import version_id
+from headwater_models.manifest import Manifest
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.member import EPOCH_MS
 
@@ -50,26 +50,35 @@ class VirtualCoordinator:
         The model that the fleet begins with.
     settings
         Of the coordinator.
+    strategy
+        Merges updates.
     rng
         Source of task names and of who is chosen.
     chronicle
         Is told what happens.
     released
         Called with the weights of each release after it was written down.
+
+    Raises
+    ------
+    UnsupportedError
+        When the model is solved from statistics.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         settings: Settings,
+        strategy: Strategy,
+        *,
         rng: np.random.Generator,
         chronicle: Chronicle,
         released: Callable[[Arrays], None],
     ) -> None:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
-        self._strategy = choose(settings.strategy, source="strategy")
-        refuse_unfit(self._strategy, bundle.manifest)
+        self._strategy = strategy
+        _refuse_statistics(bundle.manifest)
         self._terms = {
             **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
             **settings.update.terms,
@@ -83,6 +92,7 @@ class VirtualCoordinator:
         self._vectors: dict[str, tuple[Floats, float]] = {}
         self._kept = settings.federation.max_staleness + 2
         self._merged: dict[str, int] = {}
+        self._merged_in = 0
         state = State(first, sequences={first.name: first.sequence})
         asked = training(bundle, settings)
         self.federation = Federation(state, asked, bundle.manifest, settings, rng)
@@ -144,7 +154,7 @@ class VirtualCoordinator:
             case e.Release(candidate, decision):
                 return self._release(candidate, decision.words, now)
             case e.Reject(candidate, decision):
-                self._chronicle.judged(self.federation.state.round, "refused", decision.words)
+                self._chronicle.judged(self._merged_in, "refused", decision.words)
                 self._drop(candidate.name)
             case _:
                 pass
@@ -155,6 +165,7 @@ class VirtualCoordinator:
         ordered = sorted(effect.updates, key=lambda update: update.node)
         vectors = [self._vectors.pop(one.node) for one in ordered]
         self._merged = {one.node: one.sequence for one in ordered}
+        self._merged_in = effect.round
         about = [
             About(
                 node=one.node,
@@ -185,7 +196,7 @@ class VirtualCoordinator:
         )
 
     def _release(self, candidate: Version, words: str, now: int) -> e.Released:
-        number = self.federation.state.round
+        number = self._merged_in
         self._chronicle.judged(number, "released", words)
         self._chronicle.released(candidate, number, words, now)
         self._tell_release(self._weights[candidate.name])
@@ -203,3 +214,11 @@ class VirtualCoordinator:
         if version not in self._packed:
             self._packed[version] = pack(self._manifest, self._weights[version])
         return self._packed[version]
+
+
+def _refuse_statistics(manifest: Manifest) -> None:
+    if manifest.statistics:
+        raise UnsupportedError(
+            f"Model {manifest.name} is solved from statistics, which the simulator does not merge; "
+            "name a model that learns by gradients."
+        )

@@ -8,6 +8,7 @@ ask to be computed is put off until its result is needed, and then done for all 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -19,14 +20,15 @@ from headwater_agent import events as a
 from headwater_agent.answers import DeclinedError, check_in
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Settings
+from headwater_coordinator.strategies import Strategy, choose
 from headwater_models.arrays import Arrays
 from headwater_models.compression import decompress
-from headwater_simulator.device import Begun, Computing, VirtualDevice
+from headwater_simulator.device import Begun, Computing, Made, VirtualDevice
 from headwater_simulator.report.results import Results
 from headwater_simulator.scenario.settings import Fault, Scenario
 from headwater_simulator.sources.source import Source
 from headwater_simulator.virtual.agenda import Agenda
-from headwater_simulator.virtual.attacking import Conspiracy
+from headwater_simulator.virtual.attacking import Conspiracy, mislabelled
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.far import Elsewhere
@@ -59,6 +61,8 @@ class Engine:
         What is simulated.
     source
         The data of its devices.
+    strategy
+        Merges updates instead of the one that the scenario names.
     one_by_one
         Compute for each device alone, as devices do.
     threads
@@ -72,6 +76,7 @@ class Engine:
         scenario: Scenario,
         source: Source,
         *,
+        strategy: Strategy | None = None,
         one_by_one: bool = False,
         threads: int = 1,
         elsewhere: Elsewhere | None = None,
@@ -82,8 +87,9 @@ class Engine:
             gate=scenario.gate,
             firewall=scenario.firewall,
             update=scenario.update,
-            strategy=scenario.strategy,
         )
+        if strategy is None:
+            strategy = choose(scenario.strategy, source="strategy")
         seeds = np.random.SeedSequence(scenario.seed).spawn(5)
         names = ("fleet", "network", "coordinator", "attackers", "judges")
         self._rng = {
@@ -113,7 +119,12 @@ class Engine:
         self._tick_ms: int | None = None
         self._over = False
         self._coordinator = VirtualCoordinator(
-            bundle, self._settings, self._rng["coordinator"], self._chronicle, self._released
+            bundle,
+            self._settings,
+            strategy,
+            rng=self._rng["coordinator"],
+            chronicle=self._chronicle,
+            released=self._released,
         )
         self._outcome = Outcome(
             scenario, self._fleet, self._chronicle, self._predictor, self._trainer
@@ -140,9 +151,7 @@ class Engine:
         end = agenda.now if self._over else length
         if self._fleet.sensors:
             self._stride(end)
-        for member in self._fleet.members:
-            if member.online:
-                self._chronicle.went(member.name, end)
+        self._chronicle.ended(end)
         if progress is not None:
             progress(1.0)
         return self._outcome.results(
@@ -200,13 +209,13 @@ class Engine:
         def begin() -> None:
             self._chronicle.happened(f"Outage of {where} begins.", self._agenda.now)
             for member in cut:
-                member.cut = True
+                member.cut += 1
             self._go(cut)
 
         def finish() -> None:
             self._chronicle.happened(f"Outage of {where} ends.", self._agenda.now)
             for member in cut:
-                member.cut = False
+                member.cut -= 1
             self._come_back(cut)
 
         self._agenda.at(start, begin)
@@ -233,24 +242,36 @@ class Engine:
 
     def _restart(self, members: Sequence[Member]) -> None:
         self._catch_up(members, self._agenda.now)
+        self._stop(members)
         for member in members:
             if isinstance(member.device, VirtualDevice):
                 member.device.restart(self._fleet.pipeline)
+                self._outcome.restarted(member)
+
+    def _stop(self, members: Sequence[Member]) -> None:
+        """Let devices lose what they are at; nobody hears of it."""
+        for member in members:
+            self._chronicle.worked(-len(member.running), self._agenda.now)
+            member.running.clear()
+            member.busy_until = 0
 
     def _cut_power(self, members: Sequence[Member]) -> None:
         self._catch_up(members, self._agenda.now)
+        self._stop(members)
         for member in members:
-            member.powered = False
+            member.unpowered += 1
         self._go(members)
 
     def _power_up(self, members: Sequence[Member]) -> None:
         for member in members:
-            member.powered = True
+            member.unpowered -= 1
+        up = [member for member in members if member.powered]
+        for member in up:
             sensors = self._fleet.sensors.get(member)
             if sensors is not None:
                 sensors.skip(self._agenda.now)
-        self._restart(members)
-        self._come_back(members)
+        self._restart(up)
+        self._come_back(up)
 
     # Who is there
 
@@ -266,7 +287,8 @@ class Engine:
             inbox, member.inbox = member.inbox, []
             outbox, member.outbox = member.outbox, []
             for delivery in inbox:
-                self._hand(delivery)
+                if delivery.void_ms >= self._agenda.now:
+                    self._hand(delivery)
             for reply in outbox:
                 self._send(member, reply)
 
@@ -307,12 +329,14 @@ class Engine:
             arrays = None if ask.arrays is None else self._coordinator.weights(ask.arrays)
             size = len(wire.encode(ask.task)) + (0 if arrays is None else self._fleet.packed_bytes)
             self._chronicle.devices[member.name].down += size
-            looks = member.looks(self._agenda.now)
+            looks, void = member.looks(self._agenda.now), self._agenda.now + ask.ttl_ms
             for fate in self._network.down(member.group.link, size):
                 at = looks + fate.delay
                 if not fate.held:
                     at = member.last_ms = max(at, member.last_ms)
-                delivery = Delivery(member, ask, arrays, at)
+                if at > void:
+                    continue
+                delivery = Delivery(member, ask, arrays, at, void)
                 member.coming.append(delivery)
                 if isinstance(ask.task, wire.Train):
                     self._coming[delivery] = ask.task
@@ -381,11 +405,11 @@ class Engine:
         if isinstance(taken, DeclinedError):
             raise taken
         if isinstance(taken, Training):
-            now = self._agenda.now
-            member.busy_until = max(now, member.busy_until) + round(1000 * taken.seconds)
-            self._chronicle.worked(1, now)
+            member.busy_until = taken.end_ms
+            member.running.append(taken)
+            self._chronicle.worked(1, self._agenda.now)
             finish = partial(self._finish, member, delivery.ask.ask, taken)
-            self._agenda.at(member.busy_until, finish)
+            self._agenda.at(taken.end_ms, finish)
         elif taken is not None:
             self._answered(member, delivery.ask.ask, *taken)
 
@@ -393,36 +417,56 @@ class Engine:
         """Let a device take up a task to train, with what it has learned by a moment."""
         member = delivery.member
         try:
-            begun = member.device.begin_update(task)
+            begun = self._misled(member, member.device.begin_update(task), now)
             delivery.taken = (
-                self._training(member, begun, now) if isinstance(begun, Begun) else begun
+                self._training(delivery, begun, now) if isinstance(begun, Begun) else begun
             )
         except DeclinedError as declined:
             delivery.taken = declined
-        if isinstance(delivery.taken, Training):
+        if isinstance(delivery.taken, Training) and not delivery.taken.late:
             self._waiting.append(delivery.taken)
             if len(self._waiting) >= WAITING:
                 self._compute()
 
-    def _training(self, member: Member, begun: Begun, now: int) -> Training:
-        """Return how long a training takes a device, in its steps and seconds."""
-        steps, task = _steps(member, begun), begun.task
+    def _misled(self, member: Member, begun: Begun | Made, now: int) -> Begun | Made:
+        """Turn the labels that a device learns from, where that is how it attacks."""
+        attack = member.attack
+        if attack is None or attack.kind != "label-flip" or now < attack.start:
+            return begun
+        if not isinstance(begun, Begun):
+            return begun
+        manifest, training = self._fleet.bundle.manifest, begun.training
+        examples = mislabelled(manifest, training.examples)
+        return replace(begun, training=replace(training, examples=examples))
+
+    def _training(self, delivery: Delivery, begun: Begun, now: int) -> Training:
+        """Return to how many steps a training comes, and when it ends."""
+        member, task = delivery.member, begun.task
+        steps = _steps(member, begun)
         rows = len(begun.training.examples.weight) * task.epochs
         seconds = member.seconds(rows if steps is None else min(rows, steps * task.batch))
         if member.charge is not None and not member.charge.spend(seconds, now):
             raise DeclinedError("paused")
-        return Training(begun, Job(begun.training, steps), seconds)
+        end = max(now, member.busy_until) + round(1000 * seconds)
+        late = end > delivery.void_ms and task.compression is msgspec.UNSET
+        return Training(begun, Job(begun.training, steps), end, late)
 
     def _finish(self, member: Member, ask: str, training: Training) -> None:
-        """Let a device send what its training came to."""
+        """Let a device send what its training came to, unless it lost it meanwhile."""
+        if training not in member.running:
+            return
+        member.running.remove(training)
+        log = self._chronicle.devices[member.name]
+        log.trained += 1
+        self._chronicle.worked(-1, self._agenda.now)
+        if training.late:
+            log.late += 1
+            return
         if training.made is None:
             self._look_ahead()
             self._compute()
         if training.made is None:
             raise AssertionError("A training was not computed.")
-        log = self._chronicle.devices[member.name]
-        log.trained += 1
-        self._chronicle.worked(-1, self._agenda.now)
         try:
             update, vector = member.device.finish_update(training.begun, training.made)
         except DeclinedError as declined:
@@ -438,20 +482,33 @@ class Engine:
 
         What a device does with a task depends on its own data alone, and on what it was told
         before. So it can be taken up before the clock is there, and be computed with the others.
+        Nothing is taken up that comes after the next stride, at which devices are looked at.
         """
-        now = self._agenda.now
+        now, until = self._agenda.now, int(self._scenario.length)
+        if self._fleet.sensors:
+            stride = STRIDE * self._fleet.period_ms
+            until = min(until, (now // stride + 1) * stride)
         certain = [
             delivery
             for delivery in self._coming
             if delivery.taken is None
+            and delivery.at_ms <= until
             and delivery.member.online
             and delivery.member.coming[0] is delivery
             and not delivery.member.group.link.reordering
             and delivery.member.rests_until(delivery.at_ms, now)
+            and self._outlasted(delivery)
         ][: WAITING - len(self._waiting)]
         self._feed_sensors([(one.member, one.at_ms) for one in certain])
         for delivery in certain:
             self._take_up(delivery, self._coming[delivery], delivery.at_ms)
+
+    def _outlasted(self, delivery: Delivery) -> bool:
+        """Say whether a device will not have measured more if a release ends the run before."""
+        sensors = self._fleet.sensors.get(delivery.member)
+        return (
+            sensors is None or self._scenario.releases is None or sensors.next_ms > delivery.at_ms
+        )
 
     def _compute(self) -> None:
         """Do all trainings that were put off."""
@@ -486,7 +543,10 @@ class Engine:
         fates = self._network.up(member.group.link, replied.size)
         log.lost += not fates and isinstance(replied.reply, wire.Update)
         for fate in fates:
-            self._agenda.at(self._agenda.now + fate.delay, partial(self._feed, replied))
+            at = self._agenda.now + fate.delay
+            if not fate.held:
+                at = member.sent_ms = max(at, member.sent_ms)
+            self._agenda.at(at, partial(self._feed, replied))
 
     # The streams
 

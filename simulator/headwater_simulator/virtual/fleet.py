@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headwater.errors import SettingsError
 from headwater.settings import Duration
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.guard.settings import GuardSettings
@@ -12,6 +13,7 @@ from headwater_agent.releases import first_version
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import ModelSpec, build
+from headwater_models.manifest import Manifest
 from headwater_simulator.device import VirtualDevice
 from headwater_simulator.scenario.settings import Fault, Group, Scenario
 from headwater_simulator.sources.source import Facts, Source, Streams
@@ -76,7 +78,6 @@ class Fleet:
             guard=GuardSettings(enabled=scenario.agent.guard),
             drift=DriftSettings(enabled=scenario.agent.drift),
         )
-        attackers = choose_attackers(scenario, rng)
         self._first = first_version(self.bundle)
         self.members = [
             self._member(number, index, group, rng)
@@ -84,14 +85,14 @@ class Fleet:
                 (index, group) for group in scenario.groups for index in range(group.devices)
             )
         ]
-        for number, attack in attackers.items():
-            self.members[number].attack = attack
         self.faults = [
             (fault, _hit(numbers(scenario, fault.groups), fault, rng)) for fault in scenario.faults
         ]
         self.sensors: dict[Member, Sensors] = {}
         if isinstance(source, Streams):
             self._wire(source, rng)
+        for number, attack in choose_attackers(scenario, rng).items():
+            self.members[number].attack = attack
 
     def _member(self, number: int, index: int, group: Group, rng: np.random.Generator) -> Member:
         name = named(group, index)
@@ -125,16 +126,25 @@ class Fleet:
                 stream=member.name,
                 skew=member.skew,
                 joins=int(member.group.joins),
+                leaves=None if member.group.leaves is None else int(member.group.leaves),
                 faults=hit.get(member.number, ()),
                 rng=seed,
             )
 
 
 def make_bundle(scenario: Scenario, facts: Facts) -> Bundle:
-    """Return the model that a scenario begins with: its own, or a new one for its data."""
+    """Return the model that a scenario begins with: its own, or a new one for its data.
+
+    Raises
+    ------
+    SettingsError
+        When its own is for other data.
+    """
     model = scenario.model
     if model.bundle is not None:
-        return Bundle.load(model.bundle)
+        bundle = Bundle.load(model.bundle)
+        _refuse_others(bundle.manifest, facts)
+        return bundle
     spec = ModelSpec(
         kind=model.kind,
         name="simulated",
@@ -154,6 +164,26 @@ def make_bundle(scenario: Scenario, facts: Facts) -> Bundle:
         scaling=facts.scaling,
     )
     return build(spec, np.random.default_rng(scenario.seed)).bundle()
+
+
+def _refuse_others(manifest: Manifest, facts: Facts) -> None:
+    """Refuse a model that does not read or predict what the data have."""
+    names = [channel.name for channel in manifest.channels]
+    compared = {
+        "task": (manifest.task, facts.task),
+        "channels": (", ".join(names), ", ".join(channel.name for channel in facts.channels)),
+        "period": (manifest.grid.period, facts.grid.period),
+        "target": (manifest.target, facts.target),
+        "horizon": (manifest.horizon, facts.horizon),
+        "classes": (", ".join(manifest.classes), ", ".join(facts.classes)),
+    }
+    wrong = [
+        f"model.bundle: {manifest.name} has {name} {ours}, the data have {theirs}"
+        for name, (ours, theirs) in compared.items()
+        if ours != theirs
+    ]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
 
 
 def _hit(candidates: list[int], fault: Fault, rng: np.random.Generator) -> list[int]:

@@ -42,6 +42,8 @@ class Sensors:
         Milliseconds that its clock is ahead.
     joins
         Milliseconds before which it measures nothing.
+    leaves
+        Milliseconds after which it measures nothing; None: it stays.
     faults
         Those that it has.
     rng
@@ -56,6 +58,7 @@ class Sensors:
         stream: str,
         skew: int,
         joins: int,
+        leaves: int | None,
         faults: Sequence[Fault],
         rng: np.random.Generator,
     ) -> None:
@@ -66,6 +69,7 @@ class Sensors:
         self._period = int(facts.grid.period)
         self._delay = int(streams.label_delay)
         self._next = -(-joins // self._period)
+        self._leaves = leaves
         self._block: _Block | None = None
         self._labels: deque[tuple[int, Label]] = deque()
         self._stuck: dict[int, float] = {}
@@ -77,6 +81,8 @@ class Sensors:
 
     def arrived(self, now: int) -> Arrived | None:
         """Return what was measured, and which labels came, by a moment; None where nothing did."""
+        if self._leaves is not None:
+            now = min(now, self._leaves)
         records = []
         while self._next * self._period <= now:
             row = self._row(self._next)
@@ -91,6 +97,12 @@ class Sensors:
             return None
         self.records += len(records)
         return Arrived(tuple(records), tuple(labels))
+
+    @property
+    def next_ms(self) -> int:
+        """When the next record or label comes, at the earliest."""
+        record = self._next * self._period
+        return min(record, self._labels[0][0]) if self._labels else record
 
     def skip(self, now: int) -> None:
         """Lose what would have been measured by a moment."""

@@ -50,11 +50,15 @@ class Charge:
 
 @dataclass(slots=True, eq=False)
 class Training:
-    """A training that was begun; what it comes to may not be computed yet."""
+    """A training that was begun, and when it ends; what it comes to may not be computed yet.
+
+    One that ends ``late`` is never computed: nobody waits for it any more.
+    """
 
     begun: Begun
     job: Job
-    seconds: float
+    end_ms: int
+    late: bool
     made: Replayed | None = None
 
 
@@ -62,13 +66,15 @@ class Training:
 class Delivery:
     """A task that a device has at a moment, with the weights that it brings.
 
-    ``taken`` is what the device makes of a task to train, where that is known already.
+    It is void after ``void_ms``. ``taken`` is what the device makes of a task to train, where that
+    is known already.
     """
 
     member: Member
     ask: e.Ask
     arrays: Arrays | None
     at_ms: int
+    void_ms: int
     taken: Training | Made | DeclinedError | None = None
 
 
@@ -77,10 +83,11 @@ class Member:
     """One device of the fleet.
 
     ``speed`` is in rows a second. ``skew`` milliseconds is its clock ahead. ``phase`` is where in
-    its duty and between its polls it is, a share. It is ``cut`` off by an outage, or without
-    power. ``inbox`` are tasks that wait until it is connected, ``outbox`` answers that do;
-    ``coming`` are tasks on their way, in their order. ``disturbed`` are the times, in their order,
-    at which it comes, goes or breaks.
+    its duty and between its polls it is, a share. It is ``cut`` off by so many outages, and
+    ``unpowered`` by so many power cuts. ``running`` are the trainings that it is at. ``inbox`` are
+    tasks that wait until it is connected, ``outbox`` answers that do; ``coming`` are tasks on their
+    way, in their order. Of what is on its way to it and from it the last comes at ``last_ms`` and
+    ``sent_ms``. ``disturbed`` are the times, in their order, at which it comes, goes or breaks.
     """
 
     number: int
@@ -93,15 +100,22 @@ class Member:
     attack: Attacker | None = None
     charge: Charge | None = None
     online: bool = False
-    cut: bool = False
-    powered: bool = True
+    cut: int = 0
+    unpowered: int = 0
     busy_until: int = 0
+    running: list[Training] = field(default_factory=list)
     poll_ms: int = 0
     inbox: list[Delivery] = field(default_factory=list)
     outbox: list[e.Replied] = field(default_factory=list)
     coming: list[Delivery] = field(default_factory=list)
     last_ms: int = 0
+    sent_ms: int = 0
     disturbed: list[int] = field(default_factory=list)
+
+    @property
+    def powered(self) -> bool:
+        """Whether it has power."""
+        return not self.unpowered
 
     def looks(self, now: int) -> int:
         """Return when it looks for messages next."""
@@ -135,10 +149,11 @@ class Member:
         free = _apart(_duty(group, self.phase, leaves), group)
         for start, end in free:
             begin = max(start, int(group.joins))
-            if begin < min(end, leaves):
+            gone = min(end, leaves)
+            if begin < gone:
                 yield begin, True
-                if end < until:
-                    yield min(end, leaves), False
+                if gone < until:
+                    yield gone, False
 
 
 def _duty(group: Group, phase: float, until: int) -> Iterator[tuple[int, int]]:

@@ -101,7 +101,7 @@ class Outcome:
         places = np.linspace(0, len(members) - 1, count).round().astype(int)
         self.judges = [members[i] for i in dict.fromkeys(places.tolist())]
         self._kept: list[_Kept] = []
-        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._counted: dict[Member, NDArray[np.float64]] = {}
         self._served: list[r.Served] = []
         self._weights: Arrays = fleet.bundle.weights
 
@@ -116,13 +116,12 @@ class Outcome:
         """Note how well the agents' own predictions did since the last time."""
         sums: dict[str, NDArray[np.float64]] = {}
         for member in self._fleet.sensors:
-            score = self._scores(member)
-            if score is not None:
-                losses = [score.baseline, score.released, score.personal, score.served]
-                sums.setdefault(member.group.name, np.zeros(5))
-                sums[member.group.name] += score.labels * np.array([1.0, *losses])
-        for name, total in sums.items():
-            new = total - self._sums.get(name, np.zeros(5))
+            before = self._counted.get(member, np.zeros(5))
+            after = _sums(self._scores(member))
+            sums.setdefault(member.group.name, np.zeros(5))
+            sums[member.group.name] += after - before
+            self._counted[member] = after
+        for name, new in sums.items():
             if new[0] > 0:
                 baseline, released, personal, served = (new[1:] / new[0]).tolist()
                 self._served.append(
@@ -136,7 +135,10 @@ class Outcome:
                         served=served,
                     )
                 )
-        self._sums = sums
+
+    def restarted(self, member: Member) -> None:
+        """Count on from what an agent knows of its score after it started again."""
+        self._counted[member] = _sums(self._scores(member))
 
     def _points(self, rows: _Judged) -> list[r.Point]:
         """Judge all releases on the same rows."""
@@ -173,6 +175,7 @@ class Outcome:
             releases=len(chronicle.releases) - 1,
             refused_candidates=chronicle.refused_candidates,
             device_rounds=sum(log.trained for log in logs),
+            late=sum(log.late for log in logs),
             records=sum(sensors.records for sensors in self._fleet.sensors.values()),
             updates_accepted=sum(log.updates for log in logs),
             updates_refused=refused,
@@ -334,6 +337,14 @@ class Outcome:
             )
             for kind, names in kinds.items()
         ]
+
+
+def _sums(score: Score | None) -> NDArray[np.float64]:
+    """Return how many labels a device has had, and the sums of its losses over them."""
+    if score is None:
+        return np.zeros(5)
+    losses = [score.baseline, score.released, score.personal, score.served]
+    return score.labels * np.array([1.0, *losses])
 
 
 def _gathered(fleet: Fleet, judges: Sequence[Member]) -> _Judged:

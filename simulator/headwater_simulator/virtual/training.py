@@ -90,8 +90,9 @@ class FleetTrainer:
                 self._count(len(places))
                 found |= {i: self._taken(steps[i]) for i in places}
                 continue
-            self._tally.stacked += len(places)
-            found |= zip(places, self._together([steps[i] for i in places]), strict=True)
+            for some in _cut(places, MEMBERS):
+                self._tally.stacked += len(some)
+                found |= zip(some, self._together([steps[i] for i in some]), strict=True)
         return [found[i] for i in range(len(steps))]
 
     def _count(self, alone: int) -> None:
@@ -232,11 +233,15 @@ class _Cohort:
 
 
 class _Rows:
-    """The examples of all members, one after the other; a batch is cut out of them at once."""
+    """The examples of all members, one after the other; a batch is cut out of them at once.
+
+    After them comes a blank row, which stands in where a member has none to fill up with.
+    """
 
     def __init__(self, examples: Sequence[Batch]) -> None:
         self._all = {name: _joined([getattr(one, name) for one in examples]) for name in _ROWS}
         sizes = [len(one.weight) for one in examples]
+        self._blank = sum(sizes)
         self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
 
     def batch(self, rows: Sequence[NDArray[np.intp]], size: int) -> dict[str, NDArray[Any]]:
@@ -250,6 +255,7 @@ class _Rows:
                 index[member, count:] = some[0] if count else 0
                 missing[member, count:] = True
         index += self._offsets[: len(rows), None]
+        index[missing[:, 0]] = self._blank
         cut = {name: array[index] for name, array in self._all.items()}
         cut["weight"][missing] = 0.0
         return cut
@@ -268,7 +274,8 @@ def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> Stacks:
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    """Put rows one after the other, and a blank one at the end."""
+    return np.concatenate([*parts, np.zeros((1, *parts[0].shape[1:]), parts[0].dtype)])
 
 
 def _put(stacks: Stacks, name: str, new: NDArray[Any]) -> None:

@@ -243,5 +243,5 @@ def test_the_books_say_what_came_between_two_merges(make: Make) -> None:
     for task in others:
         train(world, task)
 
-    row = world.database._db.query("SELECT asked, accepted, failed, outcome FROM rounds")
+    row = world.database._engine.records("SELECT asked, accepted, failed, outcome FROM rounds")
     assert next(iter(row)) == {"asked": 4, "accepted": 2, "failed": 1, "outcome": "merged"}

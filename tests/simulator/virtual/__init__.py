@@ -1,0 +1,1 @@
+"""The virtual engine, from its parts to whole runs."""

@@ -1,0 +1,46 @@
+"""Things happen in the order of the clock; at one moment, in the order of their planning."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater_simulator.virtual.agenda import Agenda
+
+
+@given(st.lists(st.integers(0, 20), max_size=30))
+def test_the_order_is_that_of_times_and_then_of_plans(times: list[int]) -> None:
+    agenda = Agenda()
+    happened: list[tuple[int, int]] = []
+    clock = []
+    for number, time in enumerate(times):
+        agenda.at(time, partial(happened.append, (time, number)))
+
+    while agenda.next_ms is not None:
+        expected = agenda.next_ms
+        agenda.go_on()
+        clock.append(agenda.now)
+        assert agenda.now == expected
+
+    assert happened == sorted((time, number) for number, time in enumerate(times))
+    assert clock == sorted(times)
+
+
+def test_what_is_planned_for_a_moment_that_is_over_happens_now_after_what_was_there() -> None:
+    agenda = Agenda()
+    happened: list[str] = []
+
+    def first() -> None:
+        happened.append("first")
+        agenda.at(3, partial(happened.append, "late"))
+        agenda.at(10, partial(happened.append, "now"))
+
+    agenda.at(10, first)
+    agenda.at(10, partial(happened.append, "second"))
+    while agenda.next_ms is not None:
+        agenda.go_on()
+
+    assert happened == ["first", "second", "late", "now"]
+    assert agenda.now == 10
