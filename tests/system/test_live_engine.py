@@ -88,7 +88,7 @@ share = 0.5
 
 [[faults]]
 kind = "power-cut"
-start = "6d"
+start = "8d"
 length = "2d"
 groups = ["late"]
 
