@@ -20,6 +20,7 @@ from headwater.logs import FORMAT_VARIABLE, LogFormat, configure_logging
 
 EXTRAS = {
     "onnx": "build",
+    "psycopg": "postgresql",
     "pyarrow": "parquet",
     "starlette": "coordinator",
     "uvicorn": "coordinator",

@@ -47,7 +47,7 @@ WAITING = 2_048
 """Trainings that are put off at most, which bounds the memory of their examples."""
 
 POLL_MS = 500
-"""How often the coordinator looks for what is due, where nothing comes."""
+"""How often the coordinator looks at what came and what is due, as the server does."""
 
 Progress = Callable[[float], None]
 
@@ -116,7 +116,8 @@ class Engine:
         self._agenda = Agenda()
         self._waiting: list[Training] = []
         self._coming: dict[Delivery, wire.Train] = {}
-        self._tick_ms: int | None = None
+        self._turn_ms: int | None = None
+        self._arrived: list[e.Event] = []
         self._over = False
         self._coordinator = VirtualCoordinator(
             bundle,
@@ -303,24 +304,29 @@ class Engine:
     # The coordinator
 
     def _feed(self, event: e.Event) -> None:
-        """Let the coordinator take an event, and look for what is due before the clock moves on."""
-        self._ask(self._coordinator.feed(event, self._agenda.now))
-        self._plan_tick(self._agenda.now)
+        """Let the coordinator take an event when it looks next, as the server does."""
+        self._arrived.append(event)
+        self._plan_turn(self._agenda.now)
 
-    def _plan_tick(self, time: int) -> None:
-        if self._tick_ms is None or time < self._tick_ms:
-            self._tick_ms = time
-            self._agenda.at(time, partial(self._tick, time))
+    def _plan_turn(self, time: int) -> None:
+        """Let the coordinator look at a moment, or as soon after it as it does."""
+        time = -(-time // POLL_MS) * POLL_MS
+        if self._turn_ms is None or time < self._turn_ms:
+            self._turn_ms = time
+            self._agenda.at(time, partial(self._turn, time))
 
-    def _tick(self, planned: int) -> None:
-        if self._tick_ms != planned:
+    def _turn(self, planned: int) -> None:
+        """Let the coordinator look at what came, and do what is due."""
+        if self._turn_ms != planned:
             return
-        self._tick_ms = None
-        self._ask(self._coordinator.feed(e.Ticked(), self._agenda.now))
+        self._turn_ms = None
+        arrived, self._arrived = self._arrived, []
+        now = self._agenda.now
+        for event in (*arrived, e.Ticked()):
+            self._ask(self._coordinator.feed(event, now))
         due = self._coordinator.due_ms
         if due is not None and not self._over:
-            now = self._agenda.now
-            self._plan_tick(due if due > now else now + POLL_MS)
+            self._plan_turn(max(due, now + 1))
 
     def _ask(self, asks: Sequence[e.Ask]) -> None:
         """Send tasks; a device has them when it looks for them, in their order."""

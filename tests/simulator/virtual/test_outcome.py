@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.settings import Duration
-from headwater_agent.answers import MIN_ROWS
+from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS
 from headwater_agent.events import Batch
+from headwater_agent.pipeline_settings import PipelineSettings
+from headwater_agent.scores import Score
 from headwater_coordinator.settings import Rounds
 from headwater_models.judging import losses
 from headwater_models.session import Predictor
+from headwater_simulator.device import VirtualDevice
 from headwater_simulator.report.results import MOST_DEVICES, Results, standing
 from headwater_simulator.scenario.settings import (
     DAY,
@@ -170,7 +173,7 @@ def test_who_cannot_learn_alone_is_neither_better_nor_worse() -> None:
 
 
 class Bare:
-    """Tables of which the first and the last device have nothing to learn from."""
+    """Tables of which the first device has nothing to learn from, and the last one little."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -181,25 +184,24 @@ class Bare:
 
     def holding(self, device: int) -> Holding:
         whole = self._tables.holding(device)
-        if device not in {0, 5}:
-            return whole
+        rows = {0: 0, 5: MIN_EXAMPLES - 1}.get(device)
         fields = ("window", "time", "label", "weight")
-        none = Batch(*(getattr(whole.learned, name)[:0] for name in fields))
-        return Holding(learned=none, reserved=whole.reserved)
+        few = Batch(*(getattr(whole.learned, name)[:rows] for name in fields))
+        return Holding(learned=few, reserved=whole.reserved)
 
 
-def test_who_has_learned_from_nothing_knows_no_usual_class_and_does_not_judge() -> None:
+def test_who_has_little_to_learn_from_is_judged_but_comes_to_nothing_alone() -> None:
+    """Who has nothing knows no usual class either, and cannot judge."""
     scenario = tables()
     source = open_source(scenario)
     assert isinstance(source, Tables)
 
     results = Engine(scenario, Bare(source)).run("scene")
 
-    assert [one.examples for one in results.listed] == [0, 60, 60, 60, 60, 0]
-    for field in ("last", "alone"):
-        judged = [getattr(one, field) is not None for one in results.listed]
-        assert judged == [False, True, True, True, True, False]
-    assert results.curve[-1].spread.devices == 4
+    assert [one.examples for one in results.listed] == [0, 60, 60, 60, 60, 49]
+    assert [one.last is None for one in results.listed] == [True, *[False] * 5]
+    assert [one.alone is None for one in results.listed] == [True, *[False] * 4, True]
+    assert results.groups[0].gained + results.groups[0].even + results.groups[0].lost == 4
 
 
 def test_no_more_devices_are_listed_than_are_said_and_they_are_spread_over_all() -> None:
@@ -234,18 +236,25 @@ def test_what_agents_served_is_told_for_each_stretch_and_group() -> None:
         assert one.served > 0
 
 
-def test_agents_that_start_again_count_on_from_what_they_know() -> None:
-    crashes = tuple(
-        Fault(kind="crash", start=Duration(h * HOUR + 1)) for h in (40, 41, 63, 90, 100)
-    )
+def test_agents_that_forget_their_score_count_on_from_what_they_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = ran(streams())
+    real = VirtualDevice.restart
 
-    whole, broken = ran(streams()), ran(streams(faults=crashes))
+    def forget(device: VirtualDevice, settings: PipelineSettings) -> None:
+        real(device, settings)
+        device.pipeline.learner.score = Score()
 
-    before = [one for one in whole.served if one.time_ms <= 32 * HOUR]
-    assert [one for one in broken.served if one.time_ms <= 32 * HOUR] == before
+    monkeypatch.setattr(VirtualDevice, "restart", forget)
+    crash = Fault(kind="crash", start=Duration(40 * HOUR + 1))
+    broken = ran(streams(faults=(crash,)))
+
+    (first, second, *_) = broken.served
+    assert first == whole.served[0]
+    assert 4 * 20 < second.labels <= 4 * 24
     usual = max(one.served for one in whole.served)
     for one in broken.served:
-        assert 0 < one.labels <= 4 * 33
         assert 0 <= one.baseline < 3 * usual
         assert 0 <= one.served < 3 * usual
 

@@ -56,13 +56,13 @@ def built(kind: Kind = "mlp", optimiser: str = "sgd") -> Built:
 
 
 def examples(rows: int, seed: int = 0) -> Batch:
-    """Waves with gaps; a row in eight has no label, and the first one of all has none."""
+    """Waves with gaps; a row in eight has no label, and the first one's is broken."""
     rng = np.random.default_rng([seed, rows])
     window = rng.standard_normal((rows, 6, 2)).astype(np.float32)
     label = window[:, -1:, 0] + np.float32(0.1) * window[:, :1, 1]
     window[rng.random(window.shape) < 0.05] = np.nan
     label[rng.random(label.shape) < 0.125] = np.nan
-    label[:1] = np.nan if rows > 1 else 0.5
+    label[:1] = np.inf if rows > 1 else 0.5
     weight = rng.uniform(0.5, 2, rows).astype(np.float32)
     return Batch(window, np.arange(rows, dtype=np.int64) * 60_000, label, weight)
 
