@@ -128,7 +128,7 @@ def _connect(address: str | None, workers: int | None) -> int:
     switches = FLOWER_SWITCHES if address is not None else {**FLOWER_SWITCHES, "PYTHONPATH": path}
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # never one that happens to be here
             num_cpus=workers if address is None else None,
             runtime_env={"env_vars": switches},
             include_dashboard=False if address is None else None,
