@@ -1,9 +1,9 @@
 """The same fleet in other simulators: ``python -m benchmarks.simulated_peers flower`` or ``pfl``.
 
 1,000 devices with 64 rows each train an MLP 8-32-16-3 for one epoch in each round, all of them.
-Each simulator runs in a process of its own and prints one JSON object. In Flower's the clients do our
-arithmetic (our training graph in ONNX Runtime, the losses before and after included); pfl trains
-with PyTorch, and computes no losses.
+Each simulator runs in a process of its own. In Flower's the clients do our arithmetic (our training
+graph in ONNX Runtime, the losses before and after included); pfl trains with PyTorch, and computes
+no losses.
 """
 
 from __future__ import annotations
@@ -153,9 +153,10 @@ def flower() -> Measured:
 
     @client.train()
     def train(message: Message, context: Context) -> Message:
-        device, number = int(context.node_config["partition-id"]), message.content["config"]
-        vector = message.content["arrays"]["weights"].numpy()
-        weights, count = trained(device, int(number["server-round"]), unpack(manifest, vector))
+        device = int(str(context.node_config["partition-id"]))
+        number = int(str(message.content.config_records["config"]["server-round"]))
+        vector = message.content.array_records["arrays"]["weights"].numpy()
+        weights, count = trained(device, number, unpack(manifest, vector))
         content = RecordDict(
             {
                 "arrays": ArrayRecord({"weights": Array(pack(manifest, weights))}),
@@ -222,7 +223,7 @@ def pfl() -> Measured:
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
 
-    class Net(torch.nn.Module):
+    class Net(torch.nn.Module):  # type: ignore[misc]
         """The same layers, and the loss and metrics that pfl asks for."""
 
         def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -17,6 +17,8 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from headwater.errors import SettingsError
+from headwater_simulator.cluster.running import clustered
 from headwater_simulator.live.running import lived
 from headwater_simulator.report.comparison import compare as compare_runs
 from headwater_simulator.report.comparison_markdown import markdown as compared_in_words
@@ -37,7 +39,17 @@ class On(StrEnum):
 
     VIRTUAL = "virtual"
     LIVE = "live"
+    RAY = "ray"
 
+
+_OPTIONS = {
+    "--speed": On.LIVE,
+    "--broker": On.LIVE,
+    "--ray-address": On.RAY,
+    "--device-by-device": On.VIRTUAL,
+    "--threads": On.VIRTUAL,
+}
+"""The engine that each option is for."""
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -88,7 +100,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
         ),
     ] = None,
     engine: Annotated[
-        On, typer.Option(help="A virtual clock; or real processes on this machine.")
+        On, typer.Option(help="A virtual clock here, or on a Ray cluster; or real processes.")
     ] = On.VIRTUAL,
     speed: Annotated[
         float | None,
@@ -97,6 +109,10 @@ def run(  # noqa: PLR0917 - each is an option of the command
     broker: Annotated[
         str | None,
         typer.Option(help="live: use this MQTT broker (mqtt://HOST:PORT), not our own."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="ray: the cluster's address; default: one on this machine."),
     ] = None,
     device_by_device: Annotated[
         bool, typer.Option(help="Compute for each device alone, as devices do; slow.")
@@ -111,6 +127,16 @@ def run(  # noqa: PLR0917 - each is an option of the command
 
     With several seeds there is a folder for each, which `compare` takes together.
     """
+    _require_fitting(
+        engine,
+        {
+            "--speed": speed is not None,
+            "--broker": broker is not None,
+            "--ray-address": ray_address is not None,
+            "--device-by-device": device_by_device,
+            "--threads": threads > 1,
+        },
+    )
     path = find(scenario)
     settings = load(path)
     folder = out or Path(path.stem)
@@ -124,13 +150,14 @@ def run(  # noqa: PLR0917 - each is an option of the command
     for number, place in zip(seeds, folders, strict=True):
         began = time.perf_counter()
         with _shown(console, f"{path.stem}, seed {number}") as told:
-            if engine is On.LIVE:
-                chosen = msgspec.structs.replace(settings, seed=number)
+            chosen = msgspec.structs.replace(settings, seed=number)
+            if engine is On.RAY:
+                results = clustered(path.stem, chosen, told, address=ray_address)
+            elif engine is On.LIVE:
                 results = lived(path.stem, chosen, told, say, speed=speed, broker=broker)
             else:
                 results = simulate_scenario(
-                    settings,
-                    seed=number,
+                    chosen,
                     name=path.stem,
                     device_by_device=device_by_device,
                     threads=threads,
@@ -156,6 +183,13 @@ def compare(
         typer.echo(msgspec.json.encode(found))
     else:
         Console().print(Markdown(compared_in_words(found)))
+
+
+def _require_fitting(engine: On, given: Mapping[str, bool]) -> None:
+    """Refuse options of another engine."""
+    for option, own in _OPTIONS.items():
+        if given[option] and engine is not own:
+            raise SettingsError(f"{option} is for --engine {own}; leave one of the two out.")
 
 
 @contextmanager

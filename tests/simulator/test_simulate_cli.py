@@ -213,6 +213,28 @@ def test_options_have_bounds(scenario: Path, option: tuple[str, int]) -> None:
     assert option[0] in simulate("run", scenario, *option, code=2).output
 
 
+@pytest.mark.parametrize(
+    ("engine", "option", "own"),
+    [
+        ("virtual", ("--speed", 10), "live"),
+        ("ray", ("--broker", "mqtt://127.0.0.1:1"), "live"),
+        ("live", ("--ray-address", "127.0.0.1:1"), "ray"),
+        ("live", ("--threads", 2), "virtual"),
+        ("ray", ("--device-by-device",), "virtual"),
+    ],
+)
+def test_an_option_of_another_engine_is_refused(
+    scenario: Path, engine: str, option: tuple[object, ...], own: str
+) -> None:
+    told = simulate("run", scenario, "--engine", engine, *option, code=3).output
+
+    assert f"{option[0]} is for --engine {own}" in told
+
+
+def test_the_live_engine_refuses_a_table_before_it_starts_anything(scenario: Path) -> None:
+    assert "needs a stream" in simulate("run", scenario, "--engine", "live", code=5).output
+
+
 # compare
 
 

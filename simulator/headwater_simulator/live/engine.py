@@ -52,8 +52,8 @@ LOOK_S = 0.5
 NOTES = 40
 """How often in a run it is noted how well the agents' own predictions do."""
 
-SETTLE_S = 15.0
-"""How long agents may take to work off what was sent."""
+SETTLE_S = 30.0
+"""How long agents may take to come up and to work off what was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +154,9 @@ class LiveEngine:
             planned = partial(self._planned, prefix=around.prefix)
             course = Course(self._scenario, self._fleet, live, planned, self._chronicle)
             with closing(Publisher(broker, f"{around.prefix}-publisher")) as publisher:
-                end = self._live(
-                    live, course, partial(self._publish, publisher, around.prefix), told
-                )
-            self._settle(course)
+                publish = partial(self._publish, publisher, around.prefix, course)
+                end = self._live(live, course, publish, told)
+                self._settle(course, publish, end)
             self._note(course, end)
             failed = live.stop()
         if failed:
@@ -185,7 +184,7 @@ class LiveEngine:
         self,
         live: LiveFleet,
         course: Course,
-        publish: Callable[[Course, int], None],
+        publish: Callable[[int], None],
         told: Callable[[float], None],
     ) -> int:
         """Let the time of the scenario go by; return when it ended."""
@@ -197,7 +196,7 @@ class LiveEngine:
             time.sleep(WAKE_S)
             now = min(length, round(1000 * (time.monotonic() - began) * self.speed))
             course.go_on(now)
-            publish(course, now)
+            publish(now)
             if time.monotonic() - looked < LOOK_S:
                 continue
             looked = time.monotonic()
@@ -263,11 +262,15 @@ class LiveEngine:
 
     # The end
 
-    def _settle(self, course: Course) -> None:
-        """Wait until agents have taken in what they were sent, or take in nothing any more."""
+    def _settle(self, course: Course, publish: Callable[[int], None], end: int) -> None:
+        """Wait until agents have taken in what they were sent, or take in nothing any more.
+
+        Those that were only started are sent what was measured up to the end.
+        """
         deadline = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline and any(self._lags(course)):
             time.sleep(LOOK_S)
+            publish(end)
 
     def _lags(self, course: Course) -> Iterator[bool]:
         for member, sensors in self._fleet.sensors.items():
@@ -276,7 +279,8 @@ class LiveEngine:
                 continue
             said, rates = device.checked_in(), device.live()
             behind = said is None or said.records < sensors.records
-            yield behind and (rates is None or rates.records_per_s > 0)
+            comes = member.name not in self._heard or rates is None or rates.records_per_s > 0
+            yield behind and comes
 
     def _note(self, course: Course, now: int) -> None:
         """Note how well the agents' own predictions did since the last time."""

@@ -15,9 +15,9 @@ DEVICE_RECORDS_PER_S = 20.0
 """Records of one device in a second: its agent commits them every 200 ms."""
 
 ROUND_S = 4.0
-ROUND_S_PER_DEVICE = 0.25
-"""What a round takes: devices look for messages every second and start a trainer, and each answer
-costs the coordinator some 24 requests."""
+ROUND_S_PER_DEVICE = 1.0
+"""What a round takes on two cores: devices look for messages every second, and each starts a
+trainer for an update; what it answers costs the coordinator some 24 requests."""
 
 PATIENCE_S = 30.0
 """How long a deadline is at least: a trainer may wait for its turn where all share a machine."""

@@ -31,6 +31,7 @@ from headwater_simulator.virtual.attacking import Conspiracy
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.disturbances import Disturbances
+from headwater_simulator.virtual.far import Elsewhere
 from headwater_simulator.virtual.fleet import Fleet
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Delivery, Member, Training
@@ -65,6 +66,8 @@ class Engine:
         Compute for each device alone, as devices do.
     threads
         Within one operator. They change the rounding, so that equal reports need equally many.
+    elsewhere
+        Where devices of tables are trained; without it, here.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Engine:
         strategy: Strategy | None = None,
         one_by_one: bool = False,
         threads: int = 1,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._scenario = scenario
         self._settings = Settings(
@@ -92,7 +96,8 @@ class Engine:
         }
         self._tally = Tally()
         self._chronicle = Chronicle()
-        self._fleet = Fleet(scenario, source, self._rng["fleet"])
+        self._elsewhere = elsewhere
+        self._fleet = Fleet(scenario, source, self._rng["fleet"], far=elsewhere is not None)
         self._members = {member.name: member for member in self._fleet.members}
         for member in self._fleet.members:
             self._chronicle.devices[member.name].attack = (
@@ -105,7 +110,13 @@ class Engine:
         self._predictor = FleetPredictor(
             bundle.infer, self._tally, threads=threads, one_by_one=one_by_one
         )
-        self._processor = Processor(self._trainer, self._predictor)
+        self._processor = Processor(
+            self._trainer,
+            self._predictor,
+            replay=self._trainer.replay
+            if elsewhere is None
+            else partial(elsewhere.replay, tally=self._tally),
+        )
         self._network = Network(self._rng["network"])
         self._conspiracy = Conspiracy(self._rng["attackers"])
         self._agenda = Agenda()
@@ -149,7 +160,13 @@ class Engine:
         self._chronicle.ended(end)
         if progress is not None:
             progress(1.0)
-        return self._outcome.results(name, end, traffic=self._network.traffic, tally=self._tally)
+        return self._outcome.results(
+            name,
+            end,
+            traffic=self._network.traffic,
+            tally=self._tally,
+            engine="virtual" if self._elsewhere is None else "ray",
+        )
 
     def _share(self) -> float:
         """Return which share of the run is over, by its clock or its releases."""

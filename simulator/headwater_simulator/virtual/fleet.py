@@ -17,6 +17,7 @@ from headwater_models.manifest import Manifest
 from headwater_simulator.device import VirtualDevice
 from headwater_simulator.scenario.settings import Fault, Group, Scenario
 from headwater_simulator.sources.source import Facts, Source, Streams
+from headwater_simulator.virtual.far import FarHolder
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.measuring import Sensors
 from headwater_simulator.virtual.member import (
@@ -44,6 +45,8 @@ class Fleet:
         The data of the devices.
     rng
         Of all that differs between devices.
+    far
+        Whether devices of tables are trained where their rows are, not here.
 
     Attributes
     ----------
@@ -59,8 +62,11 @@ class Fleet:
         The settings of every agent.
     """
 
-    def __init__(self, scenario: Scenario, source: Source, rng: np.random.Generator) -> None:
+    def __init__(
+        self, scenario: Scenario, source: Source, rng: np.random.Generator, *, far: bool = False
+    ) -> None:
         self._scenario, self._source = scenario, source
+        self._holder = FarHolder if far else Holder
         self.facts = source.facts
         self.bundle = make_bundle(scenario, self.facts)
         self.packed_bytes = 4 * packed_size(self.bundle.manifest)
@@ -95,7 +101,7 @@ class Fleet:
                 name, self.bundle, self.pipeline, group.memory
             )
         else:
-            device = Holder(name, number, self._source, self.bundle.manifest, self._first)
+            device = self._holder(name, number, self._source, self.bundle.manifest, self._first)
         battery = group.battery
         return Member(
             number=number,

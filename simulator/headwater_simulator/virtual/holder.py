@@ -67,14 +67,18 @@ class Holder:
 
     def begin_update(self, task: wire.Train) -> Begun:
         """Take up a task to train; raises as an agent does."""
-        if task.base != self._version.name:
-            raise DeclinedError("unknown-base")
-        self._updates += 1
-        weights = self._version.weights
+        weights = self.begin(task)
         training = plan_replay(
             task, self._manifest, base=weights, start=weights, examples=self.learned
         )
         return Begun(task, self._updates, training)
+
+    def begin(self, task: wire.Train) -> Arrays:
+        """Count a task to train; return the weights that it begins from."""
+        if task.base != self._version.name:
+            raise DeclinedError("unknown-base")
+        self._updates += 1
+        return self._version.weights
 
     def finish_update(self, begun: Begun, made: Replayed) -> Made:
         """Return the answer to a task whose training was done; raises as an agent does."""

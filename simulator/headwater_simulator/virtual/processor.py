@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from headwater_agent.events import Infer, Inferred, Train, Trained
+from headwater_agent.replay import Replayed
 from headwater_simulator.device import Computing
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Training
-from headwater_simulator.virtual.training import FleetTrainer
+from headwater_simulator.virtual.training import FleetTrainer, Job
 
 WAITING = 2_048
 """Trainings that are put off at most, which bounds the memory of their examples."""
@@ -23,10 +24,17 @@ class Processor:
     ----------
     trainer, predictor
         The model's graphs.
+    replay
+        Does trainings, here or elsewhere.
     """
 
-    def __init__(self, trainer: FleetTrainer, predictor: FleetPredictor) -> None:
-        self._trainer, self._predictor = trainer, predictor
+    def __init__(
+        self,
+        trainer: FleetTrainer,
+        predictor: FleetPredictor,
+        replay: Callable[[Sequence[Job]], list[Replayed]],
+    ) -> None:
+        self._trainer, self._predictor, self._replay = trainer, predictor, replay
         self._put_off: list[Training] = []
 
     @property
@@ -43,7 +51,7 @@ class Processor:
     def compute(self) -> None:
         """Do all trainings that were put off."""
         trainings, self._put_off = self._put_off, []
-        made = self._trainer.replay([training.job for training in trainings])
+        made = self._replay([training.job for training in trainings]) if trainings else []
         for training, replayed in zip(trainings, made, strict=True):
             training.made = replayed
 

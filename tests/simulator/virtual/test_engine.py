@@ -35,7 +35,7 @@ from headwater_simulator.scenario.settings import (
     Series,
 )
 from headwater_simulator.sources.opening import open_source
-from headwater_simulator.virtual import engine as engine_module
+from headwater_simulator.virtual import processor
 from headwater_simulator.virtual.engine import Engine
 from tests.simulator.virtual.scenes import MINUTE, OPTIMISER, ran, same, sensors, streams, tables
 
@@ -288,7 +288,7 @@ def test_what_waits_is_computed_when_there_is_much_of_it(monkeypatch: pytest.Mon
     scenario = tables()
     whole = ran(scenario)
 
-    monkeypatch.setattr(engine_module, "WAITING", 2)
+    monkeypatch.setattr(processor, "WAITING", 2)
 
     same(ran(scenario), whole, rel=1e-4)
 

@@ -1,0 +1,1 @@
+"""The Ray engine: a scenario whose devices are trained on a cluster."""
