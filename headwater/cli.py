@@ -22,6 +22,7 @@ EXTRAS = {
     "onnx": "build",
     "psycopg": "postgresql",
     "pyarrow": "parquet",
+    "ray": "ray",
     "starlette": "coordinator",
     "uvicorn": "coordinator",
     "iotcore": "simulator",
