@@ -62,6 +62,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.aggregation
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.compression
+	$(BIN)/python -m benchmarks.simulation
 	for case in $(CASES); do $(BIN)/python -m benchmarks.accuracy $$case || exit 1; done
 
 soak: $(READY)

@@ -14,6 +14,10 @@ Cases:
 ``fedprox``
     FedProx with partial work against FedAvg without, under stragglers, on synthetic(1, 1) (Li et
     al., MLSys 2020).
+``peers``
+    Device-rounds in a second against Flower's simulation engine on Ray and Apple's pfl: a thousand
+    devices, all of them in each round (:mod:`benchmarks.simulated_peers`; both are installed apart:
+    ``pip install 'flwr[simulation]==1.41.0' pfl torch``).
 
 Virtual times are exact and repeat; seconds are this machine's.
 """
@@ -31,6 +35,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.report import Figure, report
+from benchmarks.simulated_peers import DEVICES, PEERS, Measured, alone
 from headwater.settings import Duration
 from headwater_coordinator.settings import Buffered, Gate, Rounds
 from headwater_models.manifest import Optimiser
@@ -237,6 +242,38 @@ def _stragglers(seed: int, name: str) -> Results:
 _NEAR = Link(latency=Duration(50), poll=Duration(SECOND))
 
 
+def peers(seeds: Sequence[int]) -> Figures:
+    """Run all three in turns, each in a process of its own; the accuracies must be alike."""
+    made: dict[str, list[Measured]] = {}
+    for name in [name for _ in seeds for name in PEERS]:
+        try:
+            made.setdefault(name, []).append(alone(name))
+        except RuntimeError as error:
+            MISSING[name] = str(error)
+    rates = {
+        name: DEVICES / statistics.median(one.round_s for one in some)
+        for name, some in made.items()
+    }
+    figures: Figures = {}
+    for name in rates.keys() - {"ours"}:
+        figures[NAMES[name]] = Figure(
+            ours=rates["ours"],
+            peers={name: rates[name]},
+            ratio=rates["ours"] / rates[name],
+            unit="device-rounds/s",
+            better="higher",
+        )
+    for name, some in made.items():
+        figures[f"{name}_start_s"] = statistics.median(one.start_s for one in some)
+        figures[f"{name}_accuracy"] = some[0].accuracy
+    return figures
+
+
+NAMES = {"flower": "flwr", "pfl": "pfl"}
+MISSING: dict[str, str] = {}
+"""Peers that could not run, with the reason."""
+
+
 def _reached_ms(made: Results, loss: float) -> float:
     return float(next(p.time_ms for p in made.curve if p.loss <= loss))
 
@@ -257,6 +294,7 @@ CASES: Mapping[str, Callable[[Sequence[int]], Figures]] = {
     "flare": flare,
     "fedbuff": fedbuff,
     "fedprox": fedprox,
+    "peers": peers,
 }
 
 
@@ -275,7 +313,7 @@ def main(
         began = perf_counter()
         figures |= CASES[name](range(1, seeds + 1))
         console.print(f"[dim]{name}: {perf_counter() - began:.0f} s[/]")
-    made = report("simulation", PACKAGES, figures)
+    made = report("simulation", PACKAGES, figures, MISSING)
     made.show(console)
     if as_json:
         typer.echo(made.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_an_address_without_a_cluster_is_said() -> None:
         on_ray(table(), "auto")
 
 
-@pytest.mark.skipif(THERE, reason="Ray is installed")
-def test_without_ray_it_says_what_to_install() -> None:
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnsupportedError, match=r"pip install 'headwater\[ray\]'"):
         on_ray(table())
