@@ -38,6 +38,9 @@ SEED = 1
 WARM, ROUNDS = 1, 3
 """Rounds that are left out of the time, and rounds that are measured."""
 
+PATIENCE_S = 600
+"""How long a peer may take."""
+
 DATA = Synthetic(iid=True, features=8, classes=3, rows=ROWS, held=0.2)
 SCENARIO = Scenario(
     length=DAY,
@@ -307,7 +310,13 @@ def alone(peer: str) -> Measured:
         When it cannot run, with the last line that it wrote.
     """
     code = f"import benchmarks.simulated_peers as peers; peers.show({peer!r})"
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"it had not ended after {PATIENCE_S} seconds") from error
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Measured)
