@@ -247,9 +247,11 @@ def peers(seeds: Sequence[int]) -> Figures:
     made: dict[str, list[Measured]] = {}
     for name in [name for _ in seeds for name in PEERS]:
         try:
-            made.setdefault(name, []).append(alone(name))
+            measured = alone(name)
         except RuntimeError as error:
             MISSING[name] = str(error)
+        else:
+            made.setdefault(name, []).append(measured)
     rates = {
         name: DEVICES / statistics.median(one.round_s for one in some)
         for name, some in made.items()

@@ -137,7 +137,7 @@ def _connect(address: str | None, workers: int | None) -> int:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UnreachableError(f"The Ray cluster cannot be used: {error}") from error
-    return workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return workers or max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call, unused-ignore]
 
 
 class _Carrier:
