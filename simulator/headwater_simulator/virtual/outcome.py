@@ -141,11 +141,14 @@ class Outcome:
         self._counted[member] = _sums(self._scores(member))
 
     def _points(self, rows: _Judged) -> list[r.Point]:
-        """Judge all releases on the same rows."""
-        return [self._point(rows, kept) for kept in self._kept] if rows.cuts else []
+        """Judge all releases on the same rows; those that predict no number are left out."""
+        points = (self._point(rows, kept) for kept in self._kept if rows.cuts)
+        return [point for point in points if point is not None]
 
-    def _point(self, rows: _Judged, kept: _Kept) -> r.Point:
+    def _point(self, rows: _Judged, kept: _Kept) -> r.Point | None:
         found, right = self._losses(rows, kept.weights)
+        if not np.isfinite(found).all():
+            return None
         groups: dict[str, list[NDArray[np.float64]]] = {}
         for member in self.judges:
             if member.name in rows.cuts:
@@ -208,7 +211,7 @@ class Outcome:
             rounds=chronicle.rounds,
             releases=tuple(chronicle.releases),
             groups=tuple(self._group(group.name, devices) for group in scenario.groups),
-            listed=tuple(_sample(devices, r.MOST_DEVICES)),
+            listed=tuple(self._listed(devices)),
             attacks=tuple(self._attacks()),
             refusals=tuple(chronicle.refusals),
             presence=tuple(_sample(chronicle.presence, r.MOST_DEVICES)),
@@ -295,9 +298,16 @@ class Outcome:
             loss = float(losses(self._manifest, predicted, rows.label[cut]).mean())
             if np.isfinite(loss):
                 alone[member.name] = loss
-        first = {name: float(before[cut].mean()) for name, cut in rows.cuts.items()}
-        last = {name: float(after[cut].mean()) for name, cut in rows.cuts.items()}
-        return first, last, alone
+        return _finite_means(before, rows), _finite_means(after, rows), alone
+
+    def _listed(self, devices: Sequence[r.Device]) -> list[r.Device]:
+        """Return the judges and an even sample of the others, in their order."""
+        if len(devices) <= r.MOST_DEVICES:
+            return list(devices)
+        judges = _sample([member.number for member in self.judges], r.MOST_DEVICES)
+        others = [number for number in range(len(devices)) if number not in set(judges)]
+        chosen = [*judges, *_sample(others, r.MOST_DEVICES - len(judges))]
+        return [devices[number] for number in sorted(chosen)]
 
     def _group(self, name: str, devices: Sequence[r.Device]) -> r.Group:
         own = [device for device in devices if device.group == name]
@@ -337,6 +347,12 @@ class Outcome:
             )
             for kind, names in kinds.items()
         ]
+
+
+def _finite_means(losses: NDArray[np.float64], rows: _Judged) -> dict[str, float]:
+    """Return the mean loss of each judge that has a finite one."""
+    means = {name: float(losses[cut].mean()) for name, cut in rows.cuts.items()}
+    return {name: mean for name, mean in means.items() if np.isfinite(mean)}
 
 
 def _sums(score: Score | None) -> NDArray[np.float64]:

@@ -55,6 +55,10 @@ def kept(scenario: Scenario) -> tuple[Kept, Results]:
     return engine, engine.run("scene")
 
 
+def tables_run(**settings: Any) -> Results:
+    return kept(tables(**settings))[1]
+
+
 # Releases
 
 
@@ -310,3 +314,23 @@ def test_versions_and_the_whole_scenario_stand_in_the_report() -> None:
     assert results.about == "A scene."
     assert '"pause"' in results.scenario
     assert results.unit == ""
+
+
+def test_of_a_large_fleet_all_judges_are_listed_and_an_even_sample_of_the_others() -> None:
+    many = (Group(name="many", devices=MOST_DEVICES + 300),)
+    results = tables_run(groups=many, judges=40, length=Duration(1_000))
+
+    assert len(results.listed) == MOST_DEVICES
+    assert sum(one.first is not None for one in results.listed) == 40
+    assert results.listed[0].name == "many-00000"
+    assert results.listed[-1].name == f"many-{MOST_DEVICES + 299:05}"
+
+
+def test_a_release_that_predicts_no_number_is_no_point_of_the_curve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outcome, "losses", lambda *given: np.full(len(given[-1]), np.inf))
+    results = tables_run()
+
+    assert results.curve == ()
+    assert {(one.first, one.last) for one in results.listed} == {(None, None)}
