@@ -15,24 +15,14 @@ from headwater_agent.moments import show_moment
 from headwater_agent.pauses import PARTS, Part, read_pauses
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.quarantine import clear
-from headwater_agent.requests import (
-    Answer,
-    Clear,
-    Forget,
-    Reset,
-    Warm,
-    Wish,
-    answer,
-    read,
-    sweep,
-    waiting,
-)
+from headwater_agent.requests import Clear, Forget, Reset, Warm, Wish, read, waiting
 from headwater_agent.segment import Ints
 from headwater_agent.settings import AgentSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Note, PassingError
 from headwater_agent.store_thread import StoreThread
 from headwater_models.manifest import Manifest
+from headwater_models.requested import Answer, settle, sweep
 
 MAX_ROWS = 50_000
 """A stream with more stored rows is not warmed: history would tell it little."""
@@ -102,7 +92,7 @@ class Granting:
             except PassingError as error:
                 _log.warning("the request %s waits: %s", path.name, error)
                 return
-            answer(path, said)
+            settle(path, said)
             _log.info("%s", said.text)
 
     def _grant(self, wish: Wish | None) -> Answer:

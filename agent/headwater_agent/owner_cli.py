@@ -13,10 +13,11 @@ import typer
 from headwater.errors import NotNowError, SettingsError, UnsupportedError
 from headwater_agent.agent_reader import AgentReader
 from headwater_agent.pauses import PARTS, Part, read_pauses, write_pauses
-from headwater_agent.requests import Forget, Reset, Warm, Wish, ask, await_answer
+from headwater_agent.requests import Forget, Reset, Warm, Wish, ask
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.status import is_running
 from headwater_models.bundle import Bundle
+from headwater_models.requested import await_answer
 
 MAX_HISTORY = 20_000
 """Newest records of a stream that are handed over."""

@@ -18,11 +18,12 @@ from headwater_agent.agent_reader import AgentReader
 from headwater_agent.events import Mark, MarkReason
 from headwater_agent.moments import parse_moment, show_moment
 from headwater_agent.quarantine import UNUSABLE, Wanted, clear, find_held, find_marks
-from headwater_agent.requests import Clear, ask, await_answer
+from headwater_agent.requests import Clear, ask
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.status import is_running
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
+from headwater_models.requested import await_answer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 

@@ -6,10 +6,7 @@ agent looks for them every second. One that comes while no agent runs waits for 
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,16 +17,10 @@ from headwater_agent.events import Floats
 from headwater_agent.quarantine import Wanted
 from headwater_agent.segment import Ints
 from headwater_models.files import read_bounded, write_file
-
-PATIENCE_S = 20.0
-"""Seconds that a running agent is given to answer."""
+from headwater_models.requested import REQUEST
 
 MAX_BYTES = 64 << 20
 """A larger request is not read."""
-
-MAX_ANSWER = 65_536
-
-_REQUEST, _ANSWER = ".request", ".answer"
 
 
 class Clear(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -91,13 +82,6 @@ Wish = Clear | Forget | Reset | Warm
 _wishes: msgspec.msgpack.Decoder[Wish] = msgspec.msgpack.Decoder(Wish)
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What became of a request: whether it was done, and a sentence about it."""
-
-    done: bool
-    text: str
-
-
 def ask(folder: Path, wish: Wish) -> Path:
     """Leave a request behind those that wait; return its file, which goes when it is answered.
 
@@ -107,7 +91,7 @@ def ask(folder: Path, wish: Wish) -> Path:
         When the folder cannot be written.
     """
     newest = max((_number(path) for path in waiting(folder)), default=0)
-    path = folder / f"{newest + 1:09d}-{uuid.uuid4().hex}{_REQUEST}"
+    path = folder / f"{newest + 1:09d}-{uuid.uuid4().hex}{REQUEST}"
     try:
         write_file(path, msgspec.msgpack.encode(wish))
     except StorageError as error:
@@ -117,7 +101,7 @@ def ask(folder: Path, wish: Wish) -> Path:
 
 def waiting(folder: Path) -> list[Path]:
     """Return the requests that wait, in the order in which they came."""
-    return sorted(path for path in folder.glob(f"[0-9]*{_REQUEST}"))
+    return sorted(path for path in folder.glob(f"[0-9]*{REQUEST}"))
 
 
 def read(path: Path) -> Wish | None:
@@ -126,49 +110,6 @@ def read(path: Path) -> Wish | None:
         return _wishes.decode(read_bounded(path, MAX_BYTES))
     except (BundleError, StorageError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def answer(path: Path, said: Answer) -> None:
-    """Settle a request; whoever waits for it is told, unless the disk is full."""
-    with suppress(StorageError):
-        write_file(path.with_suffix(_ANSWER), msgspec.json.encode(said))
-    path.unlink(missing_ok=True)
-
-
-def await_answer(
-    path: Path, alive: Callable[[], bool], patience_s: float = PATIENCE_S
-) -> Answer | None:
-    """Wait for the answer to a request.
-
-    Parameters
-    ----------
-    path
-        What :func:`ask` returned.
-    alive
-        Says whether an agent runs; while none does, nobody waits.
-    patience_s
-        Seconds to wait at most.
-
-    Returns
-    -------
-    Answer or None
-        None where there is none yet. The request waits on.
-    """
-    end = time.monotonic() + patience_s
-    while path.exists() and alive() and time.monotonic() < end:
-        time.sleep(0.1)
-    found = path.with_suffix(_ANSWER)
-    if path.exists() or not found.exists():
-        return None
-    said = msgspec.json.decode(read_bounded(found, MAX_ANSWER), type=Answer)
-    found.unlink(missing_ok=True)
-    return said
-
-
-def sweep(folder: Path) -> None:
-    """Remove the answers that nobody waited for."""
-    for path in folder.glob(f"*{_ANSWER}"):
-        path.unlink(missing_ok=True)
 
 
 def _number(path: Path) -> int:

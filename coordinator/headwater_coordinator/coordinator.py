@@ -25,14 +25,7 @@ from headwater_coordinator.link import Link, Outgoing
 from headwater_coordinator.live import Board, Live
 from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
-from headwater_coordinator.requests import (
-    Answer,
-    Request,
-    find_requests,
-    read_request,
-    settle,
-    sweep,
-)
+from headwater_coordinator.requests import Request, find_requests, read_request
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
@@ -41,6 +34,7 @@ from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
+from headwater_models.requested import Answer, settle, sweep
 from headwater_models.signing import sign_receipt, sign_version
 from headwater_models.statistics import dependence
 

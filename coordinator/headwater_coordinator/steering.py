@@ -8,7 +8,8 @@ from headwater.errors import NotNowError, SettingsError
 from headwater_coordinator.home import Home
 from headwater_coordinator.queries import is_running
 from headwater_coordinator.reader import Reader, reading
-from headwater_coordinator.requests import Answer, Request, await_answer, write_request
+from headwater_coordinator.requests import Request, write_request
+from headwater_models.requested import Answer, await_answer
 
 LEAST_PREFIX = 6
 """Characters of a version's name that are enough to name it."""

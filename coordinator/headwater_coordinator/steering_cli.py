@@ -12,8 +12,9 @@ import typer
 
 from headwater_coordinator import steering
 from headwater_coordinator.home import Home, existing
-from headwater_coordinator.requests import Answer, Request
+from headwater_coordinator.requests import Request
 from headwater_coordinator.viewing_cli import HomeFolder
+from headwater_models.requested import Answer
 
 Reason = Annotated[
     str, typer.Option("--reason", "-r", help="Why; it is kept in the books, for `audit`.")

@@ -19,11 +19,12 @@ from headwater_agent.jobs import Jobs
 from headwater_agent.pauses import FILE, write_pauses
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.releases import first_version
-from headwater_agent.requests import Answer, Forget, Reset, Warm, Wish, ask, await_answer, waiting
+from headwater_agent.requests import Forget, Reset, Warm, Wish, ask, waiting
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Note, PassingError
 from headwater_agent.store_thread import StoreThread
+from headwater_models.requested import Answer, await_answer
 from tests.agent.test_runtime import learns_all
 
 MINUTE = 60_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,8 @@ import pytest
 
 from headwater.errors import StorageError
 from headwater_agent.quarantine import Wanted
-from headwater_agent.requests import (
-    Answer,
-    Clear,
-    Forget,
-    Reset,
-    Warm,
-    Wish,
-    answer,
-    ask,
-    await_answer,
-    read,
-    sweep,
-    waiting,
-)
+from headwater_agent.requests import Clear, Forget, Reset, Warm, Wish, ask, read, waiting
+from headwater_models.requested import Answer, settle
 
 HISTORY = Warm.of(
     "north",
@@ -44,7 +31,7 @@ def test_what_is_asked_waits_in_the_order_in_which_it_came(tmp_path: Path) -> No
     paths = [ask(tmp_path, wish) for wish in wishes]
     assert waiting(tmp_path) == paths
     assert [read(path) for path in paths] == wishes
-    answer(paths[0], Answer(True, ""))
+    settle(paths[0], Answer(True, ""))
     assert ask(tmp_path, Forget()) == waiting(tmp_path)[-1]
 
 
@@ -77,31 +64,6 @@ def test_a_request_that_is_a_link_to_somewhere_else_is_none(tmp_path: Path) -> N
     link = tmp_path / "000000002-x.request"
     link.symlink_to(real)
     assert read(link) is None
-
-
-def test_who_waits_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = ask(tmp_path, Forget())
-    agent = threading.Timer(0.2, answer, (path, Answer(True, "Forgotten.")))
-    agent.start()
-    assert await_answer(path, lambda: True) == Answer(True, "Forgotten.")
-    agent.join()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("alive", "patience_s"), [(False, 60.0), (True, 0.0)])
-def test_nobody_waits_for_an_agent_that_is_not_there_or_for_ever(
-    tmp_path: Path, alive: bool, patience_s: float
-) -> None:
-    path = ask(tmp_path, Forget())
-    assert await_answer(path, lambda: alive, patience_s) is None
-    assert waiting(tmp_path) == [path]
-
-
-def test_answers_that_nobody_waited_for_are_swept_away(tmp_path: Path) -> None:
-    answer(ask(tmp_path, Forget()), Answer(True, ""))
-    path = ask(tmp_path, Forget())
-    sweep(tmp_path)
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_written_is_said_with_what_to_do(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from headwater import wire
 from headwater.errors import NotNowError, SettingsError
 from headwater_coordinator.audit import audit
 from headwater_coordinator.queries import releases
-from headwater_coordinator.requests import Answer, Request, await_answer, write_request
+from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.steering import ask, candidate_request, rollback_request
+from headwater_models.requested import Answer, await_answer
 from headwater_models.signing import verify_version
 from tests.coordinator.world import World
 
