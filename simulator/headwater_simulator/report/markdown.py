@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from headwater_simulator.report import tables
+from headwater_simulator.report import serving, tables
 from headwater_simulator.report.outcome import outcome
 from headwater_simulator.report.results import Results
 from headwater_simulator.report.tables import Table
@@ -18,6 +18,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]<>|&~#$]|(?<!\w)_|_(?!\w)")
 _SECTIONS: tuple[Callable[[Results], Table], ...] = (
     tables.groups,
     tables.curve,
+    serving.table,
     tables.rounds,
     tables.releases,
     tables.refused_candidates,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from headwater_simulator.report import curves, plots, tables
+from headwater_simulator.report import curves, plots, serving, tables
 from headwater_simulator.report.markdown import facts
 from headwater_simulator.report.markup import Element, document, element
 from headwater_simulator.report.outcome import outcome
@@ -28,6 +28,7 @@ _Plots = Callable[[Results], tuple[Plot, ...]]
 _Tables = tuple[Callable[[Results], Table], ...]
 _SECTIONS: tuple[tuple[str, str, _Plots | None, _Tables], ...] = (
     ("learning", "What the fleet learned", curves.learning, (tables.curve,)),
+    ("served", "What the agents predicted", serving.plots, (serving.table,)),
     ("gains", "Who gained, who lost", plots.gains, (tables.groups, tables.devices)),
     ("releases", "Releases", plots.history, (tables.releases, tables.refused_candidates)),
     ("attacks", "Attacks and refusals", plots.attacks, (tables.attacks, tables.refusals)),
