@@ -121,11 +121,17 @@ class Device:
         self.bundle = Bundle.load(settings.bundle)
         self.log = folder / "agent.log"
         self.clock = folder / "clock"
-        self.clock.write_text("0")
+        self.set_clock(0)
         self._arguments = ["agent", "run", "--settings", str(settings_file)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def set_clock(self, shift_ms: int) -> None:
+        """Let the device's wall clock be wrong by so much, at once: it reads all or nothing."""
+        new = self.clock.with_suffix(".new")
+        new.write_text(str(shift_ms))
+        new.replace(self.clock)
+
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

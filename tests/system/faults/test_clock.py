@@ -19,11 +19,11 @@ def test_a_clock_that_jumps_changes_nothing_where_records_have_a_time(tmp_path: 
     with staged(tmp_path / "stage") as stage:
         load = stage.begin().start()
         for shift in (-HOUR_MS, HOUR_MS, -30 * DAY_MS, 3_000 * DAY_MS, 0):
-            stage.device.clock.write_text(str(shift))
+            stage.device.set_clock(shift)
             time.sleep(2)
             stage.predicts(f"with a clock that is {shift} ms wrong")
         stage.device.kill()
-        stage.device.clock.write_text(str(-HOUR_MS))
+        stage.device.set_clock(-HOUR_MS)
         stage.device.start()
         stage.predicts("after a start an hour earlier")
         records = load.stop()
@@ -39,10 +39,10 @@ def test_predictions_go_on_where_records_have_no_time_and_the_clock_is_set_back(
         load = stage.begin().start()
         stage.predicts("at first")
         for shift in (-HOUR_MS, HOUR_MS, 0):
-            stage.device.clock.write_text(str(shift))
+            stage.device.set_clock(shift)
             stage.predicts(f"with a clock that is {shift} ms wrong")
         stage.device.stop()
-        stage.device.clock.write_text(str(-HOUR_MS))
+        stage.device.set_clock(-HOUR_MS)
         stage.device.start()
         stage.predicts("after a start an hour earlier")
         stage.device.stop()
