@@ -125,13 +125,13 @@ class Device:
         self._arguments = ["agent", "run", "--settings", str(settings_file)]
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
     def set_clock(self, shift_ms: int) -> None:
         """Let the device's wall clock be wrong by so much, at once: it reads all or nothing."""
         new = self.clock.with_suffix(".new")
         new.write_text(str(shift_ms))
         new.replace(self.clock)
 
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
