@@ -89,8 +89,8 @@ class Engine:
         )
         if strategy is None:
             strategy = choose(scenario.strategy, source="strategy")
-        seeds = np.random.SeedSequence(scenario.seed).spawn(5)
-        names = ("fleet", "network", "coordinator", "attackers", "judges")
+        seeds = np.random.SeedSequence(scenario.seed).spawn(4)
+        names = ("fleet", "network", "coordinator", "attackers")
         self._rng = {
             name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)
         }
