@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -72,17 +73,26 @@ class Baseline:
         self._counts, self._last = np.array(found.counts, np.int64), found.last
 
 
-def persistence(manifest: Manifest, windows: Floats) -> Floats:
+def persistence(windows: Floats, target: int, outputs: int) -> Floats:
     """Return the last known target of each window ``[N, T, C]``, as often as there are outputs.
 
     ``[N, K]``, NaN where a window knows none.
+
+    Parameters
+    ----------
+    windows
+        At least one.
+    target
+        Its column.
+    outputs
+        How many there are, K.
     """
-    column = windows[:, :, manifest.target_index]
+    column = windows[:, :, target]
     found = column[:, -1]
-    known = np.isfinite(column)
-    if not known[:, -1].all():
+    if not all(map(isfinite, found.tolist())):
+        known = np.isfinite(column)
         last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
         found = np.where(
             known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan)
         )
-    return np.repeat(found[:, None], manifest.outputs, axis=1)
+    return found[:, None].repeat(outputs, axis=1)

@@ -99,13 +99,11 @@ class Windows:
     """The windows that became complete in a batch, over all streams.
 
     ``values`` is float32 ``[N, T, C]``; ``times`` int64 ``[N]`` is the time of each last row.
-    ``received`` int64 ``[N]`` is the wall clock at which the record that completed it came.
     """
 
     streams: tuple[str, ...]
     times: NDArray[np.int64]
     values: Floats
-    received: NDArray[np.int64]
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):

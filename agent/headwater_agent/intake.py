@@ -28,6 +28,8 @@ class Intake:
         For each label, how many of the rows were there before it came.
     patient
         Whether the order of the labels among the records is unknown.
+    watched
+        How many of the rows were looked at for drift.
     predictions
         One for each window that was cut, as far as they are made.
     """
@@ -37,6 +39,7 @@ class Intake:
     places: list[int] = field(default_factory=list)
     patient: bool = False
     receipts: dict[int, None] = field(default_factory=dict)
+    watched: int = 0
     predictions: list[Prediction] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)

@@ -178,8 +178,23 @@ class PahoClient(paho.Client):
 
     def write(self, packets: bytes) -> None:
         """Send packets in one piece, as far as the socket takes it now; keep the rest for later."""
-        if self.socket() is not None:
+        stream = self.stream
+        if stream is None or self.socket() is None:
+            return
+        if not self.want_write():
+            try:
+                sent = stream.send(packets)
+            except OSError:
+                sent = 0  # paho, which tries the same again, knows what to do about it
+            packets = packets[sent:]
+        if packets:
             self._packet_queue(_PUBACK, packets, 0, 0)
+
+    def keep_up(self) -> None:
+        """Write what waits, and keep the connection alive."""
+        if self.want_write():
+            self.loop_write()
+        self.loop_misc()
 
     def drop(self) -> None:
         """Close the socket at once, if there is one."""

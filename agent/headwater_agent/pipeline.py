@@ -251,14 +251,13 @@ class Pipeline:
 
     def _arrived(self, event: Arrived) -> Iterator[Effect]:
         joined = self._batch.joined
-        rows, cut = len(joined.rows), len(joined.cut)
+        cut = len(joined.cut)
         yield from self._batch.take(event, self.streams)
-        if self.watch.watches:
-            self._batch.alarms += self.watch.joined(joined.rows[rows:])
         self._settles = event.settle
         if len(joined.cut) > cut:
             yield self._predicting.ask(joined.cut[cut:])
         else:
+            self._watch_rows()
             yield from self._settle_if_asked()
 
     def _inferred(self, answer: Inferred) -> Iterator[Effect]:
@@ -267,11 +266,19 @@ class Pipeline:
         predictions, sane = self._predicting.make(cut, answer)
         batch.predictions += predictions
         yield Publish(predictions)
+        self._watch_rows()
         if self.watch.watches:
             batch.alarms += self.watch.predicted(predictions, answer.windows.values)
         if not sane:
             yield self._scorer.diverged()
         yield from self._settle_if_asked()
+
+    def _watch_rows(self) -> None:
+        """Show the watch the rows that it has not seen: after what is predicted from them."""
+        batch = self._batch
+        if self.watch.watches:
+            batch.alarms += self.watch.joined(batch.joined.rows[batch.watched :])
+        batch.watched = len(batch.joined.rows)
 
     def _settle_if_asked(self) -> Iterator[Effect]:
         if self._settles:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import repeat
+from math import isfinite
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from headwater_agent.events import Floats, Infer, Inferred, Prediction, Windows
 from headwater_agent.learner import Learner
 from headwater_agent.streams import Cut, Streams
 from headwater_models.manifest import Manifest
+
+FEW = 16
+"""Fewer numbers are looked at faster one by one."""
 
 DEGRADED_MISSING = 0.25
 """Share of missing cells from which on a prediction says that its quality is degraded."""
@@ -41,6 +45,8 @@ class Predicting:
         self.held = False
         self._manifest = manifest
         self._period = int(manifest.grid.period)
+        self._target = manifest.target_index if manifest.task == "forecast" else 0
+        self._outputs = manifest.outputs
         self._learner = learner
         self._streams = streams
 
@@ -49,8 +55,9 @@ class Predicting:
         windows = Windows(
             streams=tuple(one.row.stream for one in cut),
             times=np.array([one.row.slot * self._period for one in cut], np.int64),
-            values=np.concatenate([one.window[None] for one in cut]),
-            received=np.array([one.received for one in cut], np.int64),
+            values=cut[0].window[None]
+            if len(cut) == 1
+            else np.concatenate([one.window[None] for one in cut]),
         )
         learner = self._learner
         return Infer(
@@ -64,7 +71,7 @@ class Predicting:
         One whose outputs are not finite where the release's are is not served.
         """
         released, personal = answer.outputs["released"], answer.outputs["personal"]
-        sane = bool(np.isfinite(personal).all()) or not np.isfinite(released).all()
+        sane = _is_finite(personal) or not _is_finite(released)
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
         streams, times = answer.windows.streams, answer.windows.times.tolist()
@@ -99,8 +106,14 @@ class Predicting:
 
     def _baselines(self, windows: Windows) -> Iterable[Floats]:
         if self._manifest.task == "forecast":
-            return persistence(self._manifest, windows.values)
+            return persistence(windows.values, self._target, self._outputs)
         return (self._streams[name].baseline.predict() for name in windows.streams)
+
+
+def _is_finite(made: Floats) -> bool:
+    if made.size < FEW:
+        return all(map(isfinite, made.ravel().tolist()))
+    return bool(np.isfinite(made).all())
 
 
 def prediction_id(stream: str, time: int, version: str) -> str:

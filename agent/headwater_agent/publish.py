@@ -21,7 +21,7 @@ LONGEST_ARRAY = 100
 """Predictions in one message at most."""
 
 _FEW = 16
-"""Below so many numbers, each is written and read again."""
+"""Fewer numbers are shortened faster one by one."""
 
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
@@ -153,9 +153,9 @@ class Publisher:
         """
         if not predictions:
             return []
-        times = [made.time for made in predictions]
-        moments = _iso([*times, *(time + int(self._manifest.horizon) for time in times)])
-        seen, valid = moments[: len(times)], moments[len(times) :]
+        horizon = int(self._manifest.horizon)
+        seen = [_iso(made.time) for made in predictions]
+        valid = [_iso(made.time + horizon) for made in predictions]
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -167,47 +167,39 @@ class Publisher:
     def _served(
         self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        manifest, count = self._manifest, len(predictions)
-        models = [
-            *(made.released for made in predictions),
-            *(made.personal for made in predictions),
-            *(made.baseline for made in predictions),
-        ]
-        said = self._values(np.concatenate(models).reshape(len(models), -1))
-        values = {
-            "released": said[:count],
-            "personal": said[count : 2 * count],
-            "baseline": said[2 * count :],
-        }
+        said = self._values(
+            [
+                values
+                for made in predictions
+                for values in (made.released, made.personal, made.baseline)
+            ]
+        )
         verdicts = self._verdicts(predictions)
         encode, topics = self._encoder.encode, self._topics_of
-        return [
-            (
-                topics(made.stream)[0],
-                encode(
-                    Published(
-                        id=made.id,
-                        stream=made.stream,
-                        model=self._model,
-                        version=made.version,
-                        time=seen[i],
-                        valid=valid[i],
-                        horizon=self._horizon,
-                        target=manifest.target,
-                        unit=self._unit,
-                        prediction=values[made.served][i],
-                        served=made.served,
-                        released=values["released"][i],
-                        baseline=values["baseline"][i],
-                        personal=values["personal"][i],
-                        latency_ms=max(0, now_ms - made.received),
-                        quality=made.quality,
-                        **verdicts[i],
-                    )
-                ),
+        messages = []
+        for i, made in enumerate(predictions):
+            released, personal, baseline = said[3 * i : 3 * i + 3]
+            payload = Published(
+                id=made.id,
+                stream=made.stream,
+                model=self._model,
+                version=made.version,
+                time=seen[i],
+                valid=valid[i],
+                horizon=self._horizon,
+                target=self._manifest.target,
+                unit=self._unit,
+                prediction=personal if made.served == "personal" else released,
+                served=made.served,
+                released=released,
+                baseline=baseline,
+                personal=personal,
+                latency_ms=max(0, now_ms - made.received),
+                quality=made.quality,
+                **verdicts[i],
             )
-            for i, made in enumerate(predictions)
-        ]
+            messages.append((topics(made.stream)[0], encode(payload)))
+        return messages
 
     def _others(
         self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
@@ -215,7 +207,10 @@ class Publisher:
         tables = [made.beside for made in predictions if made.beside is not None]
         if len(tables) < len(predictions):
             return []
-        said, count = self._values(np.concatenate(tables)), len(self._beside)
+        said, count = (
+            self._values([values for table in tables for values in table]),
+            len(self._beside),
+        )
         messages = []
         for i, (made, time, until) in enumerate(zip(predictions, seen, valid, strict=True)):
             payload = PublishedBeside(
@@ -235,26 +230,27 @@ class Publisher:
 
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
         """Return topic and payload of an alarm."""
-        (time,) = _iso([alarm.time])
-        value, before = _shortened(np.array([alarm.value, alarm.before])).tolist()
         what = about(alarm)
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
-            time=time,
+            time=_iso(alarm.time),
             about=what,
             channel=alarm.channel,
             detector=alarm.detector,
-            value=value,
-            before=before,
+            value=_short(alarm.value),
+            before=_short(alarm.before),
             unit="s" if what == "silence" else self._units.get(alarm.channel, self._unit),
         )
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)
 
-    def _values(self, made: Floats) -> list[Value]:
-        """Return what stands for each row of ``[N, K]``."""
-        numbers = np.reshape(_shortened(made.ravel()), (len(made), -1)).tolist()
+    def _values(self, made: Sequence[Floats]) -> list[Value]:
+        """Return what stands for each ``[K]``."""
+        if len(made) * made[0].size < _FEW:
+            numbers = [[_short(value) for value in values.tolist()] for values in made]
+        else:
+            numbers = _shortened(np.concatenate(made)).reshape(len(made), -1).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
@@ -271,7 +267,7 @@ def _verdict(prediction: Prediction) -> dict[str, Any]:
     if not math.isfinite(threshold):
         return {}
     score = float(getattr(prediction, prediction.served)[0])
-    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array([threshold]))[0])}
+    return {"anomaly": score >= threshold, "threshold": _short(threshold)}
 
 
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -291,21 +287,30 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
     return msgspec.json.encode({"device": device, "status": state})
 
 
-def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return float32 numbers with the seven digits they have; JSON has null for the others."""
+def _short(value: float) -> float:
+    """Return a float32 number with the seven digits it has; JSON has null for what is none."""
+    return float(f"{value:.7g}")
+
+
+def _shortened(values: Floats) -> NDArray[np.float64]:
+    """Return :func:`_short` of many numbers."""
     exact = values.astype(np.float64)
-    if exact.size < _FEW:
-        return np.array([float(f"{value:.7g}") for value in exact.tolist()])
     size = np.abs(exact, where=np.isfinite(exact) & (exact != 0), out=np.ones_like(exact))
     digits = 6 - np.floor(np.log10(size)).astype(np.int64)
     near = np.clip(digits, -_POWERS, _POWERS)
     up, down = _TENS[np.maximum(near, 0)], _TENS[np.maximum(-near, 0)]
     short = np.asarray(np.rint(exact * up / down) / up * down)
     if (far := digits != near).any():
-        short[far] = [float(f"{value:.7g}") for value in exact[far].tolist()]
+        short[far] = [_short(value) for value in exact[far].tolist()]
     return short
 
 
-def _iso(times: Sequence[int]) -> list[str]:
-    moments = np.array(times, np.int64).astype("M8[ms]")
-    return np.datetime_as_string(moments, timezone="UTC").tolist()  # type: ignore[no-any-return]
+def _iso(time: int) -> str:
+    """Return UTC milliseconds as ISO 8601."""
+    minute, rest = divmod(time, 60_000)
+    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _iso_minute(minute: int) -> str:
+    return str(np.datetime_as_string(np.datetime64(minute, "m")))

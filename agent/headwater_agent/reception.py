@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from headwater_agent.codec import Decoder
 from headwater_agent.events import Arrived, Label, Record
@@ -84,8 +84,17 @@ class Reception:
 
     def _decode(
         self, messages: Sequence[Message], received: int
+    ) -> Iterable[Sequence[Record | Label] | Refusal]:
+        """Return what each message holds: those of sensors are decoded together."""
+        labels = self._labels
+        if labels is None and not any(message.retained for message in messages):
+            return self._sensors.decode_all(messages, received)
+        return self._decode_apart(messages, received)
+
+    def _decode_apart(
+        self, messages: Sequence[Message], received: int
     ) -> Iterator[Sequence[Record | Label] | Refusal]:
-        """Yield what each message holds: those of sensors are decoded together."""
+        """Yield what each message holds, where they are not all of sensors."""
         labels = self._labels
         of_labels = {m.topic for m in messages if labels is not None and labels.reads(m.topic)}
         sensors = [m for m in messages if not m.retained and m.topic not in of_labels]

@@ -85,7 +85,7 @@ class Releases:
             self._bundle.manifest, np.random.default_rng(version.sequence)
         ).items():
             times = np.zeros(len(values), np.int64)
-            windows = Windows(("golden",) * len(values), times, values, times)
+            windows = Windows(("golden",) * len(values), times, values)
             answer = self._compute.infer(Infer(windows, {"released": version.weights}))
             if not np.isfinite(answer.outputs["released"]).all():
                 raise BundleError(f"Version {version.name[:12]} gives no finite answer on {name}.")

@@ -80,13 +80,15 @@ class StreamRows:
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
         for slot_of_record, record in enumerate(records, slot):
-            if record.time // period != slot_of_record:
+            if record.time // period != slot_of_record or b"\0" in record.present.tobytes():
                 return False
-        return bool(np.concatenate([record.present for record in records]).all())
+        return True
 
     def append(self, records: Sequence[Record]) -> list[Row]:
         """Take records that :meth:`follow`, and return their rows."""
-        values = np.concatenate([record.values for record in records]).reshape(-1, self._channels)
+        values = records[0].values[None]
+        if len(records) > 1:
+            values = np.concatenate([record.values[None] for record in records])
         first = records[0].time // self._grid.period
         self._newest = max(self._newest, records[-1].time)
         observed = ~np.isnan(values)

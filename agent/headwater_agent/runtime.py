@@ -234,10 +234,10 @@ class Agent:
             self._do_all(self._pipeline.feed(events.Settle()))
             self._writer.put(events.Store(receipts=tuple(repeated)))
         arrived = self._reception.take(fresh, self._clock.steady.now_ms())
+        self._do_all(self._pipeline.feed(arrived))
         now = time.monotonic()
         self._live.arrived(len(arrived.records), now)
         self._pace.arrived(len(fresh), now)
-        self._do_all(self._pipeline.feed(arrived))
 
     def _catch_up(self, *, fresh: bool) -> None:
         """Settle what came, and learn, where it is time for either."""

@@ -185,7 +185,11 @@ def _cut(stream: Stream, made: Sequence[_Made]) -> Iterator[tuple[int, Cut]]:
     """Yield the windows that can be predicted, each with its place in the batch."""
     windows = stream.window.push([one.row for one in made])
     for one, window in zip(made, windows, strict=True):
-        if window is None or window.missing > MAX_MISSING or not one.row.observed.any():
+        if window is None or window.missing > MAX_MISSING or _saw_nothing(one.row):
             continue
         marked = window.marked or one.paused
         yield one.place, Cut(one.row, window.values, one.received, marked, window.missing)
+
+
+def _saw_nothing(row: Row) -> bool:
+    return b"\1" not in row.observed.tobytes()

@@ -46,6 +46,10 @@ _ORT_ERRORS = (
 )
 
 
+_CANNOT_RUN = "cannot run on these arrays"
+"""Said where the context manager of :meth:`OpenGraph.errors` would cost as much as an operator."""
+
+
 class Batch(Protocol):
     """Rows to learn from: window ``[N, T, C]``, time ``[N]``, label ``[N, 1]``, weight ``[N]``."""
 
@@ -109,8 +113,8 @@ class OpenGraph:
         try:
             typed = {k: np.asarray(feeds[k], v[0], order="C") for k, v in self.inputs.items()}
             found: list[NDArray[Any]] = self.session.run(outputs, typed)
-        except _ORT_ERRORS as error:  # a context manager would cost as much as a small operator
-            raise self.refusal("cannot run on these arrays", error) from error
+        except _ORT_ERRORS as error:
+            raise self.refusal(_CANNOT_RUN, error) from error
         return found
 
     def refuse_other_names(self, have: AbstractSet[str], want: AbstractSet[str]) -> None:
@@ -261,8 +265,10 @@ class Binding:
             )
         self._window[...] = window
         self._time[...] = time
-        with self._graph.errors("cannot run on these arrays"):
+        try:
             self._graph.session.run_with_iobinding(self._binding)
+        except _ORT_ERRORS as error:
+            raise self._graph.refusal(_CANNOT_RUN, error) from error
         return self._prediction.copy()
 
     def _refuse_other_shape(self, name: str, array: NDArray[Any]) -> None:
