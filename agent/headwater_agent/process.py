@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
@@ -33,6 +34,9 @@ _COLLECT = (10_000, 20, 50)
 """Thresholds of the garbage collector: what the data path makes has no cycles, and with Python's
 own thresholds looking for them takes a tenth of the processor."""
 
+_SWITCH_S = 0.0005
+"""How long another thread, such as that of the store, may keep one waiting that has a message."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,9 +48,8 @@ def run(settings: AgentSettings, settings_file: Path) -> None:
     HeadwaterError
         When it cannot start, or the disk does not allow it to go on.
     """
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(*_COLLECT)
+    sys.setswitchinterval(_SWITCH_S)
     with closing(Notifier(os.environ)) as notifier:
         Process(settings, settings_file, notifier).run()
 
@@ -125,6 +128,7 @@ class Process:
                 self._reloading.close()
                 if self._stopping:
                     agent.stop()
+                _leave_to_itself()
                 with _metrics(self._settings):
                     agent.run()
                 self._agent = None
@@ -186,6 +190,13 @@ class Process:
             self._reloading.close()
             for number, earlier in before.items():
                 signal.signal(number, earlier)
+
+
+def _leave_to_itself() -> None:
+    """Let the garbage collector pass over what is there now, which is there to stay."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 
 import msgspec
 import numpy as np
@@ -86,11 +87,14 @@ class StreamRows:
 
     def append(self, records: Sequence[Record]) -> list[Row]:
         """Take records that :meth:`follow`, and return their rows."""
-        values = records[0].values[None]
-        if len(records) > 1:
-            values = np.concatenate([record.values[None] for record in records])
         first = records[0].time // self._grid.period
         self._newest = max(self._newest, records[-1].time)
+        if len(records) == 1 and not self._grid.hold:
+            record = records[0]
+            self._emitted = first
+            seen = record.present if _is_whole(record.values) else ~np.isnan(record.values)
+            return [Row(self._stream, first, record.values, seen, record.marked is not None)]
+        values = np.concatenate([record.values[None] for record in records])
         observed = ~np.isnan(values)
         if self._grid.hold and (self._held.any() or not observed.all()):
             nothing = np.zeros(self._channels, np.bool_)
@@ -197,3 +201,8 @@ class StreamRows:
             self._last = np.where(missing, self._last, values)
         self._emitted = slot
         return Row(self._stream, slot, values, ~missing, bool(marked.any()))
+
+
+def _is_whole(values: Floats) -> bool:
+    """Say whether no value is missing; quicker than an array of which ones are."""
+    return not any(map(isnan, values.tolist()))

@@ -245,6 +245,7 @@ class Binding:
         graph.refuse_other_names(parameters.keys(), graph.inputs.keys() - {"window", "time"})
         self._graph, self._members = graph, members
         self._binding = graph.session.io_binding()
+        self._takes_time = "time" in graph.inputs
         self.parameters = {
             name: np.array(array, graph.inputs[name][0], order="C")
             for name, array in parameters.items()
@@ -264,7 +265,8 @@ class Binding:
                 f"{list(self._time.shape)}, not {list(window.shape)} and {list(time.shape)}."
             )
         self._window[...] = window
-        self._time[...] = time
+        if self._takes_time:
+            self._time[...] = time
         try:
             self._graph.session.run_with_iobinding(self._binding)
         except _ORT_ERRORS as error:
@@ -284,7 +286,7 @@ class Binding:
         self._time = np.empty(self._window.shape[:-2], np.int64)
         self._prediction = np.empty(self._shape(outputs["prediction"][1], rows), dtype)
         self._bind(self._binding.bind_input, "window", self._window)
-        if "time" in inputs:
+        if self._takes_time:
             self._bind(self._binding.bind_input, "time", self._time)
         self._bind(self._binding.bind_output, "prediction", self._prediction)
 
@@ -351,11 +353,12 @@ def initial_state(manifest: Manifest) -> State:
 
 
 def _options(threads: int) -> Any:
-    """Quiet and modest: no pools of idle or spinning threads."""
+    """Quiet and modest: no pools of idle or spinning threads, no memory that is kept aside."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
