@@ -74,8 +74,17 @@ class Predicting:
         sane = _is_finite(personal) or not _is_finite(released)
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
-        streams, times = answer.windows.streams, answer.windows.times.tolist()
-        made = tuple(
+        outputs = zip(
+            cut,
+            answer.windows.times.tolist(),
+            released,
+            personal,
+            self._baselines(answer.windows),
+            self._streams.judge(answer.windows.streams, released, personal),
+            repeat(None, len(cut)) if answer.beside is None else answer.beside,
+            strict=True,
+        )
+        made = [
             Prediction(
                 id=prediction_id(one.row.stream, time, version),
                 stream=one.row.stream,
@@ -91,18 +100,9 @@ class Predicting:
                 thresholds=limits,
                 beside=others,
             )
-            for one, time, ours, theirs, baseline, limits, others in zip(
-                cut,
-                times,
-                released,
-                personal,
-                self._baselines(answer.windows),
-                self._streams.judge(streams, released, personal),
-                repeat(None, len(cut)) if answer.beside is None else answer.beside,
-                strict=True,
-            )
-        )
-        return made, sane
+            for one, time, ours, theirs, baseline, limits, others in outputs
+        ]
+        return tuple(made), sane
 
     def _baselines(self, windows: Windows) -> Iterable[Floats]:
         if self._manifest.task == "forecast":
