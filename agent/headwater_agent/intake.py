@@ -66,6 +66,11 @@ class Intake:
             start = count
         yield from streams.join(event.records[start:], self.joined)
 
+    def unwatched(self) -> list[Row]:
+        """Return the rows that were not looked at for drift; they count as looked at."""
+        before, self.watched = self.watched, len(self.joined.rows)
+        return self.joined.rows[before:]
+
     def in_order(self) -> Iterator[Row | Label]:
         """Yield rows and labels as they came."""
         start = 0

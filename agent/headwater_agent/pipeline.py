@@ -250,14 +250,14 @@ class Pipeline:
         return prediction.time >= self.streams[prediction.stream].since
 
     def _arrived(self, event: Arrived) -> Iterator[Effect]:
-        joined = self._batch.joined
-        cut = len(joined.cut)
+        before = len(self._batch.joined.cut)
         yield from self._batch.take(event, self.streams)
         self._settles = event.settle
-        if len(joined.cut) > cut:
-            yield self._predicting.ask(joined.cut[cut:])
+        if cut := self._batch.joined.cut[before:]:
+            yield self._predicting.ask(cut)
         else:
-            self._watch_rows()
+            if self.watch.watches:
+                self._batch.alarms += self.watch.joined(self._batch.unwatched())
             yield from self._settle_if_asked()
 
     def _inferred(self, answer: Inferred) -> Iterator[Effect]:
@@ -266,19 +266,12 @@ class Pipeline:
         predictions, sane = self._predicting.make(cut, answer)
         batch.predictions += predictions
         yield Publish(predictions)
-        self._watch_rows()
         if self.watch.watches:
+            batch.alarms += self.watch.joined(batch.unwatched())
             batch.alarms += self.watch.predicted(predictions, answer.windows.values)
         if not sane:
             yield self._scorer.diverged()
         yield from self._settle_if_asked()
-
-    def _watch_rows(self) -> None:
-        """Show the watch the rows that it has not seen: after what is predicted from them."""
-        batch = self._batch
-        if self.watch.watches:
-            batch.alarms += self.watch.joined(batch.joined.rows[batch.watched :])
-        batch.watched = len(batch.joined.rows)
 
     def _settle_if_asked(self) -> Iterator[Effect]:
         if self._settles:

@@ -20,6 +20,7 @@ from types import FrameType
 from headwater.errors import HeadwaterError, SettingsError
 from headwater_agent.beside import load_beside
 from headwater_agent.connection import make_transport
+from headwater_agent.heap import trimmer
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.reception import Reception
 from headwater_agent.releases import first_version
@@ -52,6 +53,11 @@ def run(settings: AgentSettings, settings_file: Path) -> None:
     sys.setswitchinterval(_SWITCH_S)
     with closing(Notifier(os.environ)) as notifier:
         Process(settings, settings_file, notifier).run()
+
+
+def run_file(path: Path) -> None:
+    """Run the agent of a settings file; raises as :func:`run` does, and where the file is wrong."""
+    run(load_settings(path, os.environ), path)
 
 
 def identity(settings: AgentSettings, model: str) -> dict[str, object]:
@@ -193,10 +199,11 @@ class Process:
 
 
 def _leave_to_itself() -> None:
-    """Let the garbage collector pass over what is there now, which is there to stay."""
+    """Give back what the start alone needed; what is left is there to stay, and not collected."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    trimmer()()
 
 
 def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:

@@ -20,6 +20,7 @@ from headwater_agent.beside import Beside, load_beside
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
+from headwater_agent.heap import trimmer
 from headwater_agent.jobs import Jobs
 from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
@@ -54,7 +55,10 @@ PATIENCE_S = 0.25
 """How long housekeeping waits for messages, so as to come between those and the next."""
 
 CHECKPOINT_S = 10.0
-"""How often the learning state is stored; after a crash what came since is learned again."""
+"""How often the learning state is stored; after a crash what came since is learned again.
+
+Memory that is free is given back to the system as often.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -153,6 +157,7 @@ class Agent:
         most, qos = settings.store.outbox // 2, settings.output.qos
         self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
         self._notifier = notifier
+        self._give_back = trimmer()
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
@@ -195,6 +200,7 @@ class Agent:
                     due = time.monotonic() + HOUSEKEEPING_S
                 if now >= checkpoint_due:
                     self._do_all(self._pipeline.feed(events.Ticked()))
+                    self._give_back()
                     checkpoint_due = time.monotonic() + CHECKPOINT_S
         finally:
             self._close()
