@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
@@ -187,8 +188,9 @@ def _cut(stream: Stream, made: Sequence[_Made]) -> Iterator[tuple[int, Cut]]:
     if not made:
         return
     windows = stream.window.push([one.row for one in made])
-    observed = stack([one.row.observed for one in made]).any(axis=1).tolist()
-    for one, window, seen in zip(made, windows, observed, strict=True):
+    observed = stack([one.row.observed for one in made])
+    some: list[bool] = np.any(observed, axis=1).tolist()
+    for one, window, seen in zip(made, windows, some, strict=True):
         if window is None or window.missing > MAX_MISSING or not seen:
             continue
         marked = window.marked or one.paused

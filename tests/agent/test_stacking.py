@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from headwater_agent.stacking import stack, stack_outputs
 from tests.agent.making import prediction
@@ -18,8 +21,8 @@ def test_it_is_what_numpy_makes_of_them(dtype: type[np.generic]) -> None:
 
 def test_arrays_that_lie_across_or_are_of_two_kinds_are_stacked_all_the_same() -> None:
     assert np.array_equal(stack(list(TABLE.swapaxes(1, 2))), TABLE.swapaxes(1, 2))
-    mixed = stack([np.zeros(2, np.float32), np.ones(2, np.float64)])  # type: ignore[list-item]
-    assert mixed.tolist() == [[0, 0], [1, 1]]
+    mixed: list[NDArray[Any]] = [np.zeros(2, np.float32), np.ones(2, np.float64)]
+    assert stack(mixed).tolist() == [[0, 0], [1, 1]]
 
 
 def test_what_is_stacked_is_apart_from_its_parts() -> None:
