@@ -13,6 +13,7 @@ import numpy as np
 from headwater_agent.baseline import persistence
 from headwater_agent.events import Floats, Infer, Inferred, Prediction, Windows
 from headwater_agent.learner import Learner
+from headwater_agent.stacking import stack
 from headwater_agent.streams import Cut, Streams
 from headwater_models.manifest import Manifest
 
@@ -55,9 +56,7 @@ class Predicting:
         windows = Windows(
             streams=tuple(one.row.stream for one in cut),
             times=np.array([one.row.slot * self._period for one in cut], np.int64),
-            values=cut[0].window[None]
-            if len(cut) == 1
-            else np.concatenate([one.window[None] for one in cut]),
+            values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
         )
         learner = self._learner
         return Infer(

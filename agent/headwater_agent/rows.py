@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.events import Floats, Record, Row
+from headwater_agent.stacking import stack
 from headwater_models.manifest import Grid
 
 MAX_OPEN = 4_096
@@ -81,9 +82,9 @@ class StreamRows:
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
         for slot_of_record, record in enumerate(records, slot):
-            if record.time // period != slot_of_record or b"\0" in record.present.tobytes():
+            if record.time // period != slot_of_record:
                 return False
-        return True
+        return b"\0" not in b"".join([record.present.tobytes() for record in records])
 
     def append(self, records: Sequence[Record]) -> list[Row]:
         """Take records that :meth:`follow`, and return their rows."""
@@ -94,7 +95,7 @@ class StreamRows:
             self._emitted = first
             seen = record.present if _is_whole(record.values) else ~np.isnan(record.values)
             return [Row(self._stream, first, record.values, seen, record.marked is not None)]
-        values = np.concatenate([record.values[None] for record in records])
+        values = stack([record.values for record in records])
         observed = ~np.isnan(values)
         if self._grid.hold and (self._held.any() or not observed.all()):
             nothing = np.zeros(self._channels, np.bool_)
