@@ -87,12 +87,11 @@ def persistence(windows: Floats, target: int, outputs: int) -> Floats:
     outputs
         How many there are, K.
     """
-    column = windows[:, :, target]
-    found = column[:, -1]
-    if not all(map(isfinite, found.tolist())):
+    found = windows[:, -1, target : target + 1]
+    if not all(map(isfinite, found.ravel().tolist())):
+        column = windows[:, :, target]
         known = np.isfinite(column)
         last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
-        found = np.where(
-            known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan)
-        )
-    return found[:, None].repeat(outputs, axis=1)
+        newest = column[np.arange(len(column)), last]
+        found = np.where(known.any(axis=1), newest, np.float32(np.nan))[:, None]
+    return found if outputs == 1 else found.repeat(outputs, axis=1)

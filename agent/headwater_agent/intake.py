@@ -56,9 +56,13 @@ class Intake:
         """
         self.labels += event.labels
         self.patient |= len(event.order) < len(event.labels)
-        receipts = [*event.receipts, *(item.receipt for item in event.labels)]
-        receipts += [item.receipt for item in event.records]
-        self.receipts |= dict.fromkeys(filter(None, receipts))
+        self.receipts |= dict.fromkeys(filter(None, event.receipts))
+        for item in (*event.labels, *event.records):
+            if item.receipt:
+                self.receipts[item.receipt] = None
+        if not event.labels:
+            yield from streams.join(event.records, self.joined)
+            return
         start = 0
         for count in event.order or [len(event.records)] * len(event.labels):
             yield from streams.join(event.records[start:count], self.joined)

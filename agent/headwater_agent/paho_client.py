@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from typing import Any
 
 import paho.mqtt.client as paho
 
@@ -140,7 +141,9 @@ class PahoClient(paho.Client):
     connections = 0
 
     def _create_socket(self) -> paho.SocketLike:
-        sock = socket.create_connection((self.host, self.port), CONNECT_S)
+        # A name in bytes needs no tables of what else Unicode has, which take half a megabyte.
+        host: Any = self.host.encode() if self.host.isascii() else self.host
+        sock = socket.create_connection((host, self.port), CONNECT_S)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls is not None:

@@ -77,7 +77,9 @@ class Reception:
                 else:
                     labels.append(item)
                     order.append(len(records))
-        self._count_unreadable()
+        self._count_unreadable(self._sensors)
+        if self._labels is not None:
+            self._count_unreadable(self._labels)
         return Arrived(
             tuple(records), tuple(labels), tuple(order), receipts=tuple(useless), settle=False
         )
@@ -108,11 +110,10 @@ class Reception:
             else:
                 yield next(records)
 
-    def _count_unreadable(self) -> None:
-        for decoder in (self._sensors, self._labels):
-            if decoder is not None and decoder.unreadable:
-                self.refused["unreadable"] += decoder.unreadable
-                decoder.unreadable = 0
+    def _count_unreadable(self, decoder: Decoder | LabelDecoder) -> None:
+        if decoder.unreadable:
+            self.refused["unreadable"] += decoder.unreadable
+            decoder.unreadable = 0
 
     def _count(self, refusal: Refusal) -> None:
         if refusal.reason not in self._said:

@@ -55,10 +55,7 @@ PATIENCE_S = 0.25
 """How long housekeeping waits for messages, so as to come between those and the next."""
 
 CHECKPOINT_S = 10.0
-"""How often the learning state is stored; after a crash what came since is learned again.
-
-Memory that is free is given back to the system as often.
-"""
+"""How often what was learned is stored, and free memory given back; a crash repeats the rest."""
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +159,7 @@ class Agent:
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         self._backlog = Backlog()
-        self._taken_at = 0.0
+        self._taken_at, self._taken_ms = 0.0, 0
         self._listened_at = time.monotonic()
         self._stopping = self._goes_on = False
 
@@ -239,7 +236,8 @@ class Agent:
             self._counts["repeated"] += len(repeated)
             self._do_all(self._pipeline.feed(events.Settle()))
             self._writer.put(events.Store(receipts=tuple(repeated)))
-        arrived = self._reception.take(fresh, self._clock.steady.now_ms())
+        self._taken_ms = self._clock.steady.now_ms()
+        arrived = self._reception.take(fresh, self._taken_ms)
         self._do_all(self._pipeline.feed(arrived))
         now = time.monotonic()
         self._live.arrived(len(arrived.records), now)
@@ -284,7 +282,8 @@ class Agent:
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
-        messages = self._publisher.encode(predictions, self._clock.steady.now_ms())
+        passed_ms = round(1000 * (time.perf_counter() - self._taken_at))
+        messages = self._publisher.encode(predictions, self._taken_ms + passed_ms)
         self._sender.send(messages, retain=self._settings.output.retain)
         self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 

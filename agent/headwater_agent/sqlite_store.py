@@ -40,7 +40,7 @@ from headwater_models.manifest import Manifest
 _LOCK_ATTEMPTS = 4
 """`headwater agent status` touches the lock for a moment; another agent keeps it."""
 
-_CACHE_KIB = 512
+_CACHE_KIB = 256
 """Pages that a connection keeps at most: what is written is not read again soon."""
 
 _WAL_PAGES = 1_000
