@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import get_args
 
 from headwater.errors import HeadwaterError
 from headwater.logs import FORMAT_VARIABLE, LogFormat, configure_logging
+from headwater.sparing import spared
 
 LEVEL_VARIABLE, SETTINGS_VARIABLE = "HEADWATER_LOG_LEVEL", "HEADWATER_AGENT"
 
@@ -62,16 +61,3 @@ def agent_to_run(arguments: Sequence[str], environ: Mapping[str, str]) -> Path |
         case ["--settings", path]:
             return Path(path)
     return None
-
-
-@contextmanager
-def spared(name: str) -> Iterator[None]:
-    """Let the import of a module pass meanwhile, without it; who imports it later gets it."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = ModuleType(name)
-    try:
-        yield
-    finally:
-        del sys.modules[name]

@@ -74,7 +74,7 @@ def test_the_front_door_opens_for_everything_else() -> None:
 
 def test_an_agent_is_loaded_without_the_command_line_and_what_no_broker_needs() -> None:
     program = (
-        "import sys; from headwater.entry import spared\n"
+        "import sys; from headwater.sparing import spared\n"
         "with spared('urllib.request'): import paho.mqtt.client\n"
         "import headwater_agent.process\n"
         "unwanted = {'typer', 'click', 'rich', 'sqlite_utils', 'http.client', 'numpy.random'}\n"
