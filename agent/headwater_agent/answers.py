@@ -216,8 +216,10 @@ def tell_update(
 
 
 def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:
-    with np.errstate(invalid="ignore", over="ignore"):
-        change = pack(manifest, made.weights) - pack(manifest, base)
+    change = made.change
+    if change is None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = pack(manifest, made.weights) - pack(manifest, base)
     return Offer(change, made.examples, made.loss_before, made.loss_after)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from headwater import wire
@@ -23,6 +23,9 @@ LARGEST_CHANGE = 1e6
 """No weight of a model with scaled inputs moves this far in one round; a larger change is refused
 (and so can never overflow float32 when it is merged)."""
 
+_SURELY_SOUND = 0.99 * LARGEST_CHANGE**2
+"""With a squared norm below it no value is larger than that, and all are finite."""
+
 _DIFFERENCE_RTOL = 1e-3
 
 _ANSWERS: dict[type[wire.Task], tuple[type[wire.Reply], ...]] = {
@@ -33,8 +36,7 @@ _ANSWERS: dict[type[wire.Task], tuple[type[wire.Reply], ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True):
     """What the coordinator knows about whoever answers.
 
     ``device`` is the name bound to the key that signed the reply, empty before the first
@@ -138,7 +140,10 @@ def _vector(vector: Vector, manifest: Manifest, examples: int) -> Iterator[str]:
     size, dtype = packed_size(manifest), "float32"
     if manifest.statistics:
         size, dtype = sum(array.size for array in manifest.statistics), "float64"
-    if vector.dtype != dtype or vector.shape != (size,):
+    fits = vector.dtype == dtype and vector.shape == (size,)
+    if fits and dtype == "float32" and float(vector.dot(vector)) < _SURELY_SOUND:
+        return
+    if not fits:
         yield f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
     elif not np.isfinite(vector).all():
         yield (

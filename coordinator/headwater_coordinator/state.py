@@ -134,6 +134,8 @@ class State:
     """Whether a contribution was erased that the release, or the candidate, was solved with."""
     past: Past = field(default_factory=Past)
     _nodes: dict[str, str] = field(init=False)
+    _ages: dict[str, int] = field(init=False, default_factory=dict, compare=False)
+    _aged: tuple[int, int] = field(init=False, default=(0, 0), compare=False)
 
     def __post_init__(self) -> None:
         self._nodes = {one.name: one.node for one in self.devices.values() if one.name}
@@ -143,10 +145,11 @@ class State:
 
         Sequence numbers only rise; after a restore they leap.
         """
-        sequence = self.sequences.get(base)
-        if sequence is None:
-            return None
-        return sum(later > sequence for later in self.sequences.values())
+        known = len(self.sequences), self.release.sequence
+        if self._aged != known:
+            self._aged, newest = known, sorted(self.sequences, key=self.sequences.__getitem__)
+            self._ages = {name: age for age, name in enumerate(reversed(newest))}
+        return self._ages.get(base)
 
     def name(self, device: Device, name: str) -> None:
         """Give a device its name, for good."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -21,8 +20,7 @@ _LONGEST_REST = 3_600_000
 _MOST_DOUBLINGS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A task that a device was given and has not answered.
 
     ``arrays`` names the version whose weights go with it. ``then`` is what the device is asked

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -39,6 +38,9 @@ from headwater_simulator.virtual.member import EPOCH_MS
 
 STATEMENT = ""
 """Versions are not signed here."""
+
+_UNWRITTEN = (e.Note, e.Receive)
+"""What only a database keeps."""
 
 
 class VirtualCoordinator:
@@ -123,17 +125,18 @@ class VirtualCoordinator:
         while events:
             for effect in self.federation.feed(events.popleft(), EPOCH_MS + now):
                 if isinstance(effect, e.Ask):
-                    asks.append(replace(effect, task=self._with_terms(effect.task)))
-                else:
+                    asks.append(self._with_terms(effect))
+                elif not isinstance(effect, _UNWRITTEN):
                     answer = self._carry_out(effect, now)
                     if answer is not None:
                         events.append(answer)
         return asks
 
-    def _with_terms(self, task: wire.Task) -> wire.Task:
-        if not isinstance(task, wire.Train) or not self._terms:
-            return task
-        return msgspec.structs.replace(task, protocol=wire.TERMS, **self._terms)
+    def _with_terms(self, ask: e.Ask) -> e.Ask:
+        if not self._terms or not isinstance(ask.task, wire.Train):
+            return ask
+        task = msgspec.structs.replace(ask.task, protocol=wire.TERMS, **self._terms)
+        return msgspec.structs.replace(ask, task=task)
 
     def _carry_out(self, effect: e.Effect, now: int) -> e.Event | None:
         match effect:

@@ -105,7 +105,11 @@ class Engine:
             )
         bundle = self._fleet.bundle
         self._trainer = FleetTrainer(
-            bundle.train, self._tally, threads=threads, one_by_one=one_by_one
+            bundle.train,
+            self._tally,
+            threads=threads,
+            one_by_one=one_by_one,
+            shared=[array.name for array in bundle.manifest.shared],
         )
         self._predictor = FleetPredictor(
             bundle.infer, self._tally, threads=threads, one_by_one=one_by_one
