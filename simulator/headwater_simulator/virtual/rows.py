@@ -49,7 +49,8 @@ class Rows:
         """Return how many steps each comes to, of so many at most, ``[M]``."""
         steps = self._in_pass * self._epochs
         limits = [n if limit is None else limit for n, limit in zip(steps, most, strict=True)]
-        return np.minimum(steps, limits)
+        fewest: Places = np.minimum(steps, limits)
+        return fewest
 
     def reorder(self, order: Places) -> None:
         """Put the trainings in another order."""
@@ -58,7 +59,8 @@ class Rows:
 
     def learned(self, steps: Places) -> list[int]:
         """Return from how many rows each has learned after so many steps."""
-        return np.minimum(steps * self._batch, self._counts).tolist()
+        learned: list[int] = np.minimum(steps * self._batch, self._counts).tolist()
+        return learned
 
     def step(self, number: int, active: int) -> Cut:
         """Return the rows of a step of the first trainings, ``[M, batch, ...]``."""
