@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from headwater.wire import COMMON
 
 
@@ -67,8 +69,7 @@ class Device:
     """Tasks of which nothing came since its last update."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """An accepted update that no candidate contains yet; at most one for each device.
 
     ``weight`` is the number of examples that counts, after the cap. Statistics have no cap: to

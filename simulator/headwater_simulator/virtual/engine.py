@@ -174,8 +174,7 @@ class Engine:
         self._begin()
         agenda, length = self._agenda, int(self._scenario.length)
         happened = 0
-        while not self._over and agenda.next_ms is not None and agenda.next_ms <= length:
-            agenda.go_on()
+        while not self._over and agenda.go_on(length):
             happened += 1
             if progress is not None and happened % 1_000 == 0:
                 progress(self._share())

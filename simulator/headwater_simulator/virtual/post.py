@@ -7,24 +7,20 @@ which it was sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from heapq import heappop, heappush
 
 from headwater import wire
 from headwater_coordinator import events as e
-from headwater_models.arrays import Arrays
 from headwater_simulator.virtual.agenda import Agenda
 from headwater_simulator.virtual.chronicle import Chronicle
-from headwater_simulator.virtual.coordinator import VirtualCoordinator
+from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
 from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.network import Network
 
 POLL_MS = 500
 """How often the coordinator looks at what came and what is due, as the server does."""
-
-_Asked = tuple[Member, e.Ask, Arrays | None, int]
-"""Who is asked what, with which arrays, in how many bytes."""
 
 
 class Post:
@@ -122,33 +118,32 @@ class Post:
         self.settle()
         now, due = self._agenda.now, self._coordinator.due_ms
         if (self._arriving and self._arriving[0][0] <= now) or (due is not None and due <= now):
-            self._ask(self._taken(now))
+            self._ask(self._coordinator.feed(self._taken(now), now))
             due = self._coordinator.due_ms
         if self._arriving:
             self._plan_look(self._arriving[0][0])
         if due is not None and not self._over():
             self._plan_look(max(due, now + 1))
 
-    def _taken(self, now: int) -> Iterable[_Asked]:
-        """Let the coordinator take what came by now; return what it asks devices for that."""
-        asked: list[_Asked] = []
+    def _taken(self, now: int) -> list[e.Event]:
+        """Return what came by now, and that this is all."""
+        taken: list[e.Event] = []
         while self._arriving and self._arriving[0][0] <= now:
-            asked += self._fed(heappop(self._arriving)[3], now)
-        return [*asked, *self._fed(e.Ticked(), now)]
-
-    def _fed(self, event: e.Event, now: int) -> Iterable[_Asked]:
-        for ask in self._coordinator.feed(event, now):
-            arrays = None if ask.arrays is None else self._coordinator.weights(ask.arrays)
-            size = len(wire.encode(ask.task)) + (0 if arrays is None else self._packed_bytes)
-            yield self._members[ask.node], ask, arrays, size
+            taken.append(heappop(self._arriving)[3])
+        return [*taken, e.Ticked()]
 
     # To the devices
 
-    def _ask(self, asked: Iterable[_Asked]) -> None:
+    def _ask(self, asked: Sequence[Asked]) -> None:
         """Send tasks; a device has them when it looks for them, in their order."""
-        asked, now = list(asked), self._agenda.now
-        fates = self._network.down([(member.group.link, size) for member, _, _, size in asked])
-        for (member, ask, arrays, size), some in zip(asked, fates, strict=True):
+        now, members = self._agenda.now, [self._members[ask.node] for ask, _ in asked]
+        sizes = [
+            len(wire.encode(ask.task)) + (0 if arrays is None else self._packed_bytes)
+            for ask, arrays in asked
+        ]
+        links = [member.group.link for member in members]
+        fates = self._network.down(list(zip(links, sizes, strict=True)))
+        for member, size, (ask, arrays), some in zip(members, sizes, asked, fates, strict=True):
             self._chronicle.devices[member.name].down += size
             looks, void = member.looks(now), now + ask.ttl_ms
             for delay, held in some:

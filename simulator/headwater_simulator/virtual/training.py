@@ -34,7 +34,7 @@ into the processor's cache."""
 Stacks = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Job:
     """A training that a device has begun; it comes to ``steps`` steps at most (None: to all)."""
 

@@ -64,7 +64,11 @@ class Books:
         )
 
     def feed(self, event: e.Event) -> None:
-        self.waiting += self.coordinator.feed(event, self.now)
+        asked = self.coordinator.feed([event], self.now)
+        for ask, arrays in asked:
+            named = None if ask.arrays is None else self.coordinator.weights(ask.arrays)
+            assert arrays is named
+        self.waiting += [ask for ask, _ in asked]
 
     def appear(self, count: int) -> None:
         self.feed(e.Appeared(frozenset(f"one-{n}" for n in range(count))))

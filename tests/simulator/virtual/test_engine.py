@@ -368,8 +368,8 @@ def test_every_message_comes_or_is_lost(monkeypatch: pytest.MonkeyPatch) -> None
     fed: list[object] = []
     had: list[object] = []
 
-    def feed(_: object, event: Any, now: int) -> None:
-        fed.extend([event] if hasattr(event, "reply") else [])
+    def feed(_: object, events: list[Any], now: int) -> None:
+        fed.extend(event for event in events if hasattr(event, "reply"))
 
     told(monkeypatch, VirtualCoordinator, "feed", feed)
     told(monkeypatch, Engine, "_deliver", lambda _, delivery: had.append(delivery))
@@ -408,9 +408,10 @@ def test_messages_keep_their_order_on_a_link_that_reorders_none(
         sent.setdefault(member.name, []).append(id(replied))
         kept.append(replied)
 
-    def feed(_: object, event: Any, now: int) -> None:
-        if hasattr(event, "reply"):
-            came.setdefault(event.reply.device, []).append(id(event))
+    def feed(_: object, events: list[Any], now: int) -> None:
+        for event in events:
+            if hasattr(event, "reply"):
+                came.setdefault(event.reply.device, []).append(id(event))
 
     told(monkeypatch, Engine, "_deliver", deliver)
     told(monkeypatch, Post, "send", send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from headwater_coordinator import events as e
 from headwater_simulator.scenario.settings import Group, Link
 from headwater_simulator.virtual.agenda import Agenda
 from headwater_simulator.virtual.chronicle import Chronicle
-from headwater_simulator.virtual.coordinator import VirtualCoordinator
+from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.network import Network
@@ -31,12 +32,12 @@ class Listening:
         self.heard: list[tuple[int, str]] = []
         self.asks: list[e.Ask] = []
 
-    def feed(self, event: e.Event, now: int) -> list[e.Ask]:
-        self.heard.append(
-            (now, event.ask if isinstance(event, e.Replied) else type(event).__name__)
-        )
+    def feed(self, events: Sequence[e.Event], now: int) -> list[Asked]:
+        self.heard += [
+            (now, one.ask if isinstance(one, e.Replied) else type(one).__name__) for one in events
+        ]
         asks, self.asks = self.asks, []
-        return asks
+        return [(ask, None) for ask in asks]
 
 
 class Scene:
@@ -69,8 +70,8 @@ class Scene:
         self.agenda.at(time, lambda: self.post.send(self.members[place], reply))
 
     def run(self) -> list[tuple[int, str]]:
-        while self.agenda.next_ms is not None:
-            self.agenda.go_on()
+        while self.agenda.go_on(1_000_000):
+            pass
         return self.coordinator.heard
 
 
