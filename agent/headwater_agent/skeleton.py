@@ -151,14 +151,14 @@ _DRIFT = """\
 
 # A change in the errors or the inputs of a stream. River's detectors cost about 10 MB, KSWIN 90 more.
 [drift]
-enabled = false    # detectors on error and inputs are river's, which take 10 MB of memory
+enabled = false    # detectors on error and inputs are river's, which take 10 MB
 # watch = ["error", "inputs", "estimate"]
 # mean_of = 24    # values in each mean that a detector sees
 # quiet = "1h"    # after an alarm, about the same
 # streams = 1000
 # adwin = { enabled = true, delta = 0.002 }
 # page_hinkley = { enabled = true, delta = 0.25, threshold = 40.0 }
-# kswin = { enabled = false, alpha = 0.0001, every = 50 }    # takes SciPy: 90 MB more
+# kswin = { enabled = false, alpha = 0.0001, every = 50 }    # 90 MB more
 # estimate = { chunk = 200, band = 3.0 }    # the error expected before labels come
 # react = { to = ["error"], learning_rate = 1.0, steps = 100, reset = false, retrain = false }
 
