@@ -11,6 +11,7 @@ from headwater_agent.events import (
     Happened,
     Label,
     Prediction,
+    Record,
     Refuse,
     Row,
     Score,
@@ -57,7 +58,8 @@ class Intake:
         self.labels += event.labels
         self.patient |= len(event.order) < len(event.labels)
         self.receipts |= dict.fromkeys(filter(None, event.receipts))
-        for item in (*event.labels, *event.records):
+        items: tuple[Label | Record, ...] = (*event.labels, *event.records)
+        for item in items:
             if item.receipt:
                 self.receipts[item.receipt] = None
         if not event.labels:

@@ -149,7 +149,7 @@ _DRIFT = """\
 # memory = 10000    # scores after which an old one counts for 1/e
 # patience = 1000    # anomalies in a row after which they are the new normal
 
-# A change in the errors or the inputs of a stream. River's detectors cost about 10 MB, KSWIN 90 more.
+# A change in the errors or the inputs of a stream. River's detectors take 10 MB.
 [drift]
 enabled = false    # detectors on error and inputs are river's, which take 10 MB
 # watch = ["error", "inputs", "estimate"]
