@@ -18,7 +18,7 @@ from headwater.objects import Vector
 from headwater_coordinator import events as e
 from headwater_coordinator.arrivals import read_arrival
 from headwater_coordinator.database import Database
-from headwater_coordinator.decisions import GATE, Ruling
+from headwater_coordinator.decisions import BY_GATE, Ruling
 from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Link, Outgoing
@@ -45,7 +45,10 @@ _KINDS: dict[type[wire.Task], wire.Kind] = {
     wire.Release: wire.Kind.RELEASE,
 }
 
-_TAKEN = Answer(True, "It is done.")
+_HEEDED = {
+    True: (logging.INFO, "%s, asked by %s: %s"),
+    False: (logging.WARNING, "%s, asked by %s, was not done: %s"),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +95,8 @@ class Coordinator:
         self._releases = settings.federation.max_staleness + 2
         self._requests = home.requests
         sweep(self._requests)
-        self._by = GATE
-        self._answer = _TAKEN
+        self._ruling = BY_GATE
+        self._answer = Answer(False, "")
         self._bounds = Bounds(settings.firewall.quarantine, settings.firewall.quarantine_bytes)
         self._key = SigningKey.load(home.release_key)
         self._board = Board(home.live)
@@ -143,20 +146,31 @@ class Coordinator:
 
     def _heed(self, request: Request, now: int) -> Answer:
         """Do what a person asked for, in their name; say what became of it."""
-        self._by, self._answer = request.by, _TAKEN
+        self._ruling = Ruling(request.by, request.reason)
+        self._answer = Answer(False, "Nothing came of it.")
         try:
-            self._hear(request, now)
+            if request.refusal is None:
+                self._handle(request.event, now)
+            else:
+                self._decide_held(request.refusal, now, dropped=request.kind == "drop")
         finally:
-            self._by = GATE
-        return self._answer
+            self._ruling = BY_GATE
+        answer = self._answer
+        _log.log(*_HEEDED[answer.done], request.kind, request.by, answer.text)
+        return answer
 
-    def _hear(self, request: Request, now: int) -> None:
-        if request.refusal is None:
-            self._handle(_asked(request), now)
-        elif request.kind == "drop":
-            self._database.quarantine.drop(request.refusal)
-        elif (kept := self._database.quarantine.find(request.refusal)) is not None:
-            self._handle(e.ReleaseAsked(kept.node, kept.round, kept.update, kept.vector), now)
+    def _decide_held(self, refusal: int, now: int, *, dropped: bool) -> None:
+        """Release an update from quarantine, or drop it."""
+        kept = self._database.quarantine.find(refusal)
+        if kept is None:
+            self._answer = Answer(False, f"Update {refusal} is in quarantine no more.")
+        elif dropped:
+            self._database.drop_held(refusal, kept, self._ruling, now)
+            name = f"Update {kept.update.sequence} of {kept.update.device}"
+            self._answer = Answer(True, f"{name} is removed; its refusal stays in the books.")
+        else:
+            held = kept.node, kept.round, kept.update, kept.vector
+            self._handle(e.ReleaseAsked(refusal, *held), now)
 
     def _send(self, now: int) -> None:
         batch, self._outbox = self._outbox, []
@@ -200,12 +214,12 @@ class Coordinator:
             case e.Receive():
                 self._database.receive(effect, now)
             case e.Accept():
-                self._database.accept(effect, now, self._holds_for(effect.update.base))
+                holds_for = self._holds_for(effect.update.base)
+                self._database.accept(effect, now, holds_for, ruling=self._ruling)
             case e.Erase(node):
-                _log.info("erased what %s contributed", node)
-                self._database.erase(node, Ruling(self._by), now)
+                self._database.erase(node, self._ruling, now)
             case e.Readmit(node):
-                self._database.readmit(node, Ruling(self._by), now)
+                self._database.readmit(node, self._ruling, now)
             case e.Weigh():
                 self._database.rounds.weigh(effect)
             case e.Refuse():
@@ -345,7 +359,7 @@ class Coordinator:
     def _release(self, effect: e.Release, now: int) -> e.Released:
         candidate = effect.candidate
         version = self._signed("release", candidate)
-        merged = self._database.release(version, effect.decision, now, by=self._by)
+        merged = self._database.release(version, effect.decision, now, by=self._ruling.by)
         self._registry.prune(self._database.versions.recent(KEPT, self._releases))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)
         return e.Released(version, merged)
@@ -354,29 +368,15 @@ class Coordinator:
         sequence = self._federation.state.release.sequence + 1
         older = self._database.versions.find(effect.version)
         version = self._signed("rollback", replace(older, sequence=sequence))
-        ruling = Ruling(self._by, f"rolled back to by the owner: {effect.reason}")
+        ruling = Ruling(self._ruling.by, f"rolled back to by the owner: {effect.reason}")
         merged = self._database.rolled_back(version, ruling, now)
         _log.info("release %d %s %s", sequence, version.name[:12], ruling.words)
         return e.Released(version, merged)
 
     def _reject(self, effect: e.Reject, now: int) -> None:
         _log.info("candidate %s %s", effect.candidate.name[:12], effect.decision.words)
-        self._database.reject(effect.candidate, effect.decision, now, by=self._by)
+        self._database.reject(effect.candidate, effect.decision, now, by=self._ruling.by)
         self._registry.prune(self._database.versions.recent(KEPT, self._releases))
-
-
-def _asked(request: Request) -> e.Event:
-    """Return what a request is to the core."""
-    match request:
-        case Request(kind="forget", device=str(device)):
-            return e.ErasureAsked(device)
-        case Request(kind="readmit", device=str(device)):
-            return e.ReadmissionAsked(device)
-        case Request(kind="rollback", version=str(version)):
-            return e.RollbackAsked(version, request.reason)
-        case _:
-            passed = request.kind == "release-candidate"
-            return e.CandidateDecided(request.version or "", passed, request.reason)
 
 
 def training(bundle: Bundle, settings: Settings) -> Training:

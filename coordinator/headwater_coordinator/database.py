@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
+from headwater import wire
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
-from headwater_coordinator.decisions import GATE, Decisions, Ruling
+from headwater_coordinator.decisions import BY_GATE, GATE, Decisions, Ruling
 from headwater_coordinator.devices import Devices
 from headwater_coordinator.engines import open_writer
 from headwater_coordinator.gate import Decision
@@ -22,7 +23,7 @@ from headwater_coordinator.history import read_past
 from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
-from headwater_coordinator.quarantine import Bounds, Quarantine
+from headwater_coordinator.quarantine import Bounds, Held, Quarantine
 from headwater_coordinator.receipts import Booked, Receipts
 from headwater_coordinator.rounds import Rounds
 from headwater_coordinator.state import Device, Pending, State, Version
@@ -143,17 +144,28 @@ class Database:
         with self._engine.transaction():
             return self._receipts.owed(node, ask)
 
-    def accept(self, effect: e.Accept, now: int, holds_for: str | None = None) -> None:
+    def accept(
+        self,
+        effect: e.Accept,
+        now: int,
+        holds_for: str | None = None,
+        *,
+        ruling: Ruling = BY_GATE,
+    ) -> None:
         """Keep an update; the device's pending one is superseded.
 
         Statistics, with the backbone that they hold for, replace the device's contribution; there
-        is nothing else of such an update to be merged.
+        is nothing else of such an update to be merged. That an update was let in from quarantine
+        is noted with the *ruling*.
         """
         update, pending = effect.update, effect.pending
         vector = b"" if holds_for else effect.vector.astype("<f4").tobytes()
         with self._engine.transaction():
             self._supersede(pending.node)
             self.quarantine.accepted(pending.node, update.sequence)
+            if effect.refusal is not None:
+                about = _about_held(ruling, update, effect.refusal)
+                self._decisions.about_device("accept", pending.node, about, now)
             if holds_for:
                 self.contributions.keep(effect, holds_for, now)
             self._engine.insert(
@@ -195,6 +207,13 @@ class Database:
         """Record a refusal, and keep the update that is held, within *bounds*."""
         with self._engine.transaction():
             self.quarantine.refuse(effect, now, bounds)
+
+    def drop_held(self, refusal: int, held: Held, ruling: Ruling, now: int) -> None:
+        """Keep an update in quarantine no longer, by a person's word."""
+        with self._engine.transaction():
+            self.quarantine.drop(refusal)
+            about = _about_held(ruling, held.update, refusal)
+            self._decisions.about_device("drop", held.node, about, now)
 
     def merged(
         self,
@@ -328,3 +347,9 @@ class Database:
         self.states.keep_only(version.name)
         self.versions.bring_back(version, ruling.words, now)
         self._decisions.about_version("rollback", version, ruling, now)
+
+
+def _about_held(ruling: Ruling, update: wire.Update, refusal: int) -> Ruling:
+    """Say which update in quarantine a ruling is about."""
+    words = f"update {update.sequence}, in quarantine under {refusal}"
+    return Ruling(ruling.by, f"{words}: {ruling.words}")

@@ -112,8 +112,9 @@ class RollbackAsked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseAsked:
-    """An update of this device that is in quarantine shall be accepted after all."""
+    """An update of this device, in quarantine under this number, shall be accepted after all."""
 
+    refusal: int
     node: str
     round: int
     update: wire.Update
@@ -185,7 +186,7 @@ class Accept:
     """Make an update durable; it supersedes the device's pending one.
 
     Statistics replace the device's earlier contribution, and have no ``norm``. If the update was
-    in quarantine, it is there no more.
+    in quarantine, it is there no more; ``refusal`` is its number there where a person let it in.
     """
 
     update: wire.Update
@@ -193,6 +194,7 @@ class Accept:
     vector: Vector
     round: int
     norm: float | None = None
+    refusal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from headwater.errors import StorageError
+from headwater.errors import SettingsError, StorageError
 from headwater.wire import Hash, Name
+from headwater_coordinator import events as e
 from headwater_models.files import read_bounded, storage_errors, write_file
 from headwater_models.requested import ANSWER, REQUEST
 
@@ -54,6 +55,20 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if given != (about_device, held, not about_device):
             raise ValueError(f"{self.kind} is about something else")
 
+    @property
+    def event(self) -> e.Event:
+        """What it is to the core, unless it is about an update in quarantine."""
+        match self:
+            case Request(kind="forget", device=str(device)):
+                return e.ErasureAsked(device)
+            case Request(kind="readmit", device=str(device)):
+                return e.ReadmissionAsked(device)
+            case Request(kind="rollback", version=str(version)):
+                return e.RollbackAsked(version, self.reason)
+            case _:
+                passed = self.kind == "release-candidate"
+                return e.CandidateDecided(self.version or "", passed, self.reason)
+
 
 def write_request(folder: Path, request: Request) -> Path:
     """Leave a request; a later one about the same device, update or kind takes its place.
@@ -65,16 +80,23 @@ def write_request(folder: Path, request: Request) -> Path:
 
     Raises
     ------
+    SettingsError
+        When it says more than fits.
     StorageError
         When it cannot be written.
     """
+    data = msgspec.json.encode(request)
+    try:
+        msgspec.json.decode(data, type=Request)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"This cannot be asked for: {error}.") from error
     with storage_errors(folder, "written"):
         folder.mkdir(mode=0o700, exist_ok=True)
         about = request.device or f"_{request.kind}"
         about += "" if request.refusal is None else f"~{request.refusal}"
         path = folder / f"{about}{REQUEST}"
         path.with_suffix(ANSWER).unlink(missing_ok=True)
-    write_file(path, msgspec.json.encode(request))
+    write_file(path, data)
     return path
 
 

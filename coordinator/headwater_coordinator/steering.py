@@ -1,6 +1,8 @@
-"""What an owner decides about versions: asked of the running coordinator, and its answer."""
+"""What an owner decides: asked of the running coordinator, and its answer."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -9,6 +11,7 @@ from headwater_coordinator.home import Home
 from headwater_coordinator.queries import is_running
 from headwater_coordinator.reader import Reader, reading
 from headwater_coordinator.requests import Request, write_request
+from headwater_coordinator.status import read_quarantine
 from headwater_models.requested import Answer, await_answer
 
 LEAST_PREFIX = 6
@@ -67,6 +70,45 @@ def rollback_request(home: Home, wanted: str, *, by: str, reason: str) -> Reques
     if not (home.versions / f"{version}.safetensors").is_file():
         raise NotNowError(f"The weights of version {version[:12]} are kept no more.")
     return Request("rollback", version=version, by=by, reason=reason)
+
+
+def device_request(
+    home: Home, kind: Literal["forget", "readmit"], device: str, *, by: str, reason: str
+) -> Request:
+    """Return the request to forget a device, or to ask it again.
+
+    Raises
+    ------
+    SettingsError
+        When no device has this name.
+    """
+    with reading(home.books) as books:
+        known = books.number("SELECT count(*) FROM devices WHERE device = :name", name=device)
+    if not known or not device:
+        raise SettingsError(
+            f"The coordinator knows no device {device!r}; `headwater coordinator devices` lists "
+            "them."
+        )
+    return Request(kind, device, by=by, reason=reason)
+
+
+def held_request(
+    home: Home, kind: Literal["release", "drop"], number: int, *, by: str, reason: str
+) -> Request:
+    """Return the request to release an update from quarantine, or to drop it.
+
+    Raises
+    ------
+    SettingsError
+        When none has this number.
+    """
+    found = next((one for one in read_quarantine(home.books) if one.id == number), None)
+    if found is None:
+        raise SettingsError(
+            f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "
+            "those that are."
+        )
+    return Request(kind, found.device, number, by=by, reason=reason)
 
 
 def ask(home: Home, request: Request) -> Answer | None:

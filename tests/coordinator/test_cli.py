@@ -23,6 +23,7 @@ from headwater_coordinator.cli import app
 from headwater_coordinator.location import with_url
 from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.status import HeldRow, Status
+from headwater_models.requested import Answer
 from tests.conftest import free_port
 from tests.coordinator.test_contributions import solved
 from tests.coordinator.world import World, save_bundle
@@ -99,15 +100,17 @@ def test_the_status_shows_rounds_devices_and_refusals(world: World) -> None:
     assert "2 merged, 0 pending" in said
 
 
-def test_to_forget_a_device_leaves_a_request_and_says_what_it_cannot_undo(world: World) -> None:
+def test_to_forget_a_device_leaves_a_request_for_the_next_coordinator(world: World) -> None:
     world.join("a", "b")
-    said = run("forget", "a", "--home", str(world.home.root)).replace("\n", " ")
-    assert "cannot be taken apart" in said
-    assert [read_request(path).kind for path in find_requests(world.home.requests)] == ["forget"]
-
-    said = run("readmit", "a", "--home", str(world.home.root))
-    assert "asked again" in said
-    assert [read_request(path).kind for path in find_requests(world.home.requests)] == ["readmit"]
+    there = ("--home", str(world.home.root), "--reason", "it was sold")
+    for command in ("forget", "readmit"):
+        said = run(command, "a", *there, "--json")
+        answer = msgspec.json.decode(said, type=Answer)
+        assert answer == Answer(False, "No coordinator runs; the next one does it first.")
+        (path,) = find_requests(world.home.requests)
+        request = read_request(path)
+        assert (request.kind, request.device, request.reason) == (command, "a", "it was sold")
+        assert request.by
 
 
 def test_to_forget_a_device_of_a_model_of_statistics_promises_a_candidate_without_it(
@@ -115,9 +118,10 @@ def test_to_forget_a_device_of_a_model_of_statistics_promises_a_candidate_withou
 ) -> None:
     world = World(tmp_path, save_bundle(tmp_path, solved()))
     world.join("a", "b")
-    said = run("forget", "a", "--home", str(world.home.root)).replace("\n", " ")
-    assert "solved from those of the others" in said
+    run("forget", "a", "--reason", "it was sold", "--home", str(world.home.root))
     world.turn()
+    (path,) = world.home.requests.glob("*.answer")
+    assert "solved from those of the others" in path.read_text()
     shown = run("status", "--home", str(world.home.root), "--json")
     devices = msgspec.json.decode(shown, type=Status).devices
     assert {row.device: row.forgotten for row in devices} == {"a": True, "b": False}
@@ -136,20 +140,21 @@ def test_what_is_in_quarantine_is_listed_and_decided_on(world: World) -> None:
     (one,) = msgspec.json.decode(run("quarantine", *there, "--json"), type=list[HeldRow])
     assert "plausible" in shown
     assert (one.device, one.examples) == ("a", 10**9)
-    assert "update of a is accepted" in run("quarantine", "release", str(one.id), *there)
-    assert "update of a is removed" in run("quarantine", *there, "drop", str(one.id))
+    because = ("--reason", "seen")
+    assert "the next one does it" in run("quarantine", "release", str(one.id), *there, *because)
+    assert '"done":false' in run("quarantine", *there, "drop", str(one.id), *because, "--json")
     kinds = [read_request(path).kind for path in find_requests(world.home.requests)]
     assert kinds == ["drop"]
 
 
 def test_what_is_not_in_quarantine_cannot_be_released(world: World) -> None:
-    with pytest.raises(StorageError, match="no update 7 in quarantine"):
-        run("quarantine", "release", "7", "--home", str(world.home.root))
+    with pytest.raises(SettingsError, match="no update 7 in quarantine"):
+        run("quarantine", "release", "7", "--reason", "seen", "--home", str(world.home.root))
 
 
 def test_a_device_that_is_not_known_cannot_be_forgotten(world: World) -> None:
-    with pytest.raises(StorageError, match="knows no device a"):
-        run("forget", "a", "--home", str(world.home.root))
+    with pytest.raises(SettingsError, match="knows no device 'a'"):
+        run("forget", "a", "--reason", "sold", "--home", str(world.home.root))
 
 
 def test_a_folder_that_is_no_coordinator_is_refused(tmp_path: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 import pytest
 
 from headwater import wire
+from headwater.errors import SettingsError
+from headwater_coordinator.audit import Entry, audit, prove
 from headwater_coordinator.requests import Request, find_requests, write_request
 from headwater_coordinator.settings import Firewall
 from headwater_coordinator.status import HeldRow, read_quarantine
+from headwater_coordinator.steering import held_request
+from headwater_models.requested import Answer, await_answer
 from tests.coordinator.world import SETTINGS, World, name, node, save_bundle
 from tests.models.bundles import tiny
 
@@ -38,6 +43,11 @@ def held(world: World) -> list[HeldRow]:
     return read_quarantine(world.home.books)
 
 
+def decided(world: World) -> list[Entry]:
+    """What was decided about updates in quarantine."""
+    return [entry for entry in audit(world.home) if entry.kind in ("accept", "drop")]
+
+
 def send(world: World, values: dict[str, float]) -> None:
     """Let devices answer a task to train, each by its value; the others stay silent."""
     for task in world.waiting(wire.Kind.TRAIN):
@@ -46,11 +56,18 @@ def send(world: World, values: dict[str, float]) -> None:
     world.turn()
 
 
-def command(world: World, kind: str, one: HeldRow) -> None:
-    request = msgspec.convert({"kind": kind, "device": one.device, "refusal": one.id}, Request)
-    write_request(world.home.requests, request)
+def command(world: World, kind: Literal["release", "drop"], one: HeldRow) -> Answer:
+    request = held_request(world.home, kind, one.id, by="alice", reason="it is new there")
+    return decide(world, request)
+
+
+def decide(world: World, request: Request) -> Answer:
+    path = write_request(world.home.requests, request)
     world.turn()
     assert find_requests(world.home.requests) == []
+    answer = await_answer(path, lambda: True, patience_s=0.0)
+    assert answer is not None
+    return answer
 
 
 def test_an_unusual_update_is_refused_and_kept(world: World) -> None:
@@ -73,8 +90,9 @@ def test_what_is_malformed_is_refused_and_not_kept(world: World) -> None:
 def test_a_released_update_is_pending_like_any_other(world: World) -> None:
     send(world, {"a": 20.5})
 
-    command(world, "release", held(world)[0])
+    answer = command(world, "release", held(world)[0])
 
+    assert answer == Answer(True, "Update 2 of a is accepted; it waits for the next candidate.")
     assert held(world) == []
     assert world.status.updates["accepted"] == 1
     send(world, {"b": 0.5, "c": 0.5, "d": 0.5, "e": 0.5, "f": 0.5})
@@ -91,10 +109,12 @@ def test_an_update_whose_base_is_too_old_stays_in_quarantine(world: World) -> No
         world.take_release()
         world.turn(2_000)
 
-    command(world, "release", held(world)[0])
+    answer = command(world, "release", held(world)[0])
 
-    assert "its base is too old" in world.refusals()[0]
+    assert not answer.done
+    assert "its base is too old" in answer.text
     assert len(held(world)) == 1
+    assert decided(world) == []
 
 
 def test_an_update_that_a_later_one_replaced_stays_in_quarantine(world: World) -> None:
@@ -105,18 +125,54 @@ def test_an_update_that_a_later_one_replaced_stays_in_quarantine(world: World) -
     world.turn(20_000)
     send(world, {"a": 0.5})
 
-    command(world, "release", held(world)[0])
+    answer = command(world, "release", held(world)[0])
 
-    assert "a later update of its device was accepted" in world.refusals()[0]
+    assert not answer.done
+    assert "a later update of its device was accepted" in answer.text
 
 
 def test_a_dropped_update_is_gone_and_its_refusal_stays(world: World) -> None:
     send(world, {"a": 20.5})
 
-    command(world, "drop", held(world)[0])
+    answer = command(world, "drop", held(world)[0])
 
+    assert answer.done
     assert held(world) == []
     assert len(world.refusals()) == 1
+
+
+@pytest.mark.parametrize(("kind", "entered"), [("release", "accept"), ("drop", "drop")])
+def test_who_decided_and_why_stands_in_the_chain(
+    world: World, kind: Literal["release", "drop"], entered: str
+) -> None:
+    send(world, {"a": 20.5})
+    number = held(world)[0].id
+
+    command(world, kind, held(world)[0])
+
+    (entry,) = decided(world)
+    assert (entry.kind, entry.by, entry.device) == (entered, "alice", "a")
+    assert entry.words == f"update 2, in quarantine under {number}: it is new there"
+    assert prove(world.home).complaints == []
+
+
+@pytest.mark.parametrize("kind", ["release", "drop"])
+def test_what_is_decided_twice_is_done_once(world: World, kind: Literal["release", "drop"]) -> None:
+    send(world, {"a": 20.5})
+    request = held_request(world.home, kind, held(world)[0].id, by="alice", reason="sure")
+    assert decide(world, request).done
+
+    answer = decide(world, request)
+
+    assert not answer.done
+    assert "in quarantine no more" in answer.text
+    assert len(decided(world)) == 1
+    assert world.status.updates["accepted"] == (kind == "release")
+
+
+def test_there_is_nothing_to_decide_about_what_is_not_in_quarantine(world: World) -> None:
+    with pytest.raises(SettingsError, match="no update 7 in quarantine"):
+        held_request(world.home, "drop", 7, by="alice", reason="sure")
 
 
 def test_the_newest_are_kept(world: World) -> None:
@@ -163,9 +219,10 @@ def test_an_update_of_a_device_that_was_forgotten_cannot_be_released(world: Worl
     send(world, {"a": 20.5})
     world.coordinator._federation.state.devices[node("a")].forgotten = True
 
-    command(world, "release", held(world)[0])
+    answer = command(world, "release", held(world)[0])
 
-    assert "was erased" in world.refusals()[0]
+    assert not answer.done
+    assert "was erased" in answer.text
 
 
 def test_who_is_forgotten_leaves_nothing_in_quarantine(world: World) -> None:

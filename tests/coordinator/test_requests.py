@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.errors import BundleError, StorageError
+from headwater.errors import BundleError, SettingsError, StorageError
 from headwater_coordinator.requests import Request, find_requests, read_request, write_request
 
 
@@ -57,6 +57,13 @@ def test_a_file_that_is_no_request_is_refused(tmp_path: Path, text: bytes) -> No
 
     with pytest.raises(StorageError, match="is no request"):
         read_request(tmp_path / "a.request")
+
+
+def test_a_reason_that_no_one_would_read_is_refused_before_it_is_left(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"length <= 500.*reason"):
+        write_request(tmp_path, Request("forget", "a", reason="x" * 501))
+
+    assert find_requests(tmp_path) == []
 
 
 def test_a_link_or_an_endless_file_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -11,7 +12,12 @@ from headwater.errors import NotNowError, SettingsError
 from headwater_coordinator.audit import audit
 from headwater_coordinator.queries import releases
 from headwater_coordinator.requests import Request, write_request
-from headwater_coordinator.steering import ask, candidate_request, rollback_request
+from headwater_coordinator.steering import (
+    ask,
+    candidate_request,
+    device_request,
+    rollback_request,
+)
 from headwater_models.requested import Answer, await_answer
 from headwater_models.signing import verify_version
 from tests.coordinator.world import World
@@ -189,6 +195,49 @@ def test_a_version_whose_weights_are_gone_cannot_come_back(world: World) -> None
 def test_a_version_that_never_was_a_release_is_refused_by_the_coordinator(world: World) -> None:
     answer = decide(world, Request("rollback", version="f" * 64))
     assert not answer.done
+
+
+def about(world: World, kind: Literal["forget", "readmit"], device: str) -> Request:
+    return device_request(world.home, kind, device, by="alice", reason="it was sold")
+
+
+def test_to_forget_says_what_it_cannot_undo_and_to_readmit_that_the_device_is_asked(
+    world: World,
+) -> None:
+    world.join("a", "b")
+
+    forgotten = decide(world, about(world, "forget", "a"))
+    assert forgotten.done
+    assert "pending update of a is dropped" in forgotten.text
+    assert "cannot be taken apart" in forgotten.text
+    again = decide(world, about(world, "forget", "a"))
+    assert again == Answer(True, "a was forgotten before; nothing changes.")
+    readmitted = decide(world, about(world, "readmit", "a"))
+    assert readmitted == Answer(True, "a is asked again from the next round on.")
+    again = decide(world, about(world, "readmit", "a"))
+    assert again == Answer(True, "a was not forgotten; nothing changes.")
+
+    entries = [entry for entry in audit(world.home) if entry.device]
+    assert [(entry.kind, entry.by, entry.words) for entry in entries] == [
+        ("forget", "alice", "it was sold"),
+        ("readmit", "alice", "it was sold"),
+    ]
+
+
+def test_a_device_that_is_not_known_is_asked_about_in_vain(world: World) -> None:
+    world.join("a", "b")
+    for nobody in ("c", ""):
+        with pytest.raises(SettingsError, match="knows no device"):
+            about(world, "forget", nobody)
+    answer = decide(world, Request("forget", "c"))
+    assert answer == Answer(False, "There is no device c.")
+
+
+def test_what_was_not_done_stands_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    decide(world, Request("rollback", version="f" * 64, by="alice"))
+    assert "rollback, asked by alice, was not done: Version ffffffffffff" in caplog.text
 
 
 def test_while_nothing_runs_nobody_waits(world: World, tmp_path: Path) -> None:

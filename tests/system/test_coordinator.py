@@ -22,13 +22,15 @@ import pytest
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
 from headwater import wire
+from headwater_coordinator.audit import audit
 from headwater_coordinator.front import FLEET_PATHS
 from headwater_coordinator.home import Home
 from headwater_coordinator.location import SQLITE, with_url
 from headwater_coordinator.lock import holder
-from headwater_coordinator.status import Status, read_status
+from headwater_coordinator.status import Status, read_quarantine, read_status
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
+from headwater_models.requested import Answer
 from tests.conftest import free_port
 from tests.coordinator.devices import Floats, Sent, SimulatedDevice, Spoil
 from tests.coordinator.test_front import FORBIDDEN, TRICKS
@@ -163,6 +165,13 @@ def poison(reply: wire.Reply, vector: Floats | None) -> Sent:
     return reply, vector
 
 
+def boast(reply: wire.Reply, vector: Floats | None) -> Sent:
+    """Answer as a device that counts its examples wrong."""
+    if isinstance(reply, wire.Update):
+        reply = msgspec.structs.replace(reply, examples=10**9)
+    return reply, vector
+
+
 def reasons(served: Served, device: str) -> list[str]:
     """Why replies of a device were refused, the newest first."""
     return [one.reason for one in served.status.refusals if one.device == device]
@@ -222,6 +231,28 @@ def test_a_fleet_is_served_through_everything_that_goes_wrong(served: Served) ->
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+
+
+def test_what_a_person_decides_is_answered_by_the_coordinator_that_runs(served: Served) -> None:
+    devices = [served.device("a", 0.9), served.device("boastful", 1.1, boast)]
+    there = ("--home", str(served.home.root), "--json", "--reason", "seen")
+
+    def decide(*command: str) -> Answer:
+        return msgspec.json.decode(served.run(*command, *there), type=Answer)
+
+    with connected(served, *devices):
+        eventually(lambda: len(read_quarantine(served.home.books)) >= 2, "two are in quarantine")
+        newest, *_, oldest = read_quarantine(served.home.books)
+        assert decide("quarantine", "drop", str(oldest.id)).done
+        answer = decide("quarantine", "release", str(newest.id))
+        assert answer.done
+        assert f"Update {newest.sequence} of boastful is accepted" in answer.text
+        eventually(lambda: served.status.releases >= 1, "a release of both")
+        assert "is dropped" in decide("forget", "boastful").text
+        assert "is asked again" in decide("readmit", "boastful").text
+
+    decided = [entry.kind for entry in audit(served.home) if entry.words.endswith("seen")]
+    assert decided == ["drop", "accept", "forget", "readmit"]
 
 
 def test_only_the_fleet_api_is_reached_through_the_front(served: Served) -> None:

@@ -12,6 +12,7 @@ its device, or in exactly one candidate; the sequence of releases only grows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -29,6 +30,14 @@ from headwater_coordinator.firewall import Expected, complaint
 from headwater_coordinator.settings import Buffered, Settings
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_models.manifest import Manifest
+
+_ERASED = {
+    True: "The statistics of {} are erased, and a candidate is solved from those of the others. "
+    "Until that is released, the release before it serves.",
+    False: "The pending update of {} is dropped. This model's weights are averages, which cannot "
+    "be taken apart again: what was merged from it before stays in them.",
+}
+"""What it comes to that a contribution is erased, of a model of statistics and of another."""
 
 
 class Federation:
@@ -287,19 +296,24 @@ class Federation:
     def _erased(self, name: str) -> Iterator[e.Effect]:
         device = self._named(name)
         if device is None or device.forgotten:
+            yield _unchanged(name, device, "was forgotten before")
             return
         device.forgotten = True
         self.state.pending.pop(device.node, None)
         self.state.erased = bool(self._manifest.statistics)
         self._fleet.refresh(device)
         yield e.Erase(device.node)
+        yield e.Tell(True, _ERASED[bool(self._manifest.statistics)].format(name))
 
     def _readmitted(self, name: str) -> Iterator[e.Effect]:
         device = self._named(name)
-        if device is not None and device.forgotten:
-            device.forgotten = False
-            self._fleet.refresh(device)
-            yield e.Readmit(device.node)
+        if device is None or not device.forgotten:
+            yield _unchanged(name, device, "was not forgotten")
+            return
+        device.forgotten = False
+        self._fleet.refresh(device)
+        yield e.Readmit(device.node)
+        yield e.Tell(True, f"{name} is asked again from the next round on.")
 
     def _rolled_back(self, asked: e.RollbackAsked) -> Iterator[e.Effect]:
         """Go back to an older release; a candidate made from the one that is left goes with it."""
@@ -327,11 +341,13 @@ class Federation:
             "a later update of its device was accepted": update.sequence <= device.taken,
         }
         why = next((words for words, holds in reasons.items() if holds), None)
+        name = f"Update {update.sequence} of {device.name}"
         if why is None:
-            yield self._book(device, update, event.vector, event.round)
+            accepted = self._book(device, update, event.vector, event.round)
+            yield replace(accepted, refusal=event.refusal)
+            yield e.Tell(True, f"{name} is accepted; it waits for the next candidate.")
         else:
-            words = f"Update {update.sequence} cannot be released from quarantine: {why}."
-            yield e.Refuse(device.node, device.name, "", "Release from quarantine", words)
+            yield e.Tell(False, f"{name} cannot be released from quarantine: {why}.")
 
     def _named(self, name: str) -> Device | None:
         return self.state.devices.get(self.state.named(name) or "")
@@ -351,3 +367,10 @@ class Federation:
             base_known=known,
             forgotten=device.forgotten,
         )
+
+
+def _unchanged(name: str, device: Device | None, why: str) -> e.Tell:
+    """Say that a device is as it was asked to be, or that there is none of this name."""
+    if device is None:
+        return e.Tell(False, f"There is no device {name}.")
+    return e.Tell(True, f"{name} {why}; nothing changes.")
