@@ -166,8 +166,11 @@ class Coordinator:
             self._answer = Answer(False, f"Update {refusal} is in quarantine no more.")
         elif dropped:
             self._database.drop_held(refusal, kept, self._ruling, now)
-            name = f"Update {kept.update.sequence} of {kept.update.device}"
-            self._answer = Answer(True, f"{name} is removed; its refusal stays in the books.")
+            words = f"An update of {kept.device} is removed; its refusal stays in the books."
+            self._answer = Answer(True, words)
+        elif kept.update is None:
+            words = f"Update {refusal} of {kept.device} is malformed and can never be merged."
+            self._answer = Answer(False, words)
         else:
             held = kept.node, kept.round, kept.update, kept.vector
             self._handle(e.ReleaseAsked(refusal, *held), now)

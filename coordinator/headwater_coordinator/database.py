@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
-from headwater import wire
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
@@ -164,7 +163,7 @@ class Database:
             self._supersede(pending.node)
             self.quarantine.accepted(pending.node, update.sequence)
             if effect.refusal is not None:
-                about = _about_held(ruling, update, effect.refusal)
+                about = _about_held(ruling, update.sequence, effect.refusal)
                 self._decisions.about_device("accept", pending.node, about, now)
             if holds_for:
                 self.contributions.keep(effect, holds_for, now)
@@ -212,7 +211,7 @@ class Database:
         """Keep an update in quarantine no longer, by a person's word."""
         with self._engine.transaction():
             self.quarantine.drop(refusal)
-            about = _about_held(ruling, held.update, refusal)
+            about = _about_held(ruling, held.sequence, refusal)
             self._decisions.about_device("drop", held.node, about, now)
 
     def merged(
@@ -349,7 +348,7 @@ class Database:
         self._decisions.about_version("rollback", version, ruling, now)
 
 
-def _about_held(ruling: Ruling, update: wire.Update, refusal: int) -> Ruling:
+def _about_held(ruling: Ruling, sequence: int, refusal: int) -> Ruling:
     """Say which update in quarantine a ruling is about."""
-    words = f"update {update.sequence}, in quarantine under {refusal}"
+    words = f"update {sequence or 'unread'}, in quarantine under {refusal}"
     return Ruling(ruling.by, f"{words}: {ruling.words}")

@@ -12,6 +12,7 @@ from typing import Literal
 
 from headwater import wire
 from headwater.objects import Vector
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.state import Device, Pending, Version
 
@@ -54,6 +55,8 @@ class Failed:
     ask: str
     reason: str
     kind: Literal["lost", "unreadable"] = "lost"
+    excerpt: Excerpt | None = None
+    """Of what cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Malformed:
+    """What is left of an update that can never be merged, to be kept in quarantine.
+
+    ``sequence`` is 0 where the update cannot be read at all.
+    """
+
+    excerpt: Excerpt
+    round: int
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Record that a reply was refused, and why, in a sentence."""
 
@@ -229,7 +244,7 @@ class Refuse:
     ask: str
     kind: str
     reason: str
-    held: Held | None = None
+    held: Held | Malformed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ from headwater.errors import PeerError, UnreachableError
 from headwater.objects import FIELDS, RECORD, read_message
 from headwater.wire import ARRAY, COMPRESSED, MAX_FIELDS_BYTES, STATISTICS
 from headwater_coordinator.enrolment import fingerprint
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.link import Arrival, Outgoing
 
 _OVERHEAD_BYTES = 65_536
@@ -264,7 +265,8 @@ class GridLink:
         try:
             arrival = self._read(upload)
         except PeerError as error:
-            arrival = Arrival(upload.ask, failure=str(error))
+            excerpt = Excerpt.of(*upload.contents.values())
+            arrival = Arrival(upload.ask, failure=str(error), excerpt=excerpt)
         upload.polls += 1
         if arrival is None and upload.polls >= _PATIENCE_POLLS:
             arrival = Arrival(upload.ask, failure="The device stopped in its reply.", lost=True)

@@ -173,6 +173,11 @@ MIGRATIONS = (
             version, sequence, words, statement
         FROM versions WHERE kind <> 'candidate' ORDER BY coalesce(decided_ms, created_ms);
     """,
+    """
+    ALTER TABLE quarantine ADD COLUMN malformed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE quarantine ADD COLUMN nbytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE quarantine SET nbytes = length(vector);
+    """,
 )
 
 

@@ -51,7 +51,8 @@ def release(
 ) -> None:
     """Accept an update after all; it waits for the next candidate like any other.
 
-    Ends with 3 when there is none with this id, with 9 when it can be merged no more.
+    Ends with 3 when there is none with this id, with 5 when it is malformed, with 9 when it can
+    be merged no more.
     """
     _decide(existing(home or context.obj), "release", number, reason, as_json=as_json)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from headwater.errors import NotNowError, SettingsError
+from headwater.errors import NotNowError, SettingsError, UnsupportedError
 from headwater_coordinator.home import Home
 from headwater_coordinator.queries import is_running
 from headwater_coordinator.reader import Reader, reading
@@ -101,12 +101,19 @@ def held_request(
     ------
     SettingsError
         When none has this number.
+    UnsupportedError
+        When it shall be released and is malformed.
     """
     found = next((one for one in read_quarantine(home.books) if one.id == number), None)
     if found is None:
         raise SettingsError(
             f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "
             "those that are."
+        )
+    if kind == "release" and found.malformed:
+        raise UnsupportedError(
+            f"Update {number} is malformed and can never be merged: {found.reason} Drop it with "
+            f"`headwater coordinator quarantine drop {number}`."
         )
     return Request(kind, found.device, number, by=by, reason=reason)
 

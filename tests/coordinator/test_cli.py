@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -145,6 +146,22 @@ def test_what_is_in_quarantine_is_listed_and_decided_on(world: World) -> None:
     assert '"done":false' in run("quarantine", *there, "drop", str(one.id), *because, "--json")
     kinds = [read_request(path).kind for path in find_requests(world.home.requests)]
     assert kinds == ["drop"]
+
+
+def test_what_is_malformed_is_shown_as_such_and_cannot_be_released(world: World) -> None:
+    there = ("--home", str(world.home.root))
+    world.join("a", "b")
+    a, _ = world.waiting(wire.Kind.TRAIN)
+    world.answer(a, world.update(a), np.full(300_000, np.nan, np.float32))
+    world.turn()
+
+    shown = " ".join(run("quarantine", *there).split())
+    for words in ("Malformed,", "1,048,576", "1,200,000"):
+        assert words in shown
+    (one,) = msgspec.json.decode(run("quarantine", *there, "--json"), type=list[HeldRow])
+    assert (one.malformed, one.nbytes, one.kept) == (True, 1_200_000, 2**20)
+    with pytest.raises(UnsupportedError, match="Drop it with"):
+        run("quarantine", "release", str(one.id), "--reason", "seen", *there)
 
 
 def test_what_is_not_in_quarantine_cannot_be_released(world: World) -> None:

@@ -194,6 +194,9 @@ def test_a_fleet_is_served_through_everything_that_goes_wrong(served: Served) ->
     assert reasons(served, "broken")[-1].endswith("are not finite (NaN or infinity).")
     assert "The device sent more than" in reasons(served, "stranger")[0]
     assert "a message that the protocol lacks" in reasons(served, "stranger")[1]
+    malformed = {one.device: one for one in read_quarantine(served.home.books) if one.malformed}
+    assert set(malformed) == {"broken", "stranger"}
+    assert all(0 < one.kept <= one.nbytes for one in malformed.values())
     assert all(device.errors == [] for device in (*devices, broken))
     sequences = [statement.sequence for statement in devices[0].releases]
     assert sequences == sorted(set(sequences))

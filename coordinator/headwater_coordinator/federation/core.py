@@ -21,12 +21,13 @@ from headwater import wire
 from headwater.objects import Vector
 from headwater_coordinator import events as e
 from headwater_coordinator.cohort import Cohort
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.federation.buffered import BufferedAsynchronous
 from headwater_coordinator.federation.candidacy import Candidacy
 from headwater_coordinator.federation.discipline import Discipline, Training
 from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.rounds import SynchronousRounds
-from headwater_coordinator.firewall import Expected, complaint
+from headwater_coordinator.firewall import Expected, complaint, malformation
 from headwater_coordinator.settings import Buffered, Settings
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_models.manifest import Manifest
@@ -106,8 +107,8 @@ class Federation:
                 yield from self._fleet.vanished(nodes, now)
             case e.Replied():
                 yield from self._replied(event, now)
-            case e.Failed(ask, reason, kind):
-                yield from self._failed(ask, reason, now, unreadable=kind == "unreadable")
+            case e.Failed():
+                yield from self._failed(event, now)
             case e.Merged(candidate):
                 self._candidacy.merged(candidate)
                 yield from self.discipline.advance(now)
@@ -162,14 +163,25 @@ class Federation:
         """Return why a reply must be refused: for what it is, or for what is usual here."""
         wrong, held = complaint(asked.task, reply, vector, self._expected(asked, device)), None
         if isinstance(reply, wire.Update):
-            if wrong is None and vector is not None and self._weighs:
-                wrong = self._cohort.complaint(reply, vector, device, now)
-                held = e.Held(reply, vector, asked.round)
+            if wrong is None and vector is not None:
+                wrong, held = self._judged(asked, device, reply, vector, now)
             if wrong is not None:
                 wrong = self._cohort.refused(device.node, wrong, now)
         if wrong is None:
             return None
         return e.Refuse(asked.node, device.name, asked.ask, type(reply).__name__, wrong, held)
+
+    def _judged(
+        self, asked: Asked, device: Device, reply: wire.Update, vector: Vector, now: int
+    ) -> tuple[str | None, e.Held | e.Malformed | None]:
+        """Return why an update is refused, and what is kept of it; of statistics nothing is."""
+        wrong = malformation(reply, vector, self._manifest)
+        if not self._weighs:
+            return wrong, None
+        if wrong is not None:
+            return wrong, e.Malformed(Excerpt.of(vector), asked.round, reply.sequence)
+        wrong = self._cohort.complaint(reply, vector, device, now)
+        return wrong, e.Held(reply, vector, asked.round)
 
     def _accepted(
         self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
@@ -229,15 +241,18 @@ class Federation:
         norm = self._cohort.accepted(reply, vector, device.node) if self._weighs else None
         return e.Accept(reply, pending, vector, number, norm)
 
-    def _failed(self, ask: str, reason: str, now: int, *, unreadable: bool) -> Iterator[e.Effect]:
-        asked = self._fleet.answered(ask)
+    def _failed(self, event: e.Failed, now: int) -> Iterator[e.Effect]:
+        asked = self._fleet.answered(event.ask)
         if asked is None:
             return
-        if not unreadable:
+        if event.kind == "lost":
             yield from self._lost(asked, now)
             return
-        device = self.state.devices[asked.node]
-        yield e.Refuse(asked.node, device.name, ask, type(asked.task).__name__, reason)
+        device, kind, held = self.state.devices[asked.node], type(asked.task).__name__, None
+        keeps = isinstance(asked.task, wire.Train) and self._weighs and not device.forgotten
+        if keeps and event.excerpt is not None:
+            held = e.Malformed(event.excerpt, asked.round)
+        yield e.Refuse(asked.node, device.name, event.ask, kind, event.reason, held)
         yield from self._settled(asked, None, now, refused=True)
 
     def _lost(self, asked: Asked, now: int) -> Iterator[e.Effect]:
