@@ -20,8 +20,18 @@ from headwater_coordinator.home import Home, existing
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.location import SQLITE
 from headwater_coordinator.quarantine_cli import quarantine
+from headwater_coordinator.queries import is_running
 from headwater_coordinator.settings import read_settings
-from headwater_coordinator.steering_cli import forget, readmit, release, rollback, user
+from headwater_coordinator.steering_cli import (
+    AsJson,
+    answer,
+    forget,
+    readmit,
+    release,
+    rollback,
+    show,
+    user,
+)
 from headwater_coordinator.strategies import choose, refuse_unfit
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_coordinator.viewing_cli import (
@@ -33,6 +43,7 @@ from headwater_coordinator.viewing_cli import (
     status,
 )
 from headwater_models.bundle import Bundle
+from headwater_models.requested import Answer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -143,19 +154,21 @@ def renew(
     release_key: Annotated[
         Path | None, typer.Option(help="Private key to sign releases with from now on.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Replace or revoke release keys by a later statement of the publisher, while nothing runs.
+    """Replace or revoke release keys by a later statement of the publisher, and tell the devices.
 
     Ends with 4 when the statement is not the publisher's, not later than the one in force, or does
-    not delegate to the key; with 8 while the coordinator runs.
+    not delegate to the key; with 9 when the coordinator that runs would not do it.
     """
     place = existing(home)
-    renewed = renewal.renew(place, statement, release_key, by=user(), now=now_ms())
-    keys = ", ".join(key[:12] for key in renewed.trusted.release_keys) or "nobody else"
-    typer.echo(f"The publisher delegates to {keys}.")
-    if renewed.sequence is not None:
-        typer.echo(f"The release is signed anew with sequence {renewed.sequence}.")
-    typer.echo(f"Give devices {place.bundle / 'model.sig.json'}, and restart them.")
+    if is_running(place):
+        request = renewal.renewal_request(place, statement, release_key, by=user())
+        answer(place, request, as_json=as_json)
+    else:
+        renewed = renewal.renew(place, statement, release_key, by=user(), now=now_ms())
+        show(Answer(True, renewed.words), as_json=as_json)
 
 
 def _quieten_flower(home: Home) -> None:

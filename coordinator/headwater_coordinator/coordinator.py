@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, assert_never
 
-import msgspec
 import numpy as np
 
 from headwater import wire
@@ -25,17 +24,19 @@ from headwater_coordinator.link import Link, Outgoing
 from headwater_coordinator.live import Board, Live
 from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
+from headwater_coordinator.renewal import REVOKED, planned, put_in_force
 from headwater_coordinator.requests import Request, find_requests, read_request
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
 from headwater_coordinator.strategies import FedProx, choose, merge_statistics, refuse_unfit
+from headwater_coordinator.supplements import Supplements
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
 from headwater_models.requested import Answer, settle, sweep
-from headwater_models.signing import sign_receipt, sign_version
+from headwater_models.signing import sign_version
 from headwater_models.statistics import dependence
 
 _KINDS: dict[type[wire.Task], wire.Kind] = {
@@ -84,21 +85,25 @@ class Coordinator:
         self._model = bundle.model_id
         self._strategy = choose(settings.strategy, source=str(home.settings))
         refuse_unfit(self._strategy, bundle.manifest)
-        self._terms = {
-            **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
-            **settings.update.terms,
-        }
         self._database = database
         self._link = link
         self._untaught = bundle.weights
         self._registry = Registry(home.versions, bundle.manifest)
         self._releases = settings.federation.max_staleness + 2
-        self._requests = home.requests
-        sweep(self._requests)
+        self._home = home
+        sweep(self._home.requests)
         self._ruling = BY_GATE
         self._answer = Answer(False, "")
         self._bounds = Bounds(settings.firewall.quarantine, settings.firewall.quarantine_bytes)
         self._key = SigningKey.load(home.release_key)
+        proximal = self._strategy.terms if isinstance(self._strategy, FedProx) else {}
+        self._supplements = Supplements(
+            bundle.model_id,
+            self._key,
+            bundle.model_statement or "",
+            terms={**proximal, **settings.update.terms},
+            owed=database.receipts_for,
+        )
         self._board = Board(home.live)
         self._discipline = str(settings.federation.__struct_config__.tag)
         self._outbox: list[Outgoing] = []
@@ -135,7 +140,7 @@ class Coordinator:
 
     def _hear_requests(self, now: int) -> None:
         """Do what commands asked for; a request stays until its effect is durable."""
-        for path in find_requests(self._requests):
+        for path in find_requests(self._home.requests):
             try:
                 request = read_request(path)
             except HeadwaterError as error:
@@ -149,7 +154,9 @@ class Coordinator:
         self._ruling = Ruling(request.by, request.reason)
         self._answer = Answer(False, "Nothing came of it.")
         try:
-            if request.refusal is None:
+            if request.kind == "renew":
+                self._renew(request, now)
+            elif request.refusal is None:
                 self._handle(request.event, now)
             else:
                 self._decide_held(request.refusal, now, dropped=request.kind == "drop")
@@ -158,6 +165,22 @@ class Coordinator:
         answer = self._answer
         _log.log(*_HEEDED[answer.done], request.kind, request.by, answer.text)
         return answer
+
+    def _renew(self, request: Request, now: int) -> None:
+        """Put a later statement of the publisher in force; devices hear of it from now on."""
+        try:
+            change, candidate = planned(self._home, request), self._federation.state.candidate
+            if candidate is not None and not change.holds(candidate):
+                self._handle(e.CandidateDecided(candidate.name, False, REVOKED), now)
+            renewed = put_in_force(self._home, self._database, change, request.by, now)
+        except HeadwaterError as error:
+            self._answer = Answer(False, str(error))
+            return
+        self._key = renewed.key
+        self._supplements.renew(renewed.key, request.statement)
+        if renewed.release is not None:
+            self._handle(e.Released(renewed.release, renewed.merged), now)
+        self._answer = Answer(True, renewed.words)
 
     def _decide_held(self, refusal: int, now: int, *, dropped: bool) -> None:
         """Release an update from quarantine, or drop it."""
@@ -239,9 +262,7 @@ class Coordinator:
 
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)
-        task = self._with_terms(effect)
-        if isinstance(task, wire.CheckIn) and task.protocol >= wire.RECEIPTS:
-            task = msgspec.structs.replace(task, receipts=self._receipts(effect))
+        task = self._supplements.add(effect, self._federation.state.devices[effect.node])
         self._outbox.append(
             Outgoing(
                 ask=effect.ask,
@@ -251,31 +272,6 @@ class Coordinator:
                 vector=vector,
                 ttl_s=effect.ttl_ms / 1000,
             )
-        )
-
-    def _with_terms(self, effect: e.Ask) -> wire.Task:
-        """Add the strategy's terms to a task to train, for a device that can read them."""
-        task, terms = effect.task, self._terms
-        speaks = self._federation.state.devices[effect.node].protocol
-        if not isinstance(task, wire.Train) or not terms or speaks < wire.TERMS:
-            return task
-        return msgspec.structs.replace(task, protocol=wire.TERMS, **terms)
-
-    def _receipts(self, effect: e.Ask) -> tuple[str, ...]:
-        """Sign what was received of a device and it was not told, the oldest first."""
-        device = self._federation.state.devices[effect.node].name
-        return tuple(
-            sign_receipt(
-                self._key,
-                model=self._model,
-                device=device,
-                number=one.number,
-                kind=one.kind,
-                message=one.digest,
-                task=one.task,
-                time_ms=one.time_ms,
-            )
-            for one in self._database.receipts_for(effect.node, effect.ask)
         )
 
     def _merged(self, effect: e.Merge, now: int) -> e.Merged | e.Released:

@@ -13,12 +13,20 @@ from typing import Annotated, Literal
 import msgspec
 
 from headwater.errors import SettingsError, StorageError
-from headwater.wire import Hash, Name
+from headwater.wire import Delegation, Hash, Name
 from headwater_coordinator import events as e
 from headwater_models.files import read_bounded, storage_errors, write_file
+from headwater_models.keys import PublicKey
 from headwater_models.requested import ANSWER, REQUEST
 
-_MAX_BYTES = 4_096
+_MAX_BYTES = 65_536
+
+_ABOUT = {
+    **dict.fromkeys(("forget", "readmit"), (True, False, False, False, False)),
+    **dict.fromkeys(("release", "drop"), (True, True, False, False, False)),
+    "renew": (False, False, False, True, True),
+}
+"""Whether a request names device, refusal, version, statement and key; others name a version."""
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 
@@ -29,7 +37,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``forget``: erase what a *device* contributed and ask it for no more; ``readmit``: ask it again.
     ``release``: accept its update with the number *refusal*, which is in quarantine, after all;
     ``drop``: keep that no longer. ``release-candidate``, ``reject-candidate``: decide about this
-    *version*; ``rollback``: go back to it.
+    *version*; ``rollback``: go back to it. ``renew``: put this *statement* of the publisher in
+    force, and sign with the release *key* whose public half this is.
     """
 
     kind: Literal[
@@ -40,24 +49,26 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "release-candidate",
         "reject-candidate",
         "rollback",
+        "renew",
     ]
     device: Name | None = None
     refusal: Annotated[int, msgspec.Meta(ge=1)] | None = None
     version: Hash | None = None
+    statement: Delegation = ""
+    key: PublicKey | None = None
     by: Text = "the owner"
     reason: Text = ""
 
     def __post_init__(self) -> None:
         """Refuse what does not belong to the kind, and the absence of what does."""
-        given = (self.device is not None, self.refusal is not None, self.version is not None)
-        held = self.kind in ("release", "drop")
-        about_device = held or self.kind in ("forget", "readmit")
-        if given != (about_device, held, not about_device):
+        subjects = (self.device, self.refusal, self.version, self.statement or None, self.key)
+        given = tuple(subject is not None for subject in subjects)
+        if given != _ABOUT.get(self.kind, (False, False, True, False, False)):
             raise ValueError(f"{self.kind} is about something else")
 
     @property
     def event(self) -> e.Event:
-        """What it is to the core, unless it is about an update in quarantine."""
+        """What it is to the core, unless it is about an update in quarantine, or about keys."""
         match self:
             case Request(kind="forget", device=str(device)):
                 return e.ErasureAsked(device)

@@ -103,5 +103,9 @@ def answer(home: Home, request: Request, *, as_json: bool) -> None:
         When the coordinator would not do it, or has not answered in time.
     """
     waits = Answer(False, "No coordinator runs; the next one does it first.")
-    said = steering.ask(home, request) or waits
+    show(steering.ask(home, request) or waits, as_json=as_json)
+
+
+def show(said: Answer, *, as_json: bool) -> None:
+    """Print what came of a request."""
     typer.echo(msgspec.json.encode(said).decode() if as_json else said.text)

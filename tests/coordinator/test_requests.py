@@ -48,6 +48,9 @@ def test_without_a_folder_nothing_is_asked(tmp_path: Path) -> None:
         b'{"kind":"forget","device":"a","refusal":1}',
         b'{"kind":"enrol","device":"a"}',
         b'{"kind":"forget","device":"../a"}',
+        b'{"kind":"renew","statement":"{}"}',
+        b'{"kind":"renew","version":"' + b"f" * 64 + b'"}',
+        b'{"kind":"rollback","version":"' + b"f" * 64 + b'","statement":"{}"}',
         b'{"kind":"forget","device":"a","also":1}',
         b"\xff",
     ],
@@ -68,7 +71,7 @@ def test_a_reason_that_no_one_would_read_is_refused_before_it_is_left(tmp_path: 
 
 def test_a_link_or_an_endless_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.request").symlink_to("/etc/hostname")
-    (tmp_path / "b.request").write_bytes(b" " * 5_000)
+    (tmp_path / "b.request").write_bytes(b" " * 70_000)
 
     for path in find_requests(tmp_path):
         with pytest.raises(BundleError):

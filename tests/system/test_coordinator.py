@@ -22,6 +22,7 @@ import pytest
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
 from headwater import wire
+from headwater.clock import now_ms
 from headwater_coordinator.audit import audit
 from headwater_coordinator.front import FLEET_PATHS
 from headwater_coordinator.home import Home
@@ -30,7 +31,9 @@ from headwater_coordinator.lock import holder
 from headwater_coordinator.status import Status, read_quarantine, read_status
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
+from headwater_models.keys import SigningKey
 from headwater_models.requested import Answer
+from headwater_models.signing import sign_model
 from tests.conftest import free_port
 from tests.coordinator.devices import Floats, Sent, SimulatedDevice, Spoil
 from tests.coordinator.test_front import FORBIDDEN, TRICKS
@@ -256,6 +259,38 @@ def test_what_a_person_decides_is_answered_by_the_coordinator_that_runs(served: 
 
     decided = [entry.kind for entry in audit(served.home) if entry.words.endswith("seen")]
     assert decided == ["drop", "accept", "forget", "readmit"]
+
+
+def test_a_release_key_is_replaced_while_the_fleet_goes_on(served: Served) -> None:
+    devices = [served.device(name, target) for name, target in (("a", 0.9), ("b", 1.1))]
+    new = SigningKey.create(served.folder / "new.key")
+    publisher = SigningKey.load(served.home.publisher_key)
+    statement = served.folder / "model.sig.json"
+    with connected(served, *devices):
+        eventually(lambda: served.status.releases >= 1, "a release of the old key")
+        app = holder(served.home.lock)
+        model = served.bundle.model_id
+        statement.write_text(
+            sign_model(publisher, model=model, release_keys=[new.public], created=now_ms())
+        )
+        said = served.run(
+            "renew", str(statement), "--release-key", str(served.folder / "new.key"),
+            "--home", str(served.home.root), "--json",
+        )  # fmt: skip
+        answer = msgspec.json.decode(said, type=Answer)
+        assert answer.done
+        assert "signed anew" in answer.text
+        eventually(
+            lambda: all(one.releases and one.releases[-1].key == new.public for one in devices),
+            "devices take what the new key signs",
+        )
+        sequence = served.status.sequence
+        for one in devices:
+            one.target += np.float32(0.5)
+        eventually(lambda: served.status.sequence > sequence, "a release after the change")
+        assert holder(served.home.lock) == app, "nothing was started again"
+    assert all(device.errors == [] for device in devices)
+    assert "All" in served.run("audit", "--verify", "--home", str(served.home.root))
 
 
 def test_only_the_fleet_api_is_reached_through_the_front(served: Served) -> None:
