@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,11 +100,15 @@ class Control:
         Of the SuperLink on 127.0.0.1.
     authority
         PEM file of the certificate authority that ``init`` made.
+    patience_s
+        How long an answer is waited for, seconds.
     """
 
-    def __init__(self, port: int, authority: Path) -> None:
-        self._client = ControlHttpClient.from_server_address(
-            f"127.0.0.1:{port}", False, authority.read_bytes(), ()
+    def __init__(self, port: int, authority: Path, patience_s: float = 30.0) -> None:
+        self._client = ControlHttpClient(
+            f"https://127.0.0.1:{port}",
+            verify=ssl.create_default_context(cafile=authority),
+            timeout=patience_s,
         )
 
     def close(self) -> None:

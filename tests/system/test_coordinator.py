@@ -29,6 +29,7 @@ from headwater_coordinator.home import Home
 from headwater_coordinator.location import SQLITE, with_url
 from headwater_coordinator.lock import holder
 from headwater_coordinator.status import Status, read_quarantine, read_status
+from headwater_coordinator.supervisor import PROBE_EVERY_S, PROBE_S
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
 from headwater_models.keys import SigningKey
@@ -129,6 +130,14 @@ class Served:
                     if any(mark in line for mark in marks) and lives(int(entry.name)):
                         found.append(int(entry.name))
         return found
+
+    def superlinks(self) -> list[int]:
+        """Its SuperLinks; one, unless it is just started again."""
+        return [
+            pid
+            for pid in self.relatives()
+            if b"flower-superlink" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
 
 
 @pytest.fixture
@@ -328,14 +337,32 @@ def test_a_superlink_that_is_killed_is_started_again(served: Served) -> None:
     devices = [served.device("a", 1.0), served.device("b", 1.0)]
     with connected(served, *devices):
         eventually(lambda: served.status.releases >= 1, "a release")
-        (superlink,) = (
-            pid
-            for pid in served.relatives()
-            if b"flower-superlink" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        (superlink,) = served.superlinks()
         rounds = served.status.rounds
         os.kill(superlink, signal.SIGKILL)
         eventually(lambda: served.status.rounds >= rounds + 1, "rounds go on")
+
+
+def test_a_superlink_that_hangs_is_killed_and_one_that_halts_for_a_while_is_not(
+    served: Served,
+) -> None:
+    devices = [served.device("a", 1.0), served.device("b", 1.0)]
+    with connected(served, *devices):
+        eventually(lambda: served.status.releases >= 1, "a release")
+        (superlink,) = served.superlinks()
+        os.kill(superlink, signal.SIGSTOP)
+        time.sleep(PROBE_S + 2 * PROBE_EVERY_S)
+        os.kill(superlink, signal.SIGCONT)
+        rounds = served.status.rounds
+        eventually(lambda: served.status.rounds >= rounds + 1, "rounds go on after a halt")
+        assert served.superlinks() == [superlink]
+
+        os.kill(superlink, signal.SIGSTOP)
+        eventually(lambda: served.superlinks() != [superlink], "it is killed", 3 * LIMIT_S)
+        rounds = served.status.rounds
+        eventually(lambda: served.status.rounds >= rounds + 2, "rounds go on", 2 * LIMIT_S)
+    assert not lives(superlink)
+    assert "does not answer; killing it" in served.said.read_text()
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
