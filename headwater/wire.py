@@ -18,8 +18,8 @@ PROTOCOL = 2
 """Version of the messages below, which every reply states; a peer may be one older.
 
 2: a check-in may carry receipts; a task to train may hold the device to its base, and give it a
-budget of time; a task to judge may name the time after which nothing was learned from; a check-in
-and a release may bring the publisher's statement.
+budget of time; a task to judge may name the time after which nothing was learned from; a check-in,
+a release and a task to judge may bring the publisher's statement.
 """
 
 COMMON = PROTOCOL - 1
@@ -38,7 +38,8 @@ LATER = 2
 """The first version in which a task to judge may name :attr:`Evaluate.after_ms`."""
 
 DELEGATION = 2
-"""The first version in which a check-in and a release may carry the publisher's statement."""
+"""The first version in which check-ins, releases and tasks to judge may carry the publisher's
+statement."""
 
 MAX_DELEGATION = 16_384
 """Longest statement of a publisher that travels; it names some two hundred keys."""
@@ -133,6 +134,8 @@ class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     statement: str
     """The candidate's signed version statement, as JSON (see ``headwater_models.signing``)."""
     after_ms: Count | msgspec.UnsetType = msgspec.UNSET
+    delegation: Delegation | msgspec.UnsetType = msgspec.UNSET
+    """As in :class:`Release`."""
     protocol: int = COMMON
 
 

@@ -21,11 +21,13 @@ from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.location import SQLITE
 from headwater_coordinator.quarantine_cli import quarantine
 from headwater_coordinator.queries import is_running
+from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
 from headwater_coordinator.steering_cli import (
     AsJson,
     answer,
     forget,
+    group,
     readmit,
     release,
     rollback,
@@ -115,12 +117,20 @@ def serve(home: HomeFolder = Path()) -> None:
 def enrol(
     keys: Annotated[list[Path], typer.Argument(help="node.pub of each device.")],
     home: HomeFolder = Path(),
+    into: Annotated[
+        str, typer.Option("--group", help="Put them into this group; see `group`.")
+    ] = "",
 ) -> None:
     """Let devices in by their public keys; at once when the coordinator runs."""
     place = existing(home)
     settings = read_settings(place.settings)
     public = [read_public_key(path) for path in keys]
     for key in public:
+        if into:
+            asked = Request(
+                "group", node=fingerprint(key), group=into, by=user(), reason="enrolled"
+            )
+            write_request(place.requests, asked)
         remember(place.nodes, key)
     _quieten_flower(place)
     from headwater_coordinator.flower import Control  # noqa: PLC0415 - after quietening
@@ -139,7 +149,7 @@ def enrol(
 app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
 for command in (
     *(status, devices, rounds, releases, audit),
-    *(release, rollback, forget, readmit),
+    *(release, rollback, forget, readmit, group),
     *(backup, restore),
 ):
     app.command()(command)

@@ -242,10 +242,8 @@ class Coordinator:
             case e.Accept():
                 holds_for = self._holds_for(effect.update.base)
                 self._database.accept(effect, now, holds_for, ruling=self._ruling)
-            case e.Erase(node):
-                self._database.erase(node, self._ruling, now)
-            case e.Readmit(node):
-                self._database.readmit(node, self._ruling, now)
+            case e.Erase() | e.Readmit() | e.Group():
+                self._write_decided(effect, now)
             case e.Weigh():
                 self._database.rounds.weigh(effect)
             case e.Refuse():
@@ -259,6 +257,16 @@ class Coordinator:
                 self._database.rounds.close(effect, now)
             case _:
                 assert_never(effect)
+
+    def _write_decided(self, effect: e.Erase | e.Readmit | e.Group, now: int) -> None:
+        """Write down what a person decided about a device."""
+        match effect:
+            case e.Erase(node):
+                self._database.erase(node, self._ruling, now)
+            case e.Readmit(node):
+                self._database.readmit(node, self._ruling, now)
+            case e.Group(device):
+                self._database.group(device, self._ruling, now)
 
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)

@@ -202,6 +202,13 @@ class Database:
             self.contributions.readmit(node)
             self._decisions.about_device("readmit", node, ruling, now)
 
+    def group(self, device: Device, ruling: Ruling, now: int) -> None:
+        """Keep which group a device belongs to."""
+        about = Ruling(ruling.by, f"{device.group or 'no group'}: {ruling.words}")
+        with self._engine.transaction():
+            self._devices.keep(device)
+            self._decisions.about_device("group", device.node, about, now)
+
     def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
         """Record a refusal, and keep the update that is held, within *bounds*."""
         with self._engine.transaction():

@@ -9,7 +9,16 @@ from headwater_coordinator.engines import Engine
 from headwater_coordinator.state import Version
 
 Kind = Literal[
-    "begin", "release", "reject", "rollback", "forget", "readmit", "renew", "accept", "drop"
+    "begin",
+    "release",
+    "reject",
+    "rollback",
+    "forget",
+    "readmit",
+    "renew",
+    "accept",
+    "drop",
+    "group",
 ]
 
 GATE = "the gate"

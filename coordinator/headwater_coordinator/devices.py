@@ -36,6 +36,7 @@ class Devices:
                 "unanswered": device.unanswered,
                 "utility": device.utility,
                 "duration_ms": device.duration_ms,
+                "group_name": device.group,
                 "online": int(device.online),
                 "seen_ms": device.seen_ms,
             },
@@ -51,7 +52,7 @@ class Devices:
                     JOIN versions ON versions.version = updates.merged_in
                     WHERE node = devices.node AND kind = 'release'),
                 records, examples, alarms, retrain, forgotten,
-                asked, asked_ms, unanswered, utility, duration_ms
+                asked, asked_ms, unanswered, utility, duration_ms, group_name
             FROM devices
         """
         devices = [Device(*row) for row in self._engine.execute(query)]

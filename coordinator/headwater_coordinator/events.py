@@ -97,6 +97,14 @@ class ReadmissionAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Grouped:
+    """The device with this key, seen or not, belongs to this group from now on; empty: to none."""
+
+    node: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateDecided:
     """The owner releases the open candidate, or refuses it, whatever the gate would say."""
 
@@ -124,20 +132,12 @@ class ReleaseAsked:
     vector: Vector
 
 
-Event = (
-    Appeared
-    | Vanished
-    | Replied
-    | Failed
-    | Merged
-    | Released
-    | Ticked
-    | ErasureAsked
-    | ReadmissionAsked
-    | CandidateDecided
-    | RollbackAsked
-    | ReleaseAsked
+Command = (
+    ErasureAsked | ReadmissionAsked | Grouped | CandidateDecided | RollbackAsked | ReleaseAsked
 )
+"""What a person asks for."""
+
+Event = Appeared | Vanished | Replied | Failed | Merged | Released | Ticked | Command
 
 # Effects
 
@@ -212,6 +212,13 @@ class Readmit:
     """Let a device contribute again."""
 
     node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Make durable which group a device belongs to."""
+
+    device: Device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -330,7 +337,7 @@ class Tell:
     words: str
 
 
-Booked = Note | Receive | Accept | Erase | Readmit | Refuse | Weigh | Open | Close
+Booked = Note | Receive | Accept | Erase | Readmit | Group | Refuse | Weigh | Open | Close
 """Effects that are written down, and no more."""
 
 Effect = Booked | Ask | Forget | Merge | Release | Reject | Rollback | Tell

@@ -178,6 +178,9 @@ MIGRATIONS = (
     ALTER TABLE quarantine ADD COLUMN nbytes INTEGER NOT NULL DEFAULT 0;
     UPDATE quarantine SET nbytes = length(vector);
     """,
+    """
+    ALTER TABLE devices ADD COLUMN group_name TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 

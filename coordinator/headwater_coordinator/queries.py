@@ -43,6 +43,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
 
     device: str
     node: str
+    group: str
+    """Which its owner put it into; empty: none."""
     online: bool
     forgotten: bool
     version: str
@@ -173,8 +175,8 @@ _DEVICES = """
         FROM updates GROUP BY node
     ),
     denied AS (SELECT node, count(*) AS refused FROM refusals GROUP BY node)
-    SELECT devices.device, devices.node, online * :running AS online, forgotten, version,
-        devices.sequence,
+    SELECT devices.device, devices.node, group_name AS "group", online * :running AS online,
+        forgotten, version, devices.sequence,
         CASE WHEN version = '' THEN NULL WHEN devices.sequence > current.sequence THEN 0
             ELSE current.sequence - devices.sequence END AS staleness,
         seen_ms, coalesce(given.accepted, 0) AS accepted, coalesce(given.merged, 0) AS merged,

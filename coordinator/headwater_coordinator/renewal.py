@@ -52,8 +52,8 @@ class Renewed:
         if self.release is not None:
             anew = f" The release is signed anew with sequence {self.release.sequence}."
         return (
-            f"The publisher delegates to {keys}.{anew} Devices are told with their next check-in "
-            "or release."
+            f"The publisher delegates to {keys}.{anew} Devices are told with what is sent to them "
+            "next."
         )
 
 

@@ -7,6 +7,7 @@ it runs, else when it is started. What became of it stands beside for whoever wa
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,12 +22,19 @@ from headwater_models.requested import ANSWER, REQUEST
 
 _MAX_BYTES = 65_536
 
+_SUBJECTS = ("device", "refusal", "version", "statement", "key", "node")
 _ABOUT = {
-    **dict.fromkeys(("forget", "readmit"), (True, False, False, False, False)),
-    **dict.fromkeys(("release", "drop"), (True, True, False, False, False)),
-    "renew": (False, False, False, True, True),
+    "forget": {"device"},
+    "readmit": {"device"},
+    "release": {"device", "refusal"},
+    "drop": {"device", "refusal"},
+    "renew": {"statement", "key"},
+    "group": {"node"},
 }
-"""Whether a request names device, refusal, version, statement and key; others name a version."""
+"""What a request is about; others are about a version."""
+
+Group = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9._-]{0,63})?$")]
+Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^SHA256:[A-Za-z0-9+/]{1,64}$")]
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 
@@ -38,7 +46,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``release``: accept its update with the number *refusal*, which is in quarantine, after all;
     ``drop``: keep that no longer. ``release-candidate``, ``reject-candidate``: decide about this
     *version*; ``rollback``: go back to it. ``renew``: put this *statement* of the publisher in
-    force, and sign with the release *key* whose public half this is.
+    force, and sign with the release *key* whose public half this is. ``group``: put the device with
+    the key *node* into this *group*, or into none.
     """
 
     kind: Literal[
@@ -50,20 +59,22 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "reject-candidate",
         "rollback",
         "renew",
+        "group",
     ]
     device: Name | None = None
     refusal: Annotated[int, msgspec.Meta(ge=1)] | None = None
     version: Hash | None = None
     statement: Delegation = ""
     key: PublicKey | None = None
+    node: Fingerprint | None = None
+    group: Group = ""
     by: Text = "the owner"
     reason: Text = ""
 
     def __post_init__(self) -> None:
         """Refuse what does not belong to the kind, and the absence of what does."""
-        subjects = (self.device, self.refusal, self.version, self.statement or None, self.key)
-        given = tuple(subject is not None for subject in subjects)
-        if given != _ABOUT.get(self.kind, (False, False, True, False, False)):
+        given = {name for name in _SUBJECTS if getattr(self, name) not in (None, "")}
+        if given != _ABOUT.get(self.kind, {"version"}) or (self.group and self.kind != "group"):
             raise ValueError(f"{self.kind} is about something else")
 
     @property
@@ -76,6 +87,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return e.ReadmissionAsked(device)
             case Request(kind="rollback", version=str(version)):
                 return e.RollbackAsked(version, self.reason)
+            case Request(kind="group", node=str(node)):
+                return e.Grouped(node, self.group)
             case _:
                 passed = self.kind == "release-candidate"
                 return e.CandidateDecided(self.version or "", passed, self.reason)
@@ -104,6 +117,8 @@ def write_request(folder: Path, request: Request) -> Path:
     with storage_errors(folder, "written"):
         folder.mkdir(mode=0o700, exist_ok=True)
         about = request.device or f"_{request.kind}"
+        if request.node is not None:
+            about += f"~{sha256(request.node.encode()).hexdigest()[:32]}"
         about += "" if request.refusal is None else f"~{request.refusal}"
         path = folder / f"{about}{REQUEST}"
         path.with_suffix(ANSWER).unlink(missing_ok=True)

@@ -85,11 +85,23 @@ def device_request(
     with reading(home.books) as books:
         known = books.number("SELECT count(*) FROM devices WHERE device = :name", name=device)
     if not known or not device:
-        raise SettingsError(
-            f"The coordinator knows no device {device!r}; `headwater coordinator devices` lists "
-            "them."
-        )
+        raise _unknown(device)
     return Request(kind, device, by=by, reason=reason)
+
+
+def group_request(home: Home, device: str, group: str, *, by: str, reason: str) -> Request:
+    """Return the request to put a device into a group; empty: into none.
+
+    Raises
+    ------
+    SettingsError
+        When no device has this name.
+    """
+    with reading(home.books) as books:
+        found = books.records("SELECT node FROM devices WHERE device = :name", name=device)
+    if not found or not device:
+        raise _unknown(device)
+    return Request("group", node=found[0]["node"], group=group, by=by, reason=reason)
 
 
 def held_request(
@@ -140,6 +152,12 @@ def ask(home: Home, request: Request) -> Answer | None:
             "The coordinator did not answer yet; it will when it can. See logs/serverapp.log."
         )
     return answer
+
+
+def _unknown(device: str) -> SettingsError:
+    return SettingsError(
+        f"The coordinator knows no device {device!r}; `headwater coordinator devices` lists them."
+    )
 
 
 def _versions(books: Reader, kind: str) -> list[_Known]:

@@ -1,4 +1,4 @@
-"""``headwater coordinator release | rollback | forget | readmit``: what an owner decides."""
+"""``headwater coordinator release``, ``rollback``, ``forget`` ...: what an owner decides."""
 
 from __future__ import annotations
 
@@ -83,6 +83,23 @@ def readmit(
     """
     place = existing(home)
     request = steering.device_request(place, "readmit", device, by=user(), reason=reason)
+    answer(place, request, as_json=as_json)
+
+
+def group(
+    device: Device,
+    name: Annotated[str, typer.Argument(help="The group; without one, the device has none.")] = "",
+    home: HomeFolder = Path(),
+    *,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Put a device into a group, for the gate's rule that no group may be worse.
+
+    Ends with 3 when there is no such device.
+    """
+    place = existing(home)
+    request = steering.group_request(place, device, name, by=user(), reason=reason)
     answer(place, request, as_json=as_json)
 
 

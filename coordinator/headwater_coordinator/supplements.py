@@ -59,7 +59,7 @@ class Supplements:
             case wire.CheckIn() as task if task.protocol >= wire.RECEIPTS:
                 receipts = self._receipts(effect, device)
                 return msgspec.structs.replace(task, receipts=receipts, delegation=self._delegation)
-            case wire.Release() as task if device.protocol >= wire.DELEGATION:
+            case wire.Release() | wire.Evaluate() as task if device.protocol >= wire.DELEGATION:
                 return msgspec.structs.replace(
                     task, protocol=wire.DELEGATION, delegation=self._delegation
                 )

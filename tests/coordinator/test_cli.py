@@ -21,7 +21,9 @@ from headwater.errors import (
 )
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
+from headwater_coordinator.enrolment import fingerprint, read_public_key
 from headwater_coordinator.location import with_url
+from headwater_coordinator.queries import DeviceView
 from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.status import HeldRow, Status
 from headwater_models.requested import Answer
@@ -57,7 +59,7 @@ def test_every_command_has_help() -> None:
     command = typer.main.get_command(app)
     wanted = {"init", "serve", "enrol", "status", "forget", "readmit", "quarantine"}
     wanted |= {"devices", "rounds", "releases", "release", "rollback", "audit"}
-    wanted |= {"renew", "backup", "restore"}
+    wanted |= {"renew", "backup", "restore", "group"}
     assert set(command.commands) == wanted  # type: ignore[attr-defined]
     for name in command.commands:  # type: ignore[attr-defined]
         assert run(name, "--help").count("\n") > 5
@@ -75,6 +77,33 @@ def test_a_device_may_be_enrolled_before_the_coordinator_runs(home: Path, tmp_pa
     said = run("enrol", str(tmp_path / "device" / "node.pub"), "--home", str(home))
     assert "will let them in when it does" in said
     assert len(list((home / "nodes").glob("*.pub"))) == 1
+
+
+def test_a_device_may_be_enrolled_into_a_group(home: Path, tmp_path: Path) -> None:
+    nodekey.make_key(tmp_path / "device")
+    key = tmp_path / "device" / "node.pub"
+    run("enrol", str(key), "--group", "north", "--home", str(home))
+    (path,) = find_requests(home / "requests")
+    request = read_request(path)
+    assert (request.kind, request.group) == ("group", "north")
+    assert request.node == fingerprint(read_public_key(key))
+
+    nodekey.make_key(tmp_path / "other")
+    other = str(tmp_path / "other" / "node.pub")
+    with pytest.raises(SettingsError, match="group"):
+        run("enrol", other, "--group", "North Sea", "--home", str(home))
+    assert len(list((home / "nodes").glob("*.pub"))) == 1
+
+
+def test_a_device_is_put_into_a_group_and_shown_in_it(world: World) -> None:
+    there = ("--home", str(world.home.root))
+    world.join("a", "b")
+    assert "north" not in run("devices", *there)
+    run("group", "a", "north", "--reason", "map", *there)
+    world.turn()
+    assert "north" in run("devices", *there)
+    (a, _) = msgspec.json.decode(run("devices", *there, "--json"), type=list[DeviceView])
+    assert (a.device, a.group) == ("a", "north")
 
 
 def test_a_wrong_key_enrols_no_one(home: Path, tmp_path: Path) -> None:

@@ -169,12 +169,14 @@ def test_a_running_coordinator_signs_with_the_new_key_and_its_devices_follow(
     assert not world.home.next_release_key.exists()
     assert SigningKey.load(world.home.release_key).public == new.public
     world.turn(2_000)
-    world.train_all(0.25)
-    world.judge_all()
-    fresh = world.waiting(wire.Kind.RELEASE)[0]
-    received = takes(client, fresh)
+    again = world.waiting(wire.Kind.RELEASE)
+    assert len(again) == 2, "all are handed the release as it is signed now"
+    received = takes(client, again[0])
     assert isinstance(received, wire.Received)
-    assert client.newest.key == new.public
+    assert (client.newest.sequence, client.newest.key) == (3, new.public)
+    world.take_release()
+    world.turn(2_000)
+    assert not world.waiting(wire.Kind.RELEASE)
     declined = takes(client, old)
     assert isinstance(declined, wire.Declined)
     assert declined.reason == "bad-signature"
@@ -201,6 +203,20 @@ def test_a_check_in_tells_devices_whom_to_trust(world: World, tmp_path: Path) ->
     vector = world.weights(world.status.release)
     message = Outgoing("x", "a", wire.Kind.RELEASE, wire.encode(release), vector, 1.0)
     assert isinstance(takes(client, message), wire.Declined)
+
+
+def test_a_candidate_of_the_new_key_brings_what_makes_it_count(
+    world: World, tmp_path: Path
+) -> None:
+    world.join("a", "b")
+    client = client_of(world)
+    new = SigningKey.create(tmp_path / "new.key")
+    assert decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key").done
+    world.train_all()
+
+    task = world.waiting(wire.Kind.EVALUATE)[0]
+
+    assert takes(client, task) is None, "it is kept for the agent to judge, and not declined"
 
 
 def test_a_round_that_is_open_goes_on_with_the_new_key(world: World, tmp_path: Path) -> None:

@@ -33,6 +33,15 @@ def test_requests_about_several_updates_of_a_device_stand_side_by_side(tmp_path:
     assert sorted(found, key=asked.index) == asked
 
 
+def test_requests_about_the_groups_of_several_devices_stand_side_by_side(tmp_path: Path) -> None:
+    asked = [Request("group", node=f"SHA256:{key}", group="north") for key in ("a/b", "a+b")]
+    for request in asked:
+        write_request(tmp_path, request)
+
+    found = [read_request(path) for path in find_requests(tmp_path)]
+    assert sorted(found, key=asked.index) == asked
+
+
 def test_without_a_folder_nothing_is_asked(tmp_path: Path) -> None:
     assert find_requests(tmp_path / "requests") == []
 
@@ -49,6 +58,9 @@ def test_without_a_folder_nothing_is_asked(tmp_path: Path) -> None:
         b'{"kind":"enrol","device":"a"}',
         b'{"kind":"forget","device":"../a"}',
         b'{"kind":"renew","statement":"{}"}',
+        b'{"kind":"group","group":"north"}',
+        b'{"kind":"group","node":"SHA256:../a","group":"north"}',
+        b'{"kind":"forget","device":"a","group":"north"}',
         b'{"kind":"renew","version":"' + b"f" * 64 + b'"}',
         b'{"kind":"rollback","version":"' + b"f" * 64 + b'","statement":"{}"}',
         b'{"kind":"forget","device":"a","also":1}',

@@ -12,7 +12,6 @@ its device, or in exactly one candidate; the sequence of releases only grows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -24,6 +23,7 @@ from headwater_coordinator.cohort import Cohort
 from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.federation.buffered import BufferedAsynchronous
 from headwater_coordinator.federation.candidacy import Candidacy
+from headwater_coordinator.federation.commands import Commands
 from headwater_coordinator.federation.discipline import Discipline, Training
 from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.rounds import SynchronousRounds
@@ -31,14 +31,6 @@ from headwater_coordinator.firewall import Expected, complaint, malformation
 from headwater_coordinator.settings import Buffered, Settings
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_models.manifest import Manifest
-
-_ERASED = {
-    True: "The statistics of {} are erased, and a candidate is solved from those of the others. "
-    "Until that is released, the release before it serves.",
-    False: "The pending update of {} is dropped. This model's weights are averages, which cannot "
-    "be taken apart again: what was merged from it before stays in them.",
-}
-"""What it comes to that a contribution is erased, of a model of statistics and of another."""
 
 
 class Federation:
@@ -74,6 +66,14 @@ class Federation:
         self._weighs = not manifest.statistics
         self._cohort = Cohort(settings.firewall, state.past)
         self._candidacy = Candidacy(state, self._fleet, training.model, settings.gate)
+        self._commands = Commands(
+            state,
+            self._fleet,
+            self._candidacy,
+            statistics=bool(manifest.statistics),
+            max_staleness=how.max_staleness,
+            book=self._book,
+        )
         shared = state, self._fleet, self._candidacy, training
         self.discipline: Discipline = (
             BufferedAsynchronous(*shared, how)
@@ -119,11 +119,12 @@ class Federation:
             case (
                 e.ErasureAsked()
                 | e.ReadmissionAsked()
+                | e.Grouped()
                 | e.ReleaseAsked()
                 | e.CandidateDecided()
                 | e.RollbackAsked()
             ):
-                yield from self._commanded(event)
+                yield from self._commands.carry_out(event)
             case e.Ticked():
                 yield from self._ticked(now)
             case _:
@@ -286,87 +287,6 @@ class Federation:
         self._fleet.offer(now)
         self._candidacy.released()
 
-    # Commands
-
-    def _commanded(
-        self,
-        event: e.ErasureAsked
-        | e.ReadmissionAsked
-        | e.ReleaseAsked
-        | e.CandidateDecided
-        | e.RollbackAsked,
-    ) -> Iterator[e.Effect]:
-        match event:
-            case e.ErasureAsked(name):
-                yield from self._erased(name)
-            case e.ReadmissionAsked(name):
-                yield from self._readmitted(name)
-            case e.ReleaseAsked():
-                yield from self._let_in(event)
-            case e.CandidateDecided():
-                yield from self._candidacy.decide(event)
-            case e.RollbackAsked():
-                yield from self._rolled_back(event)
-
-    def _erased(self, name: str) -> Iterator[e.Effect]:
-        device = self._named(name)
-        if device is None or device.forgotten:
-            yield _unchanged(name, device, "was forgotten before")
-            return
-        device.forgotten = True
-        self.state.pending.pop(device.node, None)
-        self.state.erased = bool(self._manifest.statistics)
-        self._fleet.refresh(device)
-        yield e.Erase(device.node)
-        yield e.Tell(True, _ERASED[bool(self._manifest.statistics)].format(name))
-
-    def _readmitted(self, name: str) -> Iterator[e.Effect]:
-        device = self._named(name)
-        if device is None or not device.forgotten:
-            yield _unchanged(name, device, "was not forgotten")
-            return
-        device.forgotten = False
-        self._fleet.refresh(device)
-        yield e.Readmit(device.node)
-        yield e.Tell(True, f"{name} is asked again from the next round on.")
-
-    def _rolled_back(self, asked: e.RollbackAsked) -> Iterator[e.Effect]:
-        """Go back to an older release; a candidate made from the one that is left goes with it."""
-        release, candidate = self.state.release, self.state.candidate
-        if asked.version not in self.state.sequences or asked.version == release.name:
-            yield e.Tell(False, f"Version {asked.version[:12]} is no older release.")
-            return
-        if candidate is not None:
-            reason = f"its base was rolled back: {asked.reason}"
-            yield from self._candidacy.decide(e.CandidateDecided(candidate.name, False, reason))
-        yield e.Rollback(asked.version, asked.reason)
-        yield e.Tell(
-            True,
-            f"Release {release.sequence + 1} is version {asked.version[:12]} again; devices are "
-            "handed it.",
-        )
-
-    def _let_in(self, event: e.ReleaseAsked) -> Iterator[e.Effect]:
-        """Accept an update that was refused for being unusual, if it may still be merged."""
-        device, update = self.state.devices[event.node], event.update
-        staleness = self.state.staleness(update.base)
-        reasons = {
-            "what its device contributed was erased": device.forgotten,
-            "its base is too old": staleness is None or staleness > self._settings.max_staleness,
-            "a later update of its device was accepted": update.sequence <= device.taken,
-        }
-        why = next((words for words, holds in reasons.items() if holds), None)
-        name = f"Update {update.sequence} of {device.name}"
-        if why is None:
-            accepted = self._book(device, update, event.vector, event.round)
-            yield replace(accepted, refusal=event.refusal)
-            yield e.Tell(True, f"{name} is accepted; it waits for the next candidate.")
-        else:
-            yield e.Tell(False, f"{name} cannot be released from quarantine: {why}.")
-
-    def _named(self, name: str) -> Device | None:
-        return self.state.devices.get(self.state.named(name) or "")
-
     def _expected(self, asked: Asked, device: Device) -> Expected:
         known = True
         if isinstance(asked.task, wire.Train):
@@ -382,10 +302,3 @@ class Federation:
             base_known=known,
             forgotten=device.forgotten,
         )
-
-
-def _unchanged(name: str, device: Device | None, why: str) -> e.Tell:
-    """Say that a device is as it was asked to be, or that there is none of this name."""
-    if device is None:
-        return e.Tell(False, f"There is no device {name}.")
-    return e.Tell(True, f"{name} {why}; nothing changes.")

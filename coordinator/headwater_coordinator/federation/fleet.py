@@ -159,7 +159,7 @@ class Fleet:
         """Keep a device with those on the release, or see that it is handed the release."""
         if not (device.online and device.name):
             return
-        if device.version == self._state.release.name:
+        if self._runs_release(device):
             self._current[device.node] = None
             self._offers.discard(device.node)
         else:
@@ -201,7 +201,7 @@ class Fleet:
         if isinstance(task, wire.Train):
             device.asked += 1
             device.asked_ms = now
-        if device.version == self._state.release.name:
+        if self._runs_release(device):
             return self._ask(asked, now)
         return self._hand(device, now, asked)
 
@@ -211,6 +211,11 @@ class Fleet:
         if asked.then is None or asked.then.expires_ms <= now or gone:
             return None
         return self._ask(asked.then, now)
+
+    def _runs_release(self, device: Device) -> bool:
+        """Say whether a device has the release, as it was signed last."""
+        release = self._state.release
+        return device.version == release.name and device.sequence >= release.sequence
 
     def new_task(self) -> str:
         """Return a task name that was never used."""
