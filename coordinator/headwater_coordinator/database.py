@@ -304,7 +304,7 @@ class Database:
             for one in versions:
                 self.versions.renumber(one)
             self._decisions.about_version("rollback", versions[0], ruling, now)
-            self._receipts.go_on_from(versions[0].sequence)
+            self._receipts.go_on_after(versions[0].sequence)
 
     # Rows
 

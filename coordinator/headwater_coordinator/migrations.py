@@ -180,6 +180,10 @@ MIGRATIONS = (
     """,
     """
     ALTER TABLE devices ADD COLUMN group_name TEXT NOT NULL DEFAULT '';
+    ALTER TABLE devices ADD COLUMN scored INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN loss_baseline REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN loss_released REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN loss_personal REAL NOT NULL DEFAULT 0;
     """,
 )
 

@@ -59,6 +59,11 @@ class Device:
     """How long it took for its last update."""
     group: str = ""
     """Which its owner put it into; empty: none."""
+    scored: int = 0
+    """Predictions that it took its mean losses over when it checked in last."""
+    loss_baseline: float = 0.0
+    loss_released: float = 0.0
+    loss_personal: float = 0.0
     protocol: int = COMMON
     """Of its last reply; an older one until it has replied."""
     online: bool = False

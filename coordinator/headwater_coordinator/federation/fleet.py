@@ -128,6 +128,8 @@ class Fleet:
             device.version, device.sequence = reply.version, reply.sequence
         device.records, device.examples = reply.records, reply.examples
         device.alarms, device.retrain = reply.alarms, reply.retrain
+        device.scored, device.loss_baseline = reply.scored, reply.loss_baseline
+        device.loss_released, device.loss_personal = reply.loss_released, reply.loss_personal
         self._place(device, now)
         yield Note(device)
 
