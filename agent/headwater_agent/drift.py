@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Alarm, Row
+from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
 WARM_UP = 10
@@ -275,8 +276,8 @@ class _Rows:
 
     def _close(self) -> list[tuple[int, _Change]]:
         """Take the means; a channel with less than half of its cells goes on adding."""
-        there = np.concatenate([row.observed[None] for row in self._rows])
-        values = np.concatenate([row.values[None] for row in self._rows])
+        there = stack([row.observed for row in self._rows])
+        values = stack([row.values for row in self._rows])
         self._sums += np.where(there, values, 0).sum(axis=0)
         self._counts += there.sum(axis=0)
         self._rows.clear()

@@ -135,7 +135,9 @@ class Labels:
 
     def _hold(self, entry: Entry) -> None:
         prediction = entry.prediction
-        stream = self._streams.setdefault(prediction.stream, _Stream())
+        stream = self._streams.get(prediction.stream)
+        if stream is None:
+            stream = self._streams[prediction.stream] = _Stream()
         speaks_of = prediction.time + self._horizon
         if speaks_of not in stream.entries:
             stream.times.append(speaks_of)
