@@ -2,7 +2,7 @@
 
 It owns what all disciplines share: the firewall, which updates are accepted, which answer belongs
 to which question. When to ask and merge is the discipline's business, what becomes of a candidate
-the candidacy's.
+the candidacy's, and what a person asks for that of the commands.
 
 Its promises, whatever comes in whatever order, twice or never (a property test holds them): an
 update enters at most one candidate; an accepted update is pending, superseded by a later one of
