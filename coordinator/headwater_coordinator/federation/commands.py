@@ -136,6 +136,7 @@ class Commands:
         name = f"Update {update.sequence} of {device.name}"
         if why is None:
             accepted = self._book(device, update, event.vector, event.round)
+            self._fleet.refresh(device)
             yield replace(accepted, refusal=event.refusal)
             yield e.Tell(True, f"{name} is accepted; it waits for the next candidate.")
         else:
