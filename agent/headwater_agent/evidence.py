@@ -107,16 +107,18 @@ class Evidence(msgspec.Struct, array_like=True):
             From -1 to 1, above 0 where the first forecaster was better.
         """
         settled: tuple[list[float], list[float]] = ([], [])
+        newest, reference, count, total = self.block, self.reference, self.count, self.total
         for block, difference in zip(blocks, differences, strict=True):
-            if block > self.block:
-                if self.reference:
-                    settled[self.block % 2].append(self.total / self.reference)
-                self.reference = max(self.reference, self.count)
-                self.block, self.count, self.total = block, 0, 0.0
-            if block == self.block:
-                self.count += 1
-                if self.count <= self.reference:
-                    self.total += min(1.0, max(-1.0, difference))
+            if block > newest:
+                if reference:
+                    settled[newest % 2].append(total / reference)
+                reference = max(reference, count)
+                newest, count, total = block, 0, 0.0
+            if block == newest:
+                count += 1
+                if count <= reference:
+                    total += min(1.0, max(-1.0, difference))
+        self.block, self.reference, self.count, self.total = newest, reference, count, total
         self.even.settle(settled[0])
         self.odd.settle(settled[1])
 
