@@ -55,6 +55,7 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/state.py": "data only",
     "coordinator/headwater_coordinator/status.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/steering_cli.py": "coordinator/test_cli.py",
+    "coordinator/headwater_coordinator/template.py": "coordinator/test_settings.py",
     "coordinator/headwater_coordinator/versions.py": "coordinator/test_database.py",
     "coordinator/headwater_coordinator/viewing_cli.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/views.py": "coordinator/test_cli.py",
@@ -68,6 +69,7 @@ ELSEWHERE = {
     "simulator/headwater_simulator/virtual/disturbances.py": "simulator/virtual/test_engine.py",
     "simulator/headwater_simulator/virtual/processor.py": "simulator/virtual/test_engine.py",
     "simulator/headwater_simulator/virtual/taking.py": "simulator/virtual/test_engine.py",
+    "simulator/headwater_simulator/virtual/tasks.py": "simulator/virtual/test_engine.py",
 }
 
 MODULES = sorted(

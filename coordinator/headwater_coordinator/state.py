@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+import msgspec
 
 from headwater.wire import COMMON
 
@@ -56,6 +59,13 @@ class Device:
     """Examples times loss of its last update: how much there is to learn from it."""
     duration_ms: int = 0
     """How long it took for its last update."""
+    group: str = ""
+    """Which its owner put it into; empty: none."""
+    scored: int = 0
+    """Predictions that it took its mean losses over when it checked in last."""
+    loss_baseline: float = 0.0
+    loss_released: float = 0.0
+    loss_personal: float = 0.0
     protocol: int = COMMON
     """Of its last reply; an older one until it has replied."""
     online: bool = False
@@ -67,8 +77,7 @@ class Device:
     """Tasks of which nothing came since its last update."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """An accepted update that no candidate contains yet; at most one for each device.
 
     ``weight`` is the number of examples that counts, after the cap. Statistics have no cap: to
@@ -134,6 +143,8 @@ class State:
     """Whether a contribution was erased that the release, or the candidate, was solved with."""
     past: Past = field(default_factory=Past)
     _nodes: dict[str, str] = field(init=False)
+    _ages: dict[str, int] = field(init=False, default_factory=dict, compare=False)
+    _aged: tuple[int, int] = field(init=False, default=(0, 0), compare=False)
 
     def __post_init__(self) -> None:
         self._nodes = {one.name: one.node for one in self.devices.values() if one.name}
@@ -143,15 +154,21 @@ class State:
 
         Sequence numbers only rise; after a restore they leap.
         """
-        sequence = self.sequences.get(base)
-        if sequence is None:
-            return None
-        return sum(later > sequence for later in self.sequences.values())
+        known = len(self.sequences), self.release.sequence
+        if self._aged != known:
+            self._aged, newest = known, sorted(self.sequences, key=self.sequences.__getitem__)
+            self._ages = {name: age for age, name in enumerate(reversed(newest))}
+        return self._ages.get(base)
 
     def name(self, device: Device, name: str) -> None:
         """Give a device its name, for good."""
         device.name = name
         self._nodes[name] = device.node
+
+    def groups(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the group of each of these devices."""
+        nodes = {name: self._nodes[name] for name in names}
+        return {name: self.devices[node].group for name, node in nodes.items()}
 
     def named(self, name: str) -> str | None:
         """Return the node that the device name belongs to."""
