@@ -1,4 +1,7 @@
-"""What a scenario does to devices and their network, planned from the beginning."""
+"""What a scenario does to devices and their network, planned from the beginning.
+
+Both engines have it done, each by a grip of its own on its devices.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from headwater_simulator.device import VirtualDevice
 from headwater_simulator.scenario.settings import Fault, Outage, Scenario
 from headwater_simulator.virtual.agenda import Agenda
 from headwater_simulator.virtual.chronicle import Chronicle
@@ -23,11 +25,11 @@ class Grip(Protocol):
     def go(self, members: Sequence[Member]) -> None:
         """Disconnect them."""
 
-    def catch_up(self, members: Sequence[Member], now: int) -> None:
-        """Let them take up what their sensors measured by a moment."""
+    def stop(self, members: Sequence[Member]) -> None:
+        """Let their agents end without a warning."""
 
-    def restarted(self, member: Member) -> None:
-        """Note that its agent began anew."""
+    def restart(self, members: Sequence[Member]) -> None:
+        """Let their agents begin anew, from what they had stored."""
 
 
 class Disturbances:
@@ -82,29 +84,18 @@ class Disturbances:
         words = f"{fault.kind} on {len(members)} devices."
         self._agenda.at(start, lambda: self._chronicle.happened(words, self._agenda.now))
         if fault.kind == "crash":
-            self._agenda.at(start, partial(self._restart, members))
+            self._agenda.at(start, partial(self._crash, members))
         elif fault.kind == "power-cut":
             self._agenda.at(start, partial(self._cut_power, members))
             self._agenda.at(end, partial(self._power_up, members))
 
-    def _restart(self, members: Sequence[Member]) -> None:
-        self._grip.catch_up(members, self._agenda.now)
-        self._stop(members)
-        for member in members:
-            if isinstance(member.device, VirtualDevice):
-                member.device.restart(self._fleet.pipeline)
-                self._grip.restarted(member)
-
-    def _stop(self, members: Sequence[Member]) -> None:
-        """Let devices lose what they are at; nobody hears of it."""
-        for member in members:
-            self._chronicle.worked(-len(member.running), self._agenda.now)
-            member.running.clear()
-            member.busy_until = 0
+    def _crash(self, members: Sequence[Member]) -> None:
+        up = [member for member in members if member.powered]
+        self._grip.stop(up)
+        self._grip.restart(up)
 
     def _cut_power(self, members: Sequence[Member]) -> None:
-        self._grip.catch_up(members, self._agenda.now)
-        self._stop(members)
+        self._grip.stop([member for member in members if member.powered])
         for member in members:
             member.unpowered += 1
         self._grip.go(members)
@@ -117,7 +108,7 @@ class Disturbances:
             sensors = self._fleet.sensors.get(member)
             if sensors is not None:
                 sensors.skip(self._agenda.now)
-        self._restart(up)
+        self._grip.restart(up)
         self._come_back(up)
 
     def _come_back(self, members: Sequence[Member]) -> None:

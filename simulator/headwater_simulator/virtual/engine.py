@@ -249,9 +249,20 @@ class Engine:
         if gone:
             self._post.tell(e.Vanished(frozenset(member.name for member in gone)))
 
-    def restarted(self, member: Member) -> None:
-        """Note that a device's agent began anew."""
-        self._outcome.restarted(member)
+    def stop(self, members: Sequence[Member]) -> None:
+        """Let devices lose what they are at; nobody hears of it."""
+        self._feed_sensors([(member, self._agenda.now) for member in members])
+        for member in members:
+            self._chronicle.worked(-len(member.running), self._agenda.now)
+            member.running.clear()
+            member.busy_until = 0
+
+    def restart(self, members: Sequence[Member]) -> None:
+        """Let their agents begin anew, from what they had stored."""
+        for member in members:
+            if isinstance(member.device, VirtualDevice):
+                member.device.restart(self._fleet.pipeline)
+                self._outcome.restarted(member)
 
     def _released(self, weights: Arrays) -> None:
         self._outcome.released(self._chronicle.releases[-1], weights)
@@ -268,12 +279,8 @@ class Engine:
     # The streams
 
     def _stride(self, now: int) -> None:
-        self.catch_up(list(self._fleet.sensors), now)
+        self._feed_sensors([(member, now) for member in self._fleet.sensors])
         self._outcome.passed(now)
-
-    def catch_up(self, members: Sequence[Member], now: int) -> None:
-        """Let devices take up what their sensors measured by a moment."""
-        self._feed_sensors([(member, now) for member in members])
 
     def _feed_sensors(self, due: Sequence[tuple[Member, int]]) -> None:
         """Let devices take up what their sensors measured, each by its moment, all at once."""
