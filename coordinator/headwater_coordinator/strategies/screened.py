@@ -4,7 +4,8 @@ Four steps, each against what the others let through. All but the last work on t
 of pairs, or on a sample of the weights.
 
 1. No update is longer than the median one: it is shortened to that norm.
-2. Copies share one vote. Attackers who agree on what to send are nearer to each other than honest
+2. A vote is worth less where a device has fewer examples than the median one, and copies share
+   one. Attackers who agree on what to send are nearer to each other than honest
    devices ever are, whose data differ (the thought of Fung, Yoon and Beschastnikh, *The
    Limitations of Federated Learning in Sybil Settings*, RAID 2020).
 3. Who is in a heap has no vote (:mod:`.heaps`): a minority that has been like each other, and
@@ -39,10 +40,12 @@ _NOTHING = 1e-9
 class Screened(Strategy, frozen=True):
     """Copies share a vote, who is in a heap has none, the rest is trimmed.
 
-    ``malicious_share`` is the share of the updates that attackers may send.
+    ``malicious_share`` is the share of the updates that attackers may send. The step is taken times
+    ``server_learning_rate``, for the first step and the last make it shorter than a mean's.
     """
 
     malicious_share: Annotated[float, msgspec.Meta(ge=0, le=0.4)] = 0.3
+    server_learning_rate: Annotated[float, msgspec.Meta(gt=0, le=100)] = 1.3
 
     @property
     def least(self) -> int:
@@ -57,12 +60,14 @@ class Screened(Strategy, frozen=True):
         memory = followed(state, updates, np.diagonal(products))
         found = heaps(memory.signs, memory.energies, min(_IN_HEAPS * self.malicious_share, 0.5))
         barred = memory.judged(found)
-        votes = shared_votes(products * np.outer(lengths, lengths)) * ~barred
+        votes = shared_votes(products * np.outer(lengths, lengths)) * counted(updates.examples)
+        votes[barred] = 0.0
         same_length = Mixed(updates, np.diag(lengths), products)
         step = np.empty(updates.size)
         for where, rows in same_length.stretches():
             step[where] = trimmed(rows, votes, _TRIMMED * self.malicious_share)
         voteless = tuple(memory.nodes[index] for index in np.flatnonzero(barred))
+        step *= self.server_learning_rate
         return Merged(moved(shared, step), memory.state(), voteless)
 
 
@@ -88,6 +93,17 @@ def shared_votes(products: Numbers) -> Numbers:
     copies = (apart < COPY * usual) | np.eye(len(apart), dtype=bool)
     votes: Numbers = 1.0 / copies.sum(axis=1)
     return votes
+
+
+def counted(examples: Numbers) -> Numbers:
+    """Return what each vote is worth for its examples, ``[N]``: nobody gains by saying many.
+
+    Examples
+    --------
+    >>> counted(np.array([10.0, 20.0, 40.0])).tolist()
+    [0.5, 1.0, 1.0]
+    """
+    return np.minimum(examples / max(float(np.median(examples)), 1.0), 1.0)
 
 
 def trimmed(rows: Floats, votes: Numbers, share: float) -> Numbers:

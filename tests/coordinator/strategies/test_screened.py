@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from headwater.errors import UnsupportedError
 from headwater_coordinator.strategies import State, decode_state, encode_state
 from headwater_coordinator.strategies import updates as module
-from headwater_coordinator.strategies.screened import Screened, shared_votes, shortened, trimmed
+from headwater_coordinator.strategies.screened import (
+    Screened,
+    counted,
+    shared_votes,
+    shortened,
+    trimmed,
+)
 from headwater_coordinator.strategies.updates import Floats
 from tests.coordinator.strategies.peers import SEEDS, draw, updates
 
@@ -29,7 +35,8 @@ def fleet(seed: int) -> NDArray[np.float32]:
 
 
 def merged(vectors: NDArray[np.float32], share: float = 0.3) -> Floats:
-    return Screened(malicious_share=share).merge(ZERO, updates(list(vectors)), {}).vector
+    rule = Screened(malicious_share=share, server_learning_rate=1.0)
+    return rule.merge(ZERO, updates(list(vectors)), {}).vector
 
 
 def after(rounds: list[NDArray[np.float32]], share: float = 0.3) -> tuple[Floats, State]:
@@ -61,6 +68,20 @@ def test_copies_share_one_vote() -> None:
     votes = shared_votes(vectors @ vectors.T)
     np.testing.assert_allclose(votes[[0, -2, -1]], 1 / 3)
     np.testing.assert_allclose(votes[1:-2], 1.0)
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=20))
+def test_nobody_gains_by_saying_more_than_the_median(examples: list[int]) -> None:
+    said = np.array(examples, np.float64)
+    worth = counted(said)
+    assert np.all((worth > 0) & (worth <= 1))
+    assert np.all(worth[said >= np.median(said)] == 1)
+
+
+def test_the_step_is_taken_times_the_learning_rate() -> None:
+    whole = Screened(server_learning_rate=1.0).merge(ZERO, updates(list(fleet(0))), {}).vector
+    half = Screened(server_learning_rate=0.5).merge(ZERO, updates(list(fleet(0))), {}).vector
+    np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
 
 
 def test_the_trimmed_mean_counts_votes() -> None:
