@@ -135,6 +135,8 @@ def flower() -> Measured:
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Else Ray waits for the cluster that an earlier run may have left behind.
+        "RAY_ADDRESS": "local",
         "FLWR_HOME": tempfile.mkdtemp(prefix="headwater-flwr-"),
     }
     from flwr.app import (  # noqa: PLC0415 - only this peer needs it

@@ -45,6 +45,11 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what mostly waits, so that no process is left with it alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
 @pytest.fixture(autouse=True)
 def _undo_entry_points() -> Iterator[None]:
     """Undo what a process's entry point, called in a test, does to the whole process."""

@@ -68,6 +68,7 @@ ELSEWHERE = {
     "simulator/headwater_simulator/virtual/disturbances.py": "simulator/virtual/test_engine.py",
     "simulator/headwater_simulator/virtual/processor.py": "simulator/virtual/test_engine.py",
     "simulator/headwater_simulator/virtual/taking.py": "simulator/virtual/test_engine.py",
+    "simulator/headwater_simulator/virtual/tasks.py": "simulator/virtual/test_engine.py",
 }
 
 MODULES = sorted(

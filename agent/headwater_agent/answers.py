@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -175,7 +176,8 @@ def offer_replayed(manifest: Manifest, training: Replay, made: Replayed, base: A
     DeclinedError
         When it was cut short and saw too few examples.
     """
-    if made.examples < min(MIN_EXAMPLES, len(usable_rows(training.examples))):
+    few = made.examples < MIN_EXAMPLES
+    if few and made.examples < len(usable_rows(training.examples)):
         raise DeclinedError("too-few-examples")
     return _difference(manifest, made, base)
 
@@ -198,8 +200,8 @@ def tell_update(
     """
     if not len(examples.time):
         raise DeclinedError("too-few-examples")
-    figures = [made.loss_before, made.loss_after]
-    if not (np.isfinite(made.vector).all() and np.isfinite(figures).all()):
+    judged = math.isfinite(made.loss_before) and math.isfinite(made.loss_after)
+    if not (judged and np.isfinite(made.vector).all()):
         raise DeclinedError("failed")
     update = wire.Update(
         task=task.task,
@@ -216,8 +218,10 @@ def tell_update(
 
 
 def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:
-    with np.errstate(invalid="ignore", over="ignore"):
-        change = pack(manifest, made.weights) - pack(manifest, base)
+    change = made.change
+    if change is None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = pack(manifest, made.weights) - pack(manifest, base)
     return Offer(change, made.examples, made.loss_before, made.loss_after)
 
 

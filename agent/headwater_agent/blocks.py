@@ -9,9 +9,6 @@ from headwater_models.manifest import Manifest
 
 Use = Literal["learn", "judge", "embargo"]
 
-_Blocks = tuple[int, int, int, int]
-"""Of an example: the first and last that it is close to, those of its window and of its label."""
-
 
 class ReservedBlocks:
     """Decide by stream and event time, the same on every device and after every restart.
@@ -32,25 +29,26 @@ class ReservedBlocks:
         self._embargo = manifest.window * manifest.grid.period + manifest.horizon
         self._horizon = int(manifest.horizon)
         self._threshold = round(manifest.reserve.share * 2**64)
-        self._newest: dict[str, tuple[_Blocks, Use]] = {}
-        """Of each stream what was said last: a stream stays in a block for a while."""
+        self._newest: dict[str, tuple[int, int, Use]] = {}
+        """Of each stream what was said last, and from when to when: it stays so for a while."""
 
     def use(self, stream: str, time: int) -> Use:
         """Say what an example whose window ends at *time* may be used for."""
-        block, embargo = self._block, self._embargo
-        blocks = (
-            (time - embargo) // block,
-            (time + embargo) // block,
-            time // block,
-            (time + self._horizon) // block,
-        )
         known = self._newest.get(stream)
-        if known is None or known[0] != blocks:
-            known = self._newest[stream] = blocks, self._use(stream, blocks)
-        return known[1]
+        if known is None or not known[0] <= time < known[1]:
+            known = self._newest[stream] = self._use(stream, time)
+        return known[2]
 
-    def _use(self, stream: str, blocks: _Blocks) -> Use:
-        first, last, *ends = blocks
+    def _use(self, stream: str, time: int) -> tuple[int, int, Use]:
+        """Return from when on, and until when, what is said of this time is said of all."""
+        away = (-self._embargo, self._embargo, 0, self._horizon)
+        blocks = [(time + far) // self._block for far in away]
+        starts = [self._block * number - far for number, far in zip(blocks, away, strict=True)]
+        use = self._use_within(stream, *blocks)
+        return max(starts), min(starts) + self._block, use
+
+    def _use_within(self, stream: str, first: int, last: int, *ends: int) -> Use:
+        """Say it of a window and a label in two blocks, close to those from first to last."""
         if not any(self._is_reserved(stream, block) for block in range(first, last + 1)):
             return "learn"
         return "judge" if all(self._is_reserved(stream, block) for block in ends) else "embargo"

@@ -40,9 +40,11 @@ def prepare(
     lost
         What the last update lost, float32 ``[n]``.
     """
+    method = None if task.compression is msgspec.UNSET else task.compression
+    if method is None and task.norm_bound is msgspec.UNSET:
+        return change, None if change.dtype == np.float32 else lost
     if change.dtype != np.float32 or not np.isfinite(change).all():
         return change, lost
-    method = None if task.compression is msgspec.UNSET else task.compression
     if method is not None and lost is not None:
         change = change + lost
     change = _within(change, task)

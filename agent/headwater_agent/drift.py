@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import copysign, isfinite, sqrt
+from operator import attrgetter
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Alarm, Row
+from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
 WARM_UP = 10
@@ -102,16 +105,16 @@ class DriftMonitor:
         if self._makers is None or not self._settings.watches("inputs"):
             return []
         alarms: list[Alarm] = []
-        for row in rows:
-            known = self._rows.get(row.stream)
+        for stream, run in groupby(rows, attrgetter("stream")):
+            known, own = self._rows.get(stream), list(run)
             if known is None:
-                if self._is_full(self._rows):
+                if self._is_full(self._rows, len(own)):
                     continue
                 known = _Rows(len(self._channels), self._makers, self._settings)
-                self._rows[row.stream] = known
-            for channel, change in known.add(row):
+                self._rows[stream] = known
+            for row, channel, change in known.add(own):
                 name, time = self._channels[channel], row.slot * self._period
-                alarms += self._alarm(known.series[channel], change, row.stream, time, name)
+                alarms += self._alarm(known.series[channel], change, stream, time, name)
         return alarms
 
     def errors(self, found: Iterable[tuple[str, int, float]]) -> list[Alarm]:
@@ -164,9 +167,9 @@ class DriftMonitor:
         self._rows.pop(stream, None)
         self._errors.pop(stream, None)
 
-    def _is_full(self, streams: dict[str, _Rows] | dict[str, _Errors]) -> bool:
+    def _is_full(self, streams: dict[str, _Rows] | dict[str, _Errors], values: int = 1) -> bool:
         full = len(streams) >= self._settings.streams
-        self.unwatched += full
+        self.unwatched += full * values
         return full
 
     def _alarm(
@@ -259,15 +262,23 @@ class _Rows:
         self._counts = np.zeros(channels, np.int64)
         self._seen = 0
 
-    def add(self, row: Row) -> Sequence[tuple[int, _Change]]:
-        """Take a row; return each channel with a change."""
-        self._rows.append(row)
-        self._seen += 1
-        sampled = self._every and self._seen % self._every == 0
-        if not sampled and len(self._rows) < self._mean_of:
-            return ()
+    def add(self, rows: Sequence[Row]) -> Iterator[tuple[Row, int, _Change]]:
+        """Take rows; yield each channel with a change, and the row that shows it."""
+        start = 0
+        while start < len(rows):
+            step = self._mean_of - len(self._rows)
+            if self._every:
+                step = min(step, self._every - self._seen % self._every)
+            self._rows += rows[start : start + step]
+            self._seen += len(rows[start : start + step])
+            start += step
+            if start <= len(rows):
+                yield from ((rows[start - 1], *found) for found in self._look(rows[start - 1]))
+
+    def _look(self, row: Row) -> list[tuple[int, _Change]]:
+        """Ask the detectors that are due after a row."""
         found: list[tuple[int, _Change]] = []
-        if sampled:
+        if self._every and self._seen % self._every == 0:
             found += self._ask(_Series.value, np.flatnonzero(row.observed), row.values)
         if len(self._rows) == self._mean_of:
             found += self._close()
@@ -275,8 +286,8 @@ class _Rows:
 
     def _close(self) -> list[tuple[int, _Change]]:
         """Take the means; a channel with less than half of its cells goes on adding."""
-        there = np.concatenate([row.observed[None] for row in self._rows])
-        values = np.concatenate([row.values[None] for row in self._rows])
+        there = stack([row.observed for row in self._rows])
+        values = stack([row.values for row in self._rows])
         self._sums += np.where(there, values, 0).sum(axis=0)
         self._counts += there.sum(axis=0)
         self._rows.clear()

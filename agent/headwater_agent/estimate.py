@@ -17,7 +17,8 @@ ICCV 2021.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from itertools import chain
+from math import sqrt
 from typing import Protocol
 
 import msgspec
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Alarm, Floats, Prediction
+from headwater_agent.stacking import stack_outputs
 from headwater_models.judging import point
 from headwater_models.manifest import Manifest
 
@@ -107,13 +109,13 @@ class Estimate:
             classes = manifest.task == "classification"
             self._method = _Confidence(manifest) if classes else _Loss(manifest)
         self._streams: dict[str, Chunks] = {}
-        self._made: list[tuple[Prediction, Floats]] = []
-        self._labelled: list[tuple[Prediction, Floats, float]] = []
+        self._made = _Pieces()
+        self._labelled = _Pieces()
 
     def forget(self, stream: str) -> None:
         """Begin the chunks of a stream anew; what labels taught of the model goes on."""
         self._streams.pop(stream, None)
-        self._made = [one for one in self._made if one[0].stream != stream]
+        self._made.leave_out(stream)
 
     def learn(self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers) -> None:
         """Take predictions whose labels came.
@@ -127,8 +129,11 @@ class Estimate:
         """
         if self._method is None:
             return
-        told = zip(predictions, windows, losses.tolist(), strict=True)
-        self._labelled += [one for one in told if isfinite(one[2])]
+        known = np.flatnonzero(np.isfinite(losses)).tolist()
+        if len(known) < len(predictions):
+            predictions = [predictions[i] for i in known]
+            windows, losses = windows[known], losses[known]
+        self._labelled.add(predictions, windows, losses)
         if len(self._labelled) >= TOGETHER:
             self._learn(self._method)
 
@@ -140,17 +145,20 @@ class Estimate:
         if self._method is None:
             return []
         found = []
-        chunk, made = self._settings.estimate.chunk, self._made
-        for prediction, window in zip(predictions, windows, strict=True):
+        chunk, start = self._settings.estimate.chunk, 0
+        for i, prediction in enumerate(predictions):
             stream = self._streams.get(prediction.stream) or self._stream(prediction.stream)
             if stream is None:
+                self._made.add(predictions[start:i], windows[start:i])
+                start = i + 1
                 continue
-            made.append((prediction, window))
             stream.count += 1
             if stream.count >= chunk:
+                self._made.add(predictions[start : i + 1], windows[start : i + 1])
+                start = i + 1
                 found += self._close(self._method, stream, prediction)
-                made = self._made
-        if len(made) >= TOGETHER:
+        self._made.add(predictions[start:], windows[start:])
+        if len(self._made) >= TOGETHER:
             self._sum(self._method)
         return found
 
@@ -195,30 +203,65 @@ class Estimate:
 
     def _sum(self, method: _Method) -> None:
         """Add the signals of what was predicted to the open chunks."""
-        made, self._made = self._made, []
-        if not made:
+        if not self._made:
             return
-        windows = np.concatenate([window[None] for _, window in made])
-        signals = method.signals([p for p, _ in made], windows)
+        predictions, windows, _ = self._made.drain()
+        signals = method.signals(predictions, windows)
         places: dict[str, list[int]] = {}
-        for place, (prediction, _) in enumerate(made):
+        for place, prediction in enumerate(predictions):
             places.setdefault(prediction.stream, []).append(place)
         for name, own in places.items():
             stream = self._streams[name]
-            before = [stream.signals] if stream.signals else []
-            stream.signals = np.cumsum([*before, *signals[own]], axis=0)[-1].tolist()
+            before = [np.array([stream.signals])] if stream.signals else []
+            sums = np.concatenate([*before, signals[own]]).cumsum(axis=0)
+            stream.signals = sums[-1].tolist()
 
     def _learn(self, method: _Method) -> None:
         """Take what was labelled into the method."""
-        told, self._labelled = self._labelled, []
-        if not told:
+        if not self._labelled:
             return
-        windows = np.concatenate([window[None] for _, window, _ in told])
-        signals = method.signals([p for p, _, _ in told], windows)
-        fade = MEMORY ** len(told)
-        self.labels = fade * self.labels + len(told)
+        predictions, windows, losses = self._labelled.drain()
+        signals = method.signals(predictions, windows)
+        fade = MEMORY ** len(predictions)
+        self.labels = fade * self.labels + len(predictions)
         method.learned *= fade
-        method.learn(signals, np.array([loss for _, _, loss in told]))
+        method.learn(signals, losses)
+
+
+class _Pieces:
+    """Predictions with their windows and losses, as they came in, until they are looked at."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[Sequence[Prediction], Floats, Numbers]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(
+        self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers | None = None
+    ) -> None:
+        """Take a piece, without losses where none are known."""
+        if predictions:
+            self._pieces.append((predictions, windows, _NO_LOSSES if losses is None else losses))
+            self._count += len(predictions)
+
+    def leave_out(self, stream: str) -> None:
+        """Let go of the predictions of a stream; of those that are left no loss is known."""
+        pieces, self._pieces, self._count = self._pieces, [], 0
+        for predictions, windows, _ in pieces:
+            kept = [i for i, made in enumerate(predictions) if made.stream != stream]
+            self.add([predictions[i] for i in kept], windows[kept])
+
+    def drain(self) -> tuple[list[Prediction], Floats, Numbers]:
+        """Return what came since the last call, at least one, as one piece."""
+        pieces, self._pieces, self._count = self._pieces, [], 0
+        predictions, windows, losses = zip(*pieces, strict=True)
+        joined = list(chain.from_iterable(predictions))
+        return joined, np.concatenate(windows), np.concatenate(losses)
+
+
+_NO_LOSSES: Numbers = np.zeros(0)
 
 
 class _Method(Protocol):
@@ -276,15 +319,10 @@ class _Loss:
         """The signals' Gram matrix, and their product with the losses in the last column."""
 
     def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
-        said, released, personal, baseline = (
-            point(self._manifest, np.concatenate(made).reshape(len(predictions), -1))
-            for made in (
-                [served(p) for p in predictions],
-                [p.released for p in predictions],
-                [p.personal for p in predictions],
-                [p.baseline for p in predictions],
-            )
+        released, personal, baseline = (
+            point(self._manifest, said) for said in stack_outputs(predictions)
         )
+        said = np.where([p.served == "personal" for p in predictions], personal, released)
         missing = np.isnan(windows).mean(axis=(1, 2))
         columns = [
             np.ones(len(said)),
@@ -310,12 +348,12 @@ class _Loss:
 
         Of the target in a forecast, else of the channels by their ranges, on the average.
         """
-        cells: Numbers = windows.astype(np.float64)
+        cells: Numbers
         if self._manifest.task == "forecast":
             at = self._manifest.target_index
-            cells = cells[:, :, at : at + 1]
+            cells = windows[:, :, at : at + 1].astype(np.float64)
         else:
-            cells /= self._reach
+            cells = windows.astype(np.float64) / self._reach
         there = np.isfinite(cells)
         count = np.maximum(there.sum(axis=1), 1)
         mean = np.where(there, cells, 0).sum(axis=1) / count

@@ -22,8 +22,8 @@ STAKES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 MAX_STARTS = 40
 """Most moments at which betting begins anew: block 0 and each power of two."""
 
-TOGETHER = 64
-"""Most blocks that are paid out in one go: more would not fit the processor's cache."""
+TOGETHER = 1_024
+"""Most blocks that are paid out in one go."""
 
 _BOTH_WAYS = np.array([STAKES, STAKES]) * [[1.0], [-1.0]]
 """The stakes on the first forecaster and on the second."""
@@ -32,25 +32,31 @@ Wealth = NDArray[np.float64]
 
 
 class _Bets(msgspec.Struct, array_like=True):
-    """Every other block: the logarithms of the wealth, and the highest of each side.
+    """Every other block: what was won from the first on, and the highest wealth of each side.
 
-    ``logs`` holds float64 ``[S, 2, 6]``: of each start, on either forecaster, with each stake.
+    Logarithms, as all wealth here. ``won`` holds float64 ``[2, 6]``: on either forecaster, with
+    each stake; ``logs`` ``[S, 2, 6]`` what was lost by then where a start began, so that the wealth
+    of a start is the sum of both. Without ``won``, ``logs`` are the wealth itself, as an older
+    program kept it.
     """
 
     blocks: int = 0
     logs: bytes = b""
     highest: tuple[float, float] = (0.0, 0.0)
+    won: bytes = b""
 
     def settle(self, means: Sequence[float]) -> None:
         """Pay out blocks in their order, each with the mean difference that it brought."""
+        if means and not self.won:
+            self.won = bytes(_BOTH_WAYS.nbytes)
         for chunk in self._between_starts(means):
-            starts = np.frombuffer(self.logs).reshape(-1, 1, *_BOTH_WAYS.shape)
-            won = np.log1p(np.multiply.outer(np.array(chunk), _BOTH_WAYS))
-            steps = np.broadcast_to(won, (len(starts), *won.shape))
-            wealth = np.concatenate([starts, steps], axis=1).cumsum(axis=1)[:, 1:]
-            first, second = _joint(wealth).max(axis=0).tolist()
+            steps = np.log1p(np.multiply.outer(np.array(chunk), _BOTH_WAYS))
+            before = np.frombuffer(self.won).reshape(1, *_BOTH_WAYS.shape)
+            won = np.concatenate([before, steps]).cumsum(axis=0)[1:]
+            lost = np.frombuffer(self.logs).reshape(-1, *_BOTH_WAYS.shape)
+            first, second = _joint(won, lost).max(axis=0).tolist()
             self.highest = max(self.highest[0], first), max(self.highest[1], second)
-            self.logs = wealth[:, -1].tobytes()
+            self.won = won[-1].tobytes()
             self.blocks += len(chunk)
 
     def _between_starts(self, means: Sequence[float]) -> Iterator[Sequence[float]]:
@@ -59,7 +65,7 @@ class _Bets(msgspec.Struct, array_like=True):
         while done < len(means):
             blocks = self.blocks
             if blocks & (blocks - 1) == 0 and len(self.logs) < MAX_STARTS * _BOTH_WAYS.nbytes:
-                self.logs += bytes(_BOTH_WAYS.nbytes)
+                self.logs += (-np.frombuffer(self.won)).tobytes()
             following = (1 << blocks.bit_length()) - blocks if blocks else 1
             until = done + min(following, TOGETHER)
             yield means[done:until]
@@ -101,16 +107,18 @@ class Evidence(msgspec.Struct, array_like=True):
             From -1 to 1, above 0 where the first forecaster was better.
         """
         settled: tuple[list[float], list[float]] = ([], [])
+        newest, reference, count, total = self.block, self.reference, self.count, self.total
         for block, difference in zip(blocks, differences, strict=True):
-            if block > self.block:
-                if self.reference:
-                    settled[self.block % 2].append(self.total / self.reference)
-                self.reference = max(self.reference, self.count)
-                self.block, self.count, self.total = block, 0, 0.0
-            if block == self.block:
-                self.count += 1
-                if self.count <= self.reference:
-                    self.total += min(1.0, max(-1.0, difference))
+            if block > newest:
+                if reference:
+                    settled[newest % 2].append(total / reference)
+                reference = max(reference, count)
+                newest, count, total = block, 0, 0.0
+            if block == newest:
+                count += 1
+                if count <= reference:
+                    total += min(1.0, max(-1.0, difference))
+        self.block, self.reference, self.count, self.total = newest, reference, count, total
         self.even.settle(settled[0])
         self.odd.settle(settled[1])
 
@@ -127,22 +135,26 @@ class Evidence(msgspec.Struct, array_like=True):
         return (_adjusted(self.even.highest[1]) + _adjusted(self.odd.highest[1])) / 2
 
 
-def _joint(wealth: Wealth) -> Wealth:
+def _joint(won: Wealth, lost: Wealth) -> Wealth:
     """Return the logarithm ``[K, 2]`` of the joint wealth after each of K blocks.
+
+    All starts win the same from block to block, so those that there are can be joined before.
 
     Parameters
     ----------
-    wealth
-        ``[S, K, 2, 6]``; a start that is yet to come holds its share unbet.
+    won
+        ``[K, 2, 6]``, from the first block on.
+    lost
+        ``[S, 2, 6]``, until a start began; one that is yet to come holds its share unbet.
     """
-    starts, blocks = wealth.shape[:2]
+    starts = len(lost)
     number = np.arange(starts)
     shares = 1 / ((number + 1) * (number + 2))
-    terms = wealth + np.log(shares / len(STAKES))[:, None, None, None]
-    by_side = np.ascontiguousarray(terms.transpose(1, 2, 0, 3)).reshape(blocks, 2, -1)
+    joined = np.logaddexp.reduce(lost + np.log(shares / len(STAKES))[:, None, None], axis=0)
     rest = 1 / (starts + 1)
-    top = np.maximum(by_side.max(axis=2), math.log(rest))
-    shifted = np.exp(by_side - top[:, :, None]).sum(axis=2) + rest * np.exp(-top)
+    by_stake = won + joined
+    top = np.maximum(by_stake.max(axis=2), math.log(rest))
+    shifted = np.exp(by_stake - top[:, :, None]).sum(axis=2) + rest * np.exp(-top)
     return np.asarray(top + np.log(shifted))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from headwater_agent.events import Floats, Label, Prediction, Row
+from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
 MAX_WAITING = 20_000
@@ -98,16 +100,22 @@ class Labels:
         for row in rows:
             self.let_go(row)
 
-    def meet_row(self, row: Row) -> Labelled | None:
-        """Return what a row of the stream labels, if the model forecasts."""
+    def observed(self, rows: Sequence[Row]) -> list[float]:
+        """Return the target as it was observed in each row; what is not finite is no label."""
+        if not self._forecast or not rows:
+            return [math.nan] * len(rows)
+        values = stack([row.values for row in rows])[:, self._target]
+        seen = stack([row.observed for row in rows])[:, self._target]
+        told: list[float] = np.where(seen, values, np.nan).tolist()
+        return told
+
+    def meet(self, row: Row, label: float) -> Labelled | None:
+        """Return what a row labels, by the target as it was :meth:`observed` in it."""
         stream = self._streams.get(row.stream)
-        if not self._forecast or stream is None:
+        if stream is None or not math.isfinite(label):
             return None
         entry = stream.entries.get(row.slot * self._period)
-        if entry is None or not row.observed[self._target]:
-            return None
-        label = row.values[self._target].item()
-        return self.take(entry, label) if math.isfinite(label) else None
+        return self.take(entry, label) if entry is not None else None
 
     def let_go(self, row: Row) -> None:
         """Let go of what is beyond labels and corrections now that a row is there, and was met."""
@@ -135,7 +143,9 @@ class Labels:
 
     def _hold(self, entry: Entry) -> None:
         prediction = entry.prediction
-        stream = self._streams.setdefault(prediction.stream, _Stream())
+        stream = self._streams.get(prediction.stream)
+        if stream is None:
+            stream = self._streams[prediction.stream] = _Stream()
         speaks_of = prediction.time + self._horizon
         if speaks_of not in stream.entries:
             stream.times.append(speaks_of)

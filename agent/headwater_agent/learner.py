@@ -27,6 +27,7 @@ from headwater_agent.gathering import Gathering
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
+from headwater_agent.stacking import stack
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
 from headwater_agent.watch import SavedWatch
 from headwater_models.arrays import Arrays
@@ -336,9 +337,9 @@ class Learner:
         examples = [self._waiting.popleft() for _ in range(size)]
         self._through = examples[-1].sequence
         self._batch = Batch(
-            window=np.concatenate([example.window[None] for example in examples]),
+            window=stack([example.window for example in examples]),
             time=np.array([example.time for example in examples], np.int64),
-            label=np.concatenate([example.label for example in examples])[:, None],
+            label=stack([example.label for example in examples]),
             weight=np.ones(size, np.float32),
         )
         if self._normal_alone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from headwater_agent.segment_log import (
     SegmentLog,
 )
 from headwater_agent.settings import StoreSettings
+from headwater_agent.stacking import stack, stack_outputs
 from headwater_agent.store import kept_rows
 from headwater_agent.stored import DEGRADED, MARKED, PERSONAL, Records
 from headwater_models.manifest import Manifest
@@ -179,13 +180,8 @@ class LogWriter:
 
     def _made(self, made: Sequence[Prediction]) -> bytes:
         """Return what was predicted, float32 ``[N, 3, K]``."""
-        of_models = (
-            self._cells([one.released for one in made], self._outputs),
-            self._cells([one.personal for one in made], self._outputs),
-            self._cells([one.baseline for one in made], self._outputs),
-        )
-        joined = np.frombuffer(b"".join(of_models), "<f4")
-        return joined.reshape(3, len(made), self._outputs).swapaxes(0, 1).tobytes()
+        said = stack_outputs(made).reshape(3, len(made), self._outputs)
+        return said.swapaxes(0, 1).astype("<f4").tobytes()
 
     def _new(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
         """Return predictions without those that were written before."""
@@ -248,10 +244,7 @@ class LogWriter:
         return found
 
     def _cells(self, values: list[Floats], width: int) -> bytes:
-        joined = b"".join(cast("list[bytes]", values))  # each is a buffer, which NumPy cannot say
-        if len(joined) != 4 * width * len(values) or values[0].dtype != np.float32:
-            joined = np.ascontiguousarray(values, "<f4").reshape(-1, width).tobytes()
-        return joined
+        return stack(values).reshape(-1, width).astype("<f4").tobytes()
 
     def _newest_ids(self) -> dict[str, int]:
         parts: list[tuple[list[str], list[int]]] = []

@@ -46,11 +46,12 @@ class Matching:
         at_once = bool(batch.labels) and not batch.patient
         cut = iter(zip(batch.joined.cut, predictions, strict=True)) if predictions else iter(())
         following = next(cut, None)
+        observed = iter(self._labels.observed(batch.joined.rows))
         for item in batch.in_order():
             if isinstance(item, Label):
                 found.append((yield from self._meet_label(item)))
                 continue
-            found.append(self._labels.meet_row(item))
+            found.append(self._labels.meet(item, next(observed)))
             if following is not None and following[0].row is item:
                 self._expect(following[1], following[0].window)
                 following = next(cut, None)

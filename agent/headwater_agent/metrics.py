@@ -6,7 +6,7 @@ name of a stream in a label: a device may have thousands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from prometheus_client.registry import Collector
 
 from headwater import __version__
 from headwater.wire import CheckedIn
-from headwater_agent.live import LATENCY_BOUNDS_S, LiveReport
+from headwater_agent.live import LATENCY_BOUNDS_S, LiveReport, read_ranks
+from headwater_agent.ranking import Rank
 from headwater_agent.settings import AgentSettings
 from headwater_agent.status import SyncStatus, read_report, read_sync
 
@@ -48,6 +49,7 @@ class Facts:
 
     sync: SyncStatus | None
     store_bytes: int
+    beside: tuple[Rank, ...] = ()
 
 
 def read_facts(settings: AgentSettings) -> Facts:
@@ -60,6 +62,7 @@ def read_facts(settings: AgentSettings) -> Facts:
         written_s=settings.live.stat().st_mtime if live is not None else 0.0,
         sync=read_sync(settings),
         store_bytes=_size(settings.agent_db.parent),
+        beside=read_ranks(settings.beside_ranks),
     )
 
 
@@ -79,6 +82,8 @@ def families(facts: Facts) -> Iterator[Metric]:
         yield from _of_loop(facts.live, facts.written_s)
     if facts.sync is not None:
         yield from _of_sync(facts.sync)
+    if facts.beside:
+        yield from _of_models_beside(facts.beside)
 
 
 def _of_model(device: str, said: CheckedIn) -> Iterator[Metric]:
@@ -137,6 +142,25 @@ def _of_sync(sync: SyncStatus) -> Iterator[Metric]:
     ):
         if time_ms is not None:
             yield _gauge(f"{name}_timestamp_seconds", about, time_ms / 1000)
+
+
+def _of_models_beside(ranks: Iterable[Rank]) -> Iterator[Metric]:
+    labels = CounterMetricFamily(
+        f"{PREFIX}_beside_labels",
+        "Predictions of the models beside the first that met their label.",
+        labels=["model"],
+    )
+    errors = GaugeMetricFamily(
+        f"{PREFIX}_beside_recent_error",
+        "Mean error of the models beside the first over about the last 500 labels.",
+        labels=["model"],
+    )
+    for rank in ranks:
+        labels.add_metric([rank.name], rank.labels)
+        if rank.labels:
+            errors.add_metric([rank.name], rank.recent)
+    yield labels
+    yield errors
 
 
 def _buckets(live: LiveReport) -> list[tuple[str, float]]:

@@ -29,7 +29,7 @@ _PUBLISH, _QOS_1, _DUP, _PUBACK = 0x30, 0x32, 0x08, 0x40
 _TYPE, _TYPE_AND_QOS_2 = 0xF0, 0xF4
 """Bits of a packet's first byte; the second leaves out QoS 2 and what is no QoS at all."""
 
-_SHORT = struct.Struct(">BB").pack
+_SHORT, _MIDDLE = struct.Struct(">BB").pack, struct.Struct(">BBB").pack
 _ID = struct.Struct(">H").pack
 
 
@@ -273,8 +273,10 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 def _header(first: int, length: int) -> bytes:
     """Return the fixed header of a packet."""
-    if length < 128:
+    if length < 1 << 7:
         return _SHORT(first, length)
+    if length < 1 << 14:
+        return _MIDDLE(first, length & 127 | 128, length >> 7)
     if length > _LONGEST:
         raise PacketError(f"a packet of {length} bytes is longer than MQTT allows")
     header = bytearray((first,))

@@ -59,6 +59,7 @@ from headwater_agent.predicting import Predicting
 from headwater_agent.ranking import Ranking
 from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
 from headwater_agent.silence import Passed, Silence, usual_silence
+from headwater_agent.stacking import stack
 from headwater_agent.streams import Streams
 from headwater_agent.watch import Watch
 from headwater_agent.wishes import Forget, Pause, Reset, Warm, Wish
@@ -324,7 +325,7 @@ class Pipeline:
         if not new or not self.watch.watches:
             return
         predictions = [found[i].entry.prediction for i in new]
-        windows = np.concatenate([found[i].entry.window[None] for i in new])
+        windows = stack([found[i].entry.window for i in new])
         served = [NAMES.index(prediction.served) for prediction in predictions]
         self._batch.alarms += self.watch.scored(predictions, windows, now[new, served])
 

@@ -12,6 +12,7 @@ import numpy as np
 from headwater_agent.baseline import persistence
 from headwater_agent.events import Floats, Infer, Inferred, Prediction, Windows
 from headwater_agent.learner import Learner
+from headwater_agent.stacking import stack
 from headwater_agent.streams import Cut, Streams
 from headwater_models.manifest import Manifest
 
@@ -49,7 +50,7 @@ class Predicting:
         windows = Windows(
             streams=tuple(one.row.stream for one in cut),
             times=np.array([one.row.slot * self._period for one in cut], np.int64),
-            values=np.concatenate([one.window[None] for one in cut]),
+            values=stack([one.window for one in cut]),
             received=np.array([one.received for one in cut], np.int64),
         )
         learner = self._learner

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.events import Alarm, Floats, Model, Prediction
 from headwater_agent.settings import AgentSettings
+from headwater_agent.stacking import stack_outputs
 from headwater_agent.topics import Pattern
 from headwater_agent.watch import About, about
 from headwater_models.manifest import Manifest
@@ -26,6 +27,8 @@ _FEW = 16
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
 """The powers of ten that float64 holds exactly."""
+
+Quality = Literal["ok", "degraded"]
 
 Value = float | dict[str, float | None] | None
 """A number, the probability of each class, or each quantile; null where there is none."""
@@ -61,7 +64,7 @@ class Published(
     anomaly: bool | None = None
     threshold: float | None = None
     latency_ms: int
-    quality: Literal["ok", "degraded"]
+    quality: Quality
 
 
 class PublishedBeside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +82,7 @@ class PublishedBeside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     unit: str
     predictions: dict[str, Value]
     latency_ms: int
-    quality: Literal["ok", "degraded"]
+    quality: Quality
 
 
 class Alarmed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +143,7 @@ class Publisher:
             return tuple(topic.fill(named) for topic in self._topics)
 
         self._topics_of = topics_of
+        self._template = lru_cache(maxsize=16_384)(self._new_template)
 
     def encode(self, predictions: Sequence[Prediction], now_ms: int) -> list[tuple[str, bytes]]:
         """Return topics and payloads: what is served, then what models beside it say.
@@ -167,46 +171,30 @@ class Publisher:
     def _served(
         self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        manifest, count = self._manifest, len(predictions)
-        models = [
-            *(made.released for made in predictions),
-            *(made.personal for made in predictions),
-            *(made.baseline for made in predictions),
-        ]
-        said = self._values(np.concatenate(models).reshape(len(models), -1))
-        values = {
-            "released": said[:count],
-            "personal": said[count : 2 * count],
-            "baseline": said[2 * count :],
-        }
+        released, personal, baseline = map(self._texts, stack_outputs(predictions))
         verdicts = self._verdicts(predictions)
-        encode, topics = self._encoder.encode, self._topics_of
+        template, topics = self._template, self._topics_of
         return [
             (
                 topics(made.stream)[0],
-                encode(
-                    Published(
-                        id=made.id,
-                        stream=made.stream,
-                        model=self._model,
-                        version=made.version,
-                        time=seen[i],
-                        valid=valid[i],
-                        horizon=self._horizon,
-                        target=manifest.target,
-                        unit=self._unit,
-                        prediction=values[made.served][i],
-                        served=made.served,
-                        released=values["released"][i],
-                        baseline=values["baseline"][i],
-                        personal=values["personal"][i],
-                        latency_ms=max(0, now_ms - made.received),
-                        quality=made.quality,
-                        **verdicts[i],
+                (
+                    template(made.stream, made.version, made.served, made.quality, bool(verdict))
+                    % (
+                        made.id,
+                        time,
+                        until,
+                        theirs if made.served == "personal" else ours,
+                        ours,
+                        usual,
+                        theirs,
+                        *verdict,
+                        max(0, now_ms - made.received),
                     )
-                ),
+                ).encode(),
             )
-            for i, made in enumerate(predictions)
+            for made, time, until, ours, theirs, usual, verdict in zip(
+                predictions, seen, valid, released, personal, baseline, verdicts, strict=True
+            )
         ]
 
     def _others(
@@ -252,6 +240,39 @@ class Publisher:
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
         return topic, self._encoder.encode(payload)
 
+    def _new_template(
+        self, stream: str, version: str, served: Model, quality: Quality, judged: bool
+    ) -> str:
+        """Return a payload with ``%s`` where predictions of the same kind differ."""
+        hole: Any = msgspec.Raw(b"\0")
+        text: Any = msgspec.Raw(b'"\0"')
+        payload = Published(
+            id=text,
+            stream=stream,
+            model=self._model,
+            version=version,
+            time=text,
+            valid=text,
+            horizon=self._horizon,
+            target=self._manifest.target,
+            unit=self._unit,
+            prediction=hole,
+            served=served,
+            released=hole,
+            baseline=hole,
+            personal=hole,
+            anomaly=hole if judged else None,
+            threshold=hole if judged else None,
+            latency_ms=hole,
+            quality=quality,
+        )
+        encoded = self._encoder.encode(payload).decode()
+        return encoded.replace("%", "%%").replace("\0", "%s")
+
+    def _texts(self, made: Floats) -> list[str]:
+        """Return what stands for each row of ``[N, K]``, encoded."""
+        return self._encoder.encode_lines(self._values(made)).decode().split("\n")[:-1]
+
     def _values(self, made: Floats) -> list[Value]:
         """Return what stands for each row of ``[N, K]``."""
         numbers = np.reshape(_shortened(made.ravel()), (len(made), -1)).tolist()
@@ -259,19 +280,20 @@ class Publisher:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
 
-    def _verdicts(self, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-        """Say of each whether its window is an anomaly, once there is a threshold."""
+    def _verdicts(self, predictions: Sequence[Prediction]) -> Sequence[tuple[str, ...]]:
+        """Say of each whether its window is an anomaly, and the threshold, once there is one."""
         if self._manifest.task != "anomaly":
-            return [{}] * len(predictions)
+            return [()] * len(predictions)
         return [_verdict(prediction) for prediction in predictions]
 
 
-def _verdict(prediction: Prediction) -> dict[str, Any]:
+def _verdict(prediction: Prediction) -> tuple[str, ...]:
     threshold = prediction.thresholds[prediction.served == "personal"]
     if not math.isfinite(threshold):
-        return {}
+        return ()
     score = float(getattr(prediction, prediction.served)[0])
-    return {"anomaly": score >= threshold, "threshold": float(_shortened(np.array([threshold]))[0])}
+    shown = msgspec.json.encode(float(_shortened(np.array([threshold]))[0]))
+    return ("true" if score >= threshold else "false", shown.decode())
 
 
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:

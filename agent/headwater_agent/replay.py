@@ -16,6 +16,14 @@ LOSS_ROWS = 2_048
 """The losses before and after are means over at most this many examples, drawn once."""
 
 
+_MOST = 2**64 - 1
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+Seeds = NDArray[np.uint64]
+Places = NDArray[np.intp]
+
+
 class Step(Protocol):
     """One optimiser step; see :meth:`headwater_models.session.Trainer.step`."""
 
@@ -54,12 +62,17 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replayed:
-    """What a replay made: the weights, how many examples it used, and their mean losses."""
+    """What a replay made: the weights, how many examples it used, and their mean losses.
+
+    ``change`` is the packed difference of the shared arrays to the start, float32 ``[n]``, where it
+    is known already.
+    """
 
     weights: Arrays
     examples: int
     loss_before: float
     loss_after: float
+    change: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +119,7 @@ class Replay:
     learning_rate
         Of each step.
     seed
-        Of the generator that draws the orders, or the generator.
+        Of the orders (:func:`orders`), or a generator of it.
     hold
         What keeps the weights near to a version, if anything.
     """
@@ -120,14 +133,21 @@ class Replay:
     seed: int | np.random.Generator
     hold: Hold | None = None
 
+    @property
+    def key(self) -> int:
+        """The seed of its orders, in 64 bits."""
+        if isinstance(self.seed, int):
+            return self.seed & _MOST
+        return int(self.seed.integers(_MOST, dtype=np.uint64, endpoint=True))
+
     def course(self) -> Course:
         """Draw the rows of all steps."""
-        rng = np.random.default_rng(self.seed)
         usable = usable_rows(self.examples)
-        judged = np.sort(rng.permutation(usable)[:LOSS_ROWS])
-        passes = [rng.permutation(usable) for _ in range(self.epochs)]
+        keys, counts = np.array([self.key], np.uint64), np.array([len(usable)])
+        drawn = [usable[orders(keys, counts, one)[0]] for one in range(self.epochs + 1)]
+        judged = np.sort(drawn[0][:LOSS_ROWS])
         return Course(
-            judged, [rows for one in passes for rows in cut(one, self.batch)], len(usable)
+            judged, [rows for one in drawn[1:] for rows in cut(one, self.batch)], len(usable)
         )
 
     def run(self, trainer: Step, out_of_time: Callable[[], bool] = never) -> Replayed:
@@ -156,6 +176,41 @@ class Replay:
     def _loss(self, trainer: Step, weights: Arrays, course: Course) -> float:
         model = weights, self.state
         return mean_loss(trainer, model, self.examples, course.judged, self.batch)
+
+
+def orders(keys: Seeds, counts: Places, number: int | Places) -> Places:
+    """Return in which order each of many replays goes through its rows in a pass.
+
+    The places of a pass are sorted by the outputs of SplitMix64 [1]_, one for each place, which go
+    on from pass to pass. So an order depends on nothing but its seed, and those of a thousand
+    devices are drawn at once.
+
+    Parameters
+    ----------
+    keys
+        The seed of each, uint64 ``[M]``.
+    counts
+        How many rows each has, ``[M]``.
+    number
+        Of the pass, from 0 on; the same for all, or ``[M]``.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``[M, N]``, N being the largest count; of each row only the first ``counts`` mean anything.
+
+    References
+    ----------
+    .. [1] Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
+    places = np.arange(int(counts.max(initial=0)))
+    begun = (counts * number + 1).astype(np.uint64)
+    drawn = keys[:, None] + (begun[:, None] + places.astype(np.uint64)) * _GAMMA
+    drawn = (drawn ^ (drawn >> np.uint64(30))) * _MIX[0]
+    drawn = (drawn ^ (drawn >> np.uint64(27))) * _MIX[1]
+    drawn ^= drawn >> np.uint64(31)
+    drawn[places >= counts[:, None]] = _MOST
+    return np.argsort(drawn, axis=1)
 
 
 def usable_rows(examples: Batch) -> NDArray[np.intp]:

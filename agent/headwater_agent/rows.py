@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.events import Floats, Record, Row
+from headwater_agent.stacking import stack
 from headwater_models.manifest import Grid
 
 MAX_OPEN = 4_096
@@ -82,11 +83,11 @@ class StreamRows:
         for slot_of_record, record in enumerate(records, slot):
             if record.time // period != slot_of_record:
                 return False
-        return bool(np.concatenate([record.present for record in records]).all())
+        return bool(stack([record.present for record in records]).all())
 
     def append(self, records: Sequence[Record]) -> list[Row]:
         """Take records that :meth:`follow`, and return their rows."""
-        values = np.concatenate([record.values for record in records]).reshape(-1, self._channels)
+        values = stack([record.values for record in records])
         first = records[0].time // self._grid.period
         self._newest = max(self._newest, records[-1].time)
         observed = ~np.isnan(values)

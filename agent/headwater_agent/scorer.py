@@ -13,6 +13,7 @@ from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
 from headwater_agent.scores import Score
 from headwater_agent.served import Change, Losses
+from headwater_agent.stacking import stack_outputs
 from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
@@ -40,9 +41,8 @@ def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[fl
     if manifest.task == "anomaly":
         flagged = np.array([[False, *flags(prediction)] for prediction in made])
         return np.asarray(flagged != (truth > 0), np.float64)
-    said = np.concatenate([one for p in made for one in (p.baseline, p.released, p.personal)])
-    of_each = errors(manifest, said.reshape(3 * len(made), -1), truth.repeat(3, axis=0))
-    return of_each.reshape(-1, 3)
+    released, personal, baseline = (errors(manifest, said, truth) for said in stack_outputs(made))
+    return np.stack([baseline, released, personal], axis=1)
 
 
 def flags(prediction: Prediction) -> tuple[bool, bool]:

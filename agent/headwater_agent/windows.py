@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from headwater_agent.events import Floats, Row
+from headwater_agent.stacking import stack
 
 
 class Window(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -59,7 +60,7 @@ class StreamWindow:
         """Append rows that follow one another."""
         kept = self._rows if rows[0].slot - 1 == self._slot else self._rows[:0]
         self._slot = rows[-1].slot
-        together = np.concatenate([kept, *(row.values[None] for row in rows)])
+        together = np.concatenate([kept, stack([row.values for row in rows])])
         whole = max(0, len(together) - self._length + 1)
         self._rows = together[whole:]
         if whole == 1:

@@ -7,10 +7,11 @@ fleet moves is gathered anew after a restart. No I/O, no clock.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from statistics import median
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,31 @@ _MEMORY = 0.9
 _DAY_MS = 24 * HOUR_MS
 
 
+class _Newest:
+    """The newest norms, and the one in the middle of them."""
+
+    def __init__(self, norms: Iterable[float]) -> None:
+        self._norms = deque(norms, KEPT_NORMS)
+        self._sorted = sorted(self._norms)
+
+    def __len__(self) -> int:
+        return len(self._norms)
+
+    def add(self, norm: float) -> None:
+        if len(self._norms) == KEPT_NORMS:
+            del self._sorted[bisect_left(self._sorted, self._norms[0])]
+        self._norms.append(norm)
+        insort(self._sorted, norm)
+
+    @property
+    def median(self) -> float:
+        """0 where there are none."""
+        middle, odd = divmod(len(self._sorted), 2)
+        if odd:
+            return self._sorted[middle]
+        return (self._sorted[middle - 1] + self._sorted[middle]) / 2 if middle else 0.0
+
+
 @dataclass(slots=True, eq=False)
 class _Direction:
     """A running mean of accepted updates, none of which counts for more than the median norm."""
@@ -45,8 +71,8 @@ class _Direction:
         self.mean = step if not self.seen else _MEMORY * self.mean + (1 - _MEMORY) * step
         self.seen += 1
 
-    def cosine(self, vector: Vector) -> float:
-        length = float(np.linalg.norm(self.mean)) * _norm(vector)
+    def cosine(self, vector: Vector, norm: float) -> float:
+        length = _norm(self.mean) * norm
         return max(-1.0, float(self.mean @ vector) / length) if length else 1.0
 
 
@@ -64,8 +90,10 @@ class Cohort:
     def __init__(self, settings: Firewall, past: Past) -> None:
         self._settings = settings
         self._past = past
-        self._norms = deque(past.norms, KEPT_NORMS)
+        self._norms = _Newest(past.norms)
         self._direction = _Direction()
+        self._points = settings.least_cosine > -1
+        self._measured: tuple[Vector | None, float] = None, 0.0
 
     def complaint(
         self, update: wire.Update, vector: Vector, device: Device, now: int
@@ -88,10 +116,11 @@ class Cohort:
 
         Its device is in good standing again.
         """
-        norm = _norm(vector)
-        usual = self._usual or norm
-        self._direction.follow(vector, min(1.0, usual / norm) if norm else 1.0)
-        self._norms.append(norm)
+        norm = self._norm(vector)
+        if self._points:
+            usual = self._norms.median or norm
+            self._direction.follow(vector, min(1.0, usual / norm) if norm else 1.0)
+        self._norms.add(norm)
         conduct = self._past.of(node)
         conduct.examples = max(conduct.examples, update.examples)
         conduct.refusals = 0
@@ -131,14 +160,14 @@ class Cohort:
         yield from self._examples(update, device, conduct)
         if len(self._norms) < self._settings.least:
             return
-        norm, usual = _norm(vector), self._usual
+        norm, usual = self._norm(vector), self._norms.median
         if usual and norm > self._settings.norm_multiple * usual:
             yield (
                 f"Its norm is {norm / usual:,.3g} times the median of the last "
                 f"{len(self._norms)} updates; at most {self._settings.norm_multiple:g} is allowed."
             )
         if self._direction.seen >= self._settings.least:
-            cosine = self._direction.cosine(vector)
+            cosine = self._direction.cosine(vector, norm)
             if cosine < self._settings.least_cosine:
                 yield (
                     f"It points away from where the fleet moves: the cosine is {cosine:.2f}; "
@@ -154,13 +183,16 @@ class Cohort:
                 f"{self._settings.examples_multiple:g} times as many are plausible."
             )
 
-    @property
-    def _usual(self) -> float:
-        return median(self._norms) if self._norms else 0.0
+    def _norm(self, vector: Vector) -> float:
+        """Return the norm of the update that is being judged; it is measured once."""
+        if self._measured[0] is not vector:
+            self._measured = vector, _norm(vector)
+        return self._measured[1]
 
 
 def _norm(vector: Vector) -> float:
-    return float(np.linalg.norm(vector.astype(np.float64)))
+    exact = vector.astype(np.float64)
+    return sqrt(exact.dot(exact))
 
 
 def _moment(then: int, now: int) -> str:

@@ -1,7 +1,8 @@
 """The federation's alphabet: what happens to it (events) and what it asks for (effects).
 
 ``now`` and every time here are UTC milliseconds. Effects are carried out in order, each durable
-before the next event is fed.
+before the next event is fed. What there is one of for each message is a struct of msgspec, which
+is made ten times as fast as a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from headwater import wire
 from headwater.objects import Vector
@@ -32,8 +35,7 @@ class Vanished:
     nodes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Replied:
+class Replied(msgspec.Struct, frozen=True, eq=False):
     """The answer to an ask came; ``vector`` is what its array held, unchecked.
 
     ``digest`` is the answer's (:func:`headwater.objects.digest`).
@@ -138,8 +140,7 @@ Event = (
 # Effects
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """Send a task to a device; the message holds the packed vector of version ``arrays``.
 
     ``ask`` names it in :class:`Replied` and :class:`Failed`; after ``ttl_ms`` it is void.
@@ -159,15 +160,13 @@ class Forget:
     ask: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """Make durable what is known of a device."""
 
     device: Device
 
 
-@dataclass(frozen=True, slots=True)
-class Receive:
+class Receive(msgspec.Struct, frozen=True):
     """Record that a reply came, so that its device is given a receipt with a later check-in.
 
     The device has the receipts that went out with this ``ask``; they need not be kept.
@@ -230,8 +229,7 @@ class Refuse:
     held: Held | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Weigh:
+class Weigh(msgspec.Struct, frozen=True):
     """Count the bytes of an update as it was sent, whatever becomes of it."""
 
     node: str

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from headwater import wire
@@ -33,8 +33,7 @@ _ANSWERS: dict[type[wire.Task], tuple[type[wire.Reply], ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True):
     """What the coordinator knows about whoever answers.
 
     ``device`` is the name bound to the key that signed the reply, empty before the first
@@ -138,7 +137,10 @@ def _vector(vector: Vector, manifest: Manifest, examples: int) -> Iterator[str]:
     size, dtype = packed_size(manifest), "float32"
     if manifest.statistics:
         size, dtype = sum(array.size for array in manifest.statistics), "float64"
-    if vector.dtype != dtype or vector.shape != (size,):
+    fits = vector.dtype == dtype and vector.shape == (size,)
+    if fits and not manifest.statistics and _largest(vector) <= LARGEST_CHANGE:
+        return  # nor is any value then not finite, which costs as much again to ask
+    if not fits:
         yield f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
     elif not np.isfinite(vector).all():
         yield (
@@ -147,11 +149,16 @@ def _vector(vector: Vector, manifest: Manifest, examples: int) -> Iterator[str]:
         )
     elif manifest.statistics:
         yield from complaints(manifest, unpack_statistics(manifest, vector), examples)
-    elif size and float(np.abs(vector).max()) > LARGEST_CHANGE:
+    else:
         yield (
-            f"The update moves a weight by {float(np.abs(vector).max()):.3g}; "
+            f"The update moves a weight by {_largest(vector):.3g}; "
             f"at most {LARGEST_CHANGE:g} is plausible."
         )
+
+
+def _largest(vector: Vector) -> float:
+    """Return the largest magnitude; not a number where a value is none."""
+    return float(np.maximum.reduce(np.abs(vector), initial=0.0))
 
 
 def _evaluated(task: wire.Evaluate, reply: wire.Evaluated) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from headwater.wire import COMMON
 
 
@@ -67,8 +69,7 @@ class Device:
     """Tasks of which nothing came since its last update."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """An accepted update that no candidate contains yet; at most one for each device.
 
     ``weight`` is the number of examples that counts, after the cap. Statistics have no cap: to
@@ -134,6 +135,8 @@ class State:
     """Whether a contribution was erased that the release, or the candidate, was solved with."""
     past: Past = field(default_factory=Past)
     _nodes: dict[str, str] = field(init=False)
+    _ages: dict[str, int] = field(init=False, default_factory=dict, compare=False)
+    _aged: tuple[int, int] = field(init=False, default=(0, 0), compare=False)
 
     def __post_init__(self) -> None:
         self._nodes = {one.name: one.node for one in self.devices.values() if one.name}
@@ -143,10 +146,11 @@ class State:
 
         Sequence numbers only rise; after a restore they leap.
         """
-        sequence = self.sequences.get(base)
-        if sequence is None:
-            return None
-        return sum(later > sequence for later in self.sequences.values())
+        known = len(self.sequences), self.release.sequence
+        if self._aged != known:
+            self._aged, newest = known, sorted(self.sequences, key=self.sequences.__getitem__)
+            self._ages = {name: age for age, name in enumerate(reversed(newest))}
+        return self._ages.get(base)
 
     def name(self, device: Device, name: str) -> None:
         """Give a device its name, for good."""

@@ -22,7 +22,7 @@ MEMBERS = "M"
 
 def packed_size(manifest: Manifest) -> int:
     """Return the length of the packed vector of *manifest*."""
-    return _size(manifest.shared)
+    return manifest.packed_size
 
 
 def packed_bytes(manifest: Manifest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
@@ -123,7 +124,7 @@ class Array(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return not self.frozen and self.merge != "solved"
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """All that is fixed about a model but its weights.
 
     ``window`` is the number of rows T. A forecast predicts channel ``target`` ``horizon`` after
@@ -164,10 +165,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Width K of a prediction: one value for each class or quantile, else a single one."""
         return max(1, len(self.classes), len(self.quantiles))
 
-    @property
+    @cached_property
     def shared(self) -> tuple[Array, ...]:
         """The arrays that make up a version of the fleet, in the order in which they are packed."""
         return tuple(array for array in self.arrays if array.merge != "local")
+
+    @cached_property
+    def packed_size(self) -> int:
+        """Number of elements of the shared arrays."""
+        return sum(array.size for array in self.shared)
 
     @property
     def target_index(self) -> int:

@@ -46,7 +46,7 @@ Made = tuple[wire.Update, Vector]
 """The answer to a task to train, and its vector as it is sent."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Begun:
     """A task that was taken up as the update of this number, and the training that it takes."""
 

@@ -52,3 +52,11 @@ def test_what_is_learned_lies_window_and_horizon_away_from_what_is_judged(
 def test_the_end_of_a_block_is_after_every_time_in_it() -> None:
     blocks = ReservedBlocks(manifest(block=60))
     assert blocks.block_end(0) == blocks.block_end(59 * MINUTE) == 60 * MINUTE
+
+
+@given(st.lists(st.integers(0, 4 * 24 * 60), min_size=1), st.integers(1, 8))
+def test_what_was_said_before_makes_no_difference(minutes: list[int], horizon: int) -> None:
+    blocks = ReservedBlocks(manifest(share=0.3, horizon=horizon))
+    for minute in minutes:
+        afresh = ReservedBlocks(manifest(share=0.3, horizon=horizon))
+        assert blocks.use("tank", minute * MINUTE) == afresh.use("tank", minute * MINUTE)

@@ -5,6 +5,7 @@ from itertools import product
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,3 +166,21 @@ def test_a_copy_goes_on_apart() -> None:
     before = msgspec.msgpack.encode(evidence)
     evidence.copy().add(range(9, 20), [0.5] * 11)
     assert msgspec.msgpack.encode(evidence) == before
+
+
+def test_it_goes_on_with_the_wealth_that_an_older_program_kept() -> None:
+    rng = np.random.default_rng(5)
+    differences = (0.05 + 0.2 * rng.standard_normal(300)).clip(-1, 1).tolist()
+    now = Evidence()
+    now.add(range(200), differences[:200])
+    block, reference, count, total, *bets = msgspec.structs.astuple(now)
+    kept = [(bet.blocks, wealth_of(bet.logs, bet.won), bet.highest) for bet in bets]
+    older = msgspec.convert([block, reference, count, total, *kept], Evidence)
+    for evidence in (now, older):
+        evidence.add(range(200, 300), differences[200:])
+    assert older.for_first() == pytest.approx(now.for_first(), rel=1e-9)
+    assert older.for_first() > 1
+
+
+def wealth_of(lost: bytes, won: bytes) -> bytes:
+    return (np.frombuffer(lost).reshape(-1, 2, 6) + np.frombuffer(won).reshape(2, 6)).tobytes()

@@ -23,6 +23,11 @@ def row(slot: int, level: float, *, observed: bool = True) -> Row:
     return Row("tank-1", slot, floats(level, 0), np.array([observed, True]))
 
 
+def met(labels: Labels, row: Row) -> Labelled | None:
+    """What a row labels that comes alone."""
+    return labels.meet(row, *labels.observed([row]))
+
+
 def told(found: Labelled | None) -> tuple[str, float, float | None] | None:
     return None if found is None else (found.entry.prediction.id, found.label, found.before)
 
@@ -34,7 +39,7 @@ def meet(labels: Labels, label: Label) -> Labelled | None:
 
 def come(labels: Labels, slot: int, level: float = 1.0) -> Labelled | None:
     """A row comes; what lies behind it is let go."""
-    found = labels.meet_row(row(slot, level))
+    found = met(labels, row(slot, level))
     labels.let_go(row(slot, level))
     return found
 
@@ -56,17 +61,17 @@ def at(minute: float, value: float = 1.0) -> Label:
 
 def test_a_prediction_meets_the_row_that_lies_a_horizon_after_it() -> None:
     labels = forecast()
-    assert labels.meet_row(row(6, 1.0)) is None
-    assert told(labels.meet_row(row(7, 2.5))) == ("tank-1-5", 2.5, None)
-    assert labels.meet_row(row(7, 2.5)) is None
+    assert met(labels, row(6, 1.0)) is None
+    assert told(met(labels, row(7, 2.5))) == ("tank-1-5", 2.5, None)
+    assert met(labels, row(7, 2.5)) is None
 
 
 def test_a_missing_target_labels_nothing() -> None:
-    assert forecast().meet_row(row(7, float("nan"), observed=False)) is None
+    assert met(forecast(), row(7, float("nan"), observed=False)) is None
 
 
 def test_a_held_target_labels_nothing() -> None:
-    assert forecast().meet_row(row(7, 3.0, observed=False)) is None
+    assert met(forecast(), row(7, 3.0, observed=False)) is None
 
 
 def test_after_a_jump_the_old_predictions_are_forgotten() -> None:
@@ -79,7 +84,7 @@ def test_after_a_jump_the_old_predictions_are_forgotten() -> None:
 def test_a_row_is_no_label_where_labels_come_from_outside() -> None:
     labels = outside()
     labels.expect(prediction(5), WINDOW)
-    assert labels.meet_row(row(5, 1.0)) is None
+    assert met(labels, row(5, 1.0)) is None
 
 
 def test_a_label_finds_its_prediction_by_id() -> None:
@@ -122,7 +127,7 @@ def test_a_second_label_corrects_the_first_and_the_same_once_more_changes_nothin
 def test_a_forecast_labelled_by_its_stream_can_be_corrected_from_outside() -> None:
     labels = outside(model=manifest(horizon=2))
     labels.expect(prediction(5), WINDOW)
-    assert told(labels.meet_row(row(7, 2.5))) == ("tank-1-5", 2.5, None)
+    assert told(met(labels, row(7, 2.5))) == ("tank-1-5", 2.5, None)
     assert told(meet(labels, at(7, 2.75))) == ("tank-1-5", 2.75, 2.5)
 
 

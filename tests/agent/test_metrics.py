@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from headwater import wire
 from headwater_agent.live import LATENCY_BOUNDS_S, LiveReport
 from headwater_agent.metrics import Facts, families, read_facts, render
+from headwater_agent.ranking import Rank
 from headwater_agent.settings import AgentSettings
 from headwater_agent.status import SyncStatus
 from tests.agent.agent_toml import SMALLEST, load
@@ -39,7 +40,19 @@ LIVE = LiveReport(
     silent=("roof", "cellar"),
 )
 SYNC = SyncStatus(version="b", received_ms=2_000, sent_ms=3_500, answers=2, bytes_sent=4096)
-ALL = Facts(device="d1", checked_in=CHECKED_IN, live=LIVE, written_s=5.5, sync=SYNC, store_bytes=77)
+BESIDE = (
+    Rank(name="night", version="c" * 64, labels=5, error=2.5, recent=1.5),
+    Rank(name="day", version="d" * 64, labels=0, error=0.0, recent=0.0),
+)
+ALL = Facts(
+    device="d1",
+    checked_in=CHECKED_IN,
+    live=LIVE,
+    written_s=5.5,
+    sync=SYNC,
+    store_bytes=77,
+    beside=BESIDE,
+)
 
 
 @pytest.fixture
@@ -85,6 +98,9 @@ def test_every_figure_can_be_scraped() -> None:
         "headwater_agent_recent_error{model=released}": 3,
         "headwater_agent_recent_error{model=personal}": 2,
         "headwater_agent_recent_error{model=served}": 1,
+        "headwater_agent_beside_labels_total{model=night}": 5,
+        "headwater_agent_beside_labels_total{model=day}": 0,
+        "headwater_agent_beside_recent_error{model=night}": 1.5,
         "headwater_agent_prediction_latency_seconds_sum": 4.5,
         "headwater_agent_prediction_latency_seconds_count": 6,
         "headwater_agent_sent_bytes_total": 4096,
@@ -121,10 +137,13 @@ def test_figures_are_read_from_the_agents_files(settings: AgentSettings) -> None
     (settings.share / "status.json").write_bytes(wire.encode(CHECKED_IN))
     settings.live.write_bytes(msgspec.json.encode(LIVE))
     (settings.agent_db.parent / "agent.db").write_bytes(b"12345")
+    settings.beside_ranks.write_bytes(msgspec.json.encode(BESIDE))
     facts = read_facts(settings)
     assert facts.checked_in == CHECKED_IN
+    assert facts.beside == BESIDE
     assert facts.live is None, "no agent runs, so what it last said does not hold"
-    assert facts.store_bytes == 5 + settings.live.stat().st_size
+    files = (settings.live, settings.beside_ranks)
+    assert facts.store_bytes == 5 + sum(file.stat().st_size for file in files)
 
 
 def test_an_agent_without_metrics_does_not_load_what_they_need() -> None:

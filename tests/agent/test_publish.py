@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headwater.settings import Duration
 from headwater_agent import publish
-from headwater_agent.events import Alarm, Prediction
+from headwater_agent.events import Alarm, Model, Prediction
 from headwater_agent.output_settings import Output
-from headwater_agent.publish import LONGEST_ARRAY, Publisher
+from headwater_agent.publish import LONGEST_ARRAY, Published, Publisher
 from headwater_agent.settings import AgentSettings, Input
 from headwater_models.manifest import Manifest
 from tests.agent.making import prediction, small_manifest
@@ -49,6 +50,25 @@ def test_a_forecast_says_what_it_is_about() -> None:
         "latency_ms": 493,
         "quality": "ok",
     }
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="/+#\0"), min_size=1),
+    st.lists(st.tuples(st.floats(width=32), st.sampled_from(["released", "personal"]))),
+)
+def test_a_payload_is_what_its_type_is_encoded_to(
+    stream: str, said: list[tuple[float, Model]]
+) -> None:
+    publisher = Publisher(SETTINGS, "m" * 64, small_manifest())
+    made = [
+        replace(prediction(9, stream, value=value), served=served, quality="degraded", id="s-9")
+        for value, served in said
+    ]
+    for (_, payload), (_, served) in zip(publisher.encode(made, 9_500), said, strict=True):
+        decoded = msgspec.json.decode(payload, type=Published)
+        assert msgspec.json.encode(decoded) == payload
+        assert (decoded.stream, decoded.served, decoded.quality) == (stream, served, "degraded")
+        assert decoded.prediction == getattr(decoded, served)
 
 
 def test_it_is_sent_to_the_streams_own_topic() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Batch, Floats
-from headwater_agent.replay import Hold, Replay, Replayed, never
+from headwater_agent.replay import Hold, Replay, Replayed, never, orders
 from headwater_models.arrays import Arrays
 from headwater_models.session import Trainer, initial_state
 from tests.models.bundles import signed
@@ -164,3 +164,34 @@ def test_a_replay_that_is_cut_short_counts_the_examples_that_it_came_to(
     made = run(labels, epochs=epochs, batch=batch, out_of_time=lambda: next(taken) >= steps)
     of_an_epoch = -(-count // batch)
     assert made.examples == (count if steps >= of_an_epoch else batch * steps)
+
+
+def test_an_order_is_that_of_the_published_generators_outputs() -> None:
+    """The first outputs of SplitMix64 from the seed 1234567, as its authors' C code gives them."""
+    outputs = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    key = np.array([1234567], np.uint64)
+
+    def order(number: int, count: int) -> list[int]:
+        found: list[int] = orders(key, np.array([count]), number)[0].tolist()
+        return found
+
+    assert order(0, 5) == np.argsort(np.array(outputs, np.uint64)).tolist()
+    assert order(1, 2) == np.argsort(np.array(outputs[2:4], np.uint64)).tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 9)), min_size=1, max_size=6))
+def test_orders_drawn_together_are_those_drawn_alone(replays: list[tuple[int, int]]) -> None:
+    keys = np.array([key for key, _ in replays], np.uint64)
+    counts = np.array([count for _, count in replays])
+    together = orders(keys, counts, 3)
+
+    for place, (key, count) in enumerate(replays):
+        alone = orders(np.array([key], np.uint64), np.array([count]), 3)[0]
+        assert together[place, :count].tolist() == alone.tolist()
+        assert sorted(alone.tolist()) == list(range(count))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import msgspec
 import numpy as np
 import pytest
@@ -135,3 +137,16 @@ def test_the_defaults_let_an_honest_fleet_pass(logs: list[float], seed: int) -> 
         step = (rng.standard_normal(8) * 2.0 ** (log / 2)).astype(np.float32)
         assert cohort.complaint(UPDATE, step, WELL, number * 60_000) is None
         cohort.accepted(UPDATE, step, WELL.node)
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=KEPT_NORMS - 3, max_size=KEPT_NORMS + 9))
+def test_a_norm_is_told_as_a_multiple_of_the_median_of_the_newest(norms: list[float]) -> None:
+    cohort = Cohort(msgspec.structs.replace(STRICT, least_cosine=-1.0), Past(norms=norms[:50]))
+    for norm in norms[50:]:
+        cohort.accepted(UPDATE, np.full(1, norm), "SHA256:spring")
+    newest = norms[-KEPT_NORMS:]
+
+    told = asked(cohort, UPDATE, np.full(1, 100.0))
+
+    assert f"is {100.0 / statistics.median(newest):,.3g} times the median" in told
+    assert f"of the last {len(newest)} updates" in told

@@ -130,7 +130,7 @@ def test_a_fleet_learns_from_compressed_updates_of_bounded_norm(
     devices, status = federate(tmp_path / "small", seed=1, kind="mlp", update=update)
 
     assert status.refusals == []
-    assert status.releases >= 3
+    assert status.releases >= 2  # the first, and one that passed the gate
     assert sum(d.sent_bytes for d in devices) < sum(d.sent_bytes for d in plain)
     for one in devices:
         score = one.pipeline.learner.score

@@ -177,7 +177,8 @@ class ChannelMoves:
     def _look_closer(self, look: Look, channel: int) -> float:
         """Say of a value what it is, and return the evidence of its move."""
         value, known, doubt = look.values[channel], self._known, self._doubts.get(channel)
-        if not self._sensors[channel].minimum <= value <= self._sensors[channel].maximum:
+        _, lowest, highest, _, _ = self._limits[channel]
+        if not lowest <= value <= highest:
             if not math.isnan(value):
                 look.beyond.append(channel)
             return 0.0
@@ -363,20 +364,21 @@ class ChannelMoves:
 
     def _measure(self, channel: int, move: float, silence: int) -> tuple[int, float]:
         """Return the bin of a move, and how far into it, from 0 to 1."""
-        move = self._shorten(channel, move, silence)
+        if silence >= self._short:
+            move = self._shorten(channel, move, silence)
         if math.isnan(move):
             return _UNKNOWN, 0.0
-        still = channel * BINS
+        _, _, _, still, offset = self._limits[channel]
         if not move:
             return still, 0.0
         mantissa, exponent = math.frexp(move)
-        place = min(max(exponent + self._limits[channel][-1], still + 1), still + BINS - 1)
+        place = exponent + offset
+        if not still < place < still + BINS:
+            place = still + 1 if place <= still else still + BINS - 1
         return place, 2 * abs(mantissa) - 1
 
     def _shorten(self, channel: int, move: float, silence: int) -> float:
         """Return how far a move over a silence would have gone in one period; NaN after a gap."""
-        if silence < self._short:
-            return move
         sensor = self._sensors[channel]
         if silence > sensor.gap:
             return math.nan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections import deque
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
@@ -86,7 +85,7 @@ class StreamGuard:
         self._gap = sensors[0].gap // self._period * self._period
         self._judge = Judge(sensors, settings)
         self._newest = self._received = _NEVER
-        self._seen: deque[int] = deque(maxlen=REMEMBERED)
+        self._seen: dict[int, None] = {}
         self._doubted: list[Record] = []
         self._recent = 0
 
@@ -167,7 +166,7 @@ class StreamGuard:
         found = msgspec.msgpack.decode(saved, type=_Saved)
         self._judge.restore(found.judge)
         self._newest, self._received = found.newest, found.received
-        self._seen = deque(found.seen, maxlen=REMEMBERED)
+        self._seen = dict.fromkeys(found.seen)
         self._doubted = [
             Record(
                 self._stream,
@@ -187,7 +186,9 @@ class StreamGuard:
         fingerprint = (record.time ^ content << 32) & _64_BITS
         if fingerprint in self._seen:
             return True
-        self._seen.append(fingerprint)
+        self._seen[fingerprint] = None
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
         return False
 
     def _check_clock(self, record: Record) -> Iterator[Record | Refuse]:

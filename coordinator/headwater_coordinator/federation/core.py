@@ -216,7 +216,6 @@ class Federation:
         pending = Pending(device.node, reply.base, reply.sequence, counted, reply.data_until_ms)
         self.state.pending[device.node] = pending
         device.taken = reply.sequence
-        self._fleet.refresh(device)
         norm = self._cohort.accepted(reply, vector, device.node) if self._weighs else None
         return e.Accept(reply, pending, vector, number, norm)
 
@@ -248,6 +247,7 @@ class Federation:
             self._fleet.rest(device, now)
         elif isinstance(outcome, wire.Update):
             device.failures = 0
+        self._fleet.refresh(device)
         if isinstance(goal.task, wire.Evaluate):
             self._candidacy.settled(goal, outcome, refused=refused)
         elif isinstance(goal.task, wire.Train):
@@ -329,6 +329,7 @@ class Federation:
         why = next((words for words, holds in reasons.items() if holds), None)
         if why is None:
             yield self._book(device, update, event.vector, event.round)
+            self._fleet.refresh(device)
         else:
             words = f"Update {update.sequence} cannot be released from quarantine: {why}."
             yield e.Refuse(device.node, device.name, "", "Release from quarantine", words)
@@ -342,12 +343,12 @@ class Federation:
             staleness = self.state.staleness(asked.task.base)
             known = staleness is not None and staleness <= self._settings.max_staleness
         return Expected(
-            node=asked.node,
-            device=device.name,
-            taken=device.taken,
-            model=self._model,
-            manifest=self._manifest,
-            owner=self.state.named,
-            base_known=known,
-            forgotten=device.forgotten,
+            asked.node,
+            device.name,
+            device.taken,
+            self._model,
+            self._manifest,
+            self.state.named,
+            known,
+            device.forgotten,
         )

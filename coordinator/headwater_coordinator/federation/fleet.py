@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -20,9 +19,11 @@ from headwater_coordinator.state import Device, State
 _LONGEST_REST = 3_600_000
 _MOST_DOUBLINGS = 16
 
+_NAME, _NAMES = 32, 64
+"""Bytes of a task's name, and how many names are drawn at once."""
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+
+class Asked(msgspec.Struct, frozen=True):
     """A task that a device was given and has not answered.
 
     ``arrays`` names the version whose weights go with it. ``then`` is what the device is asked
@@ -80,6 +81,7 @@ class Fleet:
         self._rng = rng
         self._spare = spare
         self._pace = Pace(settings.arrivals, settings.check_in, rng)
+        self._names: list[str] = []
         self._asked: dict[str, Asked] = {}
         self._online = 0
         self._current: dict[str, None] = {}
@@ -214,7 +216,10 @@ class Fleet:
 
     def new_task(self) -> str:
         """Return a task name that was never used."""
-        return self._rng.bytes(32).hex()
+        if not self._names:
+            drawn = self._rng.bytes(_NAME * _NAMES).hex()
+            self._names = [drawn[i : i + 2 * _NAME] for i in range(0, len(drawn), 2 * _NAME)]
+        return self._names.pop()
 
     def _check_in(self, device: Device, now: int) -> Ask:
         task = wire.CheckIn(protocol=device.protocol)
@@ -251,13 +256,15 @@ class Fleet:
     # What comes of it
 
     def answered(self, ask: str) -> Asked | None:
-        """Return the question to an answer, which is open no more."""
+        """Return the question to an answer, which is open no more.
+
+        Its device may be chosen again from the next :meth:`refresh` on.
+        """
         asked = self._asked.pop(ask, None)
-        self._expiries.discard(ask)
-        if asked is not None and not isinstance(asked.task, wire.CheckIn):
-            device = self._state.devices[asked.node]
-            device.open -= 1
-            self.refresh(device)
+        if asked is not None:
+            self._expiries.discard(ask)
+            if not isinstance(asked.task, wire.CheckIn):
+                self._state.devices[asked.node].open -= 1
         return asked
 
     def expired(self, now: int) -> Iterator[Asked]:
@@ -268,13 +275,15 @@ class Fleet:
                 yield asked
 
     def rest(self, device: Device, now: int) -> None:
-        """Count a failure; from the second in a row on a device rests, twice as long each time."""
+        """Count a failure; from the second in a row on a device rests, twice as long each time.
+
+        It is not chosen meanwhile, from the next :meth:`refresh` on.
+        """
         device.failures += 1
         if device.failures > 1:
             doublings = min(device.failures - 2, _MOST_DOUBLINGS)
             pause = min(self._settings.backoff * 2**doublings, _LONGEST_REST)
             self._rests.set(device.node, now + pause)
-            self.refresh(device)
 
     # Who could be asked
 
@@ -294,21 +303,22 @@ class Fleet:
 
     def refresh(self, device: Device) -> None:
         """Let a device be chosen, or not, after something about it changed."""
+        node = device.node
         idle = (
-            device.online
-            and bool(device.name)
+            not device.open
+            and device.online
+            and device.name
             and not device.forgotten
-            and device.open == 0
-            and device.node not in self._rests
+            and node not in self._rests
         )
         if idle:
-            self._idle.add(device.node)
+            self._idle.add(node)
         else:
-            self._idle.discard(device.node)
-        if idle and not (self._spare and device.node in self._state.pending):
+            self._idle.discard(node)
+        if idle and not (self._spare and node in self._state.pending):
             self.trainable.add(device)
         else:
-            self.trainable.discard(device.node)
+            self.trainable.discard(node)
 
 
 def share(of: int, fraction: float, least: int, most: int) -> int:

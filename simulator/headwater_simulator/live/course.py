@@ -68,8 +68,8 @@ class Course:
 
     def go_on(self, now: int) -> None:
         """Do all that is due by a moment."""
-        while self.agenda.next_ms is not None and self.agenda.next_ms <= now:
-            self.agenda.go_on()
+        while self.agenda.go_on(now):
+            pass
 
     # What is planned
 

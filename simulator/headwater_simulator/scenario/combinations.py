@@ -76,10 +76,9 @@ def impossible_fleet(scenario: Scenario) -> Iterator[str]:
 
 
 def _model(model: Model, scenario: Scenario) -> Checks:
-    tables = isinstance(scenario.data, Table | Synthetic)
     return {
         "model.window must be 1 where the data are a table, whose rows do not follow each other": (
-            tables and model.window > 1
+            _tables(scenario) and model.window > 1
         ),
         "model.kind: an autoencoder looks for anomalies, and these data are to be predicted": (
             model.kind == "autoencoder"
@@ -160,6 +159,9 @@ def _group(path: str, group: Group, scenario: Scenario) -> Checks:
         ),
         f"{path}.duty.on must be above zero": group.duty.on <= 0,
         f"{path}.link.poll must be above zero": group.link.poll <= 0,
+        f"{path}.clock_skew: a table has no times that a wrong clock could tell": (
+            group.clock_skew != 0 and _tables(scenario)
+        ),
     }
 
 
@@ -177,7 +179,10 @@ def _fault(path: str, fault: Fault, scenario: Scenario) -> Iterator[str]:
                 fault.start >= scenario.length
             ),
             f"{path}.kind: a table has no sensor that could be at fault": (
-                fault.kind in SENSOR_FAULTS and isinstance(scenario.data, Table | Synthetic)
+                fault.kind in SENSOR_FAULTS and _tables(scenario)
+            ),
+            f"{path}.kind: a table has no times that a wrong clock could tell": (
+                fault.kind == "clock-jump" and _tables(scenario)
             ),
         }
     )
@@ -202,6 +207,10 @@ def _strangers(path: str, named: tuple[str, ...], scenario: Scenario) -> Iterato
     for name in named:
         if name not in known:
             yield f"{path}.groups: there is no group {name}; there is {', '.join(known)}"
+
+
+def _tables(scenario: Scenario) -> bool:
+    return isinstance(scenario.data, Table | Synthetic)
 
 
 def _missing(path: str, files: tuple[Path, ...]) -> Iterator[str]:

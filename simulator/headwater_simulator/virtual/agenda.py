@@ -15,29 +15,34 @@ class Agenda:
     --------
     >>> agenda, said = Agenda(), []
     >>> agenda.at(20, lambda: said.append("later"))
+    >>> agenda.last_at(10, lambda: said.append("last"))
     >>> agenda.at(10, lambda: said.append("sooner"))
-    >>> while agenda.next_ms is not None:
-    ...     agenda.go_on()
+    >>> while agenda.go_on(until=100):
+    ...     pass
     >>> said, agenda.now
-    (['sooner', 'later'], 20)
+    (['sooner', 'last', 'later'], 20)
     """
 
     def __init__(self) -> None:
         self.now = 0
         self._planned = 0
-        self._future: list[tuple[int, int, Happening]] = []
-
-    @property
-    def next_ms(self) -> int | None:
-        """When the next thing happens; None: nothing will."""
-        return self._future[0][0] if self._future else None
+        self._future: list[tuple[int, bool, int, Happening]] = []
 
     def at(self, time: int, happening: Happening) -> None:
         """Plan something for a moment; for now, where that is over."""
         self._planned += 1
-        heappush(self._future, (max(time, self.now), self._planned, happening))
+        heappush(self._future, (max(time, self.now), False, self._planned, happening))
 
-    def go_on(self) -> None:
-        """Move the clock to the next thing, and let it happen."""
-        self.now, _, happening = heappop(self._future)
+    def last_at(self, time: int, happening: Happening) -> None:
+        """Plan something for a moment, when all else of that moment has happened."""
+        self._planned += 1
+        heappush(self._future, (max(time, self.now), True, self._planned, happening))
+
+    def go_on(self, until: int) -> bool:
+        """Move the clock to the next thing up to a moment and let it happen; say if there was."""
+        future = self._future
+        if not future or future[0][0] > until:
+            return False
+        self.now, _, _, happening = heappop(future)
         happening()
+        return True

@@ -8,8 +8,7 @@ to be told to a device is handed to the engine.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
@@ -39,6 +38,12 @@ from headwater_simulator.virtual.member import EPOCH_MS
 
 STATEMENT = ""
 """Versions are not signed here."""
+
+Asked = tuple[e.Ask, Arrays | None]
+"""What a device is to be asked, and the arrays of the version that goes with it."""
+
+_UNWRITTEN = (e.Note, e.Receive)
+"""What only a database keeps."""
 
 
 class VirtualCoordinator:
@@ -116,24 +121,33 @@ class VirtualCoordinator:
         """Return the arrays of the release, of an open candidate, or of a base in use."""
         return self._weights[version]
 
-    def feed(self, event: e.Event, now: int) -> list[e.Ask]:
-        """Take an event at a moment of the virtual clock; return what devices are to be asked."""
-        asks: list[e.Ask] = []
-        events = deque([event])
-        while events:
-            for effect in self.federation.feed(events.popleft(), EPOCH_MS + now):
-                if isinstance(effect, e.Ask):
-                    asks.append(replace(effect, task=self._with_terms(effect.task)))
-                else:
-                    answer = self._carry_out(effect, now)
-                    if answer is not None:
-                        events.append(answer)
-        return asks
+    def feed(self, events: Iterable[e.Event], now: int) -> list[Asked]:
+        """Take events at a moment of the virtual clock, one after the other.
 
-    def _with_terms(self, task: wire.Task) -> wire.Task:
-        if not isinstance(task, wire.Train) or not self._terms:
-            return task
-        return msgspec.structs.replace(task, protocol=wire.TERMS, **self._terms)
+        Returns
+        -------
+        list
+            What devices are to be asked, each with the arrays that go with it.
+        """
+        asked: list[Asked] = []
+        for event in events:
+            following = deque([event])
+            while following:
+                for effect in self.federation.feed(following.popleft(), EPOCH_MS + now):
+                    if isinstance(effect, e.Ask):
+                        arrays = None if effect.arrays is None else self.weights(effect.arrays)
+                        asked.append((self._with_terms(effect), arrays))
+                    elif not isinstance(effect, _UNWRITTEN):
+                        answer = self._carry_out(effect, now)
+                        if answer is not None:
+                            following.append(answer)
+        return asked
+
+    def _with_terms(self, ask: e.Ask) -> e.Ask:
+        if not self._terms or not isinstance(ask.task, wire.Train):
+            return ask
+        task = msgspec.structs.replace(ask.task, protocol=wire.TERMS, **self._terms)
+        return msgspec.structs.replace(ask, task=task)
 
     def _carry_out(self, effect: e.Effect, now: int) -> e.Event | None:
         match effect:

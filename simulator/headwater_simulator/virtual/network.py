@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,12 +22,15 @@ class Traffic:
     down: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(NamedTuple):
     """After how many milliseconds a message comes, and whether others may overtake it."""
 
     delay: int
     held: bool
+
+
+Sent = tuple[Link, int]
+"""A message: the link that it takes, and its bytes."""
 
 
 class Network:
@@ -46,19 +51,36 @@ class Network:
         self._rng = rng
         self.traffic = Traffic()
 
-    def up(self, link: Link, size: int) -> list[Fate]:
-        """Return what becomes of a device's message: it comes once, twice or never."""
-        self.traffic.up += size
-        return self._fates(link, size, link.up)
+    def up(self, messages: Sequence[Sent]) -> Iterator[Sequence[Fate]]:
+        """Yield what becomes of each message of devices: it comes once, twice or never."""
+        self.traffic.up += sum(size for _, size in messages)
+        return self._fates(messages, [link.up for link, _ in messages])
 
-    def down(self, link: Link, size: int) -> list[Fate]:
-        """Return what becomes of a message to a device, from when the device looks for it."""
-        self.traffic.down += size
-        return self._fates(link, size, link.down)
+    def down(self, messages: Sequence[Sent]) -> Iterator[Sequence[Fate]]:
+        """Yield what becomes of each message to a device, from when the device looks for it."""
+        self.traffic.down += sum(size for _, size in messages)
+        return self._fates(messages, [link.down for link, _ in messages])
 
-    def _fates(self, link: Link, size: int, rate: float) -> list[Fate]:
+    def _fates(self, messages: Sequence[Sent], rates: list[float]) -> Iterator[Sequence[Fate]]:
+        """Draw for each in turn; at once, and the same, where all of them come once."""
+        self.traffic.messages += len(messages)
+        links = [link for link, _ in messages]
+        if any(link.loss or link.duplication or link.reordering for link in links):
+            for (link, size), rate in zip(messages, rates, strict=True):
+                yield self._fate_of(link, size, rate)
+            return
+        delays = np.array([float(link.latency) for link in links])
+        jitters = np.array([link.jitter for link in links])
+        if jitters.any():
+            delays[jitters > 0] *= self._rng.lognormal(0.0, jitters[jitters > 0])
+        speeds = np.array(rates)
+        sizes = np.array([float(size) for _, size in messages])
+        delays += np.divide(1000.0 * sizes, speeds, out=np.zeros_like(sizes), where=speeds > 0)
+        for delay in np.rint(delays).astype(np.int64).tolist():
+            yield (Fate(delay, False),)
+
+    def _fate_of(self, link: Link, size: int, rate: float) -> list[Fate]:
         traffic, rng = self.traffic, self._rng
-        traffic.messages += 1
         if link.loss and rng.random() < link.loss:
             traffic.lost += 1
             return []

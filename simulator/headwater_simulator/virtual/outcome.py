@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import TypeVar
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from headwater import __version__
 from headwater.settings import encode_hook
-from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS, worth_learning
-from headwater_agent.evaluation import reference
+from headwater_agent.answers import MIN_EXAMPLES, worth_learning
 from headwater_agent.replay import Replay
 from headwater_agent.scores import Score
 from headwater_models.arrays import Arrays
-from headwater_models.judging import has_meaning, losses, point
+from headwater_models.judging import losses, point
 from headwater_models.session import initial_state
 from headwater_simulator.device import VirtualDevice
 from headwater_simulator.report import results as r
@@ -27,6 +26,7 @@ from headwater_simulator.scenario.settings import Scenario
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.fleet import Fleet
 from headwater_simulator.virtual.inference import FleetPredictor
+from headwater_simulator.virtual.judged import Judged, gathered
 from headwater_simulator.virtual.member import Member
 from headwater_simulator.virtual.network import Traffic
 from headwater_simulator.virtual.training import FleetTrainer, Job, Tally
@@ -40,17 +40,6 @@ MOST_POINTS = 400
 
 ALONE = 20
 """Trainings that a device does at most to see what it comes to alone."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """The rows of all judges together; ``cuts`` says where each one's begin and end."""
-
-    window: NDArray[np.float32]
-    time: NDArray[np.int64]
-    label: NDArray[np.float32]
-    baseline: NDArray[np.float64]
-    cuts: Mapping[str, slice]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,12 +129,12 @@ class Outcome:
         """Count on from what an agent knows of its score after it started again."""
         self._counted[member] = _sums(self._scores(member))
 
-    def _points(self, rows: _Judged) -> list[r.Point]:
+    def _points(self, rows: Judged) -> list[r.Point]:
         """Judge all releases on the same rows; those that predict no number are left out."""
         points = (self._point(rows, kept) for kept in self._kept if rows.cuts)
         return [point for point in points if point is not None]
 
-    def _point(self, rows: _Judged, kept: _Kept) -> r.Point | None:
+    def _point(self, rows: Judged, kept: _Kept) -> r.Point | None:
         found, right = self._losses(rows, kept.weights)
         if not np.isfinite(found).all():
             return None
@@ -169,7 +158,7 @@ class Outcome:
     ) -> r.Results:
         """Sum up the run of this name, which ended at a moment."""
         chronicle, scenario = self._chronicle, self._scenario
-        rows = _gathered(self._fleet, self.judges)
+        rows = gathered(self._fleet, self.judges)
         devices = self._devices(rows, end)
         logs = chronicle.devices.values()
         refused = sum(log.refused for log in logs)
@@ -221,7 +210,7 @@ class Outcome:
     # What judges find
 
     def _losses(
-        self, rows: _Judged, weights: Arrays
+        self, rows: Judged, weights: Arrays
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
         """Return the loss of each row, and whether its class is right, where there are any."""
         made = [
@@ -238,7 +227,7 @@ class Outcome:
 
     # The devices at the end
 
-    def _devices(self, rows: _Judged, end: int) -> list[r.Device]:
+    def _devices(self, rows: Judged, end: int) -> list[r.Device]:
         first, last, alone = ({}, {}, {}) if not rows.cuts else self._compared(rows)
         made = []
         for member in self._fleet.members:
@@ -265,7 +254,7 @@ class Outcome:
             )
         return made
 
-    def _compared(self, rows: _Judged) -> tuple[dict[str, float], ...]:
+    def _compared(self, rows: Judged) -> tuple[dict[str, float], ...]:
         """Return each judge's loss of the first release, of the last, and of learning alone."""
         begin = self._fleet.bundle.weights
         before, _ = self._losses(rows, begin)
@@ -349,7 +338,7 @@ class Outcome:
         ]
 
 
-def _finite_means(losses: NDArray[np.float64], rows: _Judged) -> dict[str, float]:
+def _finite_means(losses: NDArray[np.float64], rows: Judged) -> dict[str, float]:
     """Return the mean loss of each judge that has a finite one."""
     means = {name: float(losses[cut].mean()) for name, cut in rows.cuts.items()}
     return {name: mean for name, mean in means.items() if np.isfinite(mean)}
@@ -361,39 +350,6 @@ def _sums(score: Score | None) -> NDArray[np.float64]:
         return np.zeros(5)
     losses = [score.baseline, score.released, score.personal, score.served]
     return score.labels * np.array([1.0, *losses])
-
-
-def _gathered(fleet: Fleet, judges: Sequence[Member]) -> _Judged:
-    """Put the rows together that judges can judge on; those with too few are left out."""
-    manifest = fleet.bundle.manifest
-    windows, times, labels, baselines = [], [], [], []
-    cuts: dict[str, slice] = {}
-    start = 0
-    for member in judges:
-        reserved = member.device.reserved
-        if len(reserved.weight) < MIN_ROWS:
-            continue
-        learned = member.device.learned.label[:, 0]
-        baseline = reference(manifest, reserved.window, learned)
-        usable = np.isfinite(baseline).all(axis=1) & has_meaning(manifest, reserved.label[:, 0])
-        if usable.sum() < MIN_ROWS:
-            continue
-        windows.append(reserved.window[usable])
-        times.append(reserved.time[usable])
-        labels.append(reserved.label[usable])
-        baselines.append(losses(manifest, baseline[usable], reserved.label[usable]))
-        cuts[member.name] = slice(start, start + len(labels[-1]))
-        start += len(labels[-1])
-    if not cuts:
-        empty = np.zeros((0, 1), np.float32)
-        return _Judged(empty, np.zeros(0, np.int64), empty, np.zeros(0), cuts)
-    return _Judged(
-        np.concatenate(windows),
-        np.concatenate(times),
-        np.concatenate(labels),
-        np.concatenate(baselines),
-        cuts,
-    )
 
 
 def spread(values: Sequence[float]) -> r.Spread:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from headwater_agent.events import Infer, Inferred, Train, Trained
 from headwater_agent.replay import Replayed
+from headwater_models.session import Predictor
 from headwater_simulator.device import Computing
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Training
@@ -36,6 +37,11 @@ class Processor:
     ) -> None:
         self._trainer, self._predictor, self._replay = trainer, predictor, replay
         self._put_off: list[Training] = []
+
+    @property
+    def predictor(self) -> Predictor:
+        """The inference graph of one device."""
+        return self._predictor.alone
 
     @property
     def room(self) -> int:

@@ -8,8 +8,11 @@ rounding of float32 in another order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -17,20 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import UnsupportedError
-from headwater_agent.events import Batch, Floats, Train, Trained
+from headwater_agent.events import Floats, Train, Trained
 from headwater_agent.replay import Replay, Replayed
 from headwater_models.graphs.serialisation import decode, encode
 from headwater_models.graphs.stack import stack
 from headwater_models.session import OpenGraph, Trainer
+from headwater_simulator.virtual.rows import NAMES, Cut, Rows
 
-MEMBERS = 1_024
-"""Devices in one call at most, which bounds the memory that their rows and weights take."""
+MEMBERS = 256
+"""Devices in one call at most, which bounds the memory that their rows and weights take. So few fit
+into the processor's cache."""
 
-_ROWS = ("window", "time", "label", "weight")
 Stacks = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Job:
     """A training that a device has begun; it comes to ``steps`` steps at most (None: to all)."""
 
@@ -59,12 +63,22 @@ class FleetTrainer:
         Within one operator.
     one_by_one
         Never stack: each device takes each step alone.
+    shared
+        The names of the arrays that updates are made of, in the order in which they are packed;
+        then what a training changed is packed along with the others'.
     """
 
     def __init__(
-        self, train: bytes, tally: Tally, *, threads: int = 1, one_by_one: bool = False
+        self,
+        train: bytes,
+        tally: Tally,
+        *,
+        threads: int = 1,
+        one_by_one: bool = False,
+        shared: Sequence[str] = (),
     ) -> None:
         self._tally = tally
+        self._shared = tuple(shared)
         self._alone = Trainer(train, threads)
         self._stacked = None if one_by_one else _open(train, threads)
 
@@ -76,11 +90,24 @@ class FleetTrainer:
                 self._tally.looped += len(places)
                 found |= {i: _alone(jobs[i], self._alone) for i in places}
                 continue
-            for some in _cut(places, MEMBERS):
-                self._tally.stacked += len(some)
-                cohort = _Cohort([jobs[i] for i in some], self._stacked)
-                found |= zip(some, cohort.run(), strict=True)
+            self._tally.stacked += len(places)
+            calls = list(_cut(places, MEMBERS))
+            made = self._at_once(partial(self._replayed, jobs, self._stacked), calls)
+            for some, replayed in zip(calls, made, strict=True):
+                found |= zip(some, replayed, strict=True)
         return [found[i] for i in range(len(jobs))]
+
+    def _replayed(self, jobs: Sequence[Job], graphs: _Graphs, some: list[int]) -> list[Replayed]:
+        return _Cohort([jobs[i] for i in some], graphs, self._shared).run()
+
+    def _at_once(
+        self, call: Callable[[list[int]], list[Replayed]], calls: Sequence[list[int]]
+    ) -> Iterable[list[Replayed]]:
+        """Make calls on all processors; none depends on another, so the results stay the same."""
+        if len(calls) == 1:
+            return [call(calls[0])]
+        with ThreadPoolExecutor(min(len(calls), len(os.sched_getaffinity(0)))) as pool:
+            return list(pool.map(call, calls))
 
     def step(self, steps: Sequence[Train]) -> list[Trained]:
         """Take one optimiser step of each; the results are in the order of the steps."""
@@ -109,10 +136,10 @@ class FleetTrainer:
         graph = self._stacked
         if graph is None:
             raise AssertionError("Nothing is stacked one by one.")
-        rows = {name: np.stack([getattr(one.batch, name) for one in steps]) for name in _ROWS}
+        rows = {name: np.stack([getattr(one.batch, name) for one in steps]) for name in NAMES}
         parameters = stacked([one.parameters for one in steps])
         state = stacked([one.state for one in steps])
-        new = graph.step(rows, parameters, state, steps[0].learning_rate)
+        new = graph.stacked.step(rows, parameters, state, steps[0].learning_rate)
         for i, one in enumerate(steps):
             yield Trained(
                 {name: new.get(f"new.{name}", parameters[name])[i] for name in one.parameters},
@@ -121,13 +148,23 @@ class FleetTrainer:
             )
 
 
-class _Stacked:
-    """The open graph; all its inputs but the learning rate are the devices' own."""
+class _Open:
+    """An open training graph: of one device, or of many, whose inputs but the rate are their own.
 
-    def __init__(self, graph: bytes, threads: int) -> None:
-        self._graph = OpenGraph("train.onnx", graph, threads, windows=("[M, N, T, C]",))
+    Parameters
+    ----------
+    graph
+        Its bytes.
+    threads
+        Within one operator.
+    windows
+        The shape of its windows.
+    """
+
+    def __init__(self, graph: bytes, threads: int, windows: str) -> None:
+        self._graph = OpenGraph("train.onnx", graph, threads, windows=(windows,))
         forward = _with_outputs(graph, ["loss"])
-        self._forward = OpenGraph("train.onnx", forward, threads, windows=("[M, N, T, C]",))
+        self._forward = OpenGraph("train.onnx", forward, threads, windows=(windows,))
         self._outputs = list(self._graph.outputs)
 
     def step(
@@ -138,20 +175,29 @@ class _Stacked:
         return dict(zip(self._outputs, self._graph.run(feeds, self._outputs), strict=True))
 
     def losses(self, rows: Mapping[str, NDArray[Any]], parameters: Stacks, state: Stacks) -> Floats:
-        """Return the loss of each row, ``[M, N]``."""
+        """Return the loss of each row."""
         feeds = {**rows, **parameters, **state, "learning_rate": 0.0}
         needed = {name: feeds[name] for name in self._forward.inputs if name in feeds}
         found: Floats = self._forward.run(needed, ["loss"])[0]
         return found
 
 
-def _open(train: bytes, threads: int) -> _Stacked | None:
-    """Return the graph of many devices; None where an operator of it cannot be stacked."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Graphs:
+    """The training graph of one device, and of many."""
+
+    alone: _Open
+    stacked: _Open
+
+
+def _open(train: bytes, threads: int) -> _Graphs | None:
+    """Return the graphs; None where an operator cannot be stacked."""
     own = decode(train).inputs.keys() - {"learning_rate"}
     try:
-        return _Stacked(stack(train, own), threads)
+        many = stack(train, own)
     except UnsupportedError:
         return None
+    return _Graphs(_Open(train, threads, "[N, T, C]"), _Open(many, threads, "[M, N, T, C]"))
 
 
 def _with_outputs(graph: bytes, names: Sequence[str]) -> bytes:
@@ -164,31 +210,33 @@ def _with_outputs(graph: bytes, names: Sequence[str]) -> bytes:
 class _Cohort:
     """Trainings with equal batches and rates, done together; the longest ones come first."""
 
-    def __init__(self, jobs: Sequence[Job], graph: _Stacked) -> None:
-        courses = [job.replay.course() for job in jobs]
-        steps = [course.steps[: job.steps] for course, job in zip(courses, jobs, strict=True)]
-        self._order = sorted(range(len(jobs)), key=lambda i: -len(steps[i]))
-        self._steps = [steps[i] for i in self._order]
-        self._courses = [courses[i] for i in self._order]
-        self._replays = [jobs[i].replay for i in self._order]
-        self._graph = graph
-        self._rows = _Rows([replay.examples for replay in self._replays])
-        self._batch, self._rate = self._replays[0].batch, self._replays[0].learning_rate
-        self._parameters = stacked([replay.start for replay in self._replays])
+    def __init__(self, jobs: Sequence[Job], graphs: _Graphs, shared: Sequence[str]) -> None:
+        rows = Rows([job.replay for job in jobs])
+        steps = rows.steps([job.steps for job in jobs])
+        self._order = np.argsort(-steps, kind="stable")
+        self._steps = steps[self._order]
+        rows.reorder(self._order)
+        self._rows = rows
+        self._replays = [jobs[i].replay for i in self._order.tolist()]
+        self._graphs, self._shared = graphs, shared
+        self._rate = self._replays[0].learning_rate
+        self._start = stacked([replay.start for replay in self._replays])
+        self._parameters = dict(self._start)
+        if not self._steps[-1]:
+            self._parameters = {name: array.copy() for name, array in self._start.items()}
         self._zero = stacked([replay.state for replay in self._replays])
 
     def run(self) -> list[Replayed]:
         """Return what each comes to, in the order of the jobs."""
-        before = self._losses()
+        before = self._losses_at_start()
         state = {name: array.copy() for name, array in self._zero.items()}
         base, share = self._held()
-        longest = len(self._steps[0])
-        for k in range(longest):
-            active = sum(len(steps) > k for steps in self._steps)
-            rows = self._rows.batch([steps[k] for steps in self._steps[:active]], self._batch)
+        for k in range(int(self._steps[0])):
+            active = int(np.searchsorted(-self._steps, -k))
+            rows = self._rows.step(k, active)
             these = {name: array[:active] for name, array in self._parameters.items()}
             moving = {name: array[:active] for name, array in state.items()}
-            new = self._graph.step(rows, these, moving, self._rate)
+            new = self._graphs.stacked.step(rows, these, moving, self._rate)
             for name, array in these.items():
                 after = new.get(f"new.{name}", array)
                 if name in base:
@@ -196,14 +244,25 @@ class _Cohort:
                 _put(self._parameters, name, after)
             for name in state:
                 _put(state, name, new[f"new.{name}"])
-        after_losses = self._losses()
-        made = [self._replayed(i, before[i], after_losses[i]) for i in range(len(self._order))]
-        return [made[place] for place in np.argsort(self._order)]
+        return self._replayed(before, self._losses())
 
-    def _replayed(self, i: int, before: float, after: float) -> Replayed:
-        weights = {name: array[i] for name, array in self._parameters.items()}
-        learned = min(sum(map(len, self._steps[i])), self._courses[i].usable)
-        return Replayed(weights, learned, before, after)
+    def _replayed(self, before: Sequence[float], after: Sequence[float]) -> list[Replayed]:
+        learned = self._rows.learned(self._steps)
+        changes = self._changes()
+        found: list[Replayed | None] = [None] * len(self._replays)
+        for i, place in enumerate(self._order.tolist()):
+            weights = {name: array[i] for name, array in self._parameters.items()}
+            change = None if changes is None else changes[i]
+            found[place] = Replayed(weights, learned[i], before[i], after[i], change)
+        return [one for one in found if one is not None]
+
+    def _changes(self) -> Floats | None:
+        """Return the packed difference of each to its start, ``[M, n]``, where it is wanted."""
+        if not self._shared:
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            parts = [self._parameters[name] - self._start[name] for name in self._shared]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     def _held(self) -> tuple[Stacks, np.float32]:
         """Return what a proximal term pulls to, and how much of the way in each step."""
@@ -215,50 +274,20 @@ class _Cohort:
         bases = stacked([hold.base for hold in holds if hold is not None])
         return bases, np.float32(pull / (1.0 + pull))
 
+    def _losses_at_start(self) -> list[float]:
+        """Return the losses before; where all start alike, as those of one device."""
+        first = self._replays[0]
+        if any(replay.start is not first.start for replay in self._replays[1:]):
+            return self._losses()
+        return self._rows.mean_losses(
+            lambda rows: self._graphs.alone.losses(_flat(rows), first.start, first.state)
+        )
+
     def _losses(self) -> list[float]:
         """Return the weighted mean loss of each over the rows that it judges on."""
-        total, weight = np.zeros(len(self._order)), np.zeros(len(self._order))
-        judged = [course.judged for course in self._courses]
-        most = max(map(len, judged), default=0)
-        for start in range(0, most, self._batch):
-            some = [rows[start : start + self._batch] for rows in judged]
-            rows = self._rows.batch(some, self._batch)
-            real = rows["weight"].astype(np.float64)
-            silent = rows | {"weight": np.zeros_like(rows["weight"])}
-            losses = self._graph.losses(silent, self._parameters, self._zero)
-            with np.errstate(invalid="ignore", over="ignore"):
-                total += (real * losses.reshape(real.shape)).sum(axis=1)
-            weight += real.sum(axis=1)
-        return [t / w if w else 0.0 for t, w in zip(total.tolist(), weight.tolist(), strict=True)]
-
-
-class _Rows:
-    """The examples of all members, one after the other; a batch is cut out of them at once.
-
-    After them comes a blank row, which stands in where a member has none to fill up with.
-    """
-
-    def __init__(self, examples: Sequence[Batch]) -> None:
-        self._all = {name: _joined([getattr(one, name) for one in examples]) for name in _ROWS}
-        sizes = [len(one.weight) for one in examples]
-        self._blank = sum(sizes)
-        self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
-
-    def batch(self, rows: Sequence[NDArray[np.intp]], size: int) -> dict[str, NDArray[Any]]:
-        """Return some rows of the first members, ``[M, size, ...]``; the rest has weight 0."""
-        index = np.empty((len(rows), size), np.intp)
-        missing = np.zeros((len(rows), size), np.bool_)
-        for member, some in enumerate(rows):
-            count = len(some)
-            index[member, :count] = some
-            if count < size:
-                index[member, count:] = some[0] if count else 0
-                missing[member, count:] = True
-        index += self._offsets[: len(rows), None]
-        index[missing[:, 0]] = self._blank
-        cut = {name: array[index] for name, array in self._all.items()}
-        cut["weight"][missing] = 0.0
-        return cut
+        return self._rows.mean_losses(
+            lambda rows: self._graphs.stacked.losses(rows, self._parameters, self._zero)
+        )
 
 
 def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> Stacks:
@@ -273,9 +302,9 @@ def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> Stacks:
     return found
 
 
-def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Put rows one after the other, and a blank one at the end."""
-    return np.concatenate([*parts, np.zeros((1, *parts[0].shape[1:]), parts[0].dtype)])
+def _flat(rows: Cut) -> Cut:
+    """Return the rows of all devices as those of one."""
+    return {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.items()}
 
 
 def _put(stacks: Stacks, name: str, new: NDArray[Any]) -> None:

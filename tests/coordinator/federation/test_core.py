@@ -11,6 +11,7 @@ import pytest
 
 from headwater import wire
 from headwater.settings import Duration
+from headwater_coordinator.state import State, Version
 from headwater_models.signing import verify_version
 from tests.coordinator.world import SETTINGS, START, World, name, node, save_bundle
 from tests.models.bundles import tiny
@@ -426,3 +427,17 @@ def test_a_judge_of_an_older_protocol_is_told_nothing_that_it_cannot_read(world:
     for task in world.waiting(wire.Kind.EVALUATE):
         assert b"after_ms" not in task.fields
         assert wire.decode_task(task.fields).protocol == 1
+
+
+def test_how_stale_a_base_is_counts_the_releases_after_it() -> None:
+    first = Version("a", 3, "", "")
+    state = State(release=first, sequences={"a": 3})
+    assert (state.staleness("a"), state.staleness("b")) == (0, None)
+
+    state.release = Version("b", 7, "a", "")
+    state.sequences["b"] = 7
+    assert (state.staleness("a"), state.staleness("b")) == (1, 0)
+
+    state.release = Version("a", 8, "b", "")  # rolled back: an older version is the newest release
+    state.sequences["a"] = 8
+    assert (state.staleness("a"), state.staleness("b")) == (0, 1)

@@ -123,6 +123,14 @@ def test_what_can_work_is_not_complained_of(chosen: Mapping[str, Any]) -> None:
             {"data": SYNTHETIC, "faults": [{"kind": "spikes", "start": "1d"}]},
             "faults[0].kind: a table has no sensor",
         ),
+        (
+            {"data": SYNTHETIC, "faults": [{"kind": "clock-jump", "start": "1d"}]},
+            "faults[0].kind: a table has no times",
+        ),
+        (
+            group(clock_skew="1min") | {"data": SYNTHETIC},
+            "groups[0].clock_skew: a table has no times",
+        ),
         (attackers(0.6, 0.5), "attackers: in group a there are 110 % of them; lower share"),
         (attackers(0.2, start="10d"), "attackers[0].start must be before the end, 10d"),
         (attackers(0.2, groups=["c"]), "attackers[0].groups: there is no group c"),

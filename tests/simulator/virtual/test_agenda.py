@@ -18,11 +18,8 @@ def test_the_order_is_that_of_times_and_then_of_plans(times: list[int]) -> None:
     for number, time in enumerate(times):
         agenda.at(time, partial(happened.append, (time, number)))
 
-    while agenda.next_ms is not None:
-        expected = agenda.next_ms
-        agenda.go_on()
+    while agenda.go_on(20):
         clock.append(agenda.now)
-        assert agenda.now == expected
 
     assert happened == sorted((time, number) for number, time in enumerate(times))
     assert clock == sorted(times)
@@ -39,8 +36,25 @@ def test_what_is_planned_for_a_moment_that_is_over_happens_now_after_what_was_th
 
     agenda.at(10, first)
     agenda.at(10, partial(happened.append, "second"))
-    while agenda.next_ms is not None:
-        agenda.go_on()
+    while agenda.go_on(10):
+        pass
 
     assert happened == ["first", "second", "late", "now"]
     assert agenda.now == 10
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=30), st.integers(0, 9))
+def test_what_is_last_at_its_moment_happens_after_all_else_of_it(
+    plans: list[tuple[int, bool]], until: int
+) -> None:
+    agenda = Agenda()
+    happened: list[tuple[int, bool, int]] = []
+    for number, (time, last) in enumerate(plans):
+        plan = agenda.last_at if last else agenda.at
+        plan(time, partial(happened.append, (time, last, number)))
+
+    while agenda.go_on(until):
+        pass
+
+    due = [(time, last, number) for number, (time, last) in enumerate(plans) if time <= until]
+    assert happened == sorted(due)

@@ -64,7 +64,11 @@ class Books:
         )
 
     def feed(self, event: e.Event) -> None:
-        self.waiting += self.coordinator.feed(event, self.now)
+        asked = self.coordinator.feed([event], self.now)
+        for ask, arrays in asked:
+            named = None if ask.arrays is None else self.coordinator.weights(ask.arrays)
+            assert arrays is named
+        self.waiting += [ask for ask, _ in asked]
 
     def appear(self, count: int) -> None:
         self.feed(e.Appeared(frozenset(f"one-{n}" for n in range(count))))
@@ -76,6 +80,9 @@ class Books:
     def answer(self, ask: e.Ask, *, worse: bool = False, step: float = 0.1) -> None:
         """Let a device answer as it should."""
         self.waiting.remove(ask)
+        self.feed(self.answered(ask, worse=worse, step=step))
+
+    def answered(self, ask: e.Ask, *, worse: bool = False, step: float = 0.1) -> e.Replied:
         vector = None
         node, task = ask.node, ask.task
         reply: wire.Reply
@@ -99,7 +106,7 @@ class Books:
                 reply = _evaluated(task, node, 2.1 if worse else 0.9)
             case wire.Release():
                 reply = wire.Received(device=node, version=task.version, accepted=True)
-        self.feed(e.Replied(ask.ask, reply, vector, size=100))
+        return e.Replied(ask.ask, reply, vector, size=100)
 
     def settle(self, turns: int = 40) -> None:
         """Let everybody answer at once for a while."""
@@ -393,3 +400,24 @@ def test_a_model_that_is_solved_from_statistics_is_refused_in_words() -> None:
             chronicle=Chronicle(),
             released=lambda *_: None,
         )
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.booleans())
+def test_events_in_one_call_come_to_what_they_come_to_one_after_the_other(
+    sizes: list[int], buffered: bool
+) -> None:
+    how = Buffered(buffer=3, min_devices=2, concurrency=4) if buffered else Rounds(min_devices=2)
+    events: list[e.Event] = [e.Appeared(frozenset(f"one-{n}" for n in range(6))), e.Ticked()]
+    one_by_one, at_once = Books(how), Books(how)
+    for size in sizes * 4:
+        asks = [ask for one in events for ask, _ in one_by_one.coordinator.feed([one], 0)]
+        assert [ask for ask, _ in at_once.coordinator.feed(events, 0)] == asks
+
+        one_by_one.waiting += asks
+        answered = [one_by_one.answered(ask) for ask in one_by_one.waiting[:size]]
+        del one_by_one.waiting[:size]
+        events = [*answered, e.Ticked()]
+
+    assert at_once.coordinator.federation.state == one_by_one.coordinator.federation.state
+    assert at_once.chronicle.devices == one_by_one.chronicle.devices
+    assert at_once.chronicle.rounds == one_by_one.chronicle.rounds

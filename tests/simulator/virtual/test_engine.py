@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ from headwater_simulator.scenario.settings import (
 )
 from headwater_simulator.sources.opening import open_source
 from headwater_simulator.virtual import processor
+from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.engine import Engine
+from headwater_simulator.virtual.post import Post
+from headwater_simulator.virtual.tasks import Tasks
 from tests.simulator.virtual.scenes import MINUTE, OPTIMISER, ran, same, sensors, streams, tables
 
 ROUGH = Link(
@@ -62,8 +66,22 @@ that compute alone, relative; counts, times and outcomes are equal."""
 class Patient(Engine):
     """An engine that takes nothing up before its time."""
 
-    def _look_ahead(self) -> None:
-        """Do nothing."""
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        vars(self._tasks)["_look_ahead"] = lambda: None
+
+
+def told(
+    patch: pytest.MonkeyPatch, kind: type[object], name: str, tell: Callable[..., None]
+) -> None:
+    """Let a test be told of each call of a method, before it is carried out."""
+    method = getattr(kind, name)
+
+    def watched(*args: Any) -> Any:
+        tell(*args)
+        return method(*args)
+
+    patch.setattr(kind, name, watched)
 
 
 class Kept(Engine):
@@ -269,19 +287,23 @@ def test_streams_are_looked_at_as_they_were_whatever_is_taken_up_early(
     same(ran(scenario), ran(scenario, Patient), rel=1e-4, counted=False)
 
 
-def test_much_is_taken_up_early() -> None:
+def test_much_is_taken_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without this the tests above would show nothing."""
     early: list[int] = []
+    look_ahead = Tasks._look_ahead
 
-    class Watched(Engine):
-        def _look_ahead(self) -> None:
-            before = len(self._processor._put_off)
-            super()._look_ahead()
-            early.append(len(self._processor._put_off) - before)
+    def watched(tasks: Tasks) -> None:
+        before = len(tasks._processor._put_off)
+        look_ahead(tasks)
+        early.append(len(tasks._processor._put_off) - before)
 
-    ran(troubled(), Watched)
-
+    monkeypatch.setattr(Tasks, "_look_ahead", watched)
+    ran(troubled())
     assert sum(early) > 5
+
+    early.clear()
+    ran(troubled(), Patient)
+    assert early == []
 
 
 def test_what_waits_is_computed_when_there_is_much_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,22 +364,18 @@ def _measured(scenario: Scenario, group: Group, end: int) -> int:
     return max(0, last // OFTEN.period - first + 1) * group.devices
 
 
-def test_every_message_comes_or_is_lost() -> None:
+def test_every_message_comes_or_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[object] = []
     had: list[object] = []
 
-    class Watched(Engine):
-        def _feed(self, event: Any) -> None:
-            fed.extend([event] if hasattr(event, "reply") else [])
-            super()._feed(event)
+    def feed(_: object, events: list[Any], now: int) -> None:
+        fed.extend(event for event in events if hasattr(event, "reply"))
 
-        def _deliver(self, delivery: Any) -> None:
-            had.append(delivery)
-            super()._deliver(delivery)
-
+    told(monkeypatch, VirtualCoordinator, "feed", feed)
+    told(monkeypatch, Engine, "_deliver", lambda _, delivery: had.append(delivery))
     link = Link(loss=0.2, duplication=0.2, latency=Duration(1))
     group = Group(name="all", devices=6, speed=50.0, link=link)
-    results = ran(tables(groups=(group,)), Watched)
+    results = ran(tables(groups=(group,)))
 
     totals = results.totals
     on_its_way = totals.messages + totals.repeated_messages - totals.lost_messages
@@ -376,30 +394,32 @@ def test_a_healthy_fleet_records_all_refuses_nothing_and_learns() -> None:
     assert {one.online for one in results.listed} == {1.0}
 
 
-def test_messages_keep_their_order_on_a_link_that_reorders_none() -> None:
+def test_messages_keep_their_order_on_a_link_that_reorders_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sent: dict[str, list[int]] = {}
     came: dict[str, list[int]] = {}
+    kept: list[Any] = []
 
-    class Watched(Engine):
-        def _deliver(self, delivery: Any) -> None:
-            assert delivery.member.coming[0] is delivery
-            super()._deliver(delivery)
+    def deliver(_: object, delivery: Any) -> None:
+        assert not any(one.at_ms < delivery.at_ms for one in delivery.member.coming)
 
-        def _send(self, member: Any, replied: Any) -> None:
-            sent.setdefault(member.name, []).append(id(replied))
-            super()._send(member, replied)
-            kept.append(replied)
+    def send(_: object, member: Any, replied: Any) -> None:
+        sent.setdefault(member.name, []).append(id(replied))
+        kept.append(replied)
 
-        def _feed(self, event: Any) -> None:
+    def feed(_: object, events: list[Any], now: int) -> None:
+        for event in events:
             if hasattr(event, "reply"):
                 came.setdefault(event.reply.device, []).append(id(event))
-            super()._feed(event)
 
-    kept: list[Any] = []
+    told(monkeypatch, Engine, "_deliver", deliver)
+    told(monkeypatch, Post, "send", send)
+    told(monkeypatch, VirtualCoordinator, "feed", feed)
     link = Link(latency=Duration(20_000), jitter=2.0, poll=Duration(1_000))
     group = Group(name="all", devices=6, speed=5.0, link=link)
     pace = Rounds(pause=Duration(1_000), check_in=Duration(5_000))
-    ran(tables(groups=(group,), federation=pace, length=HOUR), Watched)
+    ran(tables(groups=(group,), federation=pace, length=HOUR))
 
     assert sum(map(len, came.values())) > 100
     for name, replies in came.items():
@@ -467,16 +487,14 @@ def test_a_device_that_starts_again_goes_on_with_the_release_it_had() -> None:
     assert all(one.served >= 0 for one in broken.served)
 
 
-def test_nobody_hears_of_a_message_that_was_not_fetched_in_time() -> None:
+def test_nobody_hears_of_a_message_that_was_not_fetched_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     away = Outage(start=Duration(1), length=Duration(5 * HOUR))
     pace: dict[str, Any] = {"deadline": HOUR, "message_ttl": HOUR, "check_in": HOUR}
     looks = Link(poll=Duration(10 * MINUTE))
-    asked: list[int] = []
-
-    class Watched(Engine):
-        def _hand(self, delivery: Any) -> None:
-            asked.append(self._agenda.now)
-            super()._hand(delivery)
+    asked: list[object] = []
+    told(monkeypatch, Tasks, "hand", lambda _, delivery: asked.append(delivery))
 
     ran(
         tables(
@@ -485,7 +503,6 @@ def test_nobody_hears_of_a_message_that_was_not_fetched_in_time() -> None:
             groups=(Group(name="all", devices=6, link=looks),),
             federation=Rounds(**pace),
         ),
-        Watched,
     )
 
     assert asked == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.settings import Duration
 from headwater_simulator.scenario.settings import Link
@@ -14,9 +18,9 @@ BOUND = 4 * 0.5 / MESSAGES**0.5
 """Four standard errors of a share of so many messages, at most."""
 
 
-def sent(link: Link, *, size: int = 100, seed: int = 1) -> tuple[Network, list[list[Fate]]]:
+def sent(link: Link, *, size: int = 100, seed: int = 1) -> tuple[Network, list[Sequence[Fate]]]:
     network = Network(np.random.default_rng(seed))
-    return network, [network.down(link, size) for _ in range(MESSAGES)]
+    return network, list(network.down([(link, size)] * MESSAGES))
 
 
 def test_by_default_every_message_comes_once_and_keeps_its_place() -> None:
@@ -66,8 +70,8 @@ def test_bytes_take_their_time_in_each_direction() -> None:
     network = Network(np.random.default_rng(1))
     link = Link(latency=Duration(10), jitter=0.0, up=1_000.0, down=4_000.0)
 
-    assert network.up(link, 500) == [Fate(510, held=False)]
-    assert network.down(link, 500) == [Fate(135, held=False)]
+    assert list(network.up([(link, 500)])) == [(Fate(510, held=False),)]
+    assert list(network.down([(link, 500)])) == [(Fate(135, held=False),)]
     assert (network.traffic.up, network.traffic.down) == (500, 500)
 
 
@@ -76,3 +80,28 @@ def test_the_same_seed_draws_the_same() -> None:
 
     assert sent(link, seed=5)[1] == sent(link, seed=5)[1]
     assert sent(link, seed=5)[1] != sent(link, seed=6)[1]
+
+
+LINKS = st.builds(
+    Link,
+    latency=st.integers(0, 500).map(Duration),
+    jitter=st.sampled_from([0.0, 0.3]),
+    up=st.sampled_from([0.0, 1_000.0, 1_234.5]),
+    loss=st.sampled_from([0.0, 0.0, 0.0, 0.5]),
+    duplication=st.sampled_from([0.0, 0.0, 0.0, 0.5]),
+    reordering=st.sampled_from([0.0, 0.0, 0.0, 0.5]),
+)
+
+
+@given(st.lists(st.tuples(LINKS, st.integers(0, 10_000)), max_size=12), st.integers(0, 12))
+def test_messages_fare_together_as_they_fare_one_after_the_other(
+    messages: list[tuple[Link, int]], cut: int
+) -> None:
+    together, apart, alone = (Network(np.random.default_rng(1)) for _ in range(3))
+
+    whole = [tuple(some) for some in together.up(messages)]
+    parts = [tuple(some) for part in (messages[:cut], messages[cut:]) for some in apart.up(part)]
+    single = [tuple(some) for one in messages for some in alone.up([one])]
+
+    assert whole == parts == single
+    assert together.traffic == apart.traffic == alone.traffic

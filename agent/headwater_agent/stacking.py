@@ -1,0 +1,35 @@
+"""Many small arrays laid side by side in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.events import Floats, Prediction
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+def stack(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
+    """Return what ``np.stack`` does of at least one array, in far less time for many small ones."""
+    first = arrays[0]
+    try:
+        joined = bytearray().join(cast("Sequence[bytes]", arrays))  # each is a buffer
+    except TypeError:  # one is not in C order
+        return np.stack(arrays)
+    if len(joined) != first.nbytes * len(arrays):
+        return np.stack(arrays)
+    return np.frombuffer(joined, first.dtype).reshape(len(arrays), *first.shape)
+
+
+def stack_outputs(predictions: Sequence[Prediction]) -> Floats:
+    """Return what released, personal and baseline say, ``[3, N, K]``; N is at least 1."""
+    said = stack(
+        [made.released for made in predictions]
+        + [made.personal for made in predictions]
+        + [made.baseline for made in predictions]
+    )
+    return said.reshape(3, len(predictions), -1)

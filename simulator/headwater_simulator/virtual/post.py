@@ -1,0 +1,165 @@
+"""The post: messages between devices and the coordinator, which looks at what came twice a second.
+
+Nothing but the coordinator's looks happens because a message came. So what devices send is put on
+its way all at once, when the coordinator looks next; what becomes of it is drawn in the order in
+which it was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from heapq import heappop, heappush
+
+from headwater import wire
+from headwater_coordinator import events as e
+from headwater_simulator.virtual.agenda import Agenda
+from headwater_simulator.virtual.chronicle import Chronicle
+from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
+from headwater_simulator.virtual.member import Delivery, Member
+from headwater_simulator.virtual.network import Network
+
+POLL_MS = 500
+"""How often the coordinator looks at what came and what is due, as the server does."""
+
+
+class Post:
+    """Carries messages and lets the coordinator look at them.
+
+    Parameters
+    ----------
+    agenda, chronicle, network
+        Of the run.
+    coordinator
+        Is fed what comes.
+    members
+        By their names.
+    packed_bytes
+        Of the arrays that a task brings.
+    deliver
+        Called with what a device is to have, when its moment is there.
+    over
+        Whether the run ends with the look that is being taken.
+
+    Attributes
+    ----------
+    coming
+        The tasks to train that are on their way.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        chronicle: Chronicle,
+        network: Network,
+        coordinator: VirtualCoordinator,
+        members: Mapping[str, Member],
+        *,
+        packed_bytes: int,
+        deliver: Callable[[Delivery], None],
+        over: Callable[[], bool],
+    ) -> None:
+        self._agenda, self._chronicle, self._network = agenda, chronicle, network
+        self._coordinator, self._members = coordinator, members
+        self._packed_bytes = packed_bytes
+        self._deliver, self._over = deliver, over
+        self.coming: dict[Delivery, wire.Train] = {}
+        self._leaving: list[tuple[int, Member, e.Replied]] = []
+        self._arriving: list[tuple[int, bool, int, e.Event]] = []
+        self._count = 0
+        self._look_ms: int | None = None
+
+    # To the coordinator
+
+    def tell(self, event: e.Event) -> None:
+        """Let the coordinator take an event when it looks next."""
+        self._arrive(self._agenda.now, event)
+
+    def send(self, member: Member, replied: e.Replied) -> None:
+        """Send an answer of a device that is connected."""
+        self._chronicle.devices[member.name].up += replied.size
+        self._leaving.append((self._agenda.now, member, replied))
+        self._plan_look(self._agenda.now)
+
+    def settle(self) -> None:
+        """Put on its way what was sent."""
+        if not self._leaving:
+            return
+        leaving, self._leaving = self._leaving, []
+        fates = self._network.up([(one.group.link, told.size) for _, one, told in leaving])
+        for (sent, member, replied), some in zip(leaving, fates, strict=True):
+            if not some and isinstance(replied.reply, wire.Update):
+                self._chronicle.devices[member.name].lost += 1
+            for delay, held in some:
+                at = sent + delay
+                if not held:
+                    at = member.sent_ms = max(at, member.sent_ms)
+                self._arrive(at, replied)
+
+    def _arrive(self, time: int, event: e.Event) -> None:
+        """Note when an event comes; who comes and goes is seen before what was sent."""
+        self._count += 1
+        sent = isinstance(event, e.Replied)
+        heappush(self._arriving, (time, sent, self._count, event))
+        self._plan_look(time)
+
+    def _plan_look(self, time: int) -> None:
+        """Let the coordinator look at a moment, or as soon after it as it does."""
+        time = -(-time // POLL_MS) * POLL_MS
+        if self._look_ms is None or time < self._look_ms:
+            self._look_ms = time
+            self._agenda.last_at(time, partial(self._look, time))
+
+    def _look(self, planned: int) -> None:
+        """Let the coordinator look at what came, and do what is due."""
+        if self._look_ms != planned:
+            return
+        self._look_ms = None
+        self.settle()
+        now, due = self._agenda.now, self._coordinator.due_ms
+        if (self._arriving and self._arriving[0][0] <= now) or (due is not None and due <= now):
+            self._ask(self._coordinator.feed(self._taken(now), now))
+            due = self._coordinator.due_ms
+        if self._arriving:
+            self._plan_look(self._arriving[0][0])
+        if due is not None and not self._over():
+            self._plan_look(max(due, now + 1))
+
+    def _taken(self, now: int) -> list[e.Event]:
+        """Return what came by now, and that this is all."""
+        taken: list[e.Event] = []
+        while self._arriving and self._arriving[0][0] <= now:
+            taken.append(heappop(self._arriving)[3])
+        return [*taken, e.Ticked()]
+
+    # To the devices
+
+    def _ask(self, asked: Sequence[Asked]) -> None:
+        """Send tasks; a device has them when it looks for them, in their order."""
+        now, members = self._agenda.now, [self._members[ask.node] for ask, _ in asked]
+        sizes = [
+            len(wire.encode(ask.task)) + (0 if arrays is None else self._packed_bytes)
+            for ask, arrays in asked
+        ]
+        links = [member.group.link for member in members]
+        fates = self._network.down(list(zip(links, sizes, strict=True)))
+        for member, size, (ask, arrays), some in zip(members, sizes, asked, fates, strict=True):
+            self._chronicle.devices[member.name].down += size
+            looks, void = member.looks(now), now + ask.ttl_ms
+            for delay, held in some:
+                at = looks + delay
+                if not held:
+                    at = member.last_ms = max(at, member.last_ms)
+                if at <= void:
+                    self._dispatch(Delivery(member, ask, arrays, at, void))
+
+    def _dispatch(self, delivery: Delivery) -> None:
+        delivery.member.coming.append(delivery)
+        if isinstance(delivery.ask.task, wire.Train):
+            self.coming[delivery] = delivery.ask.task
+        self._agenda.at(delivery.at_ms, partial(self._arrived, delivery))
+
+    def _arrived(self, delivery: Delivery) -> None:
+        delivery.member.coming.remove(delivery)
+        self.coming.pop(delivery, None)
+        self._deliver(delivery)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from headwater_agent.stacking import stack, stack_outputs
+from tests.agent.making import prediction
+
+TABLE = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.bool_, np.int64])
+def test_it_is_what_numpy_makes_of_them(dtype: type[np.generic]) -> None:
+    stacked = stack(list(TABLE.astype(dtype)))
+    assert stacked.dtype == dtype
+    assert np.array_equal(stacked, TABLE.astype(dtype))
+
+
+def test_arrays_that_lie_across_or_are_of_two_kinds_are_stacked_all_the_same() -> None:
+    assert np.array_equal(stack(list(TABLE.swapaxes(1, 2))), TABLE.swapaxes(1, 2))
+    mixed: list[NDArray[Any]] = [np.zeros(2, np.float32), np.ones(2, np.float64)]
+    assert stack(mixed).tolist() == [[0, 0], [1, 1]]
+
+
+def test_what_is_stacked_is_apart_from_its_parts() -> None:
+    parts = list(TABLE.copy())
+    stack(parts)[:] = -1
+    assert np.array_equal(parts, TABLE)
+
+
+def test_the_outputs_of_predictions_stand_by_model() -> None:
+    made = [prediction(1, value=10.0), prediction(2, value=20.0)]
+    released, personal, baseline = stack_outputs(made)
+    assert np.array_equal(released, [one.released for one in made])
+    assert np.array_equal(personal, [one.personal for one in made])
+    assert np.array_equal(baseline, [one.baseline for one in made])
