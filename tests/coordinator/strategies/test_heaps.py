@@ -53,6 +53,22 @@ def test_those_who_move_the_same_few_weights_are_found_whatever_the_sign(
     assert holds(heaps(spread(seed), moved, 0.45), count)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_few_who_differ_greatly_in_few_weights_are_found(seed: int) -> None:
+    moved = energies(seed)
+    moved[:3, 40:42] += 25.0
+    assert holds(heaps(spread(seed), moved, 0.45), 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_loners_do_not_hide_a_heap(seed: int) -> None:
+    moved = energies(seed)
+    moved[:12, 40:60] += 15.0
+    for loner in range(12, 16):
+        moved[loner, 10 * loner : 10 * loner + 5] += 1e5
+    assert heaps(spread(seed), moved, 0.45)[:12].all()
+
+
 def test_a_second_heap_is_found_beside_the_first() -> None:
     signs = alike(spread(0), slice(8), 0, far=20.0)
     moved = energies(0)

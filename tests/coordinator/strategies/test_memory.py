@@ -92,8 +92,7 @@ def test_who_was_often_in_a_heap_has_no_vote_until_it_fades() -> None:
 
 
 def test_more_than_half_lose_their_votes_only_if_they_do_now() -> None:
-    state = merged({}, fleet(0)).state()
-    found = merged(state, fleet(0))
+    found = merged({}, fleet(0))
     found.judged(~NOBODY)
     assert merged(found.state(), fleet(0)).judged(NOBODY).tolist() == NOBODY.tolist()
 
