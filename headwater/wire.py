@@ -18,7 +18,8 @@ PROTOCOL = 2
 """Version of the messages below, which every reply states; a peer may be one older.
 
 2: a check-in may carry receipts; a task to train may hold the device to its base, and give it a
-budget of time; a task to judge may name the time after which nothing was learned from.
+budget of time; a task to judge may name the time after which nothing was learned from; a check-in,
+a release and a task to judge may bring the publisher's statement.
 """
 
 COMMON = PROTOCOL - 1
@@ -35,6 +36,13 @@ PACE = 2
 
 LATER = 2
 """The first version in which a task to judge may name :attr:`Evaluate.after_ms`."""
+
+DELEGATION = 2
+"""The first version in which check-ins, releases and tasks to judge may carry the publisher's
+statement."""
+
+MAX_DELEGATION = 16_384
+"""Longest statement of a publisher that travels; it names some two hundred keys."""
 
 MAX_FIELDS_BYTES = 65_536
 """Largest encoded set of fields that is read at all."""
@@ -56,6 +64,8 @@ Receipts = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=1024)], ...], msgspec.Meta(max_length=50)
 ]
 
+Delegation = Annotated[str, msgspec.Meta(max_length=MAX_DELEGATION)]
+
 
 class Kind(StrEnum):
     """What the coordinator asks of a device; the values are Flower message types."""
@@ -70,12 +80,14 @@ class CheckIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Ask a device who it is and what it runs, and say what was received of it.
 
     ``receipts`` are signed statements (see ``headwater_models.signing``). With ``poll_ms`` the
-    device looks for messages no more often than that, until it is told otherwise. Both are left out
-    for a device that speaks an older protocol.
+    device looks for messages no more often than that, until it is told otherwise. ``delegation`` is
+    the publisher's signed statement about who may release. All are left out for a device that
+    speaks an older protocol.
     """
 
     receipts: Receipts | msgspec.UnsetType = msgspec.UNSET
     poll_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] | msgspec.UnsetType = msgspec.UNSET
+    delegation: Delegation | msgspec.UnsetType = msgspec.UNSET
     protocol: int = COMMON
 
 
@@ -122,6 +134,8 @@ class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     statement: str
     """The candidate's signed version statement, as JSON (see ``headwater_models.signing``)."""
     after_ms: Count | msgspec.UnsetType = msgspec.UNSET
+    delegation: Delegation | msgspec.UnsetType = msgspec.UNSET
+    """As in :class:`Release`."""
     protocol: int = COMMON
 
 
@@ -134,6 +148,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The signed version statement, as JSON."""
     merged: Count = 0
     """Highest sequence of this device's updates that the version contains; 0: none yet."""
+    delegation: Delegation | msgspec.UnsetType = msgspec.UNSET
+    """The publisher's signed statement; it may be what makes the version's signature count."""
     protocol: int = COMMON
 
 

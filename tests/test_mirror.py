@@ -55,6 +55,7 @@ ELSEWHERE = {
     "coordinator/headwater_coordinator/state.py": "data only",
     "coordinator/headwater_coordinator/status.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/steering_cli.py": "coordinator/test_cli.py",
+    "coordinator/headwater_coordinator/template.py": "coordinator/test_settings.py",
     "coordinator/headwater_coordinator/versions.py": "coordinator/test_database.py",
     "coordinator/headwater_coordinator/viewing_cli.py": "coordinator/test_cli.py",
     "coordinator/headwater_coordinator/views.py": "coordinator/test_cli.py",

@@ -16,16 +16,16 @@ from typing import Literal, assert_never
 import msgspec
 
 from headwater import wire
-from headwater.errors import PeerError
+from headwater.errors import BundleError, PeerError
 from headwater.objects import Vector
 from headwater.wire import ARRAY, Kind
 from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.outcome import Outcome
 from headwater_agent.outgoing import check_outgoing
 from headwater_agent.receipts import Received, read_receipts
-from headwater_agent.verdict import Device, judge, newest
+from headwater_agent.verdict import Device, holds, judge, newest
 from headwater_models.arrays import Arrays
-from headwater_models.signing import VersionStatement
+from headwater_models.signing import VersionStatement, later
 
 ANSWERABLE_MS = 12 * 3_600_000
 """Flower keeps a message for twelve hours; a task older than that has no one to answer to."""
@@ -84,15 +84,16 @@ Event = Delivered | Found | Reported | Answered | Ticked
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """Store a task, and the version with its weights, or the receipts, that it brought.
+    """Store a task and what it brought, then confirm the message.
 
-    Then confirm the message.
+    That is a version with its weights, receipts, or the publisher's later statement.
     """
 
     task: StoredTask
     version: StoredVersion | None = None
     weights: Arrays | None = None
     receipts: tuple[Received, ...] = ()
+    delegation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,6 +220,9 @@ class Client:
             yield Drop(f"The coordinator asks again for task {name[:12]}, which is closed.")
             return
         receipts: tuple[Received, ...] = ()
+        delegation, complaint = self._heed_publisher(message)
+        if complaint:
+            yield Drop(complaint)
         if isinstance(message, wire.CheckIn):
             receipts, complaints = read_receipts(self._device, message)
             yield from (Drop(complaint) for complaint in complaints)
@@ -236,9 +240,33 @@ class Client:
         self._open[name] = keep.task
         if keep.version is not None:
             self._versions[keep.version.version] = keep.version
-        yield keep
+        yield replace(keep, delegation=delegation)
         if keep.task.reply is not None and keep.task.outcome is None:
             yield Send(keep.task, keep.task.reply)
+
+    def _heed_publisher(self, message: wire.Task) -> tuple[str | None, str]:
+        """Trust whom the publisher's later statement names, and no version of anyone else.
+
+        An older statement, or the one that holds already, changes nothing.
+
+        Returns
+        -------
+        tuple
+            The statement if it is later, and a complaint if it is not the publisher's.
+        """
+        text = getattr(message, "delegation", msgspec.UNSET)
+        if text is msgspec.UNSET:
+            return None, ""
+        trusted = self._device.trusted
+        try:
+            found = later(trusted, text)
+        except BundleError as error:
+            return None, f"A statement that came is not believed: {error}"
+        if found is trusted:
+            return None, ""
+        self._device = device = replace(self._device, trusted=found)
+        self._versions = {name: one for name, one in self._versions.items() if holds(device, one)}
+        return text, ""
 
     # Answers
 

@@ -28,7 +28,7 @@ from headwater_agent.correspondence import CONNECTION, LedgerLine, StoredVersion
 from headwater_agent.exchange import Exchange
 from headwater_agent.outcome import Outcome, find_outcomes
 from headwater_agent.settings import AgentSettings
-from headwater_agent.verdict import Device, holds
+from headwater_agent.verdict import Device, delegated, holds
 from headwater_models.arrays import packed_bytes
 from headwater_models.files import read_bounded, storage_errors
 from headwater_models.weights import save_weights
@@ -84,6 +84,11 @@ class Courier:
         To the coordinator.
     clock
         UTC milliseconds.
+
+    Raises
+    ------
+    BundleError
+        When the publisher's statement in the database was changed.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class Courier:
         self._accounted_ms = clock()
         with storage_errors(self._folder, "written"):
             self._folder.mkdir(exist_ok=True)
+        device = delegated(device, exchange.delegation())
         self._client = Client(
             device,
             tasks=exchange.open_tasks(),
@@ -209,7 +215,9 @@ class Courier:
             save_weights(self._weights(effect.version.version), effect.weights)
             version = effect.version
             _log.info("%s %s, sequence %d", version.kind, version.version[:12], version.sequence)
-        self._exchange.keep(effect.task, effect.version, effect.receipts)
+        if effect.delegation is not None:
+            _log.info("the publisher says anew which keys may release")
+        self._exchange.keep(effect.task, effect.version, effect.receipts, effect.delegation)
         self._connection.confirm()
 
     def _send(self, effect: Send) -> None:

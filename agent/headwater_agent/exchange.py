@@ -84,7 +84,12 @@ def _refusal(db: Database) -> None:
     )
 
 
-LAYOUT: tuple[Migration, ...] = (_first_layout, _refusal, egress.lay_out)
+def _delegation(db: Database) -> None:
+    """Keep the publisher's newest statement; no row until one comes that is later than ours."""
+    db.table("delegation").create({"id": int, "statement": str}, pk="id", not_null={"statement"})
+
+
+LAYOUT: tuple[Migration, ...] = (_first_layout, _refusal, egress.lay_out, _delegation)
 """The steps of ``exchange.db``."""
 
 
@@ -165,6 +170,13 @@ class ExchangeReader:
         rows = self._read("SELECT since_ms, reason FROM refusal")
         return Refusal(**dict(rows[0])) if rows else None
 
+    def delegation(self) -> str | None:
+        """Return the publisher's statement that came last and held; None where none came."""
+        if not self._read("SELECT 1 FROM sqlite_master WHERE name = 'delegation'"):
+            return None  # of an earlier program
+        rows = self._read("SELECT statement FROM delegation")
+        return rows[0]["statement"] if rows else None
+
     def sent_ms(self) -> int | None:
         """Return when the newest answer left."""
         sql = "SELECT max(time_ms) AS time_ms FROM egress WHERE kind != ?"
@@ -240,14 +252,23 @@ class Exchange:
             rows = self._db.execute("SELECT * FROM versions ORDER BY sequence")
             return [_version(row) for row in rows]
 
+    def delegation(self) -> str | None:
+        """Return the publisher's statement that came last and held; None where none came."""
+        with _storage_errors(self._path, "read"):
+            row = self._db.execute("SELECT statement FROM delegation").fetchone()
+            return row["statement"] if row else None
+
     def keep(
         self,
         task: StoredTask,
         version: StoredVersion | None,
         receipts: Sequence[Received] = (),
+        delegation: str | None = None,
     ) -> None:
         """Store a task, in place of an open one of the same name, and what it brought."""
         with self._transaction():
+            if delegation is not None:
+                self._db.execute("INSERT OR REPLACE INTO delegation VALUES (1, ?)", (delegation,))
             self._egress.received(
                 (one.receipt.message, one.receipt.number, one.statement) for one in receipts
             )

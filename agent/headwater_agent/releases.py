@@ -16,6 +16,7 @@ from headwater_models.identity import version_id
 from headwater_models.signing import (
     ModelStatement,
     check_change,
+    later,
     verify_model,
     verify_version,
 )
@@ -40,7 +41,8 @@ class Releases:
     settings
         Where received versions lie.
     bundle
-        The model, with the publisher's statement that names the release keys.
+        The model, with the publisher's statement that names the release keys until a later
+        one came.
     compute
         Warms a version and runs it on golden rows.
     """
@@ -64,12 +66,12 @@ class Releases:
             When it cannot be read.
         """
         found = self._exchange.newest()
-        if found is None or found.sequence <= current.sequence or found.version in self._refused:
+        if found is None or found.sequence <= current.sequence or found.statement in self._refused:
             return None
         try:
             version = self._prove(found)
         except BundleError:
-            self._refused.add(found.version)
+            self._refused.add(found.statement)
             raise
         return version, found.merged
 
@@ -111,6 +113,8 @@ class Releases:
                 "The bundle is not signed, so no release of it can be trusted; "
                 "its publisher signs it with `headwater model sign`."
             )
-        return verify_model(
+        trusted = verify_model(
             self._bundle.model_statement, model=self._bundle.model_id, publisher=self._publisher
         )
+        came = self._exchange.delegation()
+        return trusted if came is None else later(trusted, came)

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -323,20 +323,27 @@ class SqliteStore(AgentReader):
             for token in list(unsent)[: max(0, len(unsent) - self._settings.outbox)]:
                 del unsent[token]
             self._count("outbox-dropped", over)
-        for token, message in unsent.items():
-            made = self._connection.execute(
-                "INSERT INTO outbox (token, topic, payload, retain) VALUES (?, ?, ?, ?)",
-                (token, message.topic, message.payload, int(message.retain)),
-            )
-            self._unsent[token] = made.lastrowid or 0
+        free = next(reversed(self._unsent.values()), 0) + 1
+        self._run_all(
+            "INSERT INTO outbox (id, token, topic, payload, retain) VALUES (?, ?, ?, ?, ?)",
+            [
+                (number, message.token, message.topic, message.payload, int(message.retain))
+                for number, message in enumerate(unsent.values(), free)
+            ],
+        )
+        self._unsent.update(zip(unsent, count(free), strict=False))
 
     def _forget(self, tokens: Sequence[int]) -> None:
-        """Take messages out of the outbox."""
-        self._run_all(
-            "DELETE FROM outbox WHERE id = ?", [(self._unsent.pop(token),) for token in tokens]
-        )
+        """Take messages out of the outbox: at once those that follow one another."""
+        spans: list[list[int]] = []
+        for number in map(self._unsent.pop, tokens):
+            if spans and number == spans[-1][1] + 1:
+                spans[-1][1] = number
+            else:
+                spans.append([number, number])
+        self._run_all("DELETE FROM outbox WHERE id BETWEEN ? AND ?", spans)
 
-    def _run_all(self, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
+    def _run_all(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
         if values:
             self._connection.executemany(sql, values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 import numpy as np
@@ -19,6 +19,7 @@ from headwater_models.signing import (
     ModelStatement,
     VersionStatement,
     check_follows,
+    later,
     verify_version,
 )
 
@@ -46,6 +47,19 @@ class Verdict:
     reply: wire.Reply | None = None
     version: StoredVersion | None = None
     weights: Arrays | None = None
+
+
+def delegated(device: Device, statement: str | None) -> Device:
+    """Return the device with whom it trusts by a later statement of its publisher, if it is one.
+
+    Raises
+    ------
+    BundleError
+        When the statement is not the publisher's.
+    """
+    return (
+        device if statement is None else replace(device, trusted=later(device.trusted, statement))
+    )
 
 
 def newest(device: Device, versions: Mapping[str, StoredVersion]) -> VersionStatement:

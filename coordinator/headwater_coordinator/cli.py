@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from headwater.clock import now_ms
-from headwater.errors import StorageError, UnreachableError
+from headwater.errors import UnreachableError
 from headwater_coordinator import reader, renewal
 from headwater_coordinator.backup_cli import backup, restore
 from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
@@ -20,10 +20,20 @@ from headwater_coordinator.home import Home, existing
 from headwater_coordinator.initialise import Wishes, initialise
 from headwater_coordinator.location import SQLITE
 from headwater_coordinator.quarantine_cli import quarantine
+from headwater_coordinator.queries import is_running
 from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.settings import read_settings
-from headwater_coordinator.status import read_status
-from headwater_coordinator.steering_cli import release, rollback, user
+from headwater_coordinator.steering_cli import (
+    AsJson,
+    answer,
+    forget,
+    group,
+    readmit,
+    release,
+    rollback,
+    show,
+    user,
+)
 from headwater_coordinator.strategies import choose, refuse_unfit
 from headwater_coordinator.superlink import FLOWER_SWITCHES
 from headwater_coordinator.viewing_cli import (
@@ -35,6 +45,7 @@ from headwater_coordinator.viewing_cli import (
     status,
 )
 from headwater_models.bundle import Bundle
+from headwater_models.requested import Answer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -106,12 +117,20 @@ def serve(home: HomeFolder = Path()) -> None:
 def enrol(
     keys: Annotated[list[Path], typer.Argument(help="node.pub of each device.")],
     home: HomeFolder = Path(),
+    into: Annotated[
+        str, typer.Option("--group", help="Put them into this group; see `group`.")
+    ] = "",
 ) -> None:
     """Let devices in by their public keys; at once when the coordinator runs."""
     place = existing(home)
     settings = read_settings(place.settings)
     public = [read_public_key(path) for path in keys]
     for key in public:
+        if into:
+            asked = Request(
+                "group", node=fingerprint(key), group=into, by=user(), reason="enrolled"
+            )
+            write_request(place.requests, asked)
         remember(place.nodes, key)
     _quieten_flower(place)
     from headwater_coordinator.flower import Control  # noqa: PLC0415 - after quietening
@@ -128,7 +147,11 @@ def enrol(
 
 
 app.add_typer(quarantine, name="quarantine", invoke_without_command=True)
-for command in (status, devices, rounds, releases, audit, release, rollback, backup, restore):
+for command in (
+    *(status, devices, rounds, releases, audit),
+    *(release, rollback, forget, readmit, group),
+    *(backup, restore),
+):
     app.command()(command)
 
 
@@ -141,59 +164,21 @@ def renew(
     release_key: Annotated[
         Path | None, typer.Option(help="Private key to sign releases with from now on.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Replace or revoke release keys by a later statement of the publisher, while nothing runs.
+    """Replace or revoke release keys by a later statement of the publisher, and tell the devices.
 
     Ends with 4 when the statement is not the publisher's, not later than the one in force, or does
-    not delegate to the key; with 8 while the coordinator runs.
+    not delegate to the key; with 9 when the coordinator that runs would not do it.
     """
     place = existing(home)
-    renewed = renewal.renew(place, statement, release_key, by=user(), now=now_ms())
-    keys = ", ".join(key[:12] for key in renewed.trusted.release_keys) or "nobody else"
-    typer.echo(f"The publisher delegates to {keys}.")
-    if renewed.sequence is not None:
-        typer.echo(f"The release is signed anew with sequence {renewed.sequence}.")
-    typer.echo(f"Give devices {place.bundle / 'model.sig.json'}, and restart them.")
-
-
-@app.command()
-def forget(
-    device: Annotated[str, typer.Argument(help="The device's name, as `status` shows it.")],
-    home: HomeFolder = Path(),
-) -> None:
-    """Erase what a device contributed, and ask it for nothing more."""
-    place = existing(home)
-    _ask(place, "forget", device)
-    if Bundle.load(place.bundle).manifest.statistics:
-        typer.echo(
-            f"The statistics of {device} are removed within seconds, or when the coordinator is "
-            "started next, and a candidate is solved from those of the others. Until that is "
-            "released, the release before it serves."
-        )
+    if is_running(place):
+        request = renewal.renewal_request(place, statement, release_key, by=user())
+        answer(place, request, as_json=as_json)
     else:
-        typer.echo(
-            f"The pending update of {device} is dropped. This model's weights are averages, which "
-            "cannot be taken apart again: what was merged from it before stays in them."
-        )
-
-
-@app.command()
-def readmit(
-    device: Annotated[str, typer.Argument(help="The device's name, as `status` shows it.")],
-    home: HomeFolder = Path(),
-) -> None:
-    """Ask a forgotten device again; what was erased stays so until it contributes anew."""
-    _ask(existing(home), "readmit", device)
-    typer.echo(f"{device} is asked again from the next round on.")
-
-
-def _ask(home: Home, kind: Literal["forget", "readmit"], device: str) -> None:
-    """Leave a request for the ServerApp, about a device that is known."""
-    if device not in {row.device for row in read_status(home.books).devices}:
-        raise StorageError(
-            f"The coordinator knows no device {device}; `headwater coordinator status` lists them."
-        )
-    write_request(home.requests, Request(kind, device, by=user()))
+        renewed = renewal.renew(place, statement, release_key, by=user(), now=now_ms())
+        show(Answer(True, renewed.words), as_json=as_json)
 
 
 def _quieten_flower(home: Home) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, assert_never
 
-import msgspec
 import numpy as np
 
 from headwater import wire
@@ -18,24 +17,26 @@ from headwater.objects import Vector
 from headwater_coordinator import events as e
 from headwater_coordinator.arrivals import read_arrival
 from headwater_coordinator.database import Database
-from headwater_coordinator.decisions import GATE, Ruling
+from headwater_coordinator.decisions import BY_GATE, Ruling
 from headwater_coordinator.federation import Federation, Training
 from headwater_coordinator.home import Home
 from headwater_coordinator.link import Link, Outgoing
 from headwater_coordinator.live import Board, Live
 from headwater_coordinator.quarantine import Bounds
 from headwater_coordinator.registry import KEPT, Registry
+from headwater_coordinator.renewal import REVOKED, planned, put_in_force
 from headwater_coordinator.requests import Request, find_requests, read_request
 from headwater_coordinator.settings import Settings
 from headwater_coordinator.state import Version
 from headwater_coordinator.states import Remembered
 from headwater_coordinator.strategies import FedProx, choose, merge_statistics, refuse_unfit
+from headwater_coordinator.supplements import Supplements
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
 from headwater_models.requested import Answer, settle, sweep
-from headwater_models.signing import sign_receipt, sign_version
+from headwater_models.signing import sign_version
 from headwater_models.statistics import dependence
 
 _KINDS: dict[type[wire.Task], wire.Kind] = {
@@ -45,7 +46,10 @@ _KINDS: dict[type[wire.Task], wire.Kind] = {
     wire.Release: wire.Kind.RELEASE,
 }
 
-_TAKEN = Answer(True, "It is done.")
+_HEEDED = {
+    True: (logging.INFO, "%s, asked by %s: %s"),
+    False: (logging.WARNING, "%s, asked by %s, was not done: %s"),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -81,21 +85,25 @@ class Coordinator:
         self._model = bundle.model_id
         self._strategy = choose(settings.strategy, source=str(home.settings))
         refuse_unfit(self._strategy, bundle.manifest)
-        self._terms = {
-            **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
-            **settings.update.terms,
-        }
         self._database = database
         self._link = link
         self._untaught = bundle.weights
         self._registry = Registry(home.versions, bundle.manifest)
         self._releases = settings.federation.max_staleness + 2
-        self._requests = home.requests
-        sweep(self._requests)
-        self._by = GATE
-        self._answer = _TAKEN
+        self._home = home
+        sweep(self._home.requests)
+        self._ruling = BY_GATE
+        self._answer = Answer(False, "")
         self._bounds = Bounds(settings.firewall.quarantine, settings.firewall.quarantine_bytes)
         self._key = SigningKey.load(home.release_key)
+        proximal = self._strategy.terms if isinstance(self._strategy, FedProx) else {}
+        self._supplements = Supplements(
+            bundle.model_id,
+            self._key,
+            bundle.model_statement or "",
+            terms={**proximal, **settings.update.terms},
+            owed=database.receipts_for,
+        )
         self._board = Board(home.live)
         self._discipline = str(settings.federation.__struct_config__.tag)
         self._outbox: list[Outgoing] = []
@@ -132,7 +140,7 @@ class Coordinator:
 
     def _hear_requests(self, now: int) -> None:
         """Do what commands asked for; a request stays until its effect is durable."""
-        for path in find_requests(self._requests):
+        for path in find_requests(self._home.requests):
             try:
                 request = read_request(path)
             except HeadwaterError as error:
@@ -143,20 +151,52 @@ class Coordinator:
 
     def _heed(self, request: Request, now: int) -> Answer:
         """Do what a person asked for, in their name; say what became of it."""
-        self._by, self._answer = request.by, _TAKEN
+        self._ruling = Ruling(request.by, request.reason)
+        self._answer = Answer(False, "Nothing came of it.")
         try:
-            self._hear(request, now)
+            if request.kind == "renew":
+                self._renew(request, now)
+            elif request.refusal is None:
+                self._handle(request.event, now)
+            else:
+                self._decide_held(request.refusal, now, dropped=request.kind == "drop")
         finally:
-            self._by = GATE
-        return self._answer
+            self._ruling = BY_GATE
+        answer = self._answer
+        _log.log(*_HEEDED[answer.done], request.kind, request.by, answer.text)
+        return answer
 
-    def _hear(self, request: Request, now: int) -> None:
-        if request.refusal is None:
-            self._handle(_asked(request), now)
-        elif request.kind == "drop":
-            self._database.quarantine.drop(request.refusal)
-        elif (kept := self._database.quarantine.find(request.refusal)) is not None:
-            self._handle(e.ReleaseAsked(kept.node, kept.round, kept.update, kept.vector), now)
+    def _renew(self, request: Request, now: int) -> None:
+        """Put a later statement of the publisher in force; devices hear of it from now on."""
+        try:
+            change, candidate = planned(self._home, request), self._federation.state.candidate
+            if candidate is not None and not change.holds(candidate):
+                self._handle(e.CandidateDecided(candidate.name, False, REVOKED), now)
+            renewed = put_in_force(self._home, self._database, change, request.by, now)
+        except HeadwaterError as error:
+            self._answer = Answer(False, str(error))
+            return
+        self._key = renewed.key
+        self._supplements.renew(renewed.key, request.statement)
+        if renewed.release is not None:
+            self._handle(e.Released(renewed.release, renewed.merged), now)
+        self._answer = Answer(True, renewed.words)
+
+    def _decide_held(self, refusal: int, now: int, *, dropped: bool) -> None:
+        """Release an update from quarantine, or drop it."""
+        kept = self._database.quarantine.find(refusal)
+        if kept is None:
+            self._answer = Answer(False, f"Update {refusal} is in quarantine no more.")
+        elif dropped:
+            self._database.drop_held(refusal, kept, self._ruling, now)
+            words = f"An update of {kept.device} is removed; its refusal stays in the books."
+            self._answer = Answer(True, words)
+        elif kept.update is None:
+            words = f"Update {refusal} of {kept.device} is malformed and can never be merged."
+            self._answer = Answer(False, words)
+        else:
+            held = kept.node, kept.round, kept.update, kept.vector
+            self._handle(e.ReleaseAsked(refusal, *held), now)
 
     def _send(self, now: int) -> None:
         batch, self._outbox = self._outbox, []
@@ -200,12 +240,10 @@ class Coordinator:
             case e.Receive():
                 self._database.receive(effect, now)
             case e.Accept():
-                self._database.accept(effect, now, self._holds_for(effect.update.base))
-            case e.Erase(node):
-                _log.info("erased what %s contributed", node)
-                self._database.erase(node, Ruling(self._by), now)
-            case e.Readmit(node):
-                self._database.readmit(node, Ruling(self._by), now)
+                holds_for = self._holds_for(effect.update.base)
+                self._database.accept(effect, now, holds_for, ruling=self._ruling)
+            case e.Erase() | e.Readmit() | e.Group():
+                self._write_decided(effect, now)
             case e.Weigh():
                 self._database.rounds.weigh(effect)
             case e.Refuse():
@@ -220,11 +258,19 @@ class Coordinator:
             case _:
                 assert_never(effect)
 
+    def _write_decided(self, effect: e.Erase | e.Readmit | e.Group, now: int) -> None:
+        """Write down what a person decided about a device."""
+        match effect:
+            case e.Erase(node):
+                self._database.erase(node, self._ruling, now)
+            case e.Readmit(node):
+                self._database.readmit(node, self._ruling, now)
+            case e.Group(device):
+                self._database.group(device, self._ruling, now)
+
     def _ask(self, effect: e.Ask) -> None:
         vector = None if effect.arrays is None else self._registry.packed(effect.arrays)
-        task = self._with_terms(effect)
-        if isinstance(task, wire.CheckIn) and task.protocol >= wire.RECEIPTS:
-            task = msgspec.structs.replace(task, receipts=self._receipts(effect))
+        task = self._supplements.add(effect, self._federation.state.devices[effect.node])
         self._outbox.append(
             Outgoing(
                 ask=effect.ask,
@@ -234,31 +280,6 @@ class Coordinator:
                 vector=vector,
                 ttl_s=effect.ttl_ms / 1000,
             )
-        )
-
-    def _with_terms(self, effect: e.Ask) -> wire.Task:
-        """Add the strategy's terms to a task to train, for a device that can read them."""
-        task, terms = effect.task, self._terms
-        speaks = self._federation.state.devices[effect.node].protocol
-        if not isinstance(task, wire.Train) or not terms or speaks < wire.TERMS:
-            return task
-        return msgspec.structs.replace(task, protocol=wire.TERMS, **terms)
-
-    def _receipts(self, effect: e.Ask) -> tuple[str, ...]:
-        """Sign what was received of a device and it was not told, the oldest first."""
-        device = self._federation.state.devices[effect.node].name
-        return tuple(
-            sign_receipt(
-                self._key,
-                model=self._model,
-                device=device,
-                number=one.number,
-                kind=one.kind,
-                message=one.digest,
-                task=one.task,
-                time_ms=one.time_ms,
-            )
-            for one in self._database.receipts_for(effect.node, effect.ask)
         )
 
     def _merged(self, effect: e.Merge, now: int) -> e.Merged | e.Released:
@@ -347,7 +368,7 @@ class Coordinator:
     def _release(self, effect: e.Release, now: int) -> e.Released:
         candidate = effect.candidate
         version = self._signed("release", candidate)
-        merged = self._database.release(version, effect.decision, now, by=self._by)
+        merged = self._database.release(version, effect.decision, now, by=self._ruling.by)
         self._registry.prune(self._database.versions.recent(KEPT, self._releases))
         _log.info("release %d %s %s", version.sequence, version.name[:12], effect.decision.words)
         return e.Released(version, merged)
@@ -356,29 +377,15 @@ class Coordinator:
         sequence = self._federation.state.release.sequence + 1
         older = self._database.versions.find(effect.version)
         version = self._signed("rollback", replace(older, sequence=sequence))
-        ruling = Ruling(self._by, f"rolled back to by the owner: {effect.reason}")
+        ruling = Ruling(self._ruling.by, f"rolled back to by the owner: {effect.reason}")
         merged = self._database.rolled_back(version, ruling, now)
         _log.info("release %d %s %s", sequence, version.name[:12], ruling.words)
         return e.Released(version, merged)
 
     def _reject(self, effect: e.Reject, now: int) -> None:
         _log.info("candidate %s %s", effect.candidate.name[:12], effect.decision.words)
-        self._database.reject(effect.candidate, effect.decision, now, by=self._by)
+        self._database.reject(effect.candidate, effect.decision, now, by=self._ruling.by)
         self._registry.prune(self._database.versions.recent(KEPT, self._releases))
-
-
-def _asked(request: Request) -> e.Event:
-    """Return what a request is to the core."""
-    match request:
-        case Request(kind="forget", device=str(device)):
-            return e.ErasureAsked(device)
-        case Request(kind="readmit", device=str(device)):
-            return e.ReadmissionAsked(device)
-        case Request(kind="rollback", version=str(version)):
-            return e.RollbackAsked(version, request.reason)
-        case _:
-            passed = request.kind == "release-candidate"
-            return e.CandidateDecided(request.version or "", passed, request.reason)
 
 
 def training(bundle: Bundle, settings: Settings) -> Training:

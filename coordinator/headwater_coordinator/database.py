@@ -14,7 +14,7 @@ from typing import Self
 from headwater.errors import StorageError
 from headwater_coordinator import events as e
 from headwater_coordinator.contributions import Contributions
-from headwater_coordinator.decisions import GATE, Decisions, Ruling
+from headwater_coordinator.decisions import BY_GATE, GATE, Decisions, Ruling
 from headwater_coordinator.devices import Devices
 from headwater_coordinator.engines import open_writer
 from headwater_coordinator.gate import Decision
@@ -22,7 +22,7 @@ from headwater_coordinator.history import read_past
 from headwater_coordinator.location import Location
 from headwater_coordinator.migrations import migrate
 from headwater_coordinator.pending import reading
-from headwater_coordinator.quarantine import Bounds, Quarantine
+from headwater_coordinator.quarantine import Bounds, Held, Quarantine
 from headwater_coordinator.receipts import Booked, Receipts
 from headwater_coordinator.rounds import Rounds
 from headwater_coordinator.state import Device, Pending, State, Version
@@ -143,17 +143,28 @@ class Database:
         with self._engine.transaction():
             return self._receipts.owed(node, ask)
 
-    def accept(self, effect: e.Accept, now: int, holds_for: str | None = None) -> None:
+    def accept(
+        self,
+        effect: e.Accept,
+        now: int,
+        holds_for: str | None = None,
+        *,
+        ruling: Ruling = BY_GATE,
+    ) -> None:
         """Keep an update; the device's pending one is superseded.
 
         Statistics, with the backbone that they hold for, replace the device's contribution; there
-        is nothing else of such an update to be merged.
+        is nothing else of such an update to be merged. That an update was let in from quarantine
+        is noted with the *ruling*.
         """
         update, pending = effect.update, effect.pending
         vector = b"" if holds_for else effect.vector.astype("<f4").tobytes()
         with self._engine.transaction():
             self._supersede(pending.node)
             self.quarantine.accepted(pending.node, update.sequence)
+            if effect.refusal is not None:
+                about = _about_held(ruling, update.sequence, effect.refusal)
+                self._decisions.about_device("accept", pending.node, about, now)
             if holds_for:
                 self.contributions.keep(effect, holds_for, now)
             self._engine.insert(
@@ -191,10 +202,24 @@ class Database:
             self.contributions.readmit(node)
             self._decisions.about_device("readmit", node, ruling, now)
 
+    def group(self, device: Device, ruling: Ruling, now: int) -> None:
+        """Keep which group a device belongs to."""
+        about = Ruling(ruling.by, f"{device.group or 'no group'}: {ruling.words}")
+        with self._engine.transaction():
+            self._devices.keep(device)
+            self._decisions.about_device("group", device.node, about, now)
+
     def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
         """Record a refusal, and keep the update that is held, within *bounds*."""
         with self._engine.transaction():
             self.quarantine.refuse(effect, now, bounds)
+
+    def drop_held(self, refusal: int, held: Held, ruling: Ruling, now: int) -> None:
+        """Keep an update in quarantine no longer, by a person's word."""
+        with self._engine.transaction():
+            self.quarantine.drop(refusal)
+            about = _about_held(ruling, held.sequence, refusal)
+            self._decisions.about_device("drop", held.node, about, now)
 
     def merged(
         self,
@@ -279,7 +304,7 @@ class Database:
             for one in versions:
                 self.versions.renumber(one)
             self._decisions.about_version("rollback", versions[0], ruling, now)
-            self._receipts.go_on_from(versions[0].sequence)
+            self._receipts.go_on_after(versions[0].sequence)
 
     # Rows
 
@@ -328,3 +353,9 @@ class Database:
         self.states.keep_only(version.name)
         self.versions.bring_back(version, ruling.words, now)
         self._decisions.about_version("rollback", version, ruling, now)
+
+
+def _about_held(ruling: Ruling, sequence: int, refusal: int) -> Ruling:
+    """Say which update in quarantine a ruling is about."""
+    words = f"update {sequence or 'unread'}, in quarantine under {refusal}"
+    return Ruling(ruling.by, f"{words}: {ruling.words}")

@@ -8,7 +8,18 @@ from typing import Literal
 from headwater_coordinator.engines import Engine
 from headwater_coordinator.state import Version
 
-Kind = Literal["begin", "release", "reject", "rollback", "forget", "readmit", "renew"]
+Kind = Literal[
+    "begin",
+    "release",
+    "reject",
+    "rollback",
+    "forget",
+    "readmit",
+    "renew",
+    "accept",
+    "drop",
+    "group",
+]
 
 GATE = "the gate"
 """Who decides where no person does."""
@@ -20,6 +31,10 @@ class Ruling:
 
     by: str
     words: str = ""
+
+
+BY_GATE = Ruling(GATE)
+"""Where there is nothing to say about it."""
 
 
 class Decisions:

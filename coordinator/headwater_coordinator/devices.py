@@ -36,6 +36,11 @@ class Devices:
                 "unanswered": device.unanswered,
                 "utility": device.utility,
                 "duration_ms": device.duration_ms,
+                "group_name": device.group,
+                "scored": device.scored,
+                "loss_baseline": device.loss_baseline,
+                "loss_released": device.loss_released,
+                "loss_personal": device.loss_personal,
                 "online": int(device.online),
                 "seen_ms": device.seen_ms,
             },
@@ -51,7 +56,8 @@ class Devices:
                     JOIN versions ON versions.version = updates.merged_in
                     WHERE node = devices.node AND kind = 'release'),
                 records, examples, alarms, retrain, forgotten,
-                asked, asked_ms, unanswered, utility, duration_ms
+                asked, asked_ms, unanswered, utility, duration_ms, group_name,
+                scored, loss_baseline, loss_released, loss_personal
             FROM devices
         """
         devices = [Device(*row) for row in self._engine.execute(query)]

@@ -15,6 +15,7 @@ import msgspec
 
 from headwater import wire
 from headwater.objects import Vector
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.gate import Decision
 from headwater_coordinator.state import Device, Pending, Version
 
@@ -56,6 +57,8 @@ class Failed:
     ask: str
     reason: str
     kind: Literal["lost", "unreadable"] = "lost"
+    excerpt: Excerpt | None = None
+    """Of what cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,14 @@ class ReadmissionAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Grouped:
+    """The device with this key, seen or not, belongs to this group from now on; empty: to none."""
+
+    node: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateDecided:
     """The owner releases the open candidate, or refuses it, whatever the gate would say."""
 
@@ -114,28 +125,21 @@ class RollbackAsked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseAsked:
-    """An update of this device that is in quarantine shall be accepted after all."""
+    """An update of this device, in quarantine under this number, shall be accepted after all."""
 
+    refusal: int
     node: str
     round: int
     update: wire.Update
     vector: Vector
 
 
-Event = (
-    Appeared
-    | Vanished
-    | Replied
-    | Failed
-    | Merged
-    | Released
-    | Ticked
-    | ErasureAsked
-    | ReadmissionAsked
-    | CandidateDecided
-    | RollbackAsked
-    | ReleaseAsked
+Command = (
+    ErasureAsked | ReadmissionAsked | Grouped | CandidateDecided | RollbackAsked | ReleaseAsked
 )
+"""What a person asks for."""
+
+Event = Appeared | Vanished | Replied | Failed | Merged | Released | Ticked | Command
 
 # Effects
 
@@ -184,7 +188,7 @@ class Accept:
     """Make an update durable; it supersedes the device's pending one.
 
     Statistics replace the device's earlier contribution, and have no ``norm``. If the update was
-    in quarantine, it is there no more.
+    in quarantine, it is there no more; ``refusal`` is its number there where a person let it in.
     """
 
     update: wire.Update
@@ -192,6 +196,7 @@ class Accept:
     vector: Vector
     round: int
     norm: float | None = None
+    refusal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +213,13 @@ class Readmit:
     node: str
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Make durable which group a device belongs to."""
+
+    device: Device
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
     """A refused update that is sound in form, to be kept in quarantine."""
@@ -215,6 +227,18 @@ class Held:
     update: wire.Update
     vector: Vector
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What is left of an update that can never be merged, to be kept in quarantine.
+
+    ``sequence`` is 0 where the update cannot be read at all.
+    """
+
+    excerpt: Excerpt
+    round: int
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +250,7 @@ class Refuse:
     ask: str
     kind: str
     reason: str
-    held: Held | None = None
+    held: Held | Malformed | None = None
 
 
 class Weigh(msgspec.Struct, frozen=True):
@@ -311,7 +335,7 @@ class Tell:
     words: str
 
 
-Booked = Note | Receive | Accept | Erase | Readmit | Refuse | Weigh | Open | Close
+Booked = Note | Receive | Accept | Erase | Readmit | Group | Refuse | Weigh | Open | Close
 """Effects that are written down, and no more."""
 
 Effect = Booked | Ask | Forget | Merge | Release | Reject | Rollback | Tell

@@ -55,13 +55,21 @@ class Expected(msgspec.Struct, frozen=True):
 def complaint(
     task: wire.Task, reply: wire.Reply, vector: Vector | None, expected: Expected
 ) -> str | None:
-    """Return why a reply must be refused, as a sentence, or None when it may pass."""
+    """Return why a reply must be refused, as a sentence, or None when it may pass.
+
+    Whether an update is sound in form is for :func:`malformation` to say.
+    """
     if not isinstance(reply, _ANSWERS[type(task)]):
         return (
             f"It answers {type(task).__name__} with {type(reply).__name__}; "
             f"allowed: {', '.join(kind.__name__ for kind in _ANSWERS[type(task)])}."
         )
     return next(_complaints(task, reply, vector, expected), None)
+
+
+def malformation(reply: wire.Update, vector: Vector, manifest: Manifest) -> str | None:
+    """Return why an update can never be merged, as a sentence, or None when it is sound in form."""
+    return next(_malformations(reply, vector, manifest), None)
 
 
 def _complaints(
@@ -78,7 +86,7 @@ def _complaints(
         case _, wire.CheckedIn():
             yield from _checked_in(reply, expected)
         case wire.Train(), wire.Update():
-            yield from _update(task, reply, vector, expected)
+            yield from _update(task, reply, expected)
         case wire.Evaluate(), wire.Evaluated():
             yield from _evaluated(task, reply)
         case ((wire.Train() | wire.Evaluate() | wire.Release()), wire.Declined()):
@@ -108,12 +116,7 @@ def _identity(reply: wire.Reply, expected: Expected) -> Iterator[str]:
         yield f"The name {reply.device} belongs to the device with key {owner}."
 
 
-def _update(
-    task: wire.Train,
-    reply: wire.Update,
-    vector: Vector | None,
-    expected: Expected,
-) -> Iterator[str]:
+def _update(task: wire.Train, reply: wire.Update, expected: Expected) -> Iterator[str]:
     if expected.forgotten:
         yield "What this device contributed was erased; it contributes no more."
     if reply.task != task.task:
@@ -126,11 +129,13 @@ def _update(
         yield f"The update starts at {reply.base[:12]}, which is too old to be merged."
     if reply.sequence <= expected.taken:
         yield f"Update {reply.sequence} of this device was received before; replay is refused."
+
+
+def _malformations(reply: wire.Update, vector: Vector, manifest: Manifest) -> Iterator[str]:
     if reply.examples < 1:
         yield "The update says that it learned from no example."
     yield from _finite(reply, "loss_before", "loss_after")
-    if vector is not None:
-        yield from _vector(vector, expected.manifest, reply.examples)
+    yield from _vector(vector, manifest, reply.examples)
 
 
 def _vector(vector: Vector, manifest: Manifest, examples: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ from headwater.errors import PeerError, UnreachableError
 from headwater.objects import FIELDS, RECORD, read_message
 from headwater.wire import ARRAY, COMPRESSED, MAX_FIELDS_BYTES, STATISTICS
 from headwater_coordinator.enrolment import fingerprint
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.link import Arrival, Outgoing
 
 _OVERHEAD_BYTES = 65_536
@@ -98,11 +100,15 @@ class Control:
         Of the SuperLink on 127.0.0.1.
     authority
         PEM file of the certificate authority that ``init`` made.
+    patience_s
+        How long an answer is waited for, seconds.
     """
 
-    def __init__(self, port: int, authority: Path) -> None:
-        self._client = ControlHttpClient.from_server_address(
-            f"127.0.0.1:{port}", False, authority.read_bytes(), ()
+    def __init__(self, port: int, authority: Path, patience_s: float = 30.0) -> None:
+        self._client = ControlHttpClient(
+            f"https://127.0.0.1:{port}",
+            verify=ssl.create_default_context(cafile=authority),
+            timeout=patience_s,
         )
 
     def close(self) -> None:
@@ -264,7 +270,8 @@ class GridLink:
         try:
             arrival = self._read(upload)
         except PeerError as error:
-            arrival = Arrival(upload.ask, failure=str(error))
+            excerpt = Excerpt.of(*upload.contents.values())
+            arrival = Arrival(upload.ask, failure=str(error), excerpt=excerpt)
         upload.polls += 1
         if arrival is None and upload.polls >= _PATIENCE_POLLS:
             arrival = Arrival(upload.ask, failure="The device stopped in its reply.", lost=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
+from types import MappingProxyType
 
 from headwater import wire
 from headwater_coordinator.settings import Gate
 from headwater_models import student
+
+_UNGROUPED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,23 @@ def pool(replies: Sequence[wire.Evaluated]) -> Paired:
     )
 
 
-def judge(replies: Sequence[wire.Evaluated], settings: Gate) -> Decision:
+def judge(
+    replies: Sequence[wire.Evaluated], settings: Gate, groups: Mapping[str, str] = _UNGROUPED
+) -> Decision:
     """Decide whether a candidate is released.
 
     It is when at least ``min_evaluators`` devices had rows to compare on, the settings' test is
-    passed, and no device is worse by more than ``worst_device_tolerance`` of its own loss.
+    passed, no device is worse by more than ``worst_device_tolerance`` of its own loss, and of no
+    group more than half of the devices are by more than ``worst_group_tolerance``.
+
+    Parameters
+    ----------
+    replies
+        Of the judges.
+    settings
+        The rule.
+    groups
+        The group of each device that has one, by its name.
     """
     paired = pool(replies)
     if paired.devices < settings.min_evaluators:
@@ -95,6 +112,7 @@ def judge(replies: Sequence[wire.Evaluated], settings: Gate) -> Decision:
     counted = [reply for reply in replies if reply.rows > 0]
     allowed = (settings.tolerance - settings.margin) * abs(paired.release)
     verdicts = [_tested(counted, paired, settings, allowed), *_worst(counted, settings)]
+    verdicts += _groups(counted, settings, groups)
     passed = all(verdict.passed for verdict in verdicts)
     found = (
         f"loss {paired.candidate:.6g} against {paired.release:.6g} of the release and "
@@ -144,6 +162,40 @@ def _worst(replies: Sequence[wire.Evaluated], settings: Gate) -> Iterator[_Verdi
         ]
         words = f"worse than allowed on {len(worse)} devices, none may be"
         yield _Verdict(not worse, words)
+
+
+def _groups(
+    replies: Sequence[wire.Evaluated], settings: Gate, groups: Mapping[str, str]
+) -> Iterator[_Verdict]:
+    """Judge each group by the half of its devices that finds the candidate worse.
+
+    Each device counts once, whatever it says of its rows or of how much worse it is, so that in a
+    group less than half of the devices can neither veto nor hide a harm.
+    """
+    tolerance = settings.worst_group_tolerance
+    if tolerance is None:
+        return
+    found: dict[str, list[float]] = {}
+    for reply in replies:
+        if group := groups.get(reply.device, ""):
+            loss = max(abs(reply.loss_release), sys.float_info.min)
+            found.setdefault(group, []).append(reply.difference_mean / loss)
+    small = sorted(name for name, worse in found.items() if len(worse) < settings.group_devices)
+    judged = [name for name in sorted(found) if name not in small]
+    words = []
+    for name in judged:
+        count = sum(one > tolerance for one in found[name])
+        if 2 * count > len(found[name]):
+            words.append(
+                f"group {name} is worse on {count} of {len(found[name])} devices, by "
+                f"{median_low(found[name]):.2%} of the loss or more on half of them, at most "
+                f"{tolerance:.2%} is allowed"
+            )
+    few = f", too few devices of {', '.join(small)}" if small else ""
+    passed = not words
+    if passed:
+        words.append(f"no group is worse than allowed ({', '.join(judged) or 'none'}{few})")
+    yield _Verdict(passed, "; ".join(words))
 
 
 def upper_bound(replies: Sequence[wire.Evaluated], confidence: float) -> float:

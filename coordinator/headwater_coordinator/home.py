@@ -63,6 +63,11 @@ class Home:
         return self.keys / "release.key"
 
     @property
+    def next_release_key(self) -> Path:
+        """The key that shall sign versions, until the running ServerApp has taken it."""
+        return self.keys / "release.key.next"
+
+    @property
     def publisher_key(self) -> Path:
         """The publisher's key, where ``init`` had to make one."""
         return self.keys / "publisher.key"

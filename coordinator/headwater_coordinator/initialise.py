@@ -17,8 +17,9 @@ from headwater_coordinator.home import Home, write_secret
 from headwater_coordinator.location import SQLITE, with_url
 from headwater_coordinator.mergeable import refuse_unmergeable
 from headwater_coordinator.registry import Registry
-from headwater_coordinator.settings import TEMPLATE, read_settings
+from headwater_coordinator.settings import read_settings
 from headwater_coordinator.state import Version
+from headwater_coordinator.template import TEMPLATE
 from headwater_models.bundle import Bundle
 from headwater_models.files import write_file
 from headwater_models.keys import SigningKey, public_path

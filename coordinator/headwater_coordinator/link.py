@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headwater.objects import Vector
 from headwater.wire import Kind
+from headwater_coordinator.excerpt import Excerpt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +40,8 @@ class Arrival:
     vector: Vector | None = None
     failure: str = ""
     lost: bool = False
+    excerpt: Excerpt | None = None
+    """Of what came, where the protocol does not allow it."""
 
 
 class Link(Protocol):

@@ -173,6 +173,18 @@ MIGRATIONS = (
             version, sequence, words, statement
         FROM versions WHERE kind <> 'candidate' ORDER BY coalesce(decided_ms, created_ms);
     """,
+    """
+    ALTER TABLE quarantine ADD COLUMN malformed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE quarantine ADD COLUMN nbytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE quarantine SET nbytes = length(vector);
+    """,
+    """
+    ALTER TABLE devices ADD COLUMN group_name TEXT NOT NULL DEFAULT '';
+    ALTER TABLE devices ADD COLUMN scored INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN loss_baseline REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN loss_released REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN loss_personal REAL NOT NULL DEFAULT 0;
+    """,
 )
 
 

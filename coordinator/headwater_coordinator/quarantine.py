@@ -26,11 +26,17 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """An update in quarantine, with the round that it was asked for in."""
+    """An update in quarantine, with the round that it was asked for in.
+
+    Of one that is malformed there is no more than this and its first bytes, which nothing reads:
+    it has no ``update``, and an empty ``vector``.
+    """
 
     node: str
+    device: str
+    sequence: int
     round: int
-    update: wire.Update
+    update: wire.Update | None
     vector: NDArray[np.float32]
 
 
@@ -47,7 +53,10 @@ class Quarantine:
         self._engine = engine
 
     def refuse(self, effect: e.Refuse, now: int, bounds: Bounds) -> None:
-        """Record a refusal, and keep the update that is held; the oldest make room."""
+        """Record a refusal, and keep the update that is held.
+
+        The oldest make room, and before any that is sound those that are malformed.
+        """
         ((refusal,),) = self._engine.execute(
             "INSERT INTO refusals (time_ms, node, device, ask, kind, reason) "
             "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
@@ -56,34 +65,31 @@ class Quarantine:
         held = effect.held
         if held is None:
             return
-        self._engine.execute(
-            "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                refusal,
-                effect.node,
-                held.update.sequence,
-                held.round,
-                _PACK.encode(held.update),
-                held.vector.astype("<f4").tobytes(),
-            ),
+        self._engine.insert(
+            "quarantine", {"id": refusal, "node": effect.node, "round": held.round} | _columns(held)
         )
         self._engine.execute(
             "DELETE FROM quarantine WHERE id IN (SELECT id FROM (SELECT id, "
-            "row_number() OVER (ORDER BY id DESC) AS place, "
-            "sum(length(vector)) OVER (ORDER BY id DESC) AS nbytes FROM quarantine) AS kept "
-            "WHERE place > ? OR nbytes > ?)",
+            "row_number() OVER (ORDER BY malformed, id DESC) AS place, "
+            "sum(length(vector)) OVER (ORDER BY malformed, id DESC) AS so_far FROM quarantine) "
+            "AS kept WHERE place > ? OR so_far > ?)",
             (bounds.count, bounds.nbytes),
         )
 
     def find(self, refusal: int) -> Held | None:
         """Return an update that is kept."""
         found = self._engine.execute(
-            'SELECT node, round, "update", vector FROM quarantine WHERE id = ?', (refusal,)
+            "SELECT quarantine.node, device, sequence, round, malformed, "
+            '"update", vector FROM quarantine JOIN refusals USING (id) WHERE id = ?',
+            (refusal,),
         )
         if not found:
             return None
-        ((node, number, update, vector),) = found
-        return Held(node, number, _UNPACK.decode(update), np.frombuffer(vector, "<f4"))
+        ((node, device, sequence, number, malformed, update, vector),) = found
+        about = node, device, sequence, number
+        if malformed:
+            return Held(*about, None, np.zeros(0, np.float32))
+        return Held(*about, _UNPACK.decode(update), np.frombuffer(vector, "<f4"))
 
     def drop(self, refusal: int) -> None:
         """Keep an update no longer; its refusal stays in the books."""
@@ -92,9 +98,28 @@ class Quarantine:
     def accepted(self, node: str, sequence: int) -> None:
         """Keep an update no longer that was accepted after all."""
         self._engine.execute(
-            "DELETE FROM quarantine WHERE node = ? AND sequence = ?", (node, sequence)
+            "DELETE FROM quarantine WHERE node = ? AND sequence = ? AND malformed = 0",
+            (node, sequence),
         )
 
     def erase(self, node: str) -> None:
         """Keep nothing of a device."""
         self._engine.execute("DELETE FROM quarantine WHERE node = ?", (node,))
+
+
+def _columns(held: e.Held | e.Malformed) -> dict[str, object]:
+    """Return what is kept of an update, by its columns."""
+    if isinstance(held, e.Malformed):
+        excerpt = held.excerpt
+        update, vector, nbytes = b"", excerpt.content, excerpt.nbytes
+        sequence = held.sequence
+    else:
+        update, vector = _PACK.encode(held.update), held.vector.astype("<f4").tobytes()
+        sequence, nbytes = held.update.sequence, len(vector)
+    return {
+        "sequence": sequence,
+        '"update"': update,
+        "vector": vector,
+        "malformed": int(isinstance(held, e.Malformed)),
+        "nbytes": nbytes,
+    }

@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from headwater.clock import now_ms
-from headwater.errors import StorageError
+from headwater_coordinator import steering
 from headwater_coordinator.home import Home, existing
 from headwater_coordinator.report import render_quarantine
-from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.status import read_quarantine
-from headwater_coordinator.steering_cli import user
+from headwater_coordinator.steering_cli import Reason, answer, user
 from headwater_coordinator.viewing_cli import AsJson, HomeFolder, Look, Watch
 
 quarantine = typer.Typer(add_completion=False)
@@ -42,29 +41,40 @@ def list_quarantine(
 
 
 @quarantine.command()
-def release(context: typer.Context, number: Number, home: Elsewhere = None) -> None:
-    """Accept an update after all; it waits for the next candidate like any other."""
-    device = _ask_about(existing(home or context.obj), "release", number)
-    typer.echo(
-        f"The update of {device} is accepted within seconds, or when the coordinator is started "
-        "next, unless its base is too old by then; `headwater coordinator status` would say so."
-    )
+def release(
+    context: typer.Context,
+    number: Number,
+    home: Elsewhere = None,
+    *,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Accept an update after all; it waits for the next candidate like any other.
+
+    Ends with 3 when there is none with this id, with 5 when it is malformed, with 9 when it can
+    be merged no more.
+    """
+    _decide(existing(home or context.obj), "release", number, reason, as_json=as_json)
 
 
 @quarantine.command()
-def drop(context: typer.Context, number: Number, home: Elsewhere = None) -> None:
-    """Remove an update for good; that it was refused stays in the books."""
-    device = _ask_about(existing(home or context.obj), "drop", number)
-    typer.echo(f"The update of {device} is removed, or will be when the coordinator is started.")
+def drop(
+    context: typer.Context,
+    number: Number,
+    home: Elsewhere = None,
+    *,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Remove an update for good; that it was refused stays in the books.
+
+    Ends with 3 when there is none with this id.
+    """
+    _decide(existing(home or context.obj), "drop", number, reason, as_json=as_json)
 
 
-def _ask_about(home: Home, kind: Literal["release", "drop"], number: int) -> str:
-    """Leave a request about an update in quarantine; return its device."""
-    found = next((one for one in read_quarantine(home.books) if one.id == number), None)
-    if found is None:
-        raise StorageError(
-            f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "
-            "those that are."
-        )
-    write_request(home.requests, Request(kind, found.device, number, by=user()))
-    return found.device
+def _decide(
+    home: Home, kind: Literal["release", "drop"], number: int, reason: str, *, as_json: bool
+) -> None:
+    request = steering.held_request(home, kind, number, by=user(), reason=reason)
+    answer(home, request, as_json=as_json)

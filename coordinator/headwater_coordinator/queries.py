@@ -43,6 +43,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
 
     device: str
     node: str
+    group: str
+    """Which its owner put it into; empty: none."""
     online: bool
     forgotten: bool
     version: str
@@ -67,6 +69,12 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     loss_before: float | None
     """Of its newest update: mean loss on its own data before and after it learned."""
     loss_after: float | None
+    scored: int
+    """Predictions that its last check-in took the mean losses below over."""
+    loss_baseline: float | None
+    """In the field, of baseline, release and personal model; None where nothing was scored."""
+    loss_released: float | None
+    loss_personal: float | None
 
 
 class RoundView(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,14 +181,17 @@ _DEVICES = """
         FROM updates GROUP BY node
     ),
     denied AS (SELECT node, count(*) AS refused FROM refusals GROUP BY node)
-    SELECT devices.device, devices.node, online * :running AS online, forgotten, version,
-        devices.sequence,
+    SELECT devices.device, devices.node, group_name AS "group", online * :running AS online,
+        forgotten, version, devices.sequence,
         CASE WHEN version = '' THEN NULL WHEN devices.sequence > current.sequence THEN 0
             ELSE current.sequence - devices.sequence END AS staleness,
         seen_ms, coalesce(given.accepted, 0) AS accepted, coalesce(given.merged, 0) AS merged,
         coalesce(given.pending, 0) AS pending, coalesce(denied.refused, 0) AS refused,
         asked, unanswered AS failures, devices.records, devices.examples, alarms, retrain, bytes,
-        updates.loss_before, updates.loss_after
+        updates.loss_before, updates.loss_after, scored,
+        CASE WHEN scored > 0 THEN loss_baseline END AS loss_baseline,
+        CASE WHEN scored > 0 THEN loss_released END AS loss_released,
+        CASE WHEN scored > 0 THEN loss_personal END AS loss_personal
     FROM devices CROSS JOIN current
     LEFT JOIN given USING (node) LEFT JOIN denied USING (node)
     LEFT JOIN updates ON updates.node = devices.node AND updates.sequence = given.newest

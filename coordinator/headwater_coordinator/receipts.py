@@ -25,6 +25,10 @@ class Booked:
     time_ms: int
 
 
+SPAN = 1_000_000
+"""Numbers of receipts for each second between two restores: more than can be given."""
+
+
 class Receipts:
     """A table of the books; whoever calls holds the transaction.
 
@@ -68,6 +72,12 @@ class Receipts:
         )
         return owed
 
-    def go_on_from(self, number: int) -> None:
-        """Give the next receipt a number above this one."""
-        self._engine.continue_from("receipts", number)
+    def go_on_after(self, restore: int) -> None:
+        """Give numbers above all that any restore before led to.
+
+        Parameters
+        ----------
+        restore
+            Its number, which rises with each by one or more a second.
+        """
+        self._engine.continue_from("receipts", restore * SPAN)

@@ -5,16 +5,18 @@ A key is replaced by a statement that names another one, and revoked by one that
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headwater.errors import BundleError
+from headwater.wire import MAX_DELEGATION
 from headwater_coordinator.database import Database
 from headwater_coordinator.decisions import Ruling
 from headwater_coordinator.gate import Decision, Paired
 from headwater_coordinator.home import Home
 from headwater_coordinator.lock import held
+from headwater_coordinator.requests import Request
 from headwater_coordinator.state import Version
 from headwater_models.bundle import Bundle
 from headwater_models.files import read_bounded, write_file
@@ -27,20 +29,59 @@ from headwater_models.signing import (
     verify_version,
 )
 
+REVOKED = "the key that signed it was revoked"
+
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """Who may sign now, and the sequence under which the release was signed anew, if it was."""
+    """Who may sign now, with which key this coordinator does, and the release if it was renewed.
+
+    ``merged`` has, for each node, the highest sequence of its updates that the release contains.
+    """
 
     trusted: ModelStatement
-    sequence: int | None
+    key: SigningKey
+    release: Version | None = None
+    merged: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """What came of it, in sentences."""
+        keys = ", ".join(key[:12] for key in self.trusted.release_keys) or "nobody else"
+        anew = ""
+        if self.release is not None:
+            anew = f" The release is signed anew with sequence {self.release.sequence}."
+        return (
+            f"The publisher delegates to {keys}.{anew} Devices are told with what is sent to them "
+            "next."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A statement that may be put in force, and the key to sign with from then on."""
+
+    bundle: Bundle
+    before: ModelStatement
+    text: str
+    trusted: ModelStatement
+    key: SigningKey
+    path: Path
+
+    def holds(self, version: Version) -> bool:
+        """Say whether a version's statement is of a key that may still sign."""
+        try:
+            verify_version(version.statement, trusted=self.trusted)
+        except BundleError:
+            return False
+        return True
 
 
 def renew(home: Home, statement: Path, key: Path | None, *, by: str, now: int) -> Renewed:
     """Put a publisher's later statement in force while no coordinator runs.
 
-    Where it revokes the key that signed the release, that is signed anew with the next sequence,
-    and an open candidate is refused.
+    Where it revokes the key that signed the release, that is signed anew with the next sequence; an
+    open candidate of a revoked key is refused.
 
     Parameters
     ----------
@@ -61,24 +102,72 @@ def renew(home: Home, statement: Path, key: Path | None, *, by: str, now: int) -
     StorageError
         When a coordinator runs, or something cannot be read or written.
     """
-    bundle = Bundle.load(home.bundle)
-    before, first = bundle.verify()
-    text = read_bounded(statement, MAX_STATEMENT_BYTES).decode(errors="replace")
-    trusted = verify_model(text, model=bundle.model_id, publisher=before.publisher)
-    signing = SigningKey.load(key or home.release_key)
-    _refuse_unfit(before, trusted, signing)
+    change = _prepare(home, _read(statement), key or home.release_key)
     with held(home.lock), Database(home.books) as database:
-        mine = _Signer(signing, bundle.model_id)
-        database.renewed(bundle.model_statement or "", Ruling(by, _words(before, trusted)), now)
-        sequence = _sign_release_anew(database, trusted, mine, by, now)
-        again = mine.sign(replace(database.versions.find(first.version), sequence=first.sequence))
-        if key is not None:
-            write_file(home.release_key, key.read_bytes(), mode=0o600)
-            write_file(public_path(home.release_key), f"{signing.public}\n".encode())
-        version = again if first.key not in trusted.signers else bundle.version_statement
-        signed = dataclasses.replace(bundle, model_statement=text, version_statement=version)
-        signed.save(home.bundle, replace=True)
-    return Renewed(trusted, sequence)
+        candidate = database.load().candidate
+        if candidate is not None and not change.holds(candidate):
+            database.reject(candidate, Decision(False, f"refused: {REVOKED}", Paired()), now, by=by)
+        return put_in_force(home, database, change, by, now)
+
+
+def renewal_request(home: Home, statement: Path, key: Path | None, *, by: str) -> Request:
+    """Return the request to put a statement in force, for the coordinator that runs.
+
+    The key is laid beside the one that signs now; raises as :func:`renew` does.
+    """
+    change = _prepare(home, _read(statement), key or home.release_key)
+    if key is not None:
+        write_file(home.next_release_key, key.read_bytes(), mode=0o600)
+    return Request("renew", statement=change.text, key=change.key.public, by=by)
+
+
+def planned(home: Home, request: Request) -> Change:
+    """Return what such a request comes to, proved again; raises as :func:`renew` does."""
+    path = home.release_key
+    if SigningKey.load(path).public != request.key:
+        path = home.next_release_key
+    change = _prepare(home, request.statement, path)
+    if change.key.public != request.key:
+        raise BundleError("Another key lies in keys/release.key.next by now; ask again.")
+    return change
+
+
+def _read(statement: Path) -> str:
+    return read_bounded(statement, MAX_STATEMENT_BYTES).decode(errors="replace")
+
+
+def _prepare(home: Home, text: str, path: Path) -> Change:
+    """Refuse what may not be put in force."""
+    bundle = Bundle.load(home.bundle)
+    before, _ = bundle.verify()
+    trusted = verify_model(text, model=bundle.model_id, publisher=before.publisher)
+    key = SigningKey.load(path)
+    _refuse_unfit(before, trusted, key)
+    if len(text) > MAX_DELEGATION:
+        raise BundleError(
+            f"The statement has {len(text)} characters; more than {MAX_DELEGATION} do not travel "
+            "to devices. Let it name fewer keys."
+        )
+    return Change(bundle, before, text, trusted, key, path)
+
+
+def put_in_force(home: Home, database: Database, change: Change, by: str, now: int) -> Renewed:
+    """Change books, keys and bundle; an open candidate of a revoked key must be refused before."""
+    bundle, trusted, key = change.bundle, change.trusted, change.key
+    signer = _Signer(key, bundle.model_id)
+    words = Ruling(by, _words(change.before, trusted))
+    database.renewed(bundle.model_statement or "", words, now)
+    renewed = _sign_release_anew(database, change, signer, by, now)
+    first = bundle.verify()[1]
+    again = signer.sign(replace(database.versions.find(first.version), sequence=first.sequence))
+    if change.path != home.release_key:
+        write_file(home.release_key, change.path.read_bytes(), mode=0o600)
+        write_file(public_path(home.release_key), f"{key.public}\n".encode())
+    version = again if first.key not in trusted.signers else bundle.version_statement
+    signed = replace(bundle, model_statement=change.text, version_statement=version)
+    signed.save(home.bundle, replace=True)
+    home.next_release_key.unlink(missing_ok=True)
+    return renewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +198,17 @@ def _refuse_unfit(before: ModelStatement, trusted: ModelStatement, key: SigningK
 
 
 def _sign_release_anew(
-    database: Database, trusted: ModelStatement, signer: _Signer, by: str, now: int
-) -> int | None:
-    """Sign the release with a key that is trusted yet; return its new sequence, if that was due."""
-    state = database.load()
-    try:
-        verify_version(state.release.statement, trusted=trusted)
-    except BundleError:
-        pass
-    else:
-        return None
-    if state.candidate is not None:
-        decision = Decision(False, "refused: the key that signed it was revoked", Paired())
-        database.reject(state.candidate, decision, now, by=by)
-    anew = replace(state.release, sequence=state.release.sequence + 1)
+    database: Database, change: Change, signer: _Signer, by: str, now: int
+) -> Renewed:
+    """Sign the release with the key if the one that signed it is trusted no more."""
+    renewed, release = Renewed(change.trusted, change.key), database.load().release
+    if change.holds(release):
+        return renewed
+    anew = replace(release, sequence=release.sequence + 1)
     anew = replace(anew, statement=signer.sign(anew))
-    database.rolled_back(anew, Ruling(by, "signed anew: the key before was revoked"), now)
-    return anew.sequence
+    ruling = Ruling(by, "signed anew: the key before was revoked")
+    merged = database.rolled_back(anew, ruling, now)
+    return replace(renewed, release=anew, merged=merged)
 
 
 def _words(before: ModelStatement, trusted: ModelStatement) -> str:

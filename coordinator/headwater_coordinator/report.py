@@ -39,12 +39,19 @@ def render_quarantine(held: Sequence[HeldRow], now: int) -> RenderableType:
             str(one.id),
             f"{age(now - one.time_ms)} ago",
             one.device or one.node,
-            str(one.sequence),
-            f"{one.examples:,}",
+            *(("", "") if one.malformed else (str(one.sequence), f"{one.examples:,}")),
             str(one.refused),
-            one.reason,
+            f"{one.reason}{_cut(one)}",
         )
     return table if held else "Nothing is in quarantine."
+
+
+def _cut(one: HeldRow) -> str:
+    """Say what is kept of an update that can never be merged."""
+    if not one.malformed:
+        return ""
+    kept = "all" if one.kept == one.nbytes else f"the first {one.kept:,}"
+    return f" Malformed, never to be merged; {kept} of {one.nbytes:,} bytes are kept."
 
 
 def _devices(status: Status, now: int) -> Table:

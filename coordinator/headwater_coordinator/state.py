@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -58,6 +59,13 @@ class Device:
     """Examples times loss of its last update: how much there is to learn from it."""
     duration_ms: int = 0
     """How long it took for its last update."""
+    group: str = ""
+    """Which its owner put it into; empty: none."""
+    scored: int = 0
+    """Predictions that it took its mean losses over when it checked in last."""
+    loss_baseline: float = 0.0
+    loss_released: float = 0.0
+    loss_personal: float = 0.0
     protocol: int = COMMON
     """Of its last reply; an older one until it has replied."""
     online: bool = False
@@ -156,6 +164,11 @@ class State:
         """Give a device its name, for good."""
         device.name = name
         self._nodes[name] = device.node
+
+    def groups(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the group of each of these devices."""
+        nodes = {name: self._nodes[name] for name in names}
+        return {name: self.devices[node].group for name, node in nodes.items()}
 
     def named(self, name: str) -> str | None:
         """Return the node that the device name belongs to."""

@@ -73,11 +73,17 @@ class HeldRow(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     node: str
     base: str
+    """Empty where it is malformed."""
     sequence: int
+    """0 where it could not be read."""
     round: int
     examples: int
+    malformed: bool
+    """Whether it can never be merged; then it may be cut, and cannot be released."""
     nbytes: int
-    """Of its vector."""
+    """Of its vector, or of the whole message where it could not be read."""
+    kept: int
+    """Bytes of them that are kept."""
     refused: int
     """How many replies of its device were ever refused."""
     reason: str
@@ -128,8 +134,11 @@ def read_quarantine(books: Location) -> list[HeldRow]:
 
 
 def _held(row: dict[str, Any]) -> HeldRow:
-    update = msgspec.msgpack.decode(row.pop("update"), type=wire.Update)
-    return msgspec.convert(row | {"base": update.base, "examples": update.examples}, HeldRow)
+    packed, base, examples = row.pop("update"), "", 0
+    if not row["malformed"]:
+        update = msgspec.msgpack.decode(packed, type=wire.Update)
+        base, examples = update.base, update.examples
+    return msgspec.convert(row | {"base": base, "examples": examples}, HeldRow, strict=False)
 
 
 def _read(books: Reader, limit: int) -> Status:
@@ -166,7 +175,7 @@ _REFUSALS = "SELECT * FROM refusals ORDER BY id DESC LIMIT :limit"
 
 _QUARANTINE = """
     SELECT id, time_ms, device, quarantine.node AS node, sequence, round, "update", reason,
-        length(vector) AS nbytes,
+        malformed, nbytes, length(vector) AS kept,
         (SELECT count(*) FROM refusals AS all_of_it WHERE all_of_it.node = quarantine.node)
             AS refused
     FROM quarantine JOIN refusals USING (id) ORDER BY id DESC

@@ -1,14 +1,17 @@
-"""What an owner decides about versions: asked of the running coordinator, and its answer."""
+"""What an owner decides: asked of the running coordinator, and its answer."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from headwater.errors import NotNowError, SettingsError
+from headwater.errors import NotNowError, SettingsError, UnsupportedError
 from headwater_coordinator.home import Home
 from headwater_coordinator.queries import is_running
 from headwater_coordinator.reader import Reader, reading
 from headwater_coordinator.requests import Request, write_request
+from headwater_coordinator.status import read_quarantine
 from headwater_models.requested import Answer, await_answer
 
 LEAST_PREFIX = 6
@@ -69,6 +72,64 @@ def rollback_request(home: Home, wanted: str, *, by: str, reason: str) -> Reques
     return Request("rollback", version=version, by=by, reason=reason)
 
 
+def device_request(
+    home: Home, kind: Literal["forget", "readmit"], device: str, *, by: str, reason: str
+) -> Request:
+    """Return the request to forget a device, or to ask it again.
+
+    Raises
+    ------
+    SettingsError
+        When no device has this name.
+    """
+    with reading(home.books) as books:
+        known = books.number("SELECT count(*) FROM devices WHERE device = :name", name=device)
+    if not known or not device:
+        raise _unknown(device)
+    return Request(kind, device, by=by, reason=reason)
+
+
+def group_request(home: Home, device: str, group: str, *, by: str, reason: str) -> Request:
+    """Return the request to put a device into a group; empty: into none.
+
+    Raises
+    ------
+    SettingsError
+        When no device has this name.
+    """
+    with reading(home.books) as books:
+        found = books.records("SELECT node FROM devices WHERE device = :name", name=device)
+    if not found or not device:
+        raise _unknown(device)
+    return Request("group", node=found[0]["node"], group=group, by=by, reason=reason)
+
+
+def held_request(
+    home: Home, kind: Literal["release", "drop"], number: int, *, by: str, reason: str
+) -> Request:
+    """Return the request to release an update from quarantine, or to drop it.
+
+    Raises
+    ------
+    SettingsError
+        When none has this number.
+    UnsupportedError
+        When it shall be released and is malformed.
+    """
+    found = next((one for one in read_quarantine(home.books) if one.id == number), None)
+    if found is None:
+        raise SettingsError(
+            f"There is no update {number} in quarantine; `headwater coordinator quarantine` lists "
+            "those that are."
+        )
+    if kind == "release" and found.malformed:
+        raise UnsupportedError(
+            f"Update {number} is malformed and can never be merged: {found.reason} Drop it with "
+            f"`headwater coordinator quarantine drop {number}`."
+        )
+    return Request(kind, found.device, number, by=by, reason=reason)
+
+
 def ask(home: Home, request: Request) -> Answer | None:
     """Leave a request, and wait for the answer while a coordinator runs.
 
@@ -91,6 +152,12 @@ def ask(home: Home, request: Request) -> Answer | None:
             "The coordinator did not answer yet; it will when it can. See logs/serverapp.log."
         )
     return answer
+
+
+def _unknown(device: str) -> SettingsError:
+    return SettingsError(
+        f"The coordinator knows no device {device!r}; `headwater coordinator devices` lists them."
+    )
 
 
 def _versions(books: Reader, kind: str) -> list[_Known]:

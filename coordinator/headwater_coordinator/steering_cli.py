@@ -1,4 +1,4 @@
-"""``headwater coordinator release | rollback``: what an owner decides about versions."""
+"""``headwater coordinator release``, ``rollback``, ``forget`` ...: what an owner decides."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ Reason = Annotated[
     str, typer.Option("--reason", "-r", help="Why; it is kept in the books, for `audit`.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Device = Annotated[str, typer.Argument(help="The device's name, as `devices` shows it.")]
 
 
 def release(
@@ -35,7 +36,7 @@ def release(
     """
     place = existing(home)
     request = steering.candidate_request(place, passed=not reject, by=user(), reason=reason)
-    _ask(place, request, as_json=as_json)
+    answer(place, request, as_json=as_json)
 
 
 def rollback(
@@ -58,7 +59,48 @@ def rollback(
     """
     place = existing(home)
     request = steering.rollback_request(place, version, by=user(), reason=reason)
-    _ask(place, request, as_json=as_json)
+    answer(place, request, as_json=as_json)
+
+
+def forget(
+    device: Device, home: HomeFolder = Path(), *, reason: Reason, as_json: AsJson = False
+) -> None:
+    """Erase what a device contributed, and ask it for nothing more.
+
+    Ends with 3 when there is no such device.
+    """
+    place = existing(home)
+    request = steering.device_request(place, "forget", device, by=user(), reason=reason)
+    answer(place, request, as_json=as_json)
+
+
+def readmit(
+    device: Device, home: HomeFolder = Path(), *, reason: Reason, as_json: AsJson = False
+) -> None:
+    """Ask a forgotten device again; what was erased stays so until it contributes anew.
+
+    Ends with 3 when there is no such device.
+    """
+    place = existing(home)
+    request = steering.device_request(place, "readmit", device, by=user(), reason=reason)
+    answer(place, request, as_json=as_json)
+
+
+def group(
+    device: Device,
+    name: Annotated[str, typer.Argument(help="The group; without one, the device has none.")] = "",
+    home: HomeFolder = Path(),
+    *,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Put a device into a group, for the gate's rule that no group may be worse.
+
+    Ends with 3 when there is no such device.
+    """
+    place = existing(home)
+    request = steering.group_request(place, device, name, by=user(), reason=reason)
+    answer(place, request, as_json=as_json)
 
 
 def user() -> str:
@@ -69,7 +111,18 @@ def user() -> str:
         return f"user {os.getuid()}"
 
 
-def _ask(home: Home, request: Request, *, as_json: bool) -> None:
+def answer(home: Home, request: Request, *, as_json: bool) -> None:
+    """Ask, and print what came of it.
+
+    Raises
+    ------
+    NotNowError
+        When the coordinator would not do it, or has not answered in time.
+    """
     waits = Answer(False, "No coordinator runs; the next one does it first.")
-    answer = steering.ask(home, request) or waits
-    typer.echo(msgspec.json.encode(answer).decode() if as_json else answer.text)
+    show(steering.ask(home, request) or waits, as_json=as_json)
+
+
+def show(said: Answer, *, as_json: bool) -> None:
+    """Print what came of a request."""
+    typer.echo(msgspec.json.encode(said).decode() if as_json else said.text)

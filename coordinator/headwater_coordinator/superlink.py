@@ -101,12 +101,17 @@ class Part:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def stop(self) -> None:
+    def stop(self, *, kill: bool = False) -> None:
         """End the process and all that it started; return when nothing of it is left.
 
         :func:`.child.adopt_orphans` must have been called, or orphans stay unwaited for.
+
+        Parameters
+        ----------
+        kill
+            Whether it is given no time to end by itself, as it hangs.
         """
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGKILL)[kill:]:
             self._signal(number)
             deadline = time.monotonic() + STOP_S
             while time.monotonic() < deadline:

@@ -15,6 +15,7 @@ from headwater_coordinator.enrolment import enrolled
 from headwater_coordinator.flower import Control
 from headwater_coordinator.home import Home
 from headwater_coordinator.lock import holder
+from headwater_coordinator.pulse import Pulse
 from headwater_coordinator.superlink import superexec, superlink
 
 T = TypeVar("T")
@@ -22,6 +23,10 @@ T = TypeVar("T")
 WATCH_S = 0.5
 START_S = 60.0
 """How long the SuperLink, and then the ServerApp, may take to start."""
+PROBE_EVERY_S = 5.0
+"""How often the SuperLink is asked whether it is alive."""
+PROBE_S = 10.0
+"""How long it may take to say so."""
 STEADY_S = 10.0
 """A ServerApp that worked for so long was no failed start; the next one does not wait."""
 
@@ -46,6 +51,9 @@ class Supervisor:
         self._superlink = superlink(home, port, inherited)
         self._superexec = superexec(home, port, inherited)
         self._control = Control(port, home.authority)
+        self._probe = Control(port, home.authority, PROBE_S)
+        self._pulse = Pulse()
+        self._probing: asyncio.Task[None] | None = None
         self._run: int | None = None
         self._up_since: float | None = None
         self._started_at = 0.0
@@ -66,6 +74,7 @@ class Supervisor:
         await self._start_superlink()
         await self._call(self._control.stop_all)
         deadline = time.monotonic() + START_S
+        self._probing = asyncio.create_task(self._feel_pulse(), name="pulse")
         while not self._up_since:
             await self.watch()
             if time.monotonic() > deadline:
@@ -89,6 +98,11 @@ class Supervisor:
             _log.warning("the SuperLink ended; starting it again")
             self._superlink.stop()
             await self._start_superlink()
+        elif self._pulse.hangs:
+            _log.warning("the SuperLink runs and does not answer; killing it and starting it again")
+            self._pulse.begin_anew()
+            await asyncio.to_thread(self._superlink.stop, kill=True)
+            await self._start_superlink()
         if not self._superexec.alive:
             _log.warning("the SuperExec ended; starting it again")
             self._superexec.stop()
@@ -96,9 +110,25 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End the run, then the SuperExec, then the SuperLink; nothing is left behind."""
+        if self._probing is not None:
+            self._probing.cancel()
+        self._probe.close()
         self._control.close()
         await asyncio.to_thread(self._superexec.stop)
         await asyncio.to_thread(self._superlink.stop)
+
+    async def _feel_pulse(self) -> None:
+        """Ask the SuperLink small questions for as long as it is kept alive."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            try:
+                await self._call(self._probe.running, self._run or 0)
+            except UnreachableError:
+                self._pulse.missed()
+            except PeerError:
+                self._pulse.answered()
+            else:
+                self._pulse.answered()
 
     async def _start_superlink(self) -> None:
         """Start the SuperLink and wait until it answers; a run that it had goes on."""
@@ -113,6 +143,7 @@ class Supervisor:
                     raise
                 await asyncio.sleep(0.1)
             else:
+                self._pulse.answered()
                 return
 
     async def _enrol(self) -> None:

@@ -21,13 +21,15 @@ def overview(found: Overview, now: int) -> RenderableType:
 
 def devices(found: Sequence[DeviceView], now: int) -> Table:
     """Draw devices; *now* is in UTC milliseconds."""
+    grouped = any(one.group for one in found)
     table = _table(
-        *("device", "state", "release", "behind", "asked", "failed"),
-        *("updates", "merged", "refused", "bytes", "loss"),
+        *("device", *(("group",) if grouped else ()), "state", "release", "behind", "asked"),
+        *("failed", "updates", "merged", "refused", "bytes", "loss"),
     )
     for one in found:
         table.add_row(
             one.device or one.node,
+            *((one.group,) if grouped else ()),
             _state(one, now),
             str(one.sequence),
             _shown(one.staleness),
@@ -125,6 +127,8 @@ def _where(live: Live) -> str:
 def _state(one: DeviceView, now: int) -> str:
     if one.forgotten:
         return "forgotten"
+    if not one.seen_ms:
+        return "never seen"
     return "online" if one.online else f"seen {age(now - one.seen_ms)} ago"
 
 

@@ -206,6 +206,25 @@ def verify_model(
     return found
 
 
+def later(trusted: ModelStatement, statement: str | bytes) -> ModelStatement:
+    """Return the later of two statements of one publisher about one model.
+
+    Parameters
+    ----------
+    trusted
+        What holds so far.
+    statement
+        The signed JSON of another.
+
+    Raises
+    ------
+    BundleError
+        When *statement* is damaged, falsely signed, about another model, or of another publisher.
+    """
+    found = verify_model(statement, model=trusted.model, publisher=trusted.publisher)
+    return found if found.created > trusted.created else trusted
+
+
 def verify_version(
     statement: str | bytes, *, trusted: ModelStatement | str, model: str | None = None
 ) -> VersionStatement:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +21,8 @@ from headwater_agent.verdict import Device
 from headwater_models.arrays import Arrays, pack
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
-from headwater_models.signing import sign_version
-from tests.models.bundles import PUBLISHER, RELEASE, signed
+from headwater_models.signing import sign_model, sign_version
+from tests.models.bundles import CREATED, PUBLISHER, RELEASE, signed
 
 Floats = NDArray[np.float32]
 Kind = Literal["release", "candidate", "rollback"]
@@ -58,6 +59,16 @@ def statement(arrays: Arrays, sequence: int, kind: Kind, key: SigningKey = RELEA
     """A signed statement about a version."""
     model = device().trusted.model
     return sign_version(key, kind=kind, model=model, version=name_of(arrays), sequence=sequence)
+
+
+def delegation(*keys: SigningKey, later: int = 1, publisher: SigningKey = PUBLISHER) -> str:
+    """The publisher's statement, made so much later than the bundle's, that these keys release."""
+    return sign_model(
+        publisher,
+        model=device().trusted.model,
+        release_keys=[key.public for key in keys],
+        created=CREATED + later,
+    )
 
 
 def task_name(number: int) -> str:
@@ -111,6 +122,7 @@ def release(
     key: SigningKey = RELEASE,
     merged: int = 0,
     number: int = 0,
+    delegation: str | msgspec.UnsetType = msgspec.UNSET,
 ) -> Delivered:
     """A release of the weights of a seed."""
     arrays = weights(seed)
@@ -119,13 +131,14 @@ def release(
         version=name_of(arrays),
         statement=statement(arrays, sequence, kind, key),
         merged=merged,
+        delegation=delegation,
     )
     return delivered(message, packed(arrays), number)
 
 
-def check_in(number: int = 0) -> Delivered:
+def check_in(number: int = 0, delegation: str | msgspec.UnsetType = msgspec.UNSET) -> Delivered:
     """A question who is there."""
-    return delivered(wire.CheckIn(), number=number)
+    return delivered(wire.CheckIn(delegation=delegation), number=number)
 
 
 def update(number: int = 1, seed: int = 5) -> tuple[wire.Update, Floats]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,20 +25,24 @@ from headwater_agent.client import (
 )
 from headwater_agent.correspondence import StoredTask, StoredVersion
 from headwater_agent.outcome import Outcome
+from headwater_agent.verdict import delegated, holds
 from tests.agent.federating import (
     NAME,
     check_in,
+    delegation,
     delivered,
     device,
     evaluate,
     name_of,
     release,
+    statement,
     task_name,
     train,
     update,
     weights,
 )
 from tests.agent.test_receipts import receipt
+from tests.models.bundles import RELEASE, STRANGER
 
 
 class Shell:
@@ -46,17 +51,19 @@ class Shell:
     def __init__(self) -> None:
         self.tasks: dict[str, StoredTask] = {}
         self.versions: dict[str, StoredVersion] = {}
+        self.delegation: str | None = None
         self.answers: dict[str, list[tuple[bytes, bytes | None]]] = {}
         self.dropped: list[str] = []
         self.restart()
 
     def restart(self) -> None:
         """Start again from what is stored."""
+        own = delegated(device(), self.delegation)
         self.client = Client(
-            device(),
+            own,
             tasks=[task for task in self.tasks.values() if task.state == "open"],
             settled=[name for name, task in self.tasks.items() if task.state != "open"],
-            versions=self.versions.values(),
+            versions=[version for version in self.versions.values() if holds(own, version)],
         )
 
     def feed(self, event: Event, now: int = 0, *, online: bool = True) -> None:
@@ -65,6 +72,7 @@ class Shell:
             match effect:
                 case Keep(task, version):
                     self.tasks[task.task] = task
+                    self.delegation = effect.delegation or self.delegation
                     if version is not None:
                         self.versions[version.version] = version
                 case Send(task, fields, array, outcome):
@@ -128,6 +136,105 @@ def test_receipts_come_with_a_check_in_and_are_kept_apart_from_it() -> None:
     assert "a receipt of the device pi-2" in drop.reason
     assert isinstance(keep, Keep)
     assert [one.statement for one in keep.receipts] == [statement]
+    assert wire.decode_task(keep.task.fields) == wire.CheckIn(protocol=2)
+
+
+def refused(shell: Shell, message: Delivered) -> bool:
+    """Whether a release is declined for its signature."""
+    before = set(shell.answers)
+    shell.feed(message)
+    reply = shell.answer(only(set(shell.answers) - before))
+    return isinstance(reply, wire.Declined) and reply.reason == "bad-signature"
+
+
+def test_a_later_statement_of_the_publisher_makes_a_new_key_count_and_the_old_one_no_more() -> None:
+    shell = Shell()
+    assert refused(shell, release(3, 2, key=STRANGER, number=1))
+
+    said = delegation(STRANGER)
+    shell.feed(check_in(2, said))
+
+    assert shell.delegation == said
+    assert refused(shell, release(3, 2, key=RELEASE, number=3))
+    assert not refused(shell, release(3, 2, key=STRANGER, number=4))
+    assert refused(shell, release(4, 3, key=RELEASE, number=5))
+
+
+def test_a_release_brings_the_statement_that_makes_its_signature_count() -> None:
+    shell = Shell()
+    shell.feed(release(3, 2, number=1))
+    said = delegation(STRANGER)
+
+    assert not refused(shell, release(3, 3, key=STRANGER, number=2, delegation=said))
+
+    assert shell.client.newest.sequence == 3
+    assert shell.client.newest.key == STRANGER.public
+
+
+def test_what_a_revoked_key_had_released_counts_no_more() -> None:
+    shell = Shell()
+    shell.feed(release(3, 2, number=1))
+    assert shell.client.newest.version == name_of(weights(3))
+
+    shell.feed(check_in(2, delegation(STRANGER)))
+
+    assert shell.client.newest == device().current
+    shell.feed(train(3, base=name_of(weights(3))))
+    declined = shell.answer(task_name(3))
+    assert isinstance(declined, wire.Declined)
+    assert declined.reason == "unknown-base"
+
+
+def test_an_older_statement_brings_no_revoked_key_back() -> None:
+    shell = Shell()
+    shell.feed(check_in(1, delegation(STRANGER, later=2)))
+
+    for number, later in enumerate((0, 1, 2), start=2):
+        shell.feed(check_in(number, delegation(RELEASE, later=later)))
+
+    assert shell.delegation == delegation(STRANGER, later=2)
+    assert refused(shell, release(3, 2, key=RELEASE, number=5))
+    shell.restart()
+    shell.feed(check_in(6, delegation(RELEASE)))
+    assert refused(shell, release(3, 2, key=RELEASE, number=7))
+    assert not refused(shell, release(3, 2, key=STRANGER, number=8))
+
+
+def test_the_statement_that_holds_already_is_no_news() -> None:
+    shell = Shell()
+    shell.feed(check_in(1, delegation(RELEASE, later=0)))
+    assert shell.delegation is None
+    assert shell.dropped == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        delegation(STRANGER, publisher=STRANGER),
+        delegation(STRANGER).replace('"created":17', '"created":18'),
+        statement(weights(3), 9, "release"),
+        "{}",
+        "",
+    ],
+)
+def test_what_is_not_the_publishers_word_is_dropped_and_the_message_answered(said: str) -> None:
+    shell = Shell()
+    shell.feed(release(3, 2, key=RELEASE, number=1, delegation=said))
+
+    assert shell.delegation is None
+    assert "is not believed" in shell.dropped[0]
+    assert shell.client.newest.version == name_of(weights(3))
+    assert refused(shell, release(4, 3, key=STRANGER, number=2))
+
+
+def test_a_receipt_of_the_new_key_is_believed_with_the_statement_that_brings_it() -> None:
+    client = Client(device())
+    mine = receipt(1, key=STRANGER)
+    message = wire.CheckIn(protocol=2, receipts=(mine,), delegation=delegation(STRANGER))
+    (keep,) = client.feed(delivered(message), 0)
+    assert isinstance(keep, Keep)
+    assert [one.statement for one in keep.receipts] == [mine]
+    assert keep.delegation == delegation(STRANGER)
     assert wire.decode_task(keep.task.fields) == wire.CheckIn(protocol=2)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headwater import wire
-from headwater.errors import StorageError, UnreachableError
+from headwater.errors import BundleError, StorageError, UnreachableError
 from headwater.objects import digest
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import CONNECTION, LedgerLine, StoredTask, StoredVersion
@@ -23,6 +23,7 @@ from tests.agent.federating import (
     URL,
     MemoryConnection,
     check_in,
+    delegation,
     delivered,
     device,
     evaluate,
@@ -35,7 +36,7 @@ from tests.agent.federating import (
     update,
     weights,
 )
-from tests.models.bundles import RELEASE
+from tests.models.bundles import RELEASE, STRANGER
 
 
 def deliver(folder: Path, connection: MemoryConnection, rounds: int = 1) -> None:
@@ -75,6 +76,27 @@ def test_a_release_is_on_disk_with_its_weights_before_it_is_acknowledged(tmp_pat
     ((fields, array),) = connection.answers.values()
     assert wire.decode_reply(fields) == wire.Received(device=NAME, version=version, accepted=True)
     assert array is None
+
+
+def test_the_publishers_later_statement_outlives_the_process(tmp_path: Path) -> None:
+    said = delegation(STRANGER)
+    deliver(tmp_path, MemoryConnection([release(3, 2, number=1), check_in(2, said)]), rounds=2)
+
+    assert reader(tmp_path).delegation() == said
+    assert reader(tmp_path).newest() is None, "its key was revoked"
+    connection = MemoryConnection([release(4, 3, number=3), release(5, 3, number=4, key=STRANGER)])
+    deliver(tmp_path, connection)
+    declined, received = (wire.decode_reply(fields) for fields, _ in connection.answers.values())
+    assert isinstance(declined, wire.Declined)
+    assert declined.reason == "bad-signature"
+    assert isinstance(received, wire.Received)
+
+
+def test_a_statement_that_was_changed_on_the_disk_stops_the_client(tmp_path: Path) -> None:
+    with closing(Exchange(settings(tmp_path).exchange_db)) as exchange:
+        exchange._db.execute("INSERT INTO delegation VALUES (1, '{}')")
+        with pytest.raises(BundleError, match="damaged"):
+            Courier(settings(tmp_path), device(), exchange, MemoryConnection())
 
 
 def test_a_check_in_is_answered_from_the_agents_status(tmp_path: Path) -> None:
@@ -213,6 +235,7 @@ class FullDisk(Exchange):
         task: StoredTask,
         version: StoredVersion | None,
         receipts: Sequence[Received] = (),
+        delegation: str | None = None,
     ) -> None:
         raise StorageError(f"The disk is full, {task.task} and {version} are not kept.")
 

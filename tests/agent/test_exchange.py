@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,28 @@ def test_a_database_of_an_earlier_program_has_no_refusal(tmp_path: Path) -> None
     migrate(db, LAYOUT[:1], path)
     db.close()
     assert ExchangeReader(path).refusal() is None
+
+
+def test_a_database_of_an_earlier_program_has_no_statement_of_the_publisher(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "exchange.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.row_factory = sqlite3.Row
+        migrate(old, LAYOUT[:-1], path)
+    assert ExchangeReader(path).delegation() is None
+    with closing(Exchange(path)) as exchange:
+        assert exchange.delegation() is None
+
+
+def test_the_newest_statement_of_the_publisher_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "exchange.db"
+    with closing(Exchange(path)) as exchange:
+        exchange.keep(TASK, None, delegation="first")
+        exchange.keep(TASK, None, delegation="second")
+        exchange.keep(TASK, None)
+        assert exchange.delegation() == "second"
+    assert ExchangeReader(path).delegation() == "second"
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from headwater_agent.settings import AgentSettings, Input, Trust
 from headwater_models.arrays import Arrays
 from headwater_models.identity import version_id
 from headwater_models.keys import SigningKey
-from headwater_models.signing import sign_version
+from headwater_models.signing import sign_model, sign_version
 from headwater_models.weights import save_weights
-from tests.models.bundles import PUBLISHER, RELEASE, STRANGER, signed
+from tests.models.bundles import CREATED, PUBLISHER, RELEASE, STRANGER, signed
 
 
 @dataclass
@@ -112,6 +112,40 @@ def call_a_candidate_a_release(device: Device) -> None:
 
 def send_weights_without_a_finite_answer(device: Device) -> None:
     device.receive({n: np.full_like(a, 3e38) for n, a in signed().weights.items()}, 2)
+
+
+def say(device: Device, *keys: SigningKey, later: int = 1) -> None:
+    """Keep a statement of the publisher, as the federation client would."""
+    task = StoredTask(task="f" * 64, kind=Kind.CHECK_IN, fields=b"", flower=b"", received_ms=0)
+    said = sign_model(
+        PUBLISHER,
+        model=signed().model_id,
+        release_keys=[key.public for key in keys],
+        created=CREATED + later,
+    )
+    device.exchange.keep(task, None, delegation=said)
+
+
+def test_a_key_that_the_publisher_names_later_may_release_and_one_that_it_leaves_out_not(
+    device: Device,
+) -> None:
+    say(device, STRANGER)
+    current = first_version(signed())
+    device.receive(moved(0.1), 2, key=RELEASE)
+    with pytest.raises(BundleError, match="delegate"):
+        device.releases.newer(current)
+
+    device.receive(moved(0.1), 3, key=STRANGER)
+
+    found = device.releases.newer(current)
+    assert found is not None
+    assert found[0].sequence == 3, "the same version, but signed by another key"
+
+
+def test_a_statement_that_is_older_than_the_bundles_changes_nothing(device: Device) -> None:
+    say(device, STRANGER, later=-1)
+    device.receive(moved(0.1), 2, key=RELEASE)
+    assert device.releases.newer(first_version(signed())) is not None
 
 
 @pytest.mark.parametrize(

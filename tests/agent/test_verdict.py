@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from headwater import wire
+from headwater.errors import BundleError
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredVersion
-from headwater_agent.verdict import Verdict, holds, judge, newest
+from headwater_agent.verdict import Verdict, delegated, holds, judge, newest
 from tests.agent.federating import (
+    delegation,
     device,
     evaluate,
     name_of,
@@ -17,7 +19,7 @@ from tests.agent.federating import (
     task_name,
     weights,
 )
-from tests.models.bundles import PUBLISHER, STRANGER
+from tests.models.bundles import PUBLISHER, RELEASE, STRANGER
 
 
 def judged(
@@ -113,6 +115,15 @@ def test_the_newest_is_the_release_with_the_highest_sequence(sequence: int) -> N
     versions = received(3, sequence)
     assert newest(device(), {}) == device().current
     assert newest(device(), versions).version == name_of(weights(3))
+
+
+def test_whom_a_device_trusts_follows_the_later_statement() -> None:
+    assert delegated(device(), None) is device()
+    renewed = delegated(device(), delegation(STRANGER))
+    assert renewed.trusted.release_keys == (STRANGER.public,)
+    assert delegated(renewed, delegation(RELEASE, later=0)).trusted == renewed.trusted
+    with pytest.raises(BundleError, match="trusted here"):
+        delegated(device(), delegation(STRANGER, publisher=STRANGER))
 
 
 def test_a_stored_version_of_a_key_that_is_trusted_no_longer_does_not_hold() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from headwater_agent.flower import FleetConnection
 from headwater_agent.nodekey import make_key, read_key
 from headwater_models.arrays import pack, packed_size
 from headwater_models.bundle import Bundle
-from headwater_models.signing import VersionStatement, check_follows, verify_version
+from headwater_models.signing import VersionStatement, check_follows, later, verify_version
 
 Floats = NDArray[np.float32]
 Answer = tuple[wire.Reply, Vector | None]
@@ -69,7 +70,7 @@ class SimulatedDevice:
         self._trusted, current = bundle.verify()
         self._current: VersionStatement = current
         self._weights = {current.version: pack(bundle.manifest, bundle.weights)}
-        self._target = target
+        self.target = target
         self._spoil = spoil
         self._sequence = 0
         self._leave = True
@@ -126,6 +127,9 @@ class SimulatedDevice:
         self.answered.append(delivered.kind)
 
     def _answer(self, task: wire.Task, array: Floats | None) -> Answer:
+        said = getattr(task, "delegation", msgspec.UNSET)
+        if said is not msgspec.UNSET:
+            self._trusted = later(self._trusted, said)
         match task:
             case wire.CheckIn():
                 return self._checked_in(), None
@@ -151,7 +155,7 @@ class SimulatedDevice:
         if task.base not in self._weights:
             return wire.Declined(device=self.name, task=task.task, reason="unknown-base"), None
         self._sequence += 1
-        difference = (self._target - self._weights[task.base]) * np.float32(0.5)
+        difference = (self.target - self._weights[task.base]) * np.float32(0.5)
         update = wire.Update(
             task=task.task,
             device=self.name,
@@ -183,7 +187,7 @@ class SimulatedDevice:
         )
 
     def _loss(self, weights: Floats) -> float:
-        return float(np.square(weights - self._target).sum())
+        return float(np.square(weights - self.target).sum())
 
     def _received(self, task: wire.Release, weights: Floats) -> wire.Received:
         statement = verify_version(task.statement, trusted=self._trusted)

@@ -6,6 +6,7 @@ from headwater import wire
 from headwater.objects import digest
 from headwater_coordinator import events as e
 from headwater_coordinator.arrivals import read_arrival
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.link import Arrival
 from headwater_models.arrays import packed_size
 from headwater_models.compression import compress, decompress
@@ -40,10 +41,14 @@ def test_what_cannot_be_read_fails_with_words() -> None:
         assert isinstance(found, e.Failed)
         assert found.kind == "unreadable"
         assert found.reason
+        sent = b"" if arrival.vector is None else arrival.vector.tobytes()
+        assert found.excerpt == Excerpt.of(arrival.fields + sent)
 
 
 def test_a_failure_stays_one() -> None:
     lost = read_arrival(Arrival("a", failure="The device went.", lost=True), MANIFEST)
     assert lost == e.Failed("a", "The device went.", "lost")
-    strange = read_arrival(Arrival("a", failure="It sent 900 parts."), MANIFEST)
-    assert strange == e.Failed("a", "It sent 900 parts.", "unreadable")
+    excerpt = Excerpt.of(b"one of them")
+    strange = Arrival("a", failure="It sent 900 parts.", excerpt=excerpt)
+    expected = e.Failed("a", "It sent 900 parts.", "unreadable", excerpt)
+    assert read_arrival(strange, MANIFEST) == expected

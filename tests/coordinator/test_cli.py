@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -20,9 +21,12 @@ from headwater.errors import (
 )
 from headwater_agent import nodekey
 from headwater_coordinator.cli import app
+from headwater_coordinator.enrolment import fingerprint, read_public_key
 from headwater_coordinator.location import with_url
+from headwater_coordinator.queries import DeviceView
 from headwater_coordinator.requests import find_requests, read_request
 from headwater_coordinator.status import HeldRow, Status
+from headwater_models.requested import Answer
 from tests.conftest import free_port
 from tests.coordinator.test_contributions import solved
 from tests.coordinator.world import World, save_bundle
@@ -55,7 +59,7 @@ def test_every_command_has_help() -> None:
     command = typer.main.get_command(app)
     wanted = {"init", "serve", "enrol", "status", "forget", "readmit", "quarantine"}
     wanted |= {"devices", "rounds", "releases", "release", "rollback", "audit"}
-    wanted |= {"renew", "backup", "restore"}
+    wanted |= {"renew", "backup", "restore", "group"}
     assert set(command.commands) == wanted  # type: ignore[attr-defined]
     for name in command.commands:  # type: ignore[attr-defined]
         assert run(name, "--help").count("\n") > 5
@@ -73,6 +77,33 @@ def test_a_device_may_be_enrolled_before_the_coordinator_runs(home: Path, tmp_pa
     said = run("enrol", str(tmp_path / "device" / "node.pub"), "--home", str(home))
     assert "will let them in when it does" in said
     assert len(list((home / "nodes").glob("*.pub"))) == 1
+
+
+def test_a_device_may_be_enrolled_into_a_group(home: Path, tmp_path: Path) -> None:
+    nodekey.make_key(tmp_path / "device")
+    key = tmp_path / "device" / "node.pub"
+    run("enrol", str(key), "--group", "north", "--home", str(home))
+    (path,) = find_requests(home / "requests")
+    request = read_request(path)
+    assert (request.kind, request.group) == ("group", "north")
+    assert request.node == fingerprint(read_public_key(key))
+
+    nodekey.make_key(tmp_path / "other")
+    other = str(tmp_path / "other" / "node.pub")
+    with pytest.raises(SettingsError, match="group"):
+        run("enrol", other, "--group", "North Sea", "--home", str(home))
+    assert len(list((home / "nodes").glob("*.pub"))) == 1
+
+
+def test_a_device_is_put_into_a_group_and_shown_in_it(world: World) -> None:
+    there = ("--home", str(world.home.root))
+    world.join("a", "b")
+    assert "north" not in run("devices", *there)
+    run("group", "a", "north", "--reason", "map", *there)
+    world.turn()
+    assert "north" in run("devices", *there)
+    (a, _) = msgspec.json.decode(run("devices", *there, "--json"), type=list[DeviceView])
+    assert (a.device, a.group) == ("a", "north")
 
 
 def test_a_wrong_key_enrols_no_one(home: Path, tmp_path: Path) -> None:
@@ -99,15 +130,17 @@ def test_the_status_shows_rounds_devices_and_refusals(world: World) -> None:
     assert "2 merged, 0 pending" in said
 
 
-def test_to_forget_a_device_leaves_a_request_and_says_what_it_cannot_undo(world: World) -> None:
+def test_to_forget_a_device_leaves_a_request_for_the_next_coordinator(world: World) -> None:
     world.join("a", "b")
-    said = run("forget", "a", "--home", str(world.home.root)).replace("\n", " ")
-    assert "cannot be taken apart" in said
-    assert [read_request(path).kind for path in find_requests(world.home.requests)] == ["forget"]
-
-    said = run("readmit", "a", "--home", str(world.home.root))
-    assert "asked again" in said
-    assert [read_request(path).kind for path in find_requests(world.home.requests)] == ["readmit"]
+    there = ("--home", str(world.home.root), "--reason", "it was sold")
+    for command in ("forget", "readmit"):
+        said = run(command, "a", *there, "--json")
+        answer = msgspec.json.decode(said, type=Answer)
+        assert answer == Answer(False, "No coordinator runs; the next one does it first.")
+        (path,) = find_requests(world.home.requests)
+        request = read_request(path)
+        assert (request.kind, request.device, request.reason) == (command, "a", "it was sold")
+        assert request.by
 
 
 def test_to_forget_a_device_of_a_model_of_statistics_promises_a_candidate_without_it(
@@ -115,9 +148,10 @@ def test_to_forget_a_device_of_a_model_of_statistics_promises_a_candidate_withou
 ) -> None:
     world = World(tmp_path, save_bundle(tmp_path, solved()))
     world.join("a", "b")
-    said = run("forget", "a", "--home", str(world.home.root)).replace("\n", " ")
-    assert "solved from those of the others" in said
+    run("forget", "a", "--reason", "it was sold", "--home", str(world.home.root))
     world.turn()
+    (path,) = world.home.requests.glob("*.answer")
+    assert "solved from those of the others" in path.read_text()
     shown = run("status", "--home", str(world.home.root), "--json")
     devices = msgspec.json.decode(shown, type=Status).devices
     assert {row.device: row.forgotten for row in devices} == {"a": True, "b": False}
@@ -136,20 +170,37 @@ def test_what_is_in_quarantine_is_listed_and_decided_on(world: World) -> None:
     (one,) = msgspec.json.decode(run("quarantine", *there, "--json"), type=list[HeldRow])
     assert "plausible" in shown
     assert (one.device, one.examples) == ("a", 10**9)
-    assert "update of a is accepted" in run("quarantine", "release", str(one.id), *there)
-    assert "update of a is removed" in run("quarantine", *there, "drop", str(one.id))
+    because = ("--reason", "seen")
+    assert "the next one does it" in run("quarantine", "release", str(one.id), *there, *because)
+    assert '"done":false' in run("quarantine", *there, "drop", str(one.id), *because, "--json")
     kinds = [read_request(path).kind for path in find_requests(world.home.requests)]
     assert kinds == ["drop"]
 
 
+def test_what_is_malformed_is_shown_as_such_and_cannot_be_released(world: World) -> None:
+    there = ("--home", str(world.home.root))
+    world.join("a", "b")
+    a, _ = world.waiting(wire.Kind.TRAIN)
+    world.answer(a, world.update(a), np.full(300_000, np.nan, np.float32))
+    world.turn()
+
+    shown = " ".join(run("quarantine", *there).split())
+    for words in ("Malformed,", "1,048,576", "1,200,000"):
+        assert words in shown
+    (one,) = msgspec.json.decode(run("quarantine", *there, "--json"), type=list[HeldRow])
+    assert (one.malformed, one.nbytes, one.kept) == (True, 1_200_000, 2**20)
+    with pytest.raises(UnsupportedError, match="Drop it with"):
+        run("quarantine", "release", str(one.id), "--reason", "seen", *there)
+
+
 def test_what_is_not_in_quarantine_cannot_be_released(world: World) -> None:
-    with pytest.raises(StorageError, match="no update 7 in quarantine"):
-        run("quarantine", "release", "7", "--home", str(world.home.root))
+    with pytest.raises(SettingsError, match="no update 7 in quarantine"):
+        run("quarantine", "release", "7", "--reason", "seen", "--home", str(world.home.root))
 
 
 def test_a_device_that_is_not_known_cannot_be_forgotten(world: World) -> None:
-    with pytest.raises(StorageError, match="knows no device a"):
-        run("forget", "a", "--home", str(world.home.root))
+    with pytest.raises(SettingsError, match="knows no device 'a'"):
+        run("forget", "a", "--reason", "sold", "--home", str(world.home.root))
 
 
 def test_a_folder_that_is_no_coordinator_is_refused(tmp_path: Path) -> None:

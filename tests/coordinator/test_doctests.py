@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["backoff", "gate", "limits", "link"])
+@pytest.mark.parametrize("module", ["backoff", "excerpt", "gate", "limits", "link", "pulse"])
 def test_the_examples_hold(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"headwater_coordinator.{module}"))
     assert result.attempted > 0

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from headwater import wire
-from headwater_coordinator.firewall import LARGEST_CHANGE, Expected, complaint
+from headwater.objects import Vector
+from headwater_coordinator.firewall import LARGEST_CHANGE, Expected, complaint, malformation
 from headwater_coordinator.strategies.averaging import FedAvg
 from headwater_models.arrays import pack_statistics
 from headwater_models.manifest import Array
@@ -72,6 +73,14 @@ def expected(**changes: Any) -> Expected:
     return Expected(**(fields | changes))
 
 
+def refusal(reply: wire.Reply, vector: Vector | None, about: Expected) -> str | None:
+    """Why an answer to a task to train is refused, whatever the reason."""
+    wrong = complaint(TRAIN, reply, vector, about)
+    if wrong is None and isinstance(reply, wire.Update) and vector is not None:
+        return malformation(reply, vector, about.manifest)
+    return wrong
+
+
 def changed(reply: wire.Reply, **changes: object) -> Any:
     return msgspec.structs.replace(reply, **changes)
 
@@ -92,6 +101,8 @@ def test_a_sound_answer_passes(
     task: wire.Task, reply: wire.Reply, vector: NDArray[np.float32] | None
 ) -> None:
     assert complaint(task, reply, vector, expected()) is None
+    if isinstance(reply, wire.Update) and vector is not None:
+        assert malformation(reply, vector, AVERAGED) is None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_a_sound_answer_passes(
 def test_what_flower_would_take_or_die_of_is_refused(
     reply: wire.Reply, vector: NDArray[np.float32] | None, words: str
 ) -> None:
-    refused = complaint(TRAIN, reply, vector, expected())
+    refused = refusal(reply, vector, expected())
     assert refused is not None
     assert words in refused
 
@@ -188,7 +199,7 @@ def test_a_refusal_of_another_task_is_refused() -> None:
 def test_what_passes_can_be_merged_into_finite_weights(
     vectors: list[NDArray[np.float32]],
 ) -> None:
-    passed = [one for one in vectors if complaint(TRAIN, UPDATE, one, expected()) is None]
+    passed = [one for one in vectors if refusal(UPDATE, one, expected()) is None]
     if passed:
         merged = FedAvg().merge(np.zeros(SIZE, "f4"), updates(passed), {}).vector
         assert np.isfinite(merged).all()
@@ -201,7 +212,7 @@ def contribution(count: int = 60, **changes: Any) -> tuple[wire.Update, NDArray[
 
 
 def test_statistics_that_data_can_lead_to_pass() -> None:
-    assert complaint(TRAIN, *contribution(), expected(manifest=SOLVED)) is None
+    assert refusal(*contribution(), expected(manifest=SOLVED)) is None
 
 
 @pytest.mark.parametrize(
@@ -221,12 +232,12 @@ def test_statistics_that_cannot_be_are_refused(
 ) -> None:
     update, vector = contribution()
 
-    assert words in str(complaint(TRAIN, update, spoil(vector), expected(manifest=SOLVED)))
+    assert words in str(refusal(update, spoil(vector), expected(manifest=SOLVED)))
 
 
 def test_weights_are_no_answer_of_a_model_that_is_solved_nor_statistics_of_another() -> None:
-    assert "float64" in str(complaint(TRAIN, UPDATE, GOOD, expected(manifest=SOLVED)))
-    assert "float32" in str(complaint(TRAIN, *contribution(), expected()))
+    assert "float64" in str(refusal(UPDATE, GOOD, expected(manifest=SOLVED)))
+    assert "float32" in str(refusal(*contribution(), expected()))
 
 
 def test_a_device_whose_contribution_was_erased_contributes_no_more() -> None:

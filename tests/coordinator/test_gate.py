@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,12 +18,12 @@ from headwater_coordinator.settings import Gate
 DIFFERENCES = st.lists(st.floats(-10, 10), min_size=0, max_size=20)
 
 
-def reply(differences: list[float]) -> wire.Evaluated:
+def reply(differences: list[float], device: str = "well") -> wire.Evaluated:
     rows = np.asarray(differences, np.float64)
     mean = float(rows.mean()) if len(rows) else 0.0
     return wire.Evaluated(
         task="1" * 64,
-        device="well",
+        device=device,
         candidate="2" * 64,
         release="3" * 64,
         rows=len(rows),
@@ -132,6 +133,85 @@ def test_no_device_may_be_worse_than_the_worst_that_is_allowed() -> None:
     decision = judge(replies, Gate(worst_device_tolerance=0.02))
     assert not decision.passed
     assert decision.words.endswith("worse than allowed on 1 devices, none may be")
+
+
+def fleet(**groups: list[float]) -> tuple[list[wire.Evaluated], dict[str, str]]:
+    """Replies of ten rows each, by group: a share of the release's loss that each is worse."""
+    found, of = [], {}
+    for group, shares in groups.items():
+        for number, share in enumerate(shares):
+            name = f"{group}-{number}"
+            found.append(reply([20 * share] * 10, name))
+            of[name] = "" if group == "none" else group
+    return found, of
+
+
+GROUPED = Gate(tolerance=1.0, worst_group_tolerance=0.01, group_devices=3)
+
+
+def test_a_group_that_is_worse_than_allowed_is_named_whatever_the_others_gain() -> None:
+    replies, groups = fleet(north=[-0.5] * 20, south=[0.03, 0.02, 0.04])
+    assert judge(replies, Gate(tolerance=1.0), groups).passed
+    decision = judge(replies, GROUPED, groups)
+    assert not decision.passed
+    assert decision.words.endswith(
+        "group south is worse on 3 of 3 devices, by 3.00% of the loss or more on half of them, at "
+        "most 1.00% is allowed"
+    )
+
+
+def test_every_group_that_is_worse_is_named() -> None:
+    decision = judge(*fleet_with(GROUPED, north=[0.1] * 3, south=[0.1] * 4, east=[0.0] * 3))
+    assert "group north is worse" in decision.words
+    assert "group south is worse" in decision.words
+    assert "east" not in decision.words
+
+
+def fleet_with(
+    settings: Gate, **groups: list[float]
+) -> tuple[list[wire.Evaluated], Gate, dict[str, str]]:
+    replies, of = fleet(**groups)
+    return replies, settings, of
+
+
+def test_where_no_group_is_worse_the_words_say_who_was_judged() -> None:
+    decision = judge(*fleet_with(GROUPED, north=[0.01] * 3, south=[-0.1] * 3, east=[0.5] * 2))
+    assert decision.passed
+    assert decision.words.endswith(
+        "no group is worse than allowed (north, south, too few devices of east)"
+    )
+
+
+def test_a_group_of_too_few_devices_has_no_say() -> None:
+    assert judge(*fleet_with(GROUPED, north=[9.0, 9.0], south=[-0.1] * 100)).passed
+
+
+def test_devices_without_a_group_are_none() -> None:
+    assert judge(*fleet_with(GROUPED, none=[0.5] * 5)).passed
+    assert judge([reply([1.0] * 5, f"d{n}") for n in range(5)], GROUPED).passed
+
+
+@given(st.integers(2, 9), st.floats(1.0, 1e9), st.integers(1, 10**6))
+def test_less_than_half_of_a_group_can_neither_veto_nor_hide_a_harm(
+    least: int, huge: float, rows: int
+) -> None:
+    settings = Gate(tolerance=1.0, worst_group_tolerance=0.01, group_devices=least)
+    honest, few = least // 2 + 1, (least // 2 + 1) - 1
+    for truth, lie in ((-0.01, huge), (0.05, -huge)):
+        replies, of = fleet(north=[truth] * honest, rest=[-0.05] * 40)
+        liars = [f"north-x{n}" for n in range(few)]
+        lies = [reply([20 * lie], name) for name in liars]
+        replies += [msgspec.structs.replace(one, rows=rows) for one in lies]
+        of |= dict.fromkeys(liars, "north")
+        vetoed = "group north is worse" in judge(replies, settings, of).words
+        judged = honest + few >= least
+        assert vetoed == (judged and truth > 0)
+
+
+def test_a_release_without_any_loss_is_compared_too() -> None:
+    replies, groups = fleet(north=[0.1] * 3)
+    perfect = [msgspec.structs.replace(one, loss_release=0.0) for one in replies]
+    assert "group north is worse" in judge(perfect, GROUPED, groups).words
 
 
 @given(st.integers(1, 40), st.integers(0, 40))

@@ -15,7 +15,8 @@ from headwater_coordinator.location import (
     read_location,
     with_url,
 )
-from headwater_coordinator.settings import TEMPLATE, read_settings
+from headwater_coordinator.settings import read_settings
+from headwater_coordinator.template import TEMPLATE
 
 URL = "postgresql://headwater@db.example.org:5433/books?sslmode=verify-full"
 

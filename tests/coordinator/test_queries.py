@@ -69,6 +69,26 @@ def test_a_device_shows_what_came_of_its_updates_and_how_far_it_is_behind(world:
     assert took.bytes > world.size * 4
 
 
+def test_a_device_shows_the_losses_in_the_field_that_it_said_last_also_after_a_restart(
+    world: World,
+) -> None:
+    world.join("a", "b")
+    world.turn(int(world.settings.federation.check_in))
+    first, second = world.waiting(wire.Kind.CHECK_IN)
+    losses = {"loss_baseline": 3.0, "loss_released": 2.0, "loss_personal": 1.0}
+    world.answer(first, msgspec.structs.replace(world.checked_in(first), scored=40, **losses))
+    world.answer(second, world.checked_in(second))
+    world.turn()
+    world.restart()
+
+    found = {one.node: one for one in queries.devices(world.home, running=True)}
+
+    said, silent = found[first.node], found[second.node]
+    assert said.scored == 40
+    assert (said.loss_baseline, said.loss_released, said.loss_personal) == (3.0, 2.0, 1.0)
+    assert (silent.scored, silent.loss_baseline, silent.loss_released) == (0, None, None)
+
+
 def test_who_has_not_said_what_it_runs_is_not_behind(world: World) -> None:
     world.mail.online.add("SHA256:x")
     world.turn()

@@ -10,12 +10,17 @@ import pytest
 
 from headwater import wire
 from headwater.errors import BundleError, StorageError
+from headwater_agent.client import Client, Delivered, Send
 from headwater_agent.verdict import Device, judge
 from headwater_coordinator.audit import audit, prove
-from headwater_coordinator.renewal import Renewed, renew
+from headwater_coordinator.link import Outgoing
+from headwater_coordinator.renewal import Renewed, renew, renewal_request
+from headwater_coordinator.requests import write_request
 from headwater_models.bundle import Bundle
+from headwater_models.files import write_file
 from headwater_models.keys import SigningKey
-from headwater_models.signing import sign_model
+from headwater_models.requested import Answer, await_answer
+from headwater_models.signing import sign_model, sign_version
 from tests.coordinator.world import START, World
 
 
@@ -51,7 +56,9 @@ def test_a_release_after_the_change_is_signed_with_the_new_key_and_the_old_one_i
 
     renewed = put(world, publish(world, tmp_path, new.public), tmp_path / "new.key")
 
-    assert renewed.sequence == 3
+    assert renewed.release is not None
+    assert renewed.release.sequence == 3
+    assert "signed anew with sequence 3" in renewed.words
     world.join("a", "b")
     (fresh, *_) = world.waiting(wire.Kind.RELEASE)
     bundle = Bundle.load(world.home.bundle)
@@ -87,7 +94,8 @@ def test_a_key_that_comes_beside_the_old_one_changes_no_release(
     old = SigningKey.load(world.home.release_key)
     new = SigningKey.create(tmp_path / "new.key")
     renewed = put(world, publish(world, tmp_path, old.public, new.public), tmp_path / "new.key")
-    assert renewed.sequence is None
+    assert renewed.release is None
+    assert "signed anew" not in renewed.words
     assert SigningKey.load(world.home.release_key).public == new.public
 
 
@@ -118,7 +126,191 @@ def test_what_is_not_the_publishers_later_word_changes_nothing(
     assert len(audit(world.home)) == 1
 
 
-def test_a_running_coordinator_keeps_its_keys(world: World, tmp_path: Path) -> None:
+def decide(world: World, statement: Path, key: Path | None = None) -> Answer:
+    """Let the coordinator that runs put the statement in force."""
+    path = write_request(
+        world.home.requests, renewal_request(world.home, statement, key, by="alice")
+    )
+    world.turn()
+    answer = await_answer(path, lambda: True, patience_s=0.0)
+    assert answer is not None
+    return answer
+
+
+def client_of(world: World) -> Client:
+    """The federation client of a device that has the coordinator's first bundle."""
+    trusted, current = world.bundle.verify()
+    manifest = world.bundle.manifest
+    return Client(Device("a", manifest, trusted, current, dict(world.bundle.weights)))
+
+
+def takes(client: Client, task: Outgoing) -> wire.Reply | None:
+    """Deliver a message to a client; return its answer if it has one at once."""
+    event = Delivered(task.kind, task.fields, task.vector, task.ask.encode())
+    sent = [effect for effect in client.feed(event, 0) if isinstance(effect, Send)]
+    return wire.decode_reply(sent[0].fields) if sent else None
+
+
+def test_a_running_coordinator_signs_with_the_new_key_and_its_devices_follow(
+    world: World, tmp_path: Path
+) -> None:
+    world.join("a", "b")
+    client = client_of(world)
+    world.train_all()
+    world.judge_all()
+    old = world.waiting(wire.Kind.RELEASE)[0]
+    world.take_release()
+    new = SigningKey.create(tmp_path / "new.key")
+
+    answer = decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key")
+
+    assert answer.done
+    assert "The release is signed anew with sequence 3" in answer.text
+    assert not world.home.next_release_key.exists()
+    assert SigningKey.load(world.home.release_key).public == new.public
+    world.turn(2_000)
+    again = world.waiting(wire.Kind.RELEASE)
+    assert len(again) == 2, "all are handed the release as it is signed now"
+    received = takes(client, again[0])
+    assert isinstance(received, wire.Received)
+    assert (client.newest.sequence, client.newest.key) == (3, new.public)
+    world.take_release()
+    world.turn(2_000)
+    assert not world.waiting(wire.Kind.RELEASE)
+    declined = takes(client, old)
+    assert isinstance(declined, wire.Declined)
+    assert declined.reason == "bad-signature"
+    assert prove(world.home).complaints == []
+
+
+def test_a_check_in_tells_devices_whom_to_trust(world: World, tmp_path: Path) -> None:
+    world.join("a", "b")
+    client = client_of(world)
+    old = SigningKey.load(world.home.release_key)
+    new = SigningKey.create(tmp_path / "new.key")
+    assert decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key").done
+
+    world.turn(int(world.settings.federation.check_in))
+
+    takes(client, world.waiting(wire.Kind.CHECK_IN)[0])
+    assert client.newest == world.bundle.verify()[1], "its own version stays"
+    forged = sign_version(
+        old, kind="release", model=world.bundle.model_id, version=world.status.release, sequence=9
+    )
+    release = wire.Release(
+        model=world.bundle.model_id, version=world.status.release, statement=forged
+    )
+    vector = world.weights(world.status.release)
+    message = Outgoing("x", "a", wire.Kind.RELEASE, wire.encode(release), vector, 1.0)
+    assert isinstance(takes(client, message), wire.Declined)
+
+
+def test_a_candidate_of_the_new_key_brings_what_makes_it_count(
+    world: World, tmp_path: Path
+) -> None:
+    world.join("a", "b")
+    client = client_of(world)
+    new = SigningKey.create(tmp_path / "new.key")
+    assert decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key").done
+    world.train_all()
+
+    task = world.waiting(wire.Kind.EVALUATE)[0]
+
+    assert takes(client, task) is None, "it is kept for the agent to judge, and not declined"
+
+
+def test_a_round_that_is_open_goes_on_with_the_new_key(world: World, tmp_path: Path) -> None:
+    world.join("a", "b")
+    assert world.waiting(wire.Kind.TRAIN)
+    new = SigningKey.create(tmp_path / "new.key")
+
+    assert decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key").done
+
+    world.train_all()
+    world.judge_all()
+    assert world.status.sequence == 2, "the first version is signed by the publisher: it stays"
+    assert world.status.updates["merged"] == 2
+    assert prove(world.home).complaints == []
+
+
+def test_an_open_candidate_goes_with_the_key_while_the_coordinator_runs(
+    world: World, tmp_path: Path
+) -> None:
+    world.join("a", "b")
+    world.train_all()
+    new = SigningKey.create(tmp_path / "new.key")
+
+    assert decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key").done
+
+    words = "refused by the owner: the key that signed it was revoked"
+    assert world.status.versions[0].words == words
+    world.judge_all()
+    world.turn(2_000)
+    assert world.waiting(wire.Kind.TRAIN), "the next round opens"
+
+
+def test_what_was_renewed_outlives_a_restart(world: World, tmp_path: Path) -> None:
+    world.join("a", "b")
+    new = SigningKey.create(tmp_path / "new.key")
+    assert decide(world, publish(world, tmp_path, new.public), tmp_path / "new.key").done
+    before = world.status.sequence
+
+    world.bundle = Bundle.load(world.home.bundle)
+    world.restart()
+    world.join("a", "b")
+    world.train_all()
+    world.judge_all()
+
+    assert world.status.sequence == before + 1
+    assert prove(world.home).complaints == []
+
+
+def test_a_statement_that_does_not_hold_any_more_is_answered_and_changes_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    old = SigningKey.load(world.home.release_key)
+    request = renewal_request(
+        world.home, publish(world, tmp_path, old.public, later=1), None, by="alice"
+    )
+    later = publish(world, tmp_path, old.public, "f" * 64, later=2)
+    assert decide(world, later).done
+
+    path = write_request(world.home.requests, request)
+    world.turn()
+
+    answer = await_answer(path, lambda: True, patience_s=0.0)
+    assert answer is not None
+    assert not answer.done
+    assert "not later" in answer.text
+    assert [entry.kind for entry in audit(world.home)] == ["begin", "renew"]
+
+
+def test_another_key_than_the_one_that_was_asked_for_signs_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    new = SigningKey.create(tmp_path / "new.key")
+    statement = publish(world, tmp_path, new.public)
+    request = renewal_request(world.home, statement, tmp_path / "new.key", by="alice")
+    SigningKey.create(tmp_path / "other.key")
+    write_file(world.home.next_release_key, (tmp_path / "other.key").read_bytes(), mode=0o600)
+
+    path = write_request(world.home.requests, request)
+    world.turn()
+
+    answer = await_answer(path, lambda: True, patience_s=0.0)
+    assert answer is not None
+    assert not answer.done
+    assert "does not delegate" in answer.text
+
+
+def test_a_statement_that_no_message_could_carry_is_refused(world: World, tmp_path: Path) -> None:
+    old = SigningKey.load(world.home.release_key)
+    many = [f"{number:064x}" for number in range(300)]
+    with pytest.raises(BundleError, match="do not travel"):
+        put(world, publish(world, tmp_path, old.public, *many))
+
+
+def test_books_that_another_process_holds_are_left_alone(world: World, tmp_path: Path) -> None:
     statement = publish(world, tmp_path, SigningKey.load(world.home.release_key).public)
     code = (
         "import sys; from pathlib import Path; from headwater_coordinator.lock import held\n"

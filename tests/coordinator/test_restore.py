@@ -20,6 +20,7 @@ from headwater_coordinator.backup import CONTENTS, Contents, Member, back_up
 from headwater_coordinator.database import Database
 from headwater_coordinator.home import Home
 from headwater_coordinator.location import SQLITE
+from headwater_coordinator.receipts import SPAN
 from headwater_coordinator.restore import restore
 from headwater_coordinator.status import read_status
 from headwater_models.keys import SigningKey
@@ -160,7 +161,27 @@ def test_no_receipt_has_a_number_that_was_given_before(restored: World) -> None:
     first = restored.status.sequence
     before = receipts(restored)
     release(restored, 0.75)
-    assert min(receipts(restored) - before) > first
+    given = receipts(restored) - before
+    assert min(given) > first * SPAN
+    assert wire.Count.__metadata__[0].le > max(given)  # type: ignore[attr-defined]
+
+
+def test_who_is_restored_from_the_same_backup_again_repeats_no_number(
+    world: World, backup: Path, tmp_path: Path
+) -> None:
+    given: list[set[int]] = []
+    for name in ("first", "second"):
+        world.now += 1_000
+        world.close()
+        world.home.root.rename(tmp_path / f"before-{name}")
+        restore(backup, world.home, world.now)
+        world.restart()
+        before = receipts(world)
+        for value in (0.25, 0.125, 0.75):
+            release(world, value)
+        given.append(receipts(world) - before)
+    assert len(given[0]) > 3, "more than there are seconds between the restores"
+    assert max(given[0]) < min(given[1])
 
 
 def test_it_is_in_the_chain_of_decisions_which_holds(restored: World) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from headwater.errors import SettingsError
 from headwater.settings import encode_hook
-from headwater_coordinator.settings import TEMPLATE, Buffered, Settings, read_settings
+from headwater_coordinator.settings import Buffered, Settings, read_settings
 from headwater_coordinator.strategies.table import TABLE
+from headwater_coordinator.template import TEMPLATE
 
 FILLED = TEMPLATE.format(host="127.0.0.1", port=8443, superlink_port=8444)
 
@@ -35,7 +36,8 @@ def test_the_figures_behind_hash_signs_are_the_defaults() -> None:
     shown = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", FILLED, flags=re.MULTILINE))
     defaults = msgspec.to_builtins(Settings(), enc_hook=encode_hook)
     manifests = {"batch", "learning_rate"}
-    derived = {"exploration", "confidence", "worst_device_tolerance", "listen", "textfile"}
+    derived = {"exploration", "confidence", "listen", "textfile"}
+    derived |= {"worst_device_tolerance", "worst_group_tolerance"}
     for section, fields in shown.items():
         for name, value in fields.items():
             if name not in manifests | derived:

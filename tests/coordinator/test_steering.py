@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import pytest
 
 from headwater import wire
 from headwater.errors import NotNowError, SettingsError
 from headwater_coordinator.audit import audit
-from headwater_coordinator.queries import releases
+from headwater_coordinator.queries import devices, releases
 from headwater_coordinator.requests import Request, write_request
-from headwater_coordinator.steering import ask, candidate_request, rollback_request
+from headwater_coordinator.settings import Gate
+from headwater_coordinator.steering import (
+    ask,
+    candidate_request,
+    device_request,
+    group_request,
+    rollback_request,
+)
 from headwater_models.requested import Answer, await_answer
 from headwater_models.signing import verify_version
-from tests.coordinator.world import World
+from tests.coordinator.world import World, node
 
 
 def decide(world: World, request: Request) -> Answer:
@@ -189,6 +198,106 @@ def test_a_version_whose_weights_are_gone_cannot_come_back(world: World) -> None
 def test_a_version_that_never_was_a_release_is_refused_by_the_coordinator(world: World) -> None:
     answer = decide(world, Request("rollback", version="f" * 64))
     assert not answer.done
+
+
+def about(world: World, kind: Literal["forget", "readmit"], device: str) -> Request:
+    return device_request(world.home, kind, device, by="alice", reason="it was sold")
+
+
+def test_to_forget_says_what_it_cannot_undo_and_to_readmit_that_the_device_is_asked(
+    world: World,
+) -> None:
+    world.join("a", "b")
+
+    forgotten = decide(world, about(world, "forget", "a"))
+    assert forgotten.done
+    assert "pending update of a is dropped" in forgotten.text
+    assert "cannot be taken apart" in forgotten.text
+    again = decide(world, about(world, "forget", "a"))
+    assert again == Answer(True, "a was forgotten before; nothing changes.")
+    readmitted = decide(world, about(world, "readmit", "a"))
+    assert readmitted == Answer(True, "a is asked again from the next round on.")
+    again = decide(world, about(world, "readmit", "a"))
+    assert again == Answer(True, "a was not forgotten; nothing changes.")
+
+    entries = [entry for entry in audit(world.home) if entry.device]
+    assert [(entry.kind, entry.by, entry.words) for entry in entries] == [
+        ("forget", "alice", "it was sold"),
+        ("readmit", "alice", "it was sold"),
+    ]
+
+
+def into(world: World, device: str, group: str) -> Request:
+    return group_request(world.home, device, group, by="alice", reason="by the map")
+
+
+def test_a_device_is_put_into_a_group_and_out_of_it(world: World) -> None:
+    world.join("a", "b")
+
+    assert decide(world, into(world, "a", "north")) == Answer(True, "a belongs to group north.")
+    again = decide(world, into(world, "a", "north"))
+    assert again == Answer(True, "a was there before; nothing changes.")
+    assert {one.device: one.group for one in devices(world.home, running=True)} == {
+        "a": "north",
+        "b": "",
+    }
+    assert decide(world, into(world, "a", "")) == Answer(True, "a belongs to no group.")
+
+    entries = [entry for entry in audit(world.home) if entry.kind == "group"]
+    assert [(entry.by, entry.device, entry.words) for entry in entries] == [
+        ("alice", "a", "north: by the map"),
+        ("alice", "a", "no group: by the map"),
+    ]
+
+
+def test_a_group_outlives_a_restart_and_may_be_given_before_a_device_is_seen(
+    world: World,
+) -> None:
+    request = Request("group", node=node("a"), group="north", by="alice", reason="enrolled")
+    assert decide(world, request).text == "SHA256:a belongs to group north."
+    world.restart()
+    world.join("a", "b")
+
+    assert [one.group for one in devices(world.home, running=True)] == ["north", ""]
+
+
+def test_a_group_that_the_candidate_harms_keeps_it_from_the_fleet(world: World) -> None:
+    world.settings = msgspec.structs.replace(
+        world.settings, gate=Gate(tolerance=1.0, worst_group_tolerance=0.01, group_devices=2)
+    )
+    world.restart()
+    world.join(*"abcde")
+    for device, group in zip("abcd", ("north", "north", "south", "south"), strict=True):
+        decide(world, into(world, device, group))
+    world.train_all()
+    for task in world.waiting(wire.Kind.EVALUATE):
+        worse = task.node in (node("c"), node("d"))
+        world.answer(task, world.evaluated(task, 0.05 if worse else -0.5))
+    world.turn()
+
+    assert world.status.sequence == 1
+    words = world.status.versions[0].words
+    assert words.startswith("refused: ")
+    assert "group south is worse on 2 of 2 devices" in words
+    assert "north" not in words
+
+
+def test_a_device_that_is_not_known_is_asked_about_in_vain(world: World) -> None:
+    world.join("a", "b")
+    for nobody in ("c", ""):
+        with pytest.raises(SettingsError, match="knows no device"):
+            about(world, "forget", nobody)
+        with pytest.raises(SettingsError, match="knows no device"):
+            into(world, nobody, "north")
+    answer = decide(world, Request("forget", "c"))
+    assert answer == Answer(False, "There is no device c.")
+
+
+def test_what_was_not_done_stands_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    decide(world, Request("rollback", version="f" * 64, by="alice"))
+    assert "rollback, asked by alice, was not done: Version ffffffffffff" in caplog.text
 
 
 def test_while_nothing_runs_nobody_waits(world: World, tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ def of_field(message: type[Any], field: msgspec.structs.FieldInfo) -> st.SearchS
     if field.name in ("proximal_mu", "budget_ms"):
         given_ = st.floats(0, 1_000) if field.name == "proximal_mu" else st.integers(1_000, 10**6)
         return st.just(msgspec.UNSET) | given_
-    if field.name == "receipts":
-        return st.just(msgspec.UNSET) | st.lists(st.text(max_size=40), max_size=3).map(tuple)
+    if field.name in ("receipts", "delegation"):
+        text = st.text(max_size=40)
+        many = st.lists(text, max_size=3).map(tuple)
+        return st.just(msgspec.UNSET) | (text if field.name == "delegation" else many)
     return of_type(msgspec.inspect.type_info(field.type), f"{message.__name__}.{field.name}")
 
 

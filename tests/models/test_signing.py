@@ -18,6 +18,7 @@ from headwater_models.signing import (
     VersionStatement,
     check_change,
     check_follows,
+    later,
     sign_model,
     sign_receipt,
     sign_version,
@@ -80,10 +81,29 @@ def test_a_version_of_a_key_without_delegation_is_refused() -> None:
 
 
 def test_a_key_that_a_later_statement_leaves_out_is_revoked() -> None:
-    later = verify_model(model_text(release_keys=[], created=CREATED + 1))
-    assert later.created > TRUSTED.created
+    without = verify_model(model_text(release_keys=[], created=CREATED + 1))
+    assert without.created > TRUSTED.created
     with pytest.raises(BundleError, match="does not delegate"):
-        verify_version(version_text(), trusted=later)
+        verify_version(version_text(), trusted=without)
+
+
+def test_of_two_statements_the_later_one_holds() -> None:
+    found = later(TRUSTED, model_text(release_keys=[STRANGER.public], created=CREATED + 1))
+    assert found.release_keys == (STRANGER.public,)
+    for created in (CREATED - 1, CREATED):
+        again = model_text(release_keys=[STRANGER.public], created=created)
+        assert later(TRUSTED, again) is TRUSTED
+        assert later(found, again) is found
+
+
+def test_a_later_statement_of_another_publisher_or_model_is_refused() -> None:
+    for text, words in (
+        (model_text(STRANGER, created=CREATED + 1), "trusted here"),
+        (model_text(model=OTHER, created=CREATED + 1), "about model"),
+        (version_text(), "model statement"),
+    ):
+        with pytest.raises(BundleError, match=words):
+            later(TRUSTED, text)
 
 
 def test_one_key_alone_can_be_trusted() -> None:

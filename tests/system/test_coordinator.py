@@ -22,13 +22,19 @@ import pytest
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
 from headwater import wire
+from headwater.clock import now_ms
+from headwater_coordinator.audit import audit
 from headwater_coordinator.front import FLEET_PATHS
 from headwater_coordinator.home import Home
 from headwater_coordinator.location import SQLITE, with_url
 from headwater_coordinator.lock import holder
-from headwater_coordinator.status import Status, read_status
+from headwater_coordinator.status import Status, read_quarantine, read_status
+from headwater_coordinator.supervisor import PROBE_EVERY_S, PROBE_S
 from headwater_models.arrays import packed_size
 from headwater_models.bundle import Bundle
+from headwater_models.keys import SigningKey
+from headwater_models.requested import Answer
+from headwater_models.signing import sign_model
 from tests.conftest import free_port
 from tests.coordinator.devices import Floats, Sent, SimulatedDevice, Spoil
 from tests.coordinator.test_front import FORBIDDEN, TRICKS
@@ -125,6 +131,14 @@ class Served:
                         found.append(int(entry.name))
         return found
 
+    def superlinks(self) -> list[int]:
+        """Its SuperLinks; one, unless it is just started again."""
+        return [
+            pid
+            for pid in self.relatives()
+            if b"flower-superlink" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
@@ -163,6 +177,13 @@ def poison(reply: wire.Reply, vector: Floats | None) -> Sent:
     return reply, vector
 
 
+def boast(reply: wire.Reply, vector: Floats | None) -> Sent:
+    """Answer as a device that counts its examples wrong."""
+    if isinstance(reply, wire.Update):
+        reply = msgspec.structs.replace(reply, examples=10**9)
+    return reply, vector
+
+
 def reasons(served: Served, device: str) -> list[str]:
     """Why replies of a device were refused, the newest first."""
     return [one.reason for one in served.status.refusals if one.device == device]
@@ -185,6 +206,9 @@ def test_a_fleet_is_served_through_everything_that_goes_wrong(served: Served) ->
     assert reasons(served, "broken")[-1].endswith("are not finite (NaN or infinity).")
     assert "The device sent more than" in reasons(served, "stranger")[0]
     assert "a message that the protocol lacks" in reasons(served, "stranger")[1]
+    malformed = {one.device: one for one in read_quarantine(served.home.books) if one.malformed}
+    assert set(malformed) == {"broken", "stranger"}
+    assert all(0 < one.kept <= one.nbytes for one in malformed.values())
     assert all(device.errors == [] for device in (*devices, broken))
     sequences = [statement.sequence for statement in devices[0].releases]
     assert sequences == sorted(set(sequences))
@@ -224,6 +248,60 @@ def test_a_fleet_is_served_through_everything_that_goes_wrong(served: Served) ->
             probe.bind(("127.0.0.1", port))
 
 
+def test_what_a_person_decides_is_answered_by_the_coordinator_that_runs(served: Served) -> None:
+    devices = [served.device("a", 0.9), served.device("boastful", 1.1, boast)]
+    there = ("--home", str(served.home.root), "--json", "--reason", "seen")
+
+    def decide(*command: str) -> Answer:
+        return msgspec.json.decode(served.run(*command, *there), type=Answer)
+
+    with connected(served, *devices):
+        eventually(lambda: len(read_quarantine(served.home.books)) >= 2, "two are in quarantine")
+        newest, *_, oldest = read_quarantine(served.home.books)
+        assert decide("quarantine", "drop", str(oldest.id)).done
+        answer = decide("quarantine", "release", str(newest.id))
+        assert answer.done
+        assert f"Update {newest.sequence} of boastful is accepted" in answer.text
+        eventually(lambda: served.status.releases >= 1, "a release of both")
+        assert "is dropped" in decide("forget", "boastful").text
+        assert "is asked again" in decide("readmit", "boastful").text
+
+    decided = [entry.kind for entry in audit(served.home) if entry.words.endswith("seen")]
+    assert decided == ["drop", "accept", "forget", "readmit"]
+
+
+def test_a_release_key_is_replaced_while_the_fleet_goes_on(served: Served) -> None:
+    devices = [served.device(name, target) for name, target in (("a", 0.9), ("b", 1.1))]
+    new = SigningKey.create(served.folder / "new.key")
+    publisher = SigningKey.load(served.home.publisher_key)
+    statement = served.folder / "model.sig.json"
+    with connected(served, *devices):
+        eventually(lambda: served.status.releases >= 1, "a release of the old key")
+        app = holder(served.home.lock)
+        model = served.bundle.model_id
+        statement.write_text(
+            sign_model(publisher, model=model, release_keys=[new.public], created=now_ms())
+        )
+        said = served.run(
+            "renew", str(statement), "--release-key", str(served.folder / "new.key"),
+            "--home", str(served.home.root), "--json",
+        )  # fmt: skip
+        answer = msgspec.json.decode(said, type=Answer)
+        assert answer.done
+        assert "signed anew" in answer.text
+        eventually(
+            lambda: all(one.releases and one.releases[-1].key == new.public for one in devices),
+            "devices take what the new key signs",
+        )
+        sequence = served.status.sequence
+        for one in devices:
+            one.target += np.float32(0.5)
+        eventually(lambda: served.status.sequence > sequence, "a release after the change")
+        assert holder(served.home.lock) == app, "nothing was started again"
+    assert all(device.errors == [] for device in devices)
+    assert "All" in served.run("audit", "--verify", "--home", str(served.home.root))
+
+
 def test_only_the_fleet_api_is_reached_through_the_front(served: Served) -> None:
     context = ssl.create_default_context(cafile=served.home.authority)
 
@@ -259,14 +337,32 @@ def test_a_superlink_that_is_killed_is_started_again(served: Served) -> None:
     devices = [served.device("a", 1.0), served.device("b", 1.0)]
     with connected(served, *devices):
         eventually(lambda: served.status.releases >= 1, "a release")
-        (superlink,) = (
-            pid
-            for pid in served.relatives()
-            if b"flower-superlink" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        (superlink,) = served.superlinks()
         rounds = served.status.rounds
         os.kill(superlink, signal.SIGKILL)
         eventually(lambda: served.status.rounds >= rounds + 1, "rounds go on")
+
+
+def test_a_superlink_that_hangs_is_killed_and_one_that_halts_for_a_while_is_not(
+    served: Served,
+) -> None:
+    devices = [served.device("a", 1.0), served.device("b", 1.0)]
+    with connected(served, *devices):
+        eventually(lambda: served.status.releases >= 1, "a release")
+        (superlink,) = served.superlinks()
+        os.kill(superlink, signal.SIGSTOP)
+        time.sleep(PROBE_S + 2 * PROBE_EVERY_S)
+        os.kill(superlink, signal.SIGCONT)
+        rounds = served.status.rounds
+        eventually(lambda: served.status.rounds >= rounds + 1, "rounds go on after a halt")
+        assert served.superlinks() == [superlink]
+
+        os.kill(superlink, signal.SIGSTOP)
+        eventually(lambda: served.superlinks() != [superlink], "it is killed", 3 * LIMIT_S)
+        rounds = served.status.rounds
+        eventually(lambda: served.status.rounds >= rounds + 2, "rounds go on", 2 * LIMIT_S)
+    assert not lives(superlink)
+    assert "does not answer; killing it" in served.said.read_text()
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

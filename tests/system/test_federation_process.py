@@ -29,6 +29,7 @@ from tests.agent.federating import (
     PUBLIC_SETTINGS,
     URL,
     check_in,
+    delegation,
     device,
     name_of,
     release,
@@ -38,6 +39,7 @@ from tests.agent.federating import (
     weights,
 )
 from tests.conftest import skip_or_fail
+from tests.models.bundles import RELEASE, STRANGER
 from tests.system.superlink import ServerApp, SuperLink
 
 pytestmark = pytest.mark.system
@@ -168,6 +170,31 @@ def test_it_serves_the_coordinator_without_a_look_at_the_agents_database(
     assert sorted(kinds) == ["checked-in", "received", "update"]
     assert sum(entry.line.requests for entry in reader.entries()) >= 2 * len(kinds)
     assert not list(complaints(reader.folds(), reader.entries()))
+    app.close()
+
+
+def test_a_revoked_key_releases_nothing_more_also_after_a_kill(
+    folder: Path, link: SuperLink
+) -> None:
+    made = prepare(folder, link)
+    node = link.enrol(made.exchange / "node.pub")
+    declined = wire.Declined(device="pi-1", task=name_of(weights(3)), reason="bad-signature")
+    with running(folder, made) as process:
+        wait_until(lambda: link.status(node) == "online")
+        app = ServerApp(link)
+        app.receive(ask(app, node, check_in(1, delegation(STRANGER, later=2))))
+        assert ExchangeReader(made.exchange_db).delegation() == delegation(STRANGER, later=2)
+        assert reply_of(app.receive(ask(app, node, release(3, 2)))) == declined
+        process.kill()
+        process.wait(10)
+
+    with running(folder, made) as process:
+        app.receive(ask(app, node, check_in(2, delegation(RELEASE))), seconds=60)
+        assert reply_of(app.receive(ask(app, node, release(3, 3)))) == declined
+        new = app.receive(ask(app, node, release(3, 4, key=STRANGER)))
+        assert isinstance(reply_of(new), wire.Received)
+        process.terminate()
+        assert process.wait(30) == 0
     app.close()
 
 

@@ -40,6 +40,8 @@ learning_rate = 0.02
 
 [gate]
 tolerance = 0.1
+worst_group_tolerance = 5.0
+group_devices = 2
 """
 
 SAME_ROWS = 1e-5
@@ -133,6 +135,8 @@ def test_a_fleet_learns_live_what_it_learns_on_the_virtual_engine(tmp_path: Path
     assert closed <= real.totals.updates_accepted <= closed + 2  # the last round may be open
     assert [one.sequence for one in real.releases] == [one.sequence for one in real.curve]
     assert all(device.served is not None and device.bytes_up for device in real.listed)
+    words = [one.words for one in real.rounds if one.outcome == "released"]
+    assert any("no group is worse than allowed (sensors)" in one for one in words)
 
 
 def test_what_befalls_devices_befalls_their_processes(tmp_path: Path) -> None:

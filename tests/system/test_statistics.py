@@ -66,7 +66,8 @@ def test_a_release_is_solved_from_all_devices_and_again_without_the_one_that_is_
 
     with connected(served, *devices):
         eventually(lambda: is_solved_from(served, "a", "b", "c"), "a release of all three")
-        served.run("forget", "c", "--home", str(served.home.root))
+        said = served.run("forget", "c", "--reason", "sold", "--home", str(served.home.root))
+        assert "statistics of c are erased" in said
         eventually(lambda: is_solved_from(served, "a", "b"), "a release without the third")
         eventually(lambda: devices[2].version == served.status.release, "it takes it all the same")
 

@@ -154,7 +154,8 @@ class Candidacy:
     def _judging(self, candidate: Version, now: int) -> Iterator[Effect]:
         if not self._tally.due(now):
             return
-        decision = judge(self._evaluated, self._gate)
+        groups = self._state.groups(reply.device for reply in self._evaluated)
+        decision = judge(self._evaluated, self._gate, groups)
         if decision.passed:
             self.stage = Stage.RELEASING
             yield Release(candidate, decision)

@@ -2,7 +2,7 @@
 
 It owns what all disciplines share: the firewall, which updates are accepted, which answer belongs
 to which question. When to ask and merge is the discipline's business, what becomes of a candidate
-the candidacy's.
+the candidacy's, and what a person asks for that of the commands.
 
 Its promises, whatever comes in whatever order, twice or never (a property test holds them): an
 update enters at most one candidate; an accepted update is pending, superseded by a later one of
@@ -20,12 +20,14 @@ from headwater import wire
 from headwater.objects import Vector
 from headwater_coordinator import events as e
 from headwater_coordinator.cohort import Cohort
+from headwater_coordinator.excerpt import Excerpt
 from headwater_coordinator.federation.buffered import BufferedAsynchronous
 from headwater_coordinator.federation.candidacy import Candidacy
+from headwater_coordinator.federation.commands import Commands
 from headwater_coordinator.federation.discipline import Discipline, Training
 from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.rounds import SynchronousRounds
-from headwater_coordinator.firewall import Expected, complaint
+from headwater_coordinator.firewall import Expected, complaint, malformation
 from headwater_coordinator.settings import Buffered, Settings
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_models.manifest import Manifest
@@ -64,6 +66,14 @@ class Federation:
         self._weighs = not manifest.statistics
         self._cohort = Cohort(settings.firewall, state.past)
         self._candidacy = Candidacy(state, self._fleet, training.model, settings.gate)
+        self._commands = Commands(
+            state,
+            self._fleet,
+            self._candidacy,
+            statistics=bool(manifest.statistics),
+            max_staleness=how.max_staleness,
+            book=self._book,
+        )
         shared = state, self._fleet, self._candidacy, training
         self.discipline: Discipline = (
             BufferedAsynchronous(*shared, how)
@@ -97,8 +107,8 @@ class Federation:
                 yield from self._fleet.vanished(nodes, now)
             case e.Replied():
                 yield from self._replied(event, now)
-            case e.Failed(ask, reason, kind):
-                yield from self._failed(ask, reason, now, unreadable=kind == "unreadable")
+            case e.Failed():
+                yield from self._failed(event, now)
             case e.Merged(candidate):
                 self._candidacy.merged(candidate)
                 yield from self.discipline.advance(now)
@@ -109,11 +119,12 @@ class Federation:
             case (
                 e.ErasureAsked()
                 | e.ReadmissionAsked()
+                | e.Grouped()
                 | e.ReleaseAsked()
                 | e.CandidateDecided()
                 | e.RollbackAsked()
             ):
-                yield from self._commanded(event)
+                yield from self._commands.carry_out(event)
             case e.Ticked():
                 yield from self._ticked(now)
             case _:
@@ -153,14 +164,25 @@ class Federation:
         """Return why a reply must be refused: for what it is, or for what is usual here."""
         wrong, held = complaint(asked.task, reply, vector, self._expected(asked, device)), None
         if isinstance(reply, wire.Update):
-            if wrong is None and vector is not None and self._weighs:
-                wrong = self._cohort.complaint(reply, vector, device, now)
-                held = e.Held(reply, vector, asked.round)
+            if wrong is None and vector is not None:
+                wrong, held = self._judged(asked, device, reply, vector, now)
             if wrong is not None:
                 wrong = self._cohort.refused(device.node, wrong, now)
         if wrong is None:
             return None
         return e.Refuse(asked.node, device.name, asked.ask, type(reply).__name__, wrong, held)
+
+    def _judged(
+        self, asked: Asked, device: Device, reply: wire.Update, vector: Vector, now: int
+    ) -> tuple[str | None, e.Held | e.Malformed | None]:
+        """Return why an update is refused, and what is kept of it; of statistics nothing is."""
+        wrong = malformation(reply, vector, self._manifest)
+        if not self._weighs:
+            return wrong, None
+        if wrong is not None:
+            return wrong, e.Malformed(Excerpt.of(vector), asked.round, reply.sequence)
+        wrong = self._cohort.complaint(reply, vector, device, now)
+        return wrong, e.Held(reply, vector, asked.round)
 
     def _accepted(
         self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
@@ -219,15 +241,18 @@ class Federation:
         norm = self._cohort.accepted(reply, vector, device.node) if self._weighs else None
         return e.Accept(reply, pending, vector, number, norm)
 
-    def _failed(self, ask: str, reason: str, now: int, *, unreadable: bool) -> Iterator[e.Effect]:
-        asked = self._fleet.answered(ask)
+    def _failed(self, event: e.Failed, now: int) -> Iterator[e.Effect]:
+        asked = self._fleet.answered(event.ask)
         if asked is None:
             return
-        if not unreadable:
+        if event.kind == "lost":
             yield from self._lost(asked, now)
             return
-        device = self.state.devices[asked.node]
-        yield e.Refuse(asked.node, device.name, ask, type(asked.task).__name__, reason)
+        device, kind, held = self.state.devices[asked.node], type(asked.task).__name__, None
+        keeps = isinstance(asked.task, wire.Train) and self._weighs and not device.forgotten
+        if keeps and event.excerpt is not None:
+            held = e.Malformed(event.excerpt, asked.round)
+        yield e.Refuse(asked.node, device.name, event.ask, kind, event.reason, held)
         yield from self._settled(asked, None, now, refused=True)
 
     def _lost(self, asked: Asked, now: int) -> Iterator[e.Effect]:
@@ -261,81 +286,6 @@ class Federation:
         self.state.sequences[version.name] = version.sequence
         self._fleet.offer(now)
         self._candidacy.released()
-
-    # Commands
-
-    def _commanded(
-        self,
-        event: e.ErasureAsked
-        | e.ReadmissionAsked
-        | e.ReleaseAsked
-        | e.CandidateDecided
-        | e.RollbackAsked,
-    ) -> Iterator[e.Effect]:
-        match event:
-            case e.ErasureAsked(name):
-                yield from self._erased(name)
-            case e.ReadmissionAsked(name):
-                yield from self._readmitted(name)
-            case e.ReleaseAsked():
-                yield from self._let_in(event)
-            case e.CandidateDecided():
-                yield from self._candidacy.decide(event)
-            case e.RollbackAsked():
-                yield from self._rolled_back(event)
-
-    def _erased(self, name: str) -> Iterator[e.Effect]:
-        device = self._named(name)
-        if device is None or device.forgotten:
-            return
-        device.forgotten = True
-        self.state.pending.pop(device.node, None)
-        self.state.erased = bool(self._manifest.statistics)
-        self._fleet.refresh(device)
-        yield e.Erase(device.node)
-
-    def _readmitted(self, name: str) -> Iterator[e.Effect]:
-        device = self._named(name)
-        if device is not None and device.forgotten:
-            device.forgotten = False
-            self._fleet.refresh(device)
-            yield e.Readmit(device.node)
-
-    def _rolled_back(self, asked: e.RollbackAsked) -> Iterator[e.Effect]:
-        """Go back to an older release; a candidate made from the one that is left goes with it."""
-        release, candidate = self.state.release, self.state.candidate
-        if asked.version not in self.state.sequences or asked.version == release.name:
-            yield e.Tell(False, f"Version {asked.version[:12]} is no older release.")
-            return
-        if candidate is not None:
-            reason = f"its base was rolled back: {asked.reason}"
-            yield from self._candidacy.decide(e.CandidateDecided(candidate.name, False, reason))
-        yield e.Rollback(asked.version, asked.reason)
-        yield e.Tell(
-            True,
-            f"Release {release.sequence + 1} is version {asked.version[:12]} again; devices are "
-            "handed it.",
-        )
-
-    def _let_in(self, event: e.ReleaseAsked) -> Iterator[e.Effect]:
-        """Accept an update that was refused for being unusual, if it may still be merged."""
-        device, update = self.state.devices[event.node], event.update
-        staleness = self.state.staleness(update.base)
-        reasons = {
-            "what its device contributed was erased": device.forgotten,
-            "its base is too old": staleness is None or staleness > self._settings.max_staleness,
-            "a later update of its device was accepted": update.sequence <= device.taken,
-        }
-        why = next((words for words, holds in reasons.items() if holds), None)
-        if why is None:
-            yield self._book(device, update, event.vector, event.round)
-            self._fleet.refresh(device)
-        else:
-            words = f"Update {update.sequence} cannot be released from quarantine: {why}."
-            yield e.Refuse(device.node, device.name, "", "Release from quarantine", words)
-
-    def _named(self, name: str) -> Device | None:
-        return self.state.devices.get(self.state.named(name) or "")
 
     def _expected(self, asked: Asked, device: Device) -> Expected:
         known = True

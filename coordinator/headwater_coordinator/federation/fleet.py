@@ -130,6 +130,8 @@ class Fleet:
             device.version, device.sequence = reply.version, reply.sequence
         device.records, device.examples = reply.records, reply.examples
         device.alarms, device.retrain = reply.alarms, reply.retrain
+        device.scored, device.loss_baseline = reply.scored, reply.loss_baseline
+        device.loss_released, device.loss_personal = reply.loss_released, reply.loss_personal
         self._place(device, now)
         yield Note(device)
 
@@ -161,7 +163,7 @@ class Fleet:
         """Keep a device with those on the release, or see that it is handed the release."""
         if not (device.online and device.name):
             return
-        if device.version == self._state.release.name:
+        if self._runs_release(device):
             self._current[device.node] = None
             self._offers.discard(device.node)
         else:
@@ -203,7 +205,7 @@ class Fleet:
         if isinstance(task, wire.Train):
             device.asked += 1
             device.asked_ms = now
-        if device.version == self._state.release.name:
+        if self._runs_release(device):
             return self._ask(asked, now)
         return self._hand(device, now, asked)
 
@@ -213,6 +215,11 @@ class Fleet:
         if asked.then is None or asked.then.expires_ms <= now or gone:
             return None
         return self._ask(asked.then, now)
+
+    def _runs_release(self, device: Device) -> bool:
+        """Say whether a device has the release, as it was signed last."""
+        release = self._state.release
+        return device.version == release.name and device.sequence >= release.sequence
 
     def new_task(self) -> str:
         """Return a task name that was never used."""

@@ -65,7 +65,7 @@ def agent(scenario: Scenario, facts: Facts, member: Member, prefix: str) -> Plan
         labels = {"pattern": f"{prefix}/{LABELS}/{member.name}", "value": "label", "late": LATE}
         parts.append(section("labels", labels))
         parts.append(section("labels.time", {"field": "time", "format": "ms"}))
-    return Planned(member.name, member.name, "\n".join(parts))
+    return Planned(member.name, member.name, "\n".join(parts), member.group.name)
 
 
 def fields(facts: Facts) -> list[str]:

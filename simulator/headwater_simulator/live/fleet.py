@@ -22,9 +22,10 @@ from headwater_agent.nodekey import make_key
 from headwater_agent.scores import Score
 from headwater_agent.settings import AgentSettings, load_settings
 from headwater_agent.standing import read_standing
-from headwater_coordinator.enrolment import read_public_key, remember
+from headwater_coordinator.enrolment import fingerprint, read_public_key, remember
 from headwater_coordinator.home import Home
 from headwater_coordinator.initialise import Wishes, initialise
+from headwater_coordinator.requests import Request, write_request
 from headwater_coordinator.status import Status, read_status
 from headwater_models.bundle import Bundle
 from headwater_models.manifest import Manifest
@@ -97,11 +98,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A device that is to be: its name, the topic below the prefix, and more of its settings."""
+    """A device that is to be: its name, the topic below the prefix, and more of its settings.
+
+    ``group`` is the one that the coordinator's owner puts it into; empty: none.
+    """
 
     name: str
     topic: str
     more: str = STORE
+    group: str = ""
 
 
 def at_stations(stations: Sequence[str]) -> list[Planned]:
@@ -316,7 +321,11 @@ class LiveFleet:
         settings = load_settings(file, {})
         make_folders(settings)
         make_key(settings.exchange)
-        remember(self.home.nodes, read_public_key(settings.exchange / "node.pub"))
+        key = read_public_key(settings.exchange / "node.pub")
+        remember(self.home.nodes, key)
+        if planned.group:
+            asked = Request("group", node=fingerprint(key), group=planned.group, by="the scenario")
+            write_request(self.home.requests, asked)
         return file
 
     def _trust(self) -> str:

@@ -8,7 +8,8 @@ to be told to a device is handed to the engine.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from headwater_coordinator import events as e
 from headwater_coordinator.coordinator import training
 from headwater_coordinator.federation import Federation
 from headwater_coordinator.settings import Settings
-from headwater_coordinator.state import State, Version
+from headwater_coordinator.state import Device, State, Version
 from headwater_coordinator.strategies import (
     About,
     FedProx,
@@ -63,6 +64,8 @@ class VirtualCoordinator:
         Is told what happens.
     released
         Called with the weights of each release after it was written down.
+    groups
+        The group of each device, by its name.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class VirtualCoordinator:
         rng: np.random.Generator,
         chronicle: Chronicle,
         released: Callable[[Arrays], None],
+        groups: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
@@ -98,7 +102,8 @@ class VirtualCoordinator:
         self._kept = settings.federation.max_staleness + 2
         self._merged: dict[str, int] = {}
         self._merged_in = 0
-        state = State(first, sequences={first.name: first.sequence})
+        known = {node: Device(node, group=group) for node, group in groups.items()}
+        state = State(first, devices=known, sequences={first.name: first.sequence})
         asked = training(bundle, settings)
         self.federation = Federation(state, asked, bundle.manifest, settings, rng)
 

@@ -120,6 +120,7 @@ class Engine:
             rng=self._rng["coordinator"],
             chronicle=self._chronicle,
             released=self._released,
+            groups={member.name: member.group.name for member in self._fleet.members},
         )
         self._outcome = Outcome(
             scenario, self._fleet, self._chronicle, self._predictor, self._trainer

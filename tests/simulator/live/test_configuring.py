@@ -38,6 +38,7 @@ def read(wanted: Scenario, folder: Path) -> AgentSettings:
     source = open_source(wanted)
     fleet = Fleet(wanted, source, np.random.default_rng(1))
     planned = agent(wanted, source.facts, fleet.members[1], "it")
+    assert planned.group == fleet.members[1].group.name
     file = folder / "agent.toml"
     file.write_text(
         _AGENT.format(

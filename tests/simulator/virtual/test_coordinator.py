@@ -47,6 +47,7 @@ class Books:
     strategy: dict[str, Any] = field(default_factory=lambda: {"name": "fedavg"})
     gate: Gate = field(default_factory=lambda: Gate(tolerance=1.0, deadline=MINUTE))
     update: Updates = field(default_factory=Updates)
+    groups: dict[str, str] = field(default_factory=dict)
     now: int = 0
     waiting: list[e.Ask] = field(default_factory=list)
     released: list[tuple[Release, Arrays]] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Books:
             rng=np.random.default_rng(1),
             chronicle=self.chronicle,
             released=lambda weights: self.released.append((self.chronicle.releases[-1], weights)),
+            groups=self.groups,
         )
 
     def feed(self, event: e.Event) -> None:
@@ -400,6 +402,24 @@ def test_a_model_that_is_solved_from_statistics_is_refused_in_words() -> None:
             chronicle=Chronicle(),
             released=lambda *_: None,
         )
+
+
+def test_a_group_that_a_candidate_harms_keeps_it_from_the_fleet() -> None:
+    gate = Gate(tolerance=1.0, deadline=MINUTE, worst_group_tolerance=0.01, group_devices=2)
+    groups = {f"one-{n}": "north" if n < 4 else "south" for n in range(6)}
+    books = Books(ROUNDS, gate=gate, groups=groups)
+    books.appear(6)
+    while not any(isinstance(ask.task, wire.Evaluate) for ask in books.waiting):
+        for ask in list(books.waiting):
+            books.answer(ask)
+        books.tick()
+    for ask in list(books.waiting):
+        books.answer(ask, worse=groups[ask.node] == "south")
+    books.tick()
+
+    assert books.released == []
+    words = books.chronicle.rounds[0].words
+    assert "group south is worse on 2 of 2 devices" in words
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.booleans())

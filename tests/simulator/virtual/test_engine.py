@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.settings import Duration
-from headwater_coordinator.settings import Buffered, Rounds, Updates
+from headwater_coordinator.settings import Buffered, Gate, Rounds, Updates
 from headwater_models.arrays import Arrays
 from headwater_simulator.report.results import Results
 from headwater_simulator.scenario.settings import (
@@ -595,3 +595,16 @@ def test_an_attack_begins_when_it_begins() -> None:
     ours, theirs = ([one.loss for one in results.curve][:4] for results in (late, honest))
     assert ours == theirs
     assert late.attacks[0].sent < honest.totals.device_rounds / 4
+
+
+def test_the_groups_of_a_scenario_are_those_of_the_gates_rule() -> None:
+    scene = tables(
+        groups=(
+            Group(name="north", devices=3, speed=50.0),
+            Group(name="south", devices=3, speed=50.0),
+        ),
+        gate=Gate(tolerance=1.0, worst_group_tolerance=10.0, group_devices=3),
+    )
+    words = [one.words for one in ran(scene).rounds if one.outcome == "released"]
+    assert words
+    assert all("no group is worse than allowed (north, south)" in one for one in words)
