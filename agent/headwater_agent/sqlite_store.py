@@ -16,6 +16,7 @@ from headwater.clock import now_ms
 from headwater.errors import StorageError
 from headwater_agent import damage, events
 from headwater_agent.agent_reader import AgentReader, guarded, quoted
+from headwater_agent.layout import NEWEST
 from headwater_agent.log_writer import LogWriter
 from headwater_agent.migrations import AGENT, migrate
 from headwater_agent.pipeline import Saved
@@ -38,6 +39,9 @@ from headwater_models.manifest import Manifest
 
 _LOCK_ATTEMPTS = 4
 """`headwater agent status` touches the lock for a moment; another agent keeps it."""
+
+_CACHE_KIB = 256
+"""Pages that a connection keeps at most: what is written is not read again soon."""
 
 _WAL_PAGES = 1_000
 """Pages of 4 kB from which on the write-ahead log is brought into the database."""
@@ -154,11 +158,12 @@ class SqliteStore(AgentReader):
                 f"synchronous = {level}",
                 f"wal_autocheckpoint = {_WAL_PAGES}",
                 f"journal_size_limit = {_WAL_BYTES}",
+                f"cache_size = -{_CACHE_KIB}",
             ):
                 self._connection.execute(f"PRAGMA {setting}")
             if died:
                 self._check_whole()
-            migrate(self._connection, AGENT, path)
+            migrate(self._connection, AGENT, path, NEWEST)
             self._log = LogWriter(
                 self._connection,
                 manifest,
