@@ -21,7 +21,7 @@ from headwater import wire
 from headwater.errors import UnsupportedError
 from headwater.settings import Duration
 from headwater_coordinator.cohort import Cohort
-from headwater_coordinator.firewall import Expected, complaint
+from headwater_coordinator.firewall import Expected, complaint, malformation
 from headwater_coordinator.settings import Firewall
 from headwater_coordinator.state import Device, Past
 from headwater_coordinator.strategies import About, Merged, State, Strategy, Updates, choose
@@ -134,6 +134,8 @@ class _Gate:
         )
         device, now = Device(node, node, examples=examples), self.sequence * 3_600_000
         if complaint(task, update, vector, expected) is not None:
+            return True
+        if malformation(update, vector, self.model.manifest) is not None:
             return True
         if self.cohort.complaint(update, vector, device, now) is not None:
             return True
