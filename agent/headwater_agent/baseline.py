@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -72,17 +73,25 @@ class Baseline:
         self._counts, self._last = np.array(found.counts, np.int64), found.last
 
 
-def persistence(manifest: Manifest, windows: Floats) -> Floats:
+def persistence(windows: Floats, target: int, outputs: int) -> Floats:
     """Return the last known target of each window ``[N, T, C]``, as often as there are outputs.
 
     ``[N, K]``, NaN where a window knows none.
+
+    Parameters
+    ----------
+    windows
+        At least one.
+    target
+        Its column.
+    outputs
+        How many there are, K.
     """
-    column = windows[:, :, manifest.target_index]
-    found = column[:, -1]
-    known = np.isfinite(column)
-    if not known[:, -1].all():
+    found = windows[:, -1, target : target + 1]
+    if not all(map(isfinite, found.ravel().tolist())):
+        column = windows[:, :, target]
+        known = np.isfinite(column)
         last = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
-        found = np.where(
-            known.any(axis=1), column[np.arange(len(column)), last], np.float32(np.nan)
-        )
-    return np.repeat(found[:, None], manifest.outputs, axis=1)
+        newest = column[np.arange(len(column)), last]
+        found = np.where(known.any(axis=1), newest, np.float32(np.nan))[:, None]
+    return found if outputs == 1 else found.repeat(outputs, axis=1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from headwater.errors import SettingsError
 from headwater_agent.beside_settings import BesideSettings
@@ -56,7 +56,7 @@ class Beside:
         said: Floats = np.empty((len(windows.times), len(self.names), self._outputs), np.float32)
         for places, run in self._groups:
             said[:, places] = run(windows.values, windows.times).transpose(1, 0, 2)
-        return dataclasses.replace(answer, beside=said)
+        return replace(answer, beside=said)
 
 
 def load_beside(

@@ -128,7 +128,7 @@ def run(settings_file: SettingsFile = Path("agent.toml")) -> None:
     """Predict and learn until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the settings again."""
     from headwater_agent import process  # noqa: PLC0415 - the other commands start faster
 
-    process.run(load_settings(settings_file, os.environ), settings_file)
+    process.run_file(settings_file)
 
 
 @app.command()

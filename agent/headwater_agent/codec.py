@@ -23,7 +23,7 @@ from headwater_agent.payload import (
     read_stream,
     read_time,
 )
-from headwater_agent.plain import Fields, PlainPayloads
+from headwater_agent.plain import LARGEST, Fields, PlainPayloads
 from headwater_agent.settings import AgentSettings, Input
 from headwater_agent.topics import Pattern
 from headwater_agent.transport import Message
@@ -35,8 +35,6 @@ MAX_RECORDS = 10_000
 
 FEW = 3
 """Fewer messages are decoded faster one by one."""
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,44 +127,54 @@ class Decoder:
         received_ms
             Wall clock at receipt, UTC milliseconds.
         """
-        made = self._plain_records(messages, received_ms) if len(messages) >= FEW else {}
+        if len(messages) < FEW:
+            return [self._decode_alone(message, received_ms) for message in messages]
+        made = self._plain_records(messages, received_ms)
         return [
             made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)
             for i, m in enumerate(messages)
         ]
 
+    def _decode_alone(self, message: Message, received_ms: int) -> list[Record] | Refusal:
+        """Decode one message without arrays over many."""
+        if (found := self._read_plain(message)) is not None:
+            plain, fields, stream = found
+            record = plain.record(fields, stream, message.receipt, received_ms)
+            if record is not None:
+                return [record]
+        return self.decode(message.topic, message.payload, received_ms, message.receipt)
+
     def _plain_records(
         self, messages: Sequence[Message], received_ms: int
     ) -> dict[int, list[Record]]:
         """Return the records of what is plain, by the place of the message."""
+        found: dict[PlainPayloads, list[tuple[int, Fields, str | None]]] = {}
+        for i, message in enumerate(messages):
+            if (read := self._read_plain(message)) is not None:
+                found.setdefault(read[0], []).append((i, *read[1:]))
         made: dict[int, list[Record]] = {}
-        for plain, read in self._read_plain(messages).items():
-            places, fields, streams = zip(*read, strict=True)
+        for plain, items in found.items():
+            places, fields, streams = zip(*items, strict=True)
             receipts = [messages[place].receipt for place in places]
             records = plain.records(fields, streams, receipts, received_ms)
             made |= {place: [r] for place, r in zip(places, records, strict=True) if r is not None}
         return made
 
-    def _read_plain(
-        self, messages: Sequence[Message]
-    ) -> dict[PlainPayloads, list[tuple[int, Fields, str | None]]]:
-        """Return the place, fields and stream of what is plain, by how it is read."""
-        found: dict[PlainPayloads, list[tuple[int, Fields, str | None]]] = {}
-        for i, message in enumerate(messages):
-            try:
-                place = self._place(message.topic)
-            except UnusableError:
-                continue
-            plain = place.source.plain
-            if (
-                plain is None
-                or self._is_timeless(place.source)
-                or len(message.payload) > place.source.settings.max_payload
-            ):
-                continue
-            if (fields := plain.read(message.payload)) is not None:
-                found.setdefault(plain, []).append((i, fields, place.stream))
-        return found
+    def _read_plain(self, message: Message) -> tuple[PlainPayloads, Fields, str | None] | None:
+        """Return how a message is read, its fields and its stream, where it is plain."""
+        try:
+            place = self._place(message.topic)
+        except UnusableError:
+            return None
+        source = place.source
+        if (
+            source.plain is None
+            or len(message.payload) > source.settings.max_payload
+            or self._is_timeless(source)
+        ):
+            return None
+        fields = source.plain.read(message.payload)
+        return None if fields is None else (source.plain, fields, place.stream)
 
     def decode(
         self, topic: str, payload: bytes, received_ms: int, receipt: int
@@ -277,7 +285,7 @@ class Decoder:
                 self.unreadable += 1
                 continue
             readable += 1
-            if abs(number) > _LARGEST:
+            if abs(number) > LARGEST:
                 number = math.copysign(math.inf, number)
             values[cell.column] = number
         return readable

@@ -21,6 +21,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from headwater.sparing import spared
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Alarm, Row
 from headwater_agent.stacking import stack
@@ -342,13 +343,20 @@ def _detects(settings: DriftSettings) -> bool:
 
 
 def _river(settings: DriftSettings) -> _Makers:
-    """Import river, which costs about a second and 100 MB, and return how detectors are made.
+    """Import river, and return how detectors are made.
+
+    SciPy's statistics, which only KSWIN uses, and example data that nobody does take 1.6 s and
+    88 MB of it, so that they are left out.
 
     Page-Hinkley runs without forgetting (``alpha`` of 1): with river's default its sums stop
     falling after some 10,000 values, and what is left is noise that crosses any threshold.
     """
-    drift = importlib.import_module("river.drift")
     adwin, page_hinkley, kswin = settings.adwin, settings.page_hinkley, settings.kswin
+    with spared("river.drift.datasets"), spared("scipy.stats"):
+        drift = importlib.import_module("river.drift")
+    if kswin.enabled:
+        used = vars(importlib.import_module("river.drift.kswin"))
+        used["stats"] = importlib.import_module("scipy.stats")
 
     def means() -> Detectors:
         made: list[tuple[Name, Detector]] = []

@@ -94,18 +94,15 @@ class Alarm:
     before: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Windows:
+class Windows(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The windows that became complete in a batch, over all streams.
 
     ``values`` is float32 ``[N, T, C]``; ``times`` int64 ``[N]`` is the time of each last row.
-    ``received`` int64 ``[N]`` is the wall clock at which the record that completed it came.
     """
 
     streams: tuple[str, ...]
     times: NDArray[np.int64]
     values: Floats
-    received: NDArray[np.int64]
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -199,8 +196,7 @@ class Version:
 # Events
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Records and labels came in, each in the order of their receipt.
 
     ``order`` says for each label how many of the records came before it. Without it none of the
@@ -241,8 +237,7 @@ class Cleared:
     examples: tuple[Example, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Inferred:
+class Inferred(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The answer to :class:`Infer`: ``[N, K]`` for each model asked, ``[N, M, K]`` beside them."""
 
     windows: Windows
@@ -297,8 +292,7 @@ Event = (
 # Effects
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Infer:
+class Infer(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Run the model on windows once for each set of parameters; answer with :class:`Inferred`."""
 
     windows: Windows
@@ -327,8 +321,7 @@ class Refine:
     start: Arrays
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Publish:
+class Publish(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Send predictions out."""
 
     predictions: tuple[Prediction, ...]

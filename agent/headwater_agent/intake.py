@@ -11,6 +11,7 @@ from headwater_agent.events import (
     Happened,
     Label,
     Prediction,
+    Record,
     Refuse,
     Row,
     Score,
@@ -28,6 +29,8 @@ class Intake:
         For each label, how many of the rows were there before it came.
     patient
         Whether the order of the labels among the records is unknown.
+    watched
+        How many of the rows were looked at for drift.
     predictions
         One for each window that was cut, as far as they are made.
     """
@@ -37,6 +40,7 @@ class Intake:
     places: list[int] = field(default_factory=list)
     patient: bool = False
     receipts: dict[int, None] = field(default_factory=dict)
+    watched: int = 0
     predictions: list[Prediction] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
@@ -53,15 +57,25 @@ class Intake:
         """
         self.labels += event.labels
         self.patient |= len(event.order) < len(event.labels)
-        receipts = [*event.receipts, *(item.receipt for item in event.labels)]
-        receipts += [item.receipt for item in event.records]
-        self.receipts |= dict.fromkeys(filter(None, receipts))
+        self.receipts |= dict.fromkeys(filter(None, event.receipts))
+        items: tuple[Label | Record, ...] = (*event.labels, *event.records)
+        for item in items:
+            if item.receipt:
+                self.receipts[item.receipt] = None
+        if not event.labels:
+            yield from streams.join(event.records, self.joined)
+            return
         start = 0
         for count in event.order or [len(event.records)] * len(event.labels):
             yield from streams.join(event.records[start:count], self.joined)
             self.places.append(len(self.joined.rows))
             start = count
         yield from streams.join(event.records[start:], self.joined)
+
+    def unwatched(self) -> list[Row]:
+        """Return the rows that were not looked at for drift; they count as looked at."""
+        before, self.watched = self.watched, len(self.joined.rows)
+        return self.joined.rows[before:]
 
     def in_order(self) -> Iterator[Row | Label]:
         """Yield rows and labels as they came."""

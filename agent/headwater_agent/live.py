@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from headwater_agent.events import Mark
 from headwater_agent.learner import Learner
@@ -56,8 +57,8 @@ class Live:
     def __init__(self) -> None:
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._arrivals: deque[tuple[float, int]] = deque()
-        self._fresh: list[float] = []
-        self._latency_counts = np.zeros(len(LATENCY_BOUNDS_S) + 1, np.int64)
+        self._fresh: list[tuple[float, int]] = []
+        self._latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
         self._latency_sum_s = 0.0
         self._predictions = 0
         self._refused: Counter[str] = Counter()
@@ -70,7 +71,7 @@ class Live:
 
     def predicted(self, latency_ms: float, predictions: int = 1) -> None:
         """Count predictions that went out together, and how long they took."""
-        self._fresh += [latency_ms] * predictions
+        self._fresh.append((latency_ms, predictions))
 
     def refused(self, counts: Mapping[str, int]) -> None:
         """Add refusals by reason."""
@@ -94,14 +95,14 @@ class Live:
         score = learner.score
         self._take_fresh()
         self._forget(monotonic)
-        latencies = np.array(self._latencies or [0.0])
+        latencies = sorted(self._latencies or [0.0])
         report = LiveReport(
             connected=connected,
             trouble=trouble,
             records_per_s=sum(count for _, count in self._arrivals) / RATE_WINDOW_S,
-            latency_p50_ms=float(np.percentile(latencies, 50)),
-            latency_p99_ms=float(np.percentile(latencies, 99)),
-            latency_counts=tuple(self._latency_counts.tolist()),
+            latency_p50_ms=_percentile(latencies, 0.5),
+            latency_p99_ms=_percentile(latencies, 0.99),
+            latency_counts=tuple(self._latency_counts),
             latency_sum_s=self._latency_sum_s,
             predictions=self._predictions,
             refused=dict(self._refused),
@@ -120,17 +121,24 @@ class Live:
         return msgspec.json.encode(report)
 
     def _take_fresh(self) -> None:
-        """Count the latencies since the last report at once, which is cheaper than one by one."""
-        fresh, self._fresh = np.array(self._fresh), []
-        self._latencies.extend(fresh[-LATENCIES:].tolist())
-        parts = np.searchsorted(LATENCY_BOUNDS_S, fresh / 1000)
-        self._latency_counts += np.bincount(parts, minlength=len(self._latency_counts))
-        self._latency_sum_s += float(fresh.sum()) / 1000
-        self._predictions += len(fresh)
+        """Count the latencies since the last report, which predicting need not wait for."""
+        for latency_ms, predictions in self._fresh:
+            self._latencies.extend([latency_ms] * min(predictions, LATENCIES))
+            self._latency_counts[bisect_left(LATENCY_BOUNDS_S, latency_ms / 1000)] += predictions
+            self._latency_sum_s += latency_ms * predictions / 1000
+            self._predictions += predictions
+        self._fresh.clear()
 
     def _forget(self, monotonic: float) -> None:
         while self._arrivals and self._arrivals[0][0] < monotonic - RATE_WINDOW_S:
             self._arrivals.popleft()
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float:
+    """Return what so large a share is below, between two numbers in proportion."""
+    place = share * (len(ordered) - 1)
+    low, high = ordered[int(place)], ordered[math.ceil(place)]
+    return low + (high - low) * (place % 1)
 
 
 def write_live(path: Path, content: bytes) -> None:

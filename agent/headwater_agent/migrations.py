@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 Migration = Callable[["Database"], None]
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], path: Path) -> None:
+def migrate(
+    connection: sqlite3.Connection,
+    migrations: Sequence[Migration],
+    path: Path,
+    newest: Sequence[str] = (),
+) -> None:
     """Bring a database to the newest layout; ``user_version`` counts the steps taken.
 
     Parameters
@@ -42,6 +48,8 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], pat
         All steps there ever were, oldest first.
     path
         For the error's sentence.
+    newest
+        Statements that make of nothing what all steps together make; none: the steps are taken.
 
     Raises
     ------
@@ -56,18 +64,30 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], pat
         )
     if version == len(migrations):
         return
+    if version == 0 and newest:
+        with _step(connection, len(migrations)):
+            for statement in newest:
+                connection.execute(statement)
+        return
     from sqlite_utils import Database  # noqa: PLC0415 - 4 MB that no other start needs
 
     database = Database(connection, execute_plugins=False)
     for step in range(version, len(migrations)):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _step(connection, step + 1):
             migrations[step](database)
-            connection.execute(f"PRAGMA user_version = {step + 1}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+
+
+@contextmanager
+def _step(connection: sqlite3.Connection, version: int) -> Iterator[None]:
+    """Come to a layout whole, or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute(f"PRAGMA user_version = {version}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def _first_layout(db: Database) -> None:

@@ -126,6 +126,7 @@ class MqttTransport:
         """Return what the socket holds, about 256 kB at most; see :meth:`Transport.poll`."""
         self._connect_if_due()
         self.flush()
+        self._client.keep_up()
         stream = self._client.stream
         if stream is None or self._client.socket() is None:
             self._waker.wait(min(timeout, self._next_attempt - time.monotonic()))
@@ -226,7 +227,7 @@ class MqttTransport:
             self._client.drop()
 
     def _exchange(self, stream: PacketSocket) -> list[Message]:
-        """Read what is there, write what waits, and let paho keep the connection alive."""
+        """Read what is there."""
         client = self._client
         try:
             client.read(stream)
@@ -234,13 +235,12 @@ class MqttTransport:
             self._lost(f"sent what is not MQTT ({error})")
             client.drop()
         received = stream.packets.take()
-        self._unacknowledged.update(dict.fromkeys(received.receipts, False))
+        if received.receipts:
+            self._unacknowledged.update(dict.fromkeys(received.receipts, False))
         if received.unreadable:
             self.acknowledge(received.unreadable)
-        self._deliveries.acknowledge(received.acknowledged)
-        if client.want_write():
-            client.loop_write()
-        client.loop_misc()
+        if received.acknowledged:
+            self._deliveries.acknowledge(received.acknowledged)
         if self._exactly_once:
             received.messages.extend(self._exactly_once)
             self._exactly_once.clear()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -53,16 +52,15 @@ class _Remembered(dict[_K, _V]):
         return made
 
 
-@dataclass(slots=True)
-class Received:
+class Received(msgspec.Struct):
     """What a piece of the stream held."""
 
-    messages: list[Message] = field(default_factory=list)
-    receipts: list[int] = field(default_factory=list)
+    messages: list[Message] = []
+    receipts: list[int] = []
     """Of every message of QoS 1, in the order of delivery."""
-    unreadable: list[int] = field(default_factory=list)
+    unreadable: list[int] = []
     """Those among ``receipts`` whose topic is no text, so that there is no message to show."""
-    acknowledged: list[tuple[int, int]] = field(default_factory=list)
+    acknowledged: list[tuple[int, int]] = []
     """Packet id and reason code of each PUBACK; 128 and above is a refusal."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from typing import Any
 
 import paho.mqtt.client as paho
 
@@ -140,7 +141,9 @@ class PahoClient(paho.Client):
     connections = 0
 
     def _create_socket(self) -> paho.SocketLike:
-        sock = socket.create_connection((self.host, self.port), CONNECT_S)
+        # A name in bytes needs no tables of what else Unicode has, which take half a megabyte.
+        host: Any = self.host.encode() if self.host.isascii() else self.host
+        sock = socket.create_connection((host, self.port), CONNECT_S)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls is not None:
@@ -178,8 +181,23 @@ class PahoClient(paho.Client):
 
     def write(self, packets: bytes) -> None:
         """Send packets in one piece, as far as the socket takes it now; keep the rest for later."""
-        if self.socket() is not None:
+        stream = self.stream
+        if stream is None or self.socket() is None:
+            return
+        if not self.want_write():
+            try:
+                sent = stream.send(packets)
+            except OSError:
+                sent = 0  # paho, which tries the same again, knows what to do about it
+            packets = packets[sent:]
+        if packets:
             self._packet_queue(_PUBACK, packets, 0, 0)
+
+    def keep_up(self) -> None:
+        """Write what waits, and keep the connection alive."""
+        if self.want_write():
+            self.loop_write()
+        self.loop_misc()
 
     def drop(self) -> None:
         """Close the socket at once, if there is one."""

@@ -251,15 +251,14 @@ class Pipeline:
         return prediction.time >= self.streams[prediction.stream].since
 
     def _arrived(self, event: Arrived) -> Iterator[Effect]:
-        joined = self._batch.joined
-        rows, cut = len(joined.rows), len(joined.cut)
+        before = len(self._batch.joined.cut)
         yield from self._batch.take(event, self.streams)
-        if self.watch.watches:
-            self._batch.alarms += self.watch.joined(joined.rows[rows:])
         self._settles = event.settle
-        if len(joined.cut) > cut:
-            yield self._predicting.ask(joined.cut[cut:])
+        if cut := self._batch.joined.cut[before:]:
+            yield self._predicting.ask(cut)
         else:
+            if self.watch.watches:
+                self._batch.alarms += self.watch.joined(self._batch.unwatched())
             yield from self._settle_if_asked()
 
     def _inferred(self, answer: Inferred) -> Iterator[Effect]:
@@ -269,6 +268,7 @@ class Pipeline:
         batch.predictions += predictions
         yield Publish(predictions)
         if self.watch.watches:
+            batch.alarms += self.watch.joined(batch.unwatched())
             batch.alarms += self.watch.predicted(predictions, answer.windows.values)
         if not sane:
             yield self._scorer.diverged()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,9 @@ PER_MS = {"s": 1000.0, "ms": 1.0}
 
 PER_US = {"us": 1_000, "ns": 1_000_000}
 """How many units make a millisecond, where times are whole numbers."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""From here on a value is infinite."""
 
 _FAR = 2**53
 
@@ -65,6 +69,11 @@ class PlainPayloads:
         self._columns = np.array(columns)
         self._scale = np.array([conversion.scale for conversion in conversions])
         self._offset = np.array([conversion.offset for conversion in conversions])
+        self._conversions = [
+            (column, convert.scale, convert.offset)
+            for column, convert in zip(columns, conversions, strict=True)
+        ]
+        self._missing = np.full(channels, np.nan, np.float32)
         self._channels = channels
         self._present = np.zeros(channels, np.bool_)
         self._present[self._columns] = True
@@ -133,6 +142,35 @@ class PlainPayloads:
                 names, times.tolist(), self._values(found), receipts, usable.tolist(), strict=True
             )
         ]
+
+    def record(
+        self, fields: Fields, stream: str | None, receipt: int, received_ms: int
+    ) -> Record | None:
+        """Return what :meth:`records` does for one payload, without arrays over many."""
+        time = self._time_of(fields, received_ms)
+        name = self._name(fields[-1]) if stream is None else stream
+        if not name or not EARLIEST <= time <= received_ms + self._ahead:
+            return None
+        values = self._missing.copy()
+        for (column, scale, offset), number in zip(self._conversions, fields, strict=False):
+            if number is not None:
+                value = scale * number + offset
+                values[column] = value if abs(value) <= LARGEST else math.copysign(math.inf, value)
+        return Record(name, time, values, self._present, received_ms, receipt)
+
+    def _time_of(self, fields: Fields, received_ms: int) -> int:
+        """Return the event time, UTC milliseconds, which need not be one that is possible."""
+        unit = self._time.format
+        if unit == "none":
+            return received_ms
+        said = fields[self._cells]
+        if unit == "iso8601":
+            return read_iso_ms(said) or 0
+        if unit in PER_US:
+            time: int = said // PER_US[unit]
+            return time
+        exact = said * PER_MS[unit]
+        return round(exact) if abs(exact) < _FAR else 0
 
     def _values(self, found: Sequence[Fields]) -> Floats:
         numbers = np.array([fields[: self._cells] for fields in found], np.float64)

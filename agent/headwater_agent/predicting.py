@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import repeat
+from math import isfinite
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from headwater_agent.learner import Learner
 from headwater_agent.stacking import stack
 from headwater_agent.streams import Cut, Streams
 from headwater_models.manifest import Manifest
+
+FEW = 16
+"""Fewer numbers are looked at faster one by one."""
 
 DEGRADED_MISSING = 0.25
 """Share of missing cells from which on a prediction says that its quality is degraded."""
@@ -42,6 +46,8 @@ class Predicting:
         self.held = False
         self._manifest = manifest
         self._period = int(manifest.grid.period)
+        self._target = manifest.target_index if manifest.task == "forecast" else 0
+        self._outputs = manifest.outputs
         self._learner = learner
         self._streams = streams
 
@@ -50,8 +56,7 @@ class Predicting:
         windows = Windows(
             streams=tuple(one.row.stream for one in cut),
             times=np.array([one.row.slot * self._period for one in cut], np.int64),
-            values=stack([one.window for one in cut]),
-            received=np.array([one.received for one in cut], np.int64),
+            values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
         )
         learner = self._learner
         return Infer(
@@ -65,11 +70,20 @@ class Predicting:
         One whose outputs are not finite where the release's are is not served.
         """
         released, personal = answer.outputs["released"], answer.outputs["personal"]
-        sane = bool(np.isfinite(personal).all()) or not np.isfinite(released).all()
+        sane = _is_finite(personal) or not _is_finite(released)
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
-        streams, times = answer.windows.streams, answer.windows.times.tolist()
-        made = tuple(
+        outputs = zip(
+            cut,
+            answer.windows.times.tolist(),
+            released,
+            personal,
+            self._baselines(answer.windows),
+            self._streams.judge(answer.windows.streams, released, personal),
+            repeat(None, len(cut)) if answer.beside is None else answer.beside,
+            strict=True,
+        )
+        made = [
             Prediction(
                 id=prediction_id(one.row.stream, time, version),
                 stream=one.row.stream,
@@ -85,23 +99,20 @@ class Predicting:
                 thresholds=limits,
                 beside=others,
             )
-            for one, time, ours, theirs, baseline, limits, others in zip(
-                cut,
-                times,
-                released,
-                personal,
-                self._baselines(answer.windows),
-                self._streams.judge(streams, released, personal),
-                repeat(None, len(cut)) if answer.beside is None else answer.beside,
-                strict=True,
-            )
-        )
-        return made, sane
+            for one, time, ours, theirs, baseline, limits, others in outputs
+        ]
+        return tuple(made), sane
 
     def _baselines(self, windows: Windows) -> Iterable[Floats]:
         if self._manifest.task == "forecast":
-            return persistence(self._manifest, windows.values)
+            return persistence(windows.values, self._target, self._outputs)
         return (self._streams[name].baseline.predict() for name in windows.streams)
+
+
+def _is_finite(made: Floats) -> bool:
+    if made.size < FEW:
+        return all(map(isfinite, made.ravel().tolist()))
+    return bool(np.isfinite(made).all())
 
 
 def prediction_id(stream: str, time: int, version: str) -> str:

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +20,7 @@ from types import FrameType
 from headwater.errors import HeadwaterError, SettingsError
 from headwater_agent.beside import load_beside
 from headwater_agent.connection import make_transport
+from headwater_agent.heap import trimmer
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.reception import Reception
 from headwater_agent.releases import first_version
@@ -33,6 +35,9 @@ _COLLECT = (10_000, 20, 50)
 """Thresholds of the garbage collector: what the data path makes has no cycles, and with Python's
 own thresholds looking for them takes a tenth of the processor."""
 
+_SWITCH_S = 0.0005
+"""How long another thread, such as that of the store, may keep one waiting that has a message."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,11 +49,15 @@ def run(settings: AgentSettings, settings_file: Path) -> None:
     HeadwaterError
         When it cannot start, or the disk does not allow it to go on.
     """
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(*_COLLECT)
+    sys.setswitchinterval(_SWITCH_S)
     with closing(Notifier(os.environ)) as notifier:
         Process(settings, settings_file, notifier).run()
+
+
+def run_file(path: Path) -> None:
+    """Run the agent of a settings file; raises as :func:`run` does, and where the file is wrong."""
+    run(load_settings(path, os.environ), path)
 
 
 def identity(settings: AgentSettings, model: str) -> dict[str, object]:
@@ -125,6 +134,7 @@ class Process:
                 self._reloading.close()
                 if self._stopping:
                     agent.stop()
+                _leave_to_itself()
                 with _metrics(self._settings):
                     agent.run()
                 self._agent = None
@@ -186,6 +196,14 @@ class Process:
             self._reloading.close()
             for number, earlier in before.items():
                 signal.signal(number, earlier)
+
+
+def _leave_to_itself() -> None:
+    """Give back what the start alone needed; what is left is there to stay, and not collected."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    trimmer()()
 
 
 def _metrics(settings: AgentSettings) -> AbstractContextManager[None]:

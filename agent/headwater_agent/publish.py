@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.events import Alarm, Floats, Model, Prediction
 from headwater_agent.settings import AgentSettings
-from headwater_agent.stacking import stack_outputs
+from headwater_agent.stacking import stack
 from headwater_agent.topics import Pattern
 from headwater_agent.watch import About, about
 from headwater_models.manifest import Manifest
@@ -22,7 +22,7 @@ LONGEST_ARRAY = 100
 """Predictions in one message at most."""
 
 _FEW = 16
-"""Below so many numbers, each is written and read again."""
+"""Fewer numbers are shortened faster one by one."""
 
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
@@ -157,9 +157,9 @@ class Publisher:
         """
         if not predictions:
             return []
-        times = [made.time for made in predictions]
-        moments = _iso([*times, *(time + int(self._manifest.horizon) for time in times)])
-        seen, valid = moments[: len(times)], moments[len(times) :]
+        horizon = int(self._manifest.horizon)
+        seen = [_iso(made.time) for made in predictions]
+        valid = [_iso(made.time + horizon) for made in predictions]
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -171,7 +171,13 @@ class Publisher:
     def _served(
         self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        released, personal, baseline = map(self._texts, stack_outputs(predictions))
+        count = len(predictions)
+        said = self._texts(
+            [made.released for made in predictions]
+            + [made.personal for made in predictions]
+            + [made.baseline for made in predictions]
+        )
+        released, personal, baseline = said[:count], said[count : 2 * count], said[2 * count :]
         verdicts = self._verdicts(predictions)
         template, topics = self._template, self._topics_of
         return [
@@ -203,7 +209,7 @@ class Publisher:
         tables = [made.beside for made in predictions if made.beside is not None]
         if len(tables) < len(predictions):
             return []
-        said, count = self._values(np.concatenate(tables)), len(self._beside)
+        said, count = self._values([row for table in tables for row in table]), len(self._beside)
         messages = []
         for i, (made, time, until) in enumerate(zip(predictions, seen, valid, strict=True)):
             payload = PublishedBeside(
@@ -223,18 +229,16 @@ class Publisher:
 
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
         """Return topic and payload of an alarm."""
-        (time,) = _iso([alarm.time])
-        value, before = _shortened(np.array([alarm.value, alarm.before])).tolist()
         what = about(alarm)
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
-            time=time,
+            time=_iso(alarm.time),
             about=what,
             channel=alarm.channel,
             detector=alarm.detector,
-            value=value,
-            before=before,
+            value=_short(alarm.value),
+            before=_short(alarm.before),
             unit="s" if what == "silence" else self._units.get(alarm.channel, self._unit),
         )
         topic = self._alarm.fill({"device": self._device, "stream": alarm.stream})
@@ -269,13 +273,16 @@ class Publisher:
         encoded = self._encoder.encode(payload).decode()
         return encoded.replace("%", "%%").replace("\0", "%s")
 
-    def _texts(self, made: Floats) -> list[str]:
-        """Return what stands for each row of ``[N, K]``, encoded."""
+    def _texts(self, made: Sequence[Floats]) -> list[str]:
+        """Return what stands for each ``[K]``, encoded."""
         return self._encoder.encode_lines(self._values(made)).decode().split("\n")[:-1]
 
-    def _values(self, made: Floats) -> list[Value]:
-        """Return what stands for each row of ``[N, K]``."""
-        numbers = np.reshape(_shortened(made.ravel()), (len(made), -1)).tolist()
+    def _values(self, made: Sequence[Floats]) -> list[Value]:
+        """Return what stands for each ``[K]``."""
+        if len(made) * made[0].size < _FEW:
+            numbers = [[_short(value) for value in values.tolist()] for values in made]
+        else:
+            numbers = _shortened(stack(made)).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
@@ -292,7 +299,7 @@ def _verdict(prediction: Prediction) -> tuple[str, ...]:
     if not math.isfinite(threshold):
         return ()
     score = float(getattr(prediction, prediction.served)[0])
-    shown = msgspec.json.encode(float(_shortened(np.array([threshold]))[0]))
+    shown = msgspec.json.encode(_short(threshold))
     return ("true" if score >= threshold else "false", shown.decode())
 
 
@@ -313,21 +320,30 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
     return msgspec.json.encode({"device": device, "status": state})
 
 
-def _shortened(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return float32 numbers with the seven digits they have; JSON has null for the others."""
+def _short(value: float) -> float:
+    """Return a float32 number with the seven digits it has; JSON has null for what is none."""
+    return float(f"{value:.7g}")
+
+
+def _shortened(values: Floats) -> NDArray[np.float64]:
+    """Return :func:`_short` of many numbers."""
     exact = values.astype(np.float64)
-    if exact.size < _FEW:
-        return np.array([float(f"{value:.7g}") for value in exact.tolist()])
     size = np.abs(exact, where=np.isfinite(exact) & (exact != 0), out=np.ones_like(exact))
     digits = 6 - np.floor(np.log10(size)).astype(np.int64)
     near = np.clip(digits, -_POWERS, _POWERS)
     up, down = _TENS[np.maximum(near, 0)], _TENS[np.maximum(-near, 0)]
     short = np.asarray(np.rint(exact * up / down) / up * down)
     if (far := digits != near).any():
-        short[far] = [float(f"{value:.7g}") for value in exact[far].tolist()]
+        short[far] = [_short(value) for value in exact[far].tolist()]
     return short
 
 
-def _iso(times: Sequence[int]) -> list[str]:
-    moments = np.array(times, np.int64).astype("M8[ms]")
-    return np.datetime_as_string(moments, timezone="UTC").tolist()  # type: ignore[no-any-return]
+def _iso(time: int) -> str:
+    """Return UTC milliseconds as ISO 8601."""
+    minute, rest = divmod(time, 60_000)
+    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _iso_minute(minute: int) -> str:
+    return str(np.datetime_as_string(np.datetime64(minute, "m")))

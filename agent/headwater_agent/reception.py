@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from headwater_agent.codec import Decoder
 from headwater_agent.events import Arrived, Label, Record
@@ -77,15 +77,26 @@ class Reception:
                 else:
                     labels.append(item)
                     order.append(len(records))
-        self._count_unreadable()
+        self._count_unreadable(self._sensors)
+        if self._labels is not None:
+            self._count_unreadable(self._labels)
         return Arrived(
             tuple(records), tuple(labels), tuple(order), receipts=tuple(useless), settle=False
         )
 
     def _decode(
         self, messages: Sequence[Message], received: int
+    ) -> Iterable[Sequence[Record | Label] | Refusal]:
+        """Return what each message holds: those of sensors are decoded together."""
+        labels = self._labels
+        if labels is None and not any(message.retained for message in messages):
+            return self._sensors.decode_all(messages, received)
+        return self._decode_apart(messages, received)
+
+    def _decode_apart(
+        self, messages: Sequence[Message], received: int
     ) -> Iterator[Sequence[Record | Label] | Refusal]:
-        """Yield what each message holds: those of sensors are decoded together."""
+        """Yield what each message holds, where they are not all of sensors."""
         labels = self._labels
         of_labels = {m.topic for m in messages if labels is not None and labels.reads(m.topic)}
         sensors = [m for m in messages if not m.retained and m.topic not in of_labels]
@@ -99,11 +110,10 @@ class Reception:
             else:
                 yield next(records)
 
-    def _count_unreadable(self) -> None:
-        for decoder in (self._sensors, self._labels):
-            if decoder is not None and decoder.unreadable:
-                self.refused["unreadable"] += decoder.unreadable
-                decoder.unreadable = 0
+    def _count_unreadable(self, decoder: Decoder | LabelDecoder) -> None:
+        if decoder.unreadable:
+            self.refused["unreadable"] += decoder.unreadable
+            decoder.unreadable = 0
 
     def _count(self, refusal: Refusal) -> None:
         if refusal.reason not in self._said:

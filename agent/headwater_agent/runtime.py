@@ -20,6 +20,7 @@ from headwater_agent.beside import Beside, load_beside
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
+from headwater_agent.heap import trimmer
 from headwater_agent.jobs import Jobs
 from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
@@ -54,7 +55,7 @@ PATIENCE_S = 0.25
 """How long housekeeping waits for messages, so as to come between those and the next."""
 
 CHECKPOINT_S = 10.0
-"""How often the learning state is stored; after a crash what came since is learned again."""
+"""How often what was learned is stored, and free memory given back; a crash repeats the rest."""
 
 _log = logging.getLogger(__name__)
 
@@ -153,11 +154,12 @@ class Agent:
         most, qos = settings.store.outbox // 2, settings.output.qos
         self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
         self._notifier = notifier
+        self._give_back = trimmer()
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._trouble = ""
         self._backlog = Backlog()
-        self._taken_at = 0.0
+        self._taken_at, self._taken_ms = 0.0, 0
         self._listened_at = time.monotonic()
         self._stopping = self._goes_on = False
 
@@ -195,6 +197,7 @@ class Agent:
                     due = time.monotonic() + HOUSEKEEPING_S
                 if now >= checkpoint_due:
                     self._do_all(self._pipeline.feed(events.Ticked()))
+                    self._give_back()
                     checkpoint_due = time.monotonic() + CHECKPOINT_S
         finally:
             self._close()
@@ -233,11 +236,12 @@ class Agent:
             self._counts["repeated"] += len(repeated)
             self._do_all(self._pipeline.feed(events.Settle()))
             self._writer.put(events.Store(receipts=tuple(repeated)))
-        arrived = self._reception.take(fresh, self._clock.steady.now_ms())
+        self._taken_ms = self._clock.steady.now_ms()
+        arrived = self._reception.take(fresh, self._taken_ms)
+        self._do_all(self._pipeline.feed(arrived))
         now = time.monotonic()
         self._live.arrived(len(arrived.records), now)
         self._pace.arrived(len(fresh), now)
-        self._do_all(self._pipeline.feed(arrived))
 
     def _catch_up(self, *, fresh: bool) -> None:
         """Settle what came, and learn, where it is time for either."""
@@ -278,7 +282,8 @@ class Agent:
         return None
 
     def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
-        messages = self._publisher.encode(predictions, self._clock.steady.now_ms())
+        passed_ms = round(1000 * (time.perf_counter() - self._taken_at))
+        messages = self._publisher.encode(predictions, self._taken_ms + passed_ms)
         self._sender.send(messages, retain=self._settings.output.retain)
         self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 

@@ -149,16 +149,16 @@ _DRIFT = """\
 # memory = 10000    # scores after which an old one counts for 1/e
 # patience = 1000    # anomalies in a row after which they are the new normal
 
-# A change in the errors or the inputs of a stream. River's detectors cost about 100 MB.
+# A change in the errors or the inputs of a stream. River's detectors take 10 MB.
 [drift]
-enabled = false    # detectors on error and inputs are river's, which take 100 MB of memory
+enabled = false    # detectors on error and inputs are river's, which take 10 MB
 # watch = ["error", "inputs", "estimate"]
 # mean_of = 24    # values in each mean that a detector sees
 # quiet = "1h"    # after an alarm, about the same
 # streams = 1000
 # adwin = { enabled = true, delta = 0.002 }
 # page_hinkley = { enabled = true, delta = 0.25, threshold = 40.0 }
-# kswin = { enabled = false, alpha = 0.0001, every = 50 }
+# kswin = { enabled = false, alpha = 0.0001, every = 50 }    # 90 MB more
 # estimate = { chunk = 200, band = 3.0 }    # the error expected before labels come
 # react = { to = ["error"], learning_rate = 1.0, steps = 100, reset = false, retrain = false }
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from headwater.clock import now_ms
 from headwater.errors import StorageError
 from headwater_agent import damage, events
 from headwater_agent.agent_reader import AgentReader, guarded, quoted
+from headwater_agent.layout import NEWEST
 from headwater_agent.log_writer import LogWriter
 from headwater_agent.migrations import AGENT, migrate
 from headwater_agent.pipeline import Saved
@@ -38,6 +39,9 @@ from headwater_models.manifest import Manifest
 
 _LOCK_ATTEMPTS = 4
 """`headwater agent status` touches the lock for a moment; another agent keeps it."""
+
+_CACHE_KIB = 256
+"""Pages that a connection keeps at most: what is written is not read again soon."""
 
 _WAL_PAGES = 1_000
 """Pages of 4 kB from which on the write-ahead log is brought into the database."""
@@ -154,11 +158,12 @@ class SqliteStore(AgentReader):
                 f"synchronous = {level}",
                 f"wal_autocheckpoint = {_WAL_PAGES}",
                 f"journal_size_limit = {_WAL_BYTES}",
+                f"cache_size = -{_CACHE_KIB}",
             ):
                 self._connection.execute(f"PRAGMA {setting}")
             if died:
                 self._check_whole()
-            migrate(self._connection, AGENT, path)
+            migrate(self._connection, AGENT, path, NEWEST)
             self._log = LogWriter(
                 self._connection,
                 manifest,
@@ -323,20 +328,27 @@ class SqliteStore(AgentReader):
             for token in list(unsent)[: max(0, len(unsent) - self._settings.outbox)]:
                 del unsent[token]
             self._count("outbox-dropped", over)
-        for token, message in unsent.items():
-            made = self._connection.execute(
-                "INSERT INTO outbox (token, topic, payload, retain) VALUES (?, ?, ?, ?)",
-                (token, message.topic, message.payload, int(message.retain)),
-            )
-            self._unsent[token] = made.lastrowid or 0
+        free = next(reversed(self._unsent.values()), 0) + 1
+        self._run_all(
+            "INSERT INTO outbox (id, token, topic, payload, retain) VALUES (?, ?, ?, ?, ?)",
+            [
+                (number, message.token, message.topic, message.payload, int(message.retain))
+                for number, message in enumerate(unsent.values(), free)
+            ],
+        )
+        self._unsent.update(zip(unsent, count(free), strict=False))
 
     def _forget(self, tokens: Sequence[int]) -> None:
-        """Take messages out of the outbox."""
-        self._run_all(
-            "DELETE FROM outbox WHERE id = ?", [(self._unsent.pop(token),) for token in tokens]
-        )
+        """Take messages out of the outbox: at once those that follow one another."""
+        spans: list[list[int]] = []
+        for number in map(self._unsent.pop, tokens):
+            if spans and number == spans[-1][1] + 1:
+                spans[-1][1] = number
+            else:
+                spans.append([number, number])
+        self._run_all("DELETE FROM outbox WHERE id BETWEEN ? AND ?", spans)
 
-    def _run_all(self, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
+    def _run_all(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
         if values:
             self._connection.executemany(sql, values)
 

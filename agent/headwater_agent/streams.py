@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
 from headwater_agent.guard.stream import StreamGuard
 from headwater_agent.pipeline_settings import PipelineSettings
-from headwater_agent.stacking import stack
 from headwater_agent.stream import Stream
 from headwater_models.manifest import MAX_MISSING, Manifest
 
@@ -185,13 +183,13 @@ class Streams:
 
 def _cut(stream: Stream, made: Sequence[_Made]) -> Iterator[tuple[int, Cut]]:
     """Yield the windows that can be predicted, each with its place in the batch."""
-    if not made:
-        return
     windows = stream.window.push([one.row for one in made])
-    observed = stack([one.row.observed for one in made])
-    some: list[bool] = np.any(observed, axis=1).tolist()
-    for one, window, seen in zip(made, windows, some, strict=True):
-        if window is None or window.missing > MAX_MISSING or not seen:
+    for one, window in zip(made, windows, strict=True):
+        if window is None or window.missing > MAX_MISSING or _saw_nothing(one.row):
             continue
         marked = window.marked or one.paused
         yield one.place, Cut(one.row, window.values, one.received, marked, window.missing)
+
+
+def _saw_nothing(row: Row) -> bool:
+    return b"\1" not in row.observed.tobytes()

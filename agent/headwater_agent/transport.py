@@ -136,6 +136,9 @@ class Waker:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._ready = select.poll()
+        self._ready.register(self._reader, select.POLLIN)
+        self._others: dict[int, int] = {}
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable on a wake-up."""
@@ -168,13 +171,21 @@ class Waker:
         writable
             Whether to wait for it to take data, too.
         """
-        waiting = select.poll()
-        waiting.register(self._reader, select.POLLIN)
-        if other is not None:
-            waiting.register(other, select.POLLIN | (select.POLLOUT if writable else 0))
-        ready = waiting.poll(max(0.0, timeout) * 1000)
-        if any(descriptor == self._reader.fileno() for descriptor, _ in ready):
-            self.clear()
+        wanted = select.POLLIN | (select.POLLOUT if writable else 0)
+        self._look_at({} if other is None else {other: wanted})
+        for descriptor, _ in self._ready.poll(max(0.0, timeout) * 1000):
+            if descriptor != other:
+                self.clear()
+
+    def _look_at(self, others: dict[int, int]) -> None:
+        """Wait from now on for these descriptors and events, and the wake-ups."""
+        if others == self._others:
+            return
+        for descriptor in self._others:
+            self._ready.unregister(descriptor)
+        for descriptor, events in others.items():
+            self._ready.register(descriptor, events)
+        self._others = others
 
     def close(self) -> None:
         """Give the descriptors back."""

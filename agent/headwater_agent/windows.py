@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from math import isnan
 
 import msgspec
 import numpy as np
 
 from headwater_agent.events import Floats, Row
-from headwater_agent.stacking import stack
+
+FEW = 4
+"""Fewer rows are looked at faster one by one."""
+
+SPARE = 16
+"""Rows for which there is room, at least, when there must be more."""
 
 
 class Window(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -42,9 +49,13 @@ class StreamWindow:
     def __init__(self, length: int, channels: int) -> None:
         self._length = length
         self._rows: Floats = np.empty((0, channels), np.float32)
+        """Windows are parts of it, so what is in it never changes: a new one follows a full one."""
+        self._end = 0
+        self._missing: deque[int] = deque(maxlen=length)
+        """Of the newest rows that follow one another, how many cells of each are missing."""
+        self._missing_of_all = 0
         self._slot: int | None = None
         self.marked_slot: int | None = None
-        self._steps = np.arange(length)
 
     def push(self, rows: Sequence[Row]) -> list[Window | None]:
         """Append rows in their order; return the window that each of them completes."""
@@ -58,20 +69,44 @@ class StreamWindow:
 
     def _push(self, rows: Sequence[Row]) -> Iterator[Window | None]:
         """Append rows that follow one another."""
-        kept = self._rows if rows[0].slot - 1 == self._slot else self._rows[:0]
+        if rows[0].slot - 1 != self._slot:
+            self._missing.clear()
+            self._missing_of_all = 0
         self._slot = rows[-1].slot
-        together = np.concatenate([kept, stack([row.values for row in rows])])
-        whole = max(0, len(together) - self._length + 1)
-        self._rows = together[whole:]
-        if whole == 1:
-            windows = together[-self._length :][None]
-        else:
-            windows = together[np.arange(whole)[:, None] + self._steps]
-        nowhere = np.isnan(windows)
-        missing = nowhere.mean(axis=(1, 2)).tolist() if nowhere.any() else [0.0] * whole
-        incomplete = len(rows) - whole
-        for i, row in enumerate(rows, -incomplete):
+        length, end = self._length, self._append(rows)
+        for row, missing in zip(rows, self._count_missing(rows), strict=True):
+            end += 1
+            if len(self._missing) == length:
+                self._missing_of_all -= self._missing[0]
+            self._missing.append(missing)
+            self._missing_of_all += missing
             if row.marked:
                 self.marked_slot = row.slot
-            marked = self.marked_slot is not None and row.slot - self.marked_slot < self._length
-            yield Window(windows[i], missing[i], marked) if i >= 0 else None
+            if len(self._missing) < length:
+                yield None
+                continue
+            marked = self.marked_slot is not None and row.slot - self.marked_slot < length
+            values = self._rows[end - length : end]
+            yield Window(values, self._missing_of_all / values.size, marked)
+
+    def _append(self, rows: Sequence[Row]) -> int:
+        """Return the place of the first of them, with room for a window's other rows before it."""
+        if self._end + len(rows) > len(self._rows):
+            kept = self._rows[max(0, self._end - self._length + 1) : self._end]
+            room = len(kept) + len(rows) + max(self._length, SPARE)
+            self._rows = np.empty((room, kept.shape[1]), np.float32)
+            self._rows[: len(kept)] = kept
+            self._end = len(kept)
+        start = self._end
+        for row in rows:
+            self._rows[self._end] = row.values
+            self._end += 1
+        return start
+
+    def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:
+        """Return how many cells of each of the newest rows are missing."""
+        newest = self._rows[self._end - len(rows) : self._end]
+        if len(rows) < FEW:
+            return [sum(map(isnan, row)) for row in newest.tolist()]
+        counts: list[int] = np.isnan(newest).sum(axis=1).tolist()
+        return counts

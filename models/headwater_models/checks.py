@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from headwater_models.stacked import LoopedPredictor, StackedPredictor
 
 ROWS = 8
 """Windows of each kind that a model is tried on."""
+
+Draw = Callable[[tuple[int, ...]], NDArray[np.float64]]
+"""Returns random numbers from 0 to 1, in an array of a shape."""
 
 _NOON = 1_700_000_000_000
 
@@ -52,7 +55,7 @@ def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
     check_graphs(bundle.manifest, bundle.infer, bundle.train, bundle.stacked)
     yield "inputs and outputs of the graphs are those of the manifest"
     predictor = Predictor(bundle.infer)
-    windows = golden_windows(bundle.manifest, rng)
+    windows = golden_windows(bundle.manifest, rng.random)
     for name, window in windows.items():
         _check_prediction(bundle, predictor, name, window)
         yield f"predictions are finite on {name}"
@@ -83,16 +86,22 @@ def check_bundle(bundle: Bundle, rng: np.random.Generator) -> Iterator[str]:
     yield "rows of weight 0 leave every parameter as it was"
 
 
-def golden_windows(manifest: Manifest, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Return windows float32 ``[N, T, C]`` that every model must predict on, by their kind."""
+def golden_windows(manifest: Manifest, draw: Draw) -> dict[str, NDArray[np.float32]]:
+    """Return windows float32 ``[N, T, C]`` that every model must predict on, by their kind.
+
+    Parameters
+    ----------
+    draw
+        For those that are spread over what the sensors can report.
+    """
     shape = (ROWS, manifest.window, len(manifest.channels))
     low = np.array([channel.minimum for channel in manifest.channels])
     high = np.array([channel.maximum for channel in manifest.channels])
-    spread = (low + rng.random(shape) * (high - low)).astype(np.float32)
+    spread = (low + draw(shape) * (high - low)).astype(np.float32)
     for column, channel in enumerate(manifest.channels):
         if channel.categories:
-            spread[:, :, column] = rng.integers(len(channel.categories), size=shape[:2])
-    gappy = np.where(rng.random(shape) < 0.3, np.float32(np.nan), spread)
+            spread[:, :, column] = np.floor(draw(shape[:2]) * len(channel.categories))
+    gappy = np.where(draw(shape) < 0.3, np.float32(np.nan), spread)
     return {
         "zeros": np.zeros(shape, np.float32),
         "windows without a value": np.full(shape, np.nan, np.float32),

@@ -9,12 +9,6 @@ from typing import Annotated
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from headwater.errors import SettingsError, StorageError
 from headwater_models.files import storage_errors
@@ -47,6 +41,12 @@ class SigningKey:
         StorageError
             When the file is there already or cannot be written.
         """
+        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - 1 MB
+            Encoding,
+            NoEncryption,
+            PrivateFormat,
+        )
+
         key = cls(Ed25519PrivateKey.generate())
         pem = key._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_new(path, pem, 0o600)
@@ -69,6 +69,10 @@ class SigningKey:
         SettingsError
             When it is no Ed25519 key in PEM.
         """
+        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - 1 MB
+            load_pem_private_key,
+        )
+
         with storage_errors(path, "read"), path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             pem = file.read(_LARGEST)

@@ -46,6 +46,10 @@ _ORT_ERRORS = (
 )
 
 
+_CANNOT_RUN = "cannot run on these arrays"
+"""Said where the context manager of :meth:`OpenGraph.errors` would cost as much as an operator."""
+
+
 class Batch(Protocol):
     """Rows to learn from: window ``[N, T, C]``, time ``[N]``, label ``[N, 1]``, weight ``[N]``."""
 
@@ -109,8 +113,8 @@ class OpenGraph:
         try:
             typed = {k: np.asarray(feeds[k], v[0], order="C") for k, v in self.inputs.items()}
             found: list[NDArray[Any]] = self.session.run(outputs, typed)
-        except _ORT_ERRORS as error:  # a context manager would cost as much as a small operator
-            raise self.refusal("cannot run on these arrays", error) from error
+        except _ORT_ERRORS as error:
+            raise self.refusal(_CANNOT_RUN, error) from error
         return found
 
     def refuse_other_names(self, have: AbstractSet[str], want: AbstractSet[str]) -> None:
@@ -241,6 +245,7 @@ class Binding:
         graph.refuse_other_names(parameters.keys(), graph.inputs.keys() - {"window", "time"})
         self._graph, self._members = graph, members
         self._binding = graph.session.io_binding()
+        self._takes_time = "time" in graph.inputs
         self.parameters = {
             name: np.array(array, graph.inputs[name][0], order="C")
             for name, array in parameters.items()
@@ -260,9 +265,12 @@ class Binding:
                 f"{list(self._time.shape)}, not {list(window.shape)} and {list(time.shape)}."
             )
         self._window[...] = window
-        self._time[...] = time
-        with self._graph.errors("cannot run on these arrays"):
+        if self._takes_time:
+            self._time[...] = time
+        try:
             self._graph.session.run_with_iobinding(self._binding)
+        except _ORT_ERRORS as error:
+            raise self._graph.refusal(_CANNOT_RUN, error) from error
         return self._prediction.copy()
 
     def _refuse_other_shape(self, name: str, array: NDArray[Any]) -> None:
@@ -278,7 +286,7 @@ class Binding:
         self._time = np.empty(self._window.shape[:-2], np.int64)
         self._prediction = np.empty(self._shape(outputs["prediction"][1], rows), dtype)
         self._bind(self._binding.bind_input, "window", self._window)
-        if "time" in inputs:
+        if self._takes_time:
             self._bind(self._binding.bind_input, "time", self._time)
         self._bind(self._binding.bind_output, "prediction", self._prediction)
 
@@ -345,11 +353,12 @@ def initial_state(manifest: Manifest) -> State:
 
 
 def _options(threads: int) -> Any:
-    """Quiet and modest: no pools of idle or spinning threads."""
+    """Quiet and modest: no pools of idle or spinning threads, no memory that is kept aside."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

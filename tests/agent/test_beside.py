@@ -20,7 +20,7 @@ from tests.models.bundles import PUBLISHER, RELEASE, signed, tiny
 RNG = np.random.default_rng(5)
 VALUES = RNG.uniform(0, 10, (4, 3, 2)).astype(np.float32)
 TIMES = np.arange(4, dtype=np.int64) * 60_000
-WINDOWS = Windows(("tank",) * 4, TIMES, VALUES, TIMES)
+WINDOWS = Windows(("tank",) * 4, TIMES, VALUES)
 
 
 def other(kind: str, by: float, *, stacked: bool = True) -> Bundle:

@@ -19,7 +19,7 @@ RNG = np.random.default_rng(3)
 def windows(rows: int) -> Windows:
     values = RNG.uniform(0, 10, (rows, 3, 2)).astype(np.float32)
     times = np.arange(rows, dtype=np.int64) * 60_000
-    return Windows(("tank-1",) * rows, times, values, times)
+    return Windows(("tank-1",) * rows, times, values)
 
 
 def model(*, stacked: bool) -> Bundle:

@@ -251,3 +251,28 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("river", "sci
 )
 def test_river_is_imported_by_nobody_who_watches_nothing(off: str) -> None:
     subprocess.run([sys.executable, "-c", QUIETLY.format(off=off)], check=True)
+
+
+SPARINGLY = """
+import sys
+from headwater_agent.drift import DriftMonitor
+from headwater_agent.drift_settings import DriftSettings, Kswin
+from tests.agent.model import manifest
+
+DriftMonitor(manifest(), DriftSettings(enabled=True))
+assert "river.drift" in sys.modules
+assert not {"scipy.stats", "river.datasets"} & sys.modules.keys()
+DriftMonitor(manifest(), DriftSettings(enabled=True, kswin=Kswin(enabled=True)))
+from river.drift import KSWIN
+detector = KSWIN(alpha=0.001, seed=0)
+seen = []
+for number in range(400):
+    detector.update(number % 10 / (10 if number < 200 else 1))
+    seen.append(detector.drift_detected)
+assert not any(seen[:200])
+assert any(seen)
+"""
+
+
+def test_scipys_statistics_are_loaded_for_kswin_alone_and_then_also_later() -> None:
+    subprocess.run([sys.executable, "-c", SPARINGLY], check=True)

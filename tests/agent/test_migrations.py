@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,6 +12,7 @@ from sqlite_utils import Database
 
 from headwater.errors import StorageError
 from headwater_agent.events import Prediction
+from headwater_agent.layout import NEWEST
 from headwater_agent.migrations import AGENT, migrate
 from headwater_agent.settings import StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
@@ -174,4 +176,17 @@ def test_the_agents_layout_has_its_tables(connection: sqlite3.Connection) -> Non
         "events",
         "counters",
     }
+    connection.close()
+
+
+def test_a_new_file_gets_at_once_what_all_steps_come_to(connection: sqlite3.Connection) -> None:
+    def made(found: sqlite3.Connection) -> tuple[object, ...]:
+        master = found.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
+        layout = [(*row[:2], " ".join(re.findall(r"\w+|[(),]", row[2] or ""))) for row in master]
+        return layout, found.execute("SELECT * FROM streams").fetchall(), version(found)
+
+    migrate(connection, AGENT, Path("x"))
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
+        migrate(new, AGENT, Path("x"), NEWEST)
+        assert made(new) == made(connection)
     connection.close()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -547,7 +546,7 @@ def test_how_records_and_labels_are_cut_into_batches_changes_no_example_and_refu
     for item in items:
         one_by_one.feed(arrived(item))
     for batch, settle in zip(cut(items, sizes), cycle(settles), strict=False):
-        batched.feed(replace(arrived(*batch), settle=settle))
+        batched.feed(msgspec.structs.replace(arrived(*batch), settle=settle))
     batched.feed(Settle())
     assert batched.labelled == one_by_one.labelled
     assert Counter(map(reason, batched.refused)) == Counter(map(reason, one_by_one.refused))
@@ -576,7 +575,7 @@ def test_after_an_outage_no_label_is_too_late_that_came_right_after_its_record(
     for batch in cut(items, [2 * size] * (200 // size)):
         event = arrived(*batch)
         known.feed(event)
-        unknown.feed(replace(event, order=()))
+        unknown.feed(msgspec.structs.replace(event, order=()))
     assert len(known.labelled) == 200
     assert (known.refused, unknown.refused) == ([], [])
     assert known.labelled == unknown.labelled

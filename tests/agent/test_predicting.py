@@ -42,7 +42,6 @@ def test_both_models_are_asked_about_every_window() -> None:
     assert list(ask.parameters) == ["released", "personal"]
     assert ask.windows.times.tolist() == [5 * MINUTE, 6 * MINUTE]
     assert ask.windows.values[:, 0, 0].tolist() == [1.0, 2.0]
-    assert ask.windows.received.tolist() == [5 * MINUTE + 7, 6 * MINUTE + 7]
 
 
 def test_a_prediction_holds_what_each_model_says() -> None:

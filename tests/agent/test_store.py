@@ -255,6 +255,16 @@ def test_what_the_broker_has_not_acknowledged_comes_back_in_order(store: Store) 
     assert waiting(store) == [(3, "out/3", b"3", False), (4, "out/4", b"4", True)]
 
 
+def test_in_whatever_order_messages_are_acknowledged_the_rest_stays_in_its_own(
+    store: Store,
+) -> None:
+    store.write([Outbox(added=[unsent(n) for n in range(1, 13)])])
+    store.write([Outbox(gone=(2, 3, 4, 9, 7, 8, 12, 1))])
+    assert [token for token, *_ in waiting(store)] == [5, 6, 10, 11]
+    store.write([Outbox(added=(unsent(13), unsent(14)), gone=(11, 10))])
+    assert [token for token, *_ in waiting(store)] == [5, 6, 13, 14]
+
+
 def test_what_is_published_again_after_a_restart_takes_the_place_of_what_was_left(
     store: Store,
 ) -> None:

@@ -113,7 +113,7 @@ def test_every_law_holds_for_any_small_model(facts: dict[str, Any]) -> None:
 
 
 def test_golden_windows_are_within_reach_and_lack_values_where_they_say_so() -> None:
-    windows = golden_windows(tiny().manifest, np.random.default_rng(0))
+    windows = golden_windows(tiny().manifest, np.random.default_rng(0).random)
     assert {window.shape for window in windows.values()} == {(ROWS, 3, 2)}
     assert np.isnan(windows["windows without a value"]).all()
     assert np.isnan(windows["random windows with gaps"]).any()
@@ -124,7 +124,7 @@ def test_golden_windows_are_within_reach_and_lack_values_where_they_say_so() -> 
 
 def test_golden_cells_of_a_channel_with_categories_are_indices() -> None:
     manifest = built("linear", "forecast", channels=(*CHANNELS, MODE)).manifest
-    cells = golden_windows(manifest, np.random.default_rng(0))["random windows"][:, :, 2]
+    cells = golden_windows(manifest, np.random.default_rng(0).random)["random windows"][:, :, 2]
     assert set(cells.ravel()) == {0, 1, 2}
 
 

@@ -24,7 +24,7 @@ def compute(wanted: RiverSettings, *buffered: Batch) -> RiverCompute:
 
 
 def infer(batch: Batch, personal: Arrays) -> Infer:
-    windows = Windows(("tank",) * len(batch.time), batch.time, batch.window, batch.time)
+    windows = Windows(("tank",) * len(batch.time), batch.time, batch.window)
     return Infer(windows, {"released": MODEL.weights, "personal": personal})
 
 

@@ -33,7 +33,7 @@ def wants(rows: int, seed: int, models: Mapping[Model, Arrays]) -> Infer:
     values = rng.standard_normal((rows, 6, 2)).astype(np.float32)
     values[rng.random(values.shape) < 0.1] = np.nan
     times = np.arange(rows, dtype=np.int64) * 60_000
-    return Infer(Windows(("tank",) * rows, times, values, times), dict(models))
+    return Infer(Windows(("tank",) * rows, times, values), dict(models))
 
 
 def answered(effects: Sequence[Infer], predictor: FleetPredictor, kind: Kind = "mlp") -> None:
