@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,10 @@ from headwater import wire
 from headwater.errors import UnsupportedError
 from headwater.settings import Duration
 from headwater_coordinator.cohort import Cohort
-from headwater_coordinator.firewall import Expected, complaint
+from headwater_coordinator.firewall import Expected, complaint, malformation
 from headwater_coordinator.settings import Firewall
 from headwater_coordinator.state import Device, Past
-from headwater_coordinator.strategies import About, Strategy, Updates, choose
+from headwater_coordinator.strategies import About, Merged, State, Strategy, Updates, choose
 from headwater_coordinator.strategies.updates import MemorySource
 from headwater_models.arrays import Arrays, pack, unpack
 from headwater_models.graphs.builders import Built, ModelSpec, build
@@ -73,13 +74,16 @@ class Outcome:
 
     ``backdoor`` is of the scored rows that bear the trigger and are of another activity, those
     named as the attacker wants; ``flagged`` and ``false_flags`` are the attackers' and the honest
-    devices' updates that the firewall refused.
+    devices' updates that the firewall refused, ``voteless`` and ``false_voteless`` those that
+    passed it and that the strategy left out.
     """
 
     accuracy: float
     backdoor: float
     flagged: float
     false_flags: float
+    voteless: float
+    false_voteless: float
 
 
 @dataclass(slots=True, eq=False)
@@ -130,6 +134,8 @@ class _Gate:
         )
         device, now = Device(node, node, examples=examples), self.sequence * 3_600_000
         if complaint(task, update, vector, expected) is not None:
+            return True
+        if malformation(update, vector, self.model.manifest) is not None:
             return True
         if self.cohort.complaint(update, vector, device, now) is not None:
             return True
@@ -227,28 +233,54 @@ def play(users: Sequence[User], run: Run) -> Outcome:
     strategy = choose(dict(run.defence.strategy), source=run.defence.name)
     gate = _Gate(fleet.model, run.defence.firewall)
     release = fleet.model.weights
-    for _ in range(run.rounds):
+    state: State = {}
+    voteless = np.zeros((run.rounds, DEVICES), np.bool_)
+    for number in range(run.rounds):
         honest = fleet.updates(release, rng)
-        scene = Scene(honest, fleet.attackers, lambda sent: _step(strategy, sent, fleet.counts))
+        everyone = np.arange(DEVICES)
+        rule = partial(_step, strategy, state, who=everyone, counts=fleet.counts)
+        scene = Scene(honest, fleet.attackers, rule)
         sent = forged(run.attack, scene, rng)
         passed = gate.pass_through(sent, fleet.counts)
-        step = _step(strategy, sent[passed], [fleet.counts[i] for i in passed])
-        moved = pack(fleet.model.manifest, release) + step
+        merged = _merged(strategy, state, sent[passed], who=passed, counts=fleet.counts)
+        state = merged.state
+        voteless[number, [int(node) for node in merged.voteless]] = True
+        moved = pack(fleet.model.manifest, release) + merged.vector
         release = release | unpack(fleet.model.manifest, moved.astype(np.float32))
-    return _scored(fleet, release, gate)
+    return _scored(fleet, release, gate, voteless)
 
 
-def _step(strategy: Strategy, vectors: Floats, counts: Sequence[int]) -> Floats:
+def _step(
+    strategy: Strategy,
+    state: State,
+    vectors: Floats,
+    *,
+    who: NDArray[np.intp],
+    counts: Sequence[int],
+) -> Floats:
+    """Return where a merge would lead; the state stays what it is."""
+    return _merged(strategy, state, vectors, who=who, counts=counts).vector
+
+
+def _merged(
+    strategy: Strategy,
+    state: State,
+    vectors: Floats,
+    *,
+    who: NDArray[np.intp],
+    counts: Sequence[int],
+) -> Merged:
     """Return how a strategy moves the release; not at all where no finite weights follow."""
-    about = [About(node=f"{i:02}", examples=count) for i, count in enumerate(counts)]
+    about = [About(node=f"{i:02}", examples=counts[i]) for i in who]
+    nowhere = np.zeros(vectors.shape[1], np.float32)
     updates = Updates(vectors.shape[1], about, MemorySource(list(vectors)))
     try:
-        return strategy.merge(np.zeros(vectors.shape[1], np.float32), updates, {}).vector
+        return strategy.merge(nowhere, updates, state)
     except UnsupportedError:
-        return np.zeros(vectors.shape[1], np.float32)
+        return Merged(nowhere, state)
 
 
-def _scored(fleet: Fleet, release: Arrays, gate: _Gate) -> Outcome:
+def _scored(fleet: Fleet, release: Arrays, gate: _Gate, voteless: NDArray[np.bool_]) -> Outcome:
     right = fleet.named(fleet.values, release) == fleet.labels
     others = fleet.labels != TARGET
     led = fleet.named(triggered(fleet.values[others], fleet.trigger), release) == TARGET
@@ -257,9 +289,15 @@ def _scored(fleet: Fleet, release: Arrays, gate: _Gate) -> Outcome:
     return Outcome(
         accuracy=float(right.mean()),
         backdoor=float(led.mean()),
-        flagged=float(refused[:, attackers].mean()) if attackers.any() else 0.0,
-        false_flags=float(refused[:, ~attackers].mean()),
+        flagged=_share(refused[:, attackers]),
+        false_flags=_share(refused[:, ~attackers]),
+        voteless=_share(voteless[:, attackers]),
+        false_voteless=_share(voteless[:, ~attackers]),
     )
+
+
+def _share(marked: NDArray[np.bool_]) -> float:
+    return float(marked.mean()) if marked.size else 0.0
 
 
 def dealt(

@@ -43,6 +43,15 @@ OURS = Defence(
     firewall=Firewall(norm_multiple=5.0),
 )
 
+SHOWN: Mapping[str, str] = {
+    "backdoor %": "backdoor",
+    "flagged %": "flagged",
+    "false flags %": "false_flags",
+    "voteless %": "voteless",
+    "false voteless %": "false_voteless",
+}
+"""What is shown of ours beside its accuracy."""
+
 Cell = tuple[str, str, Attack, float]
 """Defence, how rows are dealt, attack, and share of attackers."""
 
@@ -157,7 +166,8 @@ def figures(found: Mapping[Cell, Sequence[Outcome]], plan: Plan) -> dict[str, fl
     }
     made |= {"backdoor_success": max(backdoor.values())} | backdoor
     quiet: dict[str, Cell] = {dealt: ("ours", dealt, "none", 0.0) for dealt in ALPHAS}
-    made["false_flags"] = max(mean(found[cell], "false_flags") for cell in quiet.values())
+    for what in ("false_flags", "false_voteless"):
+        made[what] = max(mean(found[cell], what) for cell in quiet.values())
     costs = {dealt: cost(found, dealt) for dealt in ALPHAS}
     made["no_attack_cost_points"] = max(costs.values())
     made |= {f"no_attack_cost_points_{dealt}": value for dealt, value in costs.items()}
@@ -184,7 +194,7 @@ def kept(found: Mapping[Cell, Sequence[Outcome]], dealt: str, plan: Plan) -> Tab
     names = list(dict.fromkeys(name for name, *_ in found))
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("attack", no_wrap=True)
-    for name in (*names, "backdoor %", "flagged %", "false flags %"):
+    for name in (*names, *SHOWN):
         table.add_column(name, min_width=5, overflow="fold")
     table.title = f"rows dealt out {'at random' if dealt == 'even' else 'unevenly'}"
     rows: list[tuple[Attack, float]] = [("none", 0.0)]
@@ -195,7 +205,7 @@ def kept(found: Mapping[Cell, Sequence[Outcome]], dealt: str, plan: Plan) -> Tab
         table.add_row(
             f"{attack} {share:.0%}",
             *(f"{mean(cell, 'accuracy'):.3f}" if cell else "" for cell in cells),
-            *(f"{100 * mean(ours, what):.1f}" for what in ("backdoor", "flagged", "false_flags")),
+            *(f"{100 * mean(ours, what):.1f}" for what in SHOWN.values()),
         )
     return table
 

@@ -332,6 +332,8 @@ class Coordinator:
             packed=self._registry.packed,
         ) as updates:
             made = self._strategy.merge(pack(self._manifest, release), updates, state)
+        if made.voteless:
+            _log.warning("merged without the votes of %s", ", ".join(made.voteless))
         arrays = {**release, **unpack(self._manifest, made.vector)}
         return arrays, [one.weight for one in effect.updates], Remembered(strategy, made.state)
 

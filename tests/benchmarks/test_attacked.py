@@ -68,6 +68,15 @@ def test_the_firewall_refuses_what_is_not_finite_and_nobody_else() -> None:
     assert (outcome.flagged, outcome.false_flags) == (1.0, 0.0)
 
 
+def test_a_strategy_that_remembers_leaves_out_those_who_go_backwards() -> None:
+    screened = Defence(name="ours", strategy=(("name", "screened"),))
+    run = replace(RUN, defence=screened, attack="sign flip", share=0.2, rounds=6)
+    outcome = play(users(), run)
+    assert outcome.voteless > 0.5
+    assert outcome.false_voteless < 0.2
+    assert outcome.flagged == 0.0
+
+
 def test_without_a_firewall_a_merge_that_is_not_finite_teaches_nothing() -> None:
     quiet, poisoned = play(users(), RUN), play(users(), replace(RUN, attack="NaN", share=0.2))
     assert poisoned.flagged == 0.0

@@ -17,7 +17,14 @@ from headwater_coordinator.strategies import choose
 from tests.benchmarks.test_attacked import users
 
 PLAN = Plan(seeds=1, attacks=("NaN", "Min-Max", "backdoor"), shares=(0.2, 0.3))
-QUIET = Outcome(accuracy=0.8, backdoor=0.0, flagged=0.0, false_flags=0.01)
+QUIET = Outcome(
+    accuracy=0.8,
+    backdoor=0.0,
+    flagged=0.0,
+    false_flags=0.01,
+    voteless=0.0,
+    false_voteless=0.02,
+)
 
 
 def outcomes(**changed: Outcome) -> dict[Cell, list[Outcome]]:
@@ -55,10 +62,11 @@ def test_the_worst_loss_is_of_untargeted_attacks_against_ours_without_one() -> N
 def test_flags_cost_and_backdoor_are_the_worst_of_both_ways_to_deal() -> None:
     results = outcomes(backdoor=replace(QUIET, backdoor=0.4))
     results["FedAvg", "uneven", "none", 0.0] = [replace(QUIET, accuracy=0.82)]
-    results["ours", "even", "none", 0.0] = [replace(QUIET, false_flags=0.03)]
+    results["ours", "even", "none", 0.0] = [replace(QUIET, false_flags=0.03, false_voteless=0.1)]
     found = figures(results, PLAN)
     assert found["backdoor_success"] == 0.4
     assert found["false_flags"] == 0.03
+    assert found["false_voteless"] == 0.1
     assert found["no_attack_cost_points"] == pytest.approx(2.0)
     assert found["no_attack_cost_points_even"] == pytest.approx(0.0)
 

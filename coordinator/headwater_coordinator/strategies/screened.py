@@ -1,17 +1,16 @@
 """The rule for fleets with devices that nobody vouches for.
 
 Four steps, each against what the others let through. All but the last work on the inner products
-of pairs, so a merge holds what Krum's does.
+of pairs, or on a sample of the weights.
 
 1. No update is longer than the median one: it is shortened to that norm.
-2. Copies share one vote. Attackers who agree on what to send are nearer to each other than honest
-   devices ever are, whose data differ; and such a bundle in the middle is what draws the nearest
-   neighbours of everyone (the thought of Fung, Yoon and Beschastnikh, *The Limitations of
-   Federated Learning in Sybil Settings*, RAID 2020).
-3. What sticks out most along the direction of greatest variance loses its vote, a few at a time
-   (Shejwalkar and Houmansadr, *Manipulating the Byzantine*, NDSS 2021: Divide and Conquer).
-4. What is left is mixed with its nearest neighbours and averaged by coordinate without either end
-   (Allouah et al., *Fixing by Mixing*, AISTATS 2023; Yin et al., ICML 2018).
+2. A vote is worth less where a device has fewer examples than the median one, and copies share
+   one. Attackers who agree on what to send are nearer to each other than honest
+   devices ever are, whose data differ (the thought of Fung, Yoon and Beschastnikh, *The
+   Limitations of Federated Learning in Sybil Settings*, RAID 2020).
+3. Who is in a heap has no vote (:mod:`.heaps`): a minority that has been like each other, and
+   apart from all others, over the merges that are remembered (:mod:`.memory`).
+4. What is left is averaged by coordinate without either end (Yin et al., ICML 2018).
 """
 
 from __future__ import annotations
@@ -20,48 +19,56 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater_coordinator.strategies.heaps import heaps
+from headwater_coordinator.strategies.memory import followed
 from headwater_coordinator.strategies.strategy import Merged, State, Strategy, moved
 from headwater_coordinator.strategies.updates import Floats, Mixed, Numbers, Updates, distances
 
 COPY = 0.5
 """Share of the median distance within which two updates count as copies."""
 
-_SCREENED = 0.5
-"""Share of the attackers that the third step is to find; the fourth is for the rest."""
+_IN_HEAPS = 1.5
+"""Times ``malicious_share`` that heaps may hold: honest ones may be among them."""
 
-_PASSES = 4
+_TRIMMED = 0.5
+"""Share of the attackers that the last step is for; the third finds the others."""
+
 _NOTHING = 1e-9
 
 
 class Screened(Strategy, frozen=True):
-    """Copies share a vote, what sticks out has none, the rest is mixed and trimmed.
+    """Copies share a vote, who is in a heap has none, the rest is trimmed.
 
-    ``malicious_share`` is the share of the updates that attackers may send.
+    ``malicious_share`` is the share of the updates that attackers may send. The step is taken times
+    ``server_learning_rate``, for the first step and the last make it shorter than a mean's.
     """
 
     malicious_share: Annotated[float, msgspec.Meta(ge=0, le=0.4)] = 0.3
+    server_learning_rate: Annotated[float, msgspec.Meta(gt=0, le=100)] = 1.3
 
     @property
     def least(self) -> int:
-        """So many that a median and a neighbourhood mean something."""
+        """So many that a median means something."""
         return 5
 
     def merge(self, shared: Floats, updates: Updates, state: State) -> Merged:
-        """Move by what is left of the updates; nothing is remembered."""
-        del state
+        """Move by what is left of the updates; what devices did is the state."""
         self.check_enough(updates)
         products = updates.products()
         lengths = shortened(products)
-        products = products * np.outer(lengths, lengths)
-        votes = screened(products, shared_votes(products), _SCREENED * self.malicious_share)
-        shares = mixing(products, votes, 1.0 - self.malicious_share)
-        mixed = Mixed(updates, shares * lengths, products)
+        memory = followed(state, updates, np.diagonal(products))
+        found = heaps(memory.signs, memory.energies, min(_IN_HEAPS * self.malicious_share, 0.5))
+        barred = memory.judged(found)
+        votes = shared_votes(products * np.outer(lengths, lengths)) * counted(updates.examples)
+        votes[barred] = 0.0
+        same_length = Mixed(updates, np.diag(lengths), products)
         step = np.empty(updates.size)
-        for where, rows in mixed.stretches():
-            step[where] = trimmed(rows, votes, self.malicious_share)
-        return Merged(moved(shared, step))
+        for where, rows in same_length.stretches():
+            step[where] = trimmed(rows, votes, _TRIMMED * self.malicious_share)
+        voteless = tuple(memory.nodes[index] for index in np.flatnonzero(barred))
+        step *= self.server_learning_rate
+        return Merged(moved(shared, step), memory.state(), voteless)
 
 
 def shortened(products: Numbers) -> Numbers:
@@ -88,35 +95,15 @@ def shared_votes(products: Numbers) -> Numbers:
     return votes
 
 
-def screened(products: Numbers, votes: Numbers, share: float) -> Numbers:
-    """Return the votes without the *share* of them that sticks out most along one direction.
+def counted(examples: Numbers) -> Numbers:
+    """Return what each vote is worth for its examples, ``[N]``: nobody gains by saying many.
 
-    The direction is that of the greatest variance of what has a vote; it is found anew for each
-    quarter that is taken.
+    Examples
+    --------
+    >>> counted(np.array([10.0, 20.0, 40.0])).tolist()
+    [0.5, 1.0, 1.0]
     """
-    votes, taken = votes.copy(), share * votes.sum() / _PASSES
-    for _ in range(_PASSES):
-        share_of = votes / votes.sum()
-        means = products @ share_of
-        centred = products - means[:, None] - means[None, :] + share_of @ means
-        roots = np.sqrt(votes)
-        _, vectors = np.linalg.eigh(roots[:, None] * centred * roots[None, :])
-        out = np.where(votes > 0, (centred @ (roots * vectors[:, -1])) ** 2, -1.0)
-        votes = _without(votes, np.argsort(-out, kind="stable"), taken)
-    return votes
-
-
-def mixing(products: Numbers, votes: Numbers, share: float) -> Numbers:
-    """Return how each update is mixed, ``[N, N]``: of its nearest, by vote, that hold a share."""
-    apart = distances(products)
-    np.fill_diagonal(apart, -1.0)
-    order = np.argsort(apart, axis=1, kind="stable")
-    held = votes[order]
-    until = np.cumsum(held, axis=1)
-    counted = np.clip(np.minimum(until, share * votes.sum()) - (until - held), 0.0, None)
-    shares = np.zeros_like(apart)
-    np.put_along_axis(shares, order, counted / counted.sum(axis=1, keepdims=True), axis=1)
-    return shares
+    return np.minimum(examples / max(float(np.median(examples)), 1.0), 1.0)
 
 
 def trimmed(rows: Floats, votes: Numbers, share: float) -> Numbers:
@@ -138,12 +125,3 @@ def trimmed(rows: Floats, votes: Numbers, share: float) -> Numbers:
     values = np.take_along_axis(columns, order, axis=1)
     mean: Numbers = (values * counted).sum(axis=1) / counted.sum(axis=1)
     return mean
-
-
-def _without(votes: Numbers, order: NDArray[np.intp], amount: float) -> Numbers:
-    """Return the votes less an amount, taken in the order of indices."""
-    before = np.cumsum(votes[order]) - votes[order]
-    left = votes.copy()
-    left[order] -= np.clip(amount - before, 0.0, votes[order])
-    left[left < _NOTHING] = 0.0
-    return left

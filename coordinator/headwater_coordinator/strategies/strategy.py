@@ -26,10 +26,14 @@ State = Mapping[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
-    """What a merge gives: the new shared weights, float32 ``[n]``, and the state after it."""
+    """What a merge gives: the new shared weights, float32 ``[n]``, and the state after it.
+
+    ``voteless`` are the devices whose updates the rule left out, for what it knows of them.
+    """
 
     vector: Floats
     state: State = field(default_factory=dict)
+    voteless: tuple[str, ...] = ()
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

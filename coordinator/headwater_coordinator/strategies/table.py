@@ -71,7 +71,7 @@ TABLE = (
     Row("DifferentialPrivacyClientSideAdaptiveClipping", "Flower", reason=_NOISE),
     Row("FedBuff", "Headwater", FedBuff),
     Row("FedAsync", "Headwater", FedAsync),
-    Row("Screened", "Headwater", Screened),
+    Row("Screened", "Headwater", Screened, state=True),
     Row("sum", "Headwater", reason=_EXACT),
     Row("moments", "Headwater", reason=_EXACT),
 )

@@ -13,12 +13,16 @@ of them, so what a cycle could keep meanwhile is some tens of megabytes."""
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Leave what is there already to itself, and look at what is new less often than usual."""
-    before = gc.get_threshold()
+    """Leave what is there already to itself, and look at what is new less often than usual.
+
+    Who had frozen objects before keeps them frozen.
+    """
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
     gc.freeze()
     gc.set_threshold(YOUNG, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()

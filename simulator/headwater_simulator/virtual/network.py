@@ -29,6 +29,9 @@ class Fate(NamedTuple):
     held: bool
 
 
+MANY = 10
+"""From so many messages on it takes less time to draw for all of them at once."""
+
 Sent = tuple[Link, int]
 """A message: the link that it takes, and its bytes."""
 
@@ -51,21 +54,22 @@ class Network:
         self._rng = rng
         self.traffic = Traffic()
 
-    def up(self, messages: Sequence[Sent]) -> Iterator[Sequence[Fate]]:
+    def up(self, messages: Sequence[Sent]) -> Iterator[list[Fate]]:
         """Yield what becomes of each message of devices: it comes once, twice or never."""
         self.traffic.up += sum(size for _, size in messages)
         return self._fates(messages, [link.up for link, _ in messages])
 
-    def down(self, messages: Sequence[Sent]) -> Iterator[Sequence[Fate]]:
+    def down(self, messages: Sequence[Sent]) -> Iterator[list[Fate]]:
         """Yield what becomes of each message to a device, from when the device looks for it."""
         self.traffic.down += sum(size for _, size in messages)
         return self._fates(messages, [link.down for link, _ in messages])
 
-    def _fates(self, messages: Sequence[Sent], rates: list[float]) -> Iterator[Sequence[Fate]]:
-        """Draw for each in turn; at once, and the same, where all of them come once."""
+    def _fates(self, messages: Sequence[Sent], rates: list[float]) -> Iterator[list[Fate]]:
+        """Draw for each in turn; at once, and the same, where many come, and all of them once."""
         self.traffic.messages += len(messages)
         links = [link for link, _ in messages]
-        if any(link.loss or link.duplication or link.reordering for link in links):
+        few = len(messages) < MANY
+        if few or any(link.loss or link.duplication or link.reordering for link in links):
             for (link, size), rate in zip(messages, rates, strict=True):
                 yield self._fate_of(link, size, rate)
             return
@@ -77,7 +81,7 @@ class Network:
         sizes = np.array([float(size) for _, size in messages])
         delays += np.divide(1000.0 * sizes, speeds, out=np.zeros_like(sizes), where=speeds > 0)
         for delay in np.rint(delays).astype(np.int64).tolist():
-            yield (Fate(delay, False),)
+            yield [Fate(delay, held=False)]
 
     def _fate_of(self, link: Link, size: int, rate: float) -> list[Fate]:
         traffic, rng = self.traffic, self._rng

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from headwater.errors import UnsupportedError
+from headwater_coordinator.strategies import State, decode_state, encode_state
 from headwater_coordinator.strategies import updates as module
 from headwater_coordinator.strategies.screened import (
     Screened,
-    mixing,
-    screened,
+    counted,
     shared_votes,
     shortened,
     trimmed,
@@ -35,7 +35,17 @@ def fleet(seed: int) -> NDArray[np.float32]:
 
 
 def merged(vectors: NDArray[np.float32], share: float = 0.3) -> Floats:
-    return Screened(malicious_share=share).merge(ZERO, updates(list(vectors)), {}).vector
+    rule = Screened(malicious_share=share, server_learning_rate=1.0)
+    return rule.merge(ZERO, updates(list(vectors)), {}).vector
+
+
+def after(rounds: list[NDArray[np.float32]], share: float = 0.3) -> tuple[Floats, State]:
+    """What the last of some merges gives, and the state after it."""
+    state: State = {}
+    for vectors in rounds:
+        made = Screened(malicious_share=share).merge(ZERO, updates(list(vectors)), state)
+        state = decode_state(encode_state(made.state))
+    return made.vector, state
 
 
 def off(vectors: NDArray[np.float32], found: Floats) -> float:
@@ -60,18 +70,18 @@ def test_copies_share_one_vote() -> None:
     np.testing.assert_allclose(votes[1:-2], 1.0)
 
 
-def test_what_sticks_out_loses_its_vote() -> None:
-    vectors = fleet(1).astype(np.float64)
-    vectors[:2] -= 10.0
-    votes = screened(vectors @ vectors.T, np.ones(FLEET), 0.1)
-    assert votes.tolist() == [0.0, 0.0] + [1.0] * (FLEET - 2)
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=20))
+def test_nobody_gains_by_saying_more_than_the_median(examples: list[int]) -> None:
+    said = np.array(examples, np.float64)
+    worth = counted(said)
+    assert np.all((worth > 0) & (worth <= 1))
+    assert np.all(worth[said >= np.median(said)] == 1)
 
 
-def test_mixing_takes_the_nearest_by_their_votes() -> None:
-    places = np.array([[0.0], [1.0], [3.0], [100.0]])
-    shares = mixing(places @ places.T, np.array([1.0, 0.5, 0.5, 1.0]), 0.5)
-    np.testing.assert_allclose(shares[0], [2 / 3, 1 / 3, 0, 0])
-    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+def test_the_step_is_taken_times_the_learning_rate() -> None:
+    whole = Screened(server_learning_rate=1.0).merge(ZERO, updates(list(fleet(0))), {}).vector
+    half = Screened(server_learning_rate=0.5).merge(ZERO, updates(list(fleet(0))), {}).vector
+    np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
 
 
 def test_the_trimmed_mean_counts_votes() -> None:
@@ -134,16 +144,40 @@ def test_a_bundle_of_copies_in_the_middle_draws_nobodys_neighbours(seed: int) ->
     assert off(vectors, merged(vectors)) < 0.5
 
 
-def test_the_steps_follow_each_other() -> None:
-    vectors = fleet(0)
-    vectors[:LIARS] *= -3
-    exact = vectors.astype(np.float64)
-    exact *= shortened(exact @ exact.T)[:, None]
-    products = exact @ exact.T
-    votes = screened(products, shared_votes(products), 0.15)
-    mixed = mixing(products, votes, 0.7) @ exact
-    expected = trimmed(mixed.astype(np.float32), votes, 0.3)
-    np.testing.assert_allclose(merged(vectors, 0.3), expected, atol=1e-5)
+def test_what_no_round_shows_the_rounds_together_do() -> None:
+    """Attackers who push a little the same way, each under noise of its own."""
+    rounds = [fleet(100 + number) for number in range(12)]
+    for vectors in rounds:
+        vectors[:LIARS, :10] -= 1.5
+    state: State = {}
+    voteless: list[tuple[str, ...]] = []
+    for vectors in rounds:
+        made = Screened().merge(ZERO, updates(list(vectors)), state)
+        state, voteless = made.state, [*voteless, made.voteless]
+    assert voteless[0] == ()
+    assert voteless[-1] == tuple(f"n{i:02}" for i in range(LIARS))
+
+
+def test_the_state_that_the_books_kept_leads_to_the_same_bit_for_bit() -> None:
+    rounds = [fleet(number) for number in range(4)]
+    found, _ = after(rounds)
+    state: State = {}
+    for vectors in rounds:
+        made = Screened().merge(ZERO, updates(list(vectors)), state)
+        state = made.state
+    np.testing.assert_array_equal(made.vector, found)
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.integers(5, 30), st.floats(0, 0.4), st.sampled_from([0.0, 1e-30, 1.0, 1e6]))
+def test_whatever_is_finite_leads_to_what_is_finite(
+    seed: int, count: int, share: float, size: float
+) -> None:
+    vectors = np.array(draw(seed, count, SIZE)) * np.float32(size)
+    vectors[0] = 0.0
+    found, state = after([vectors, -vectors, vectors], share)
+    assert np.isfinite(found).all()
+    assert all(np.isfinite(array).all() for array in state.values())
 
 
 def test_equal_updates_move_it_by_themselves() -> None:

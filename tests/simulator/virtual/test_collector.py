@@ -20,6 +20,17 @@ def test_it_looks_at_what_is_new_seldom_and_at_what_was_there_not_at_all() -> No
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
+def test_what_somebody_else_froze_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with seldom_collected():
+            pass
+        assert gc.get_freeze_count() >= before > 0
+    finally:
+        gc.unfreeze()
+
+
 def test_a_run_that_fails_leaves_it_as_it_was() -> None:
     before = gc.get_threshold()
 
