@@ -66,6 +66,8 @@ class Plan:
     rounds: int = 50
     attacks: tuple[Attack, ...] = ATTACKS
     shares: tuple[float, ...] = SHARES
+    peers: bool = True
+    """Without them FedAvg alone stands beside ours, and only where nobody attacks."""
 
 
 QUICK = Plan(seeds=1, rounds=2, attacks=("NaN", "Min-Max", "backdoor"), shares=(0.2,))
@@ -77,11 +79,12 @@ def command(
     seeds: Seeds = 5,
     jobs: Annotated[int, typer.Option(min=1, max=2, help="Runs at the same time.")] = 2,
     *,
+    peers: Annotated[bool, typer.Option(help="Let other rules be attacked, too.")] = True,
     quick: Quick = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure what is left of a fleet's accuracy under attack."""
-    plan = QUICK if quick else Plan(seeds=seeds)
+    plan = QUICK if quick else Plan(seeds=seeds, peers=peers)
     users = phones.read_users(data / "wisdm_v11")
     found = gather(partial(play, users), plan, jobs)
     console = Console(stderr=as_json)
@@ -117,12 +120,18 @@ def runs(plan: Plan) -> Iterator[tuple[Cell, Run]]:
         for dealt, alpha in ALPHAS.items():
             common = partial(Run, seed=seed, alpha=alpha, rounds=plan.rounds)
             for share in (0.0, *plan.shares):
-                for defence in defences(share):
+                for defence in _asked(plan, share):
                     for attack in plan.attacks if share else ("none",):
                         yield (
                             (defence.name, dealt, attack, share),
                             common(defence=defence, attack=attack, share=share),
                         )
+
+
+def _asked(plan: Plan, share: float) -> list[Defence]:
+    """Return the defences that a plan wants at a share; the cost of ours is against FedAvg."""
+    needed = {OURS.name} if share else {OURS.name, "FedAvg"}
+    return [one for one in defences(share) if plan.peers or one.name in needed]
 
 
 def gather(play: Callable[[Run], Outcome], plan: Plan, jobs: int) -> dict[Cell, list[Outcome]]:

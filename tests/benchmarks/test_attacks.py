@@ -52,6 +52,17 @@ def test_every_cell_is_run_once_for_each_seed() -> None:
     assert len(quiet) == len(ALPHAS) * len(defences(0.0))
 
 
+def test_without_peers_ours_is_run_everywhere_and_fedavg_where_nobody_attacks() -> None:
+    alone = [cell for cell, _ in runs(replace(PLAN, peers=False))]
+    everything = [cell for cell, _ in runs(PLAN)]
+    assert [cell for cell in alone if cell[0] == "ours"] == [
+        cell for cell in everything if cell[0] == "ours"
+    ]
+    others = {(name, attack) for name, _, attack, _ in alone if name != "ours"}
+    assert others == {("FedAvg", "none")}
+    assert figures({cell: [QUIET] for cell in alone}, replace(PLAN, peers=False))["seeds"] == 1
+
+
 def test_the_worst_loss_is_of_untargeted_attacks_against_ours_without_one() -> None:
     harmed = {"Min-Max": replace(QUIET, accuracy=0.75), "backdoor": replace(QUIET, accuracy=0.1)}
     found = figures(outcomes(**harmed), PLAN)
