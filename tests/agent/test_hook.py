@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headwater_agent.hook import MAX_REASON, refusal_of
+from tests.agent.test_runtime import until
 
 
 def asked(program: str, timeout_s: float = 30.0, environ: Mapping[str, str] | None = None) -> str:
@@ -41,6 +42,14 @@ def test_a_command_that_cannot_be_run_refuses_and_is_named(program: str) -> None
     assert (refusal_of([program], 30.0, {}) or "").startswith(f"{program} cannot be run: ")
 
 
+def is_over(pid: int) -> bool:
+    """Say whether a process has ended, whoever is to take note of it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def test_one_that_does_not_end_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     mark = tmp_path / "child"
     program = (
@@ -49,8 +58,7 @@ def test_one_that_does_not_end_is_killed_with_all_that_it_started(tmp_path: Path
         f"open({str(mark)!r}, 'w').write(str(child.pid)); time.sleep(600)"
     )
     assert "did not answer within 2 s" in asked(program, timeout_s=2.0)
-    stat = Path(f"/proc/{mark.read_text()}/stat")
-    assert not stat.exists() or stat.read_text().split()[2] in "ZX"
+    until(lambda: is_over(int(mark.read_text())))
 
 
 def test_one_that_writes_without_end_is_read_to_a_bound_and_ended() -> None:

@@ -29,7 +29,7 @@ from headwater_coordinator.status import HeldRow, Status
 from headwater_models.requested import Answer
 from tests.conftest import free_port
 from tests.coordinator.test_contributions import solved
-from tests.coordinator.world import World, save_bundle
+from tests.coordinator.world import World, name, save_bundle
 from tests.models.bundles import tiny
 
 RUNNER = CliRunner()
@@ -61,8 +61,8 @@ def test_every_command_has_help() -> None:
     wanted |= {"devices", "rounds", "releases", "release", "rollback", "audit"}
     wanted |= {"renew", "backup", "restore", "group"}
     assert set(command.commands) == wanted  # type: ignore[attr-defined]
-    for name in command.commands:  # type: ignore[attr-defined]
-        assert run(name, "--help").count("\n") > 5
+    for one in command.commands:  # type: ignore[attr-defined]
+        assert run(one, "--help").count("\n") > 5
 
 
 def test_init_says_what_devices_need_and_what_to_do_next(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_is_in_quarantine_is_listed_and_decided_on(world: World) -> None:
     shown = run("quarantine", *there)
     (one,) = msgspec.json.decode(run("quarantine", *there, "--json"), type=list[HeldRow])
     assert "plausible" in shown
-    assert (one.device, one.examples) == ("a", 10**9)
+    assert (one.device, one.examples) == (name(a.node), 10**9)
     because = ("--reason", "seen")
     assert "the next one does it" in run("quarantine", "release", str(one.id), *there, *because)
     assert '"done":false' in run("quarantine", *there, "drop", str(one.id), *because, "--json")
