@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from typing import Annotated, get_args
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from benchmarks import phones
@@ -139,8 +141,11 @@ def gather(play: Callable[[Run], Outcome], plan: Plan, jobs: int) -> dict[Cell, 
     cells, asked = zip(*runs(plan), strict=True)
     found: dict[Cell, list[Outcome]] = defaultdict(list)
     context = multiprocessing.get_context("spawn")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    shown = Console(stderr=True)
     with ProcessPoolExecutor(jobs, context, initializer=_quieten) as pool:
-        for cell, outcome in zip(cells, pool.map(play, asked), strict=True):
+        outcomes = track(pool.map(play, asked), "runs", total=len(asked), console=shown)
+        for cell, outcome in zip(cells, outcomes, strict=True):
             found[cell].append(outcome)
     return dict(found)
 
