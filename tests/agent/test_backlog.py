@@ -65,7 +65,8 @@ def test_every_message_is_handed_out_once_in_order_and_where_there_is_room(
     story: list[tuple[int, int]],
 ) -> None:
     waiting, numbers = Backlog(), count()
-    sent, out = 0, []
+    sent = 0
+    out: list[int] = []
     for new, room in story:
         came = messages(*(next(numbers) for _ in range(new)))
         sent += new
