@@ -180,21 +180,21 @@ class Federation:
         if wrong is not None:
             return wrong, e.Malformed(Excerpt.of(vector), asked.round, reply.sequence)
         wrong = self._cohort.complaint(reply, vector, device, now)
-        return wrong, e.Held(reply, vector, asked.round)
+        return wrong, None if wrong is None else e.Held(reply, vector, asked.round)
 
     def _accepted(
         self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
     ) -> Iterator[e.Effect]:
         match reply:
-            case wire.CheckedIn():
-                yield from self._greeted(device, reply, now)
-            case wire.Received():
-                yield from self._received(asked, device, reply, now)
             case wire.Update():
                 if vector is not None:
                     device.duration_ms = now - asked.asked_ms
                     yield self._book(device, reply, vector, asked.round)
                 yield from self._settled(asked, reply, now)
+            case wire.Received():
+                yield from self._received(asked, device, reply, now)
+            case wire.CheckedIn():
+                yield from self._greeted(device, reply, now)
             case wire.Declined():
                 if isinstance(asked.task, wire.Release):
                     yield self._untaken(asked, device, reply.reason)

@@ -128,7 +128,7 @@ class Post:
         """Return what came by now, and that this is all."""
         count = bisect_right(self._arriving, now, key=itemgetter(0))
         taken, self._arriving = self._arriving[:count], self._arriving[count:]
-        return [*(event for _, _, _, event in taken), e.Ticked()]
+        return [*[event for _, _, _, event in taken], e.Ticked()]
 
     # To the devices
 

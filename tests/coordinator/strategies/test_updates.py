@@ -20,6 +20,18 @@ def test_a_weighted_sum_is_that_of_float64(seed: int, counts: list[int]) -> None
     np.testing.assert_allclose(summed, exact, rtol=1e-5, atol=1e-6 * sum(counts))
 
 
+@given(SEEDS, st.integers(1, 90))
+def test_a_weighted_sum_is_the_same_with_room_for_one_update_at_a_time(
+    seed: int, count: int
+) -> None:
+    weights = np.arange(count, dtype=np.float64)
+    many = updates(draw(seed, count))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BUDGET", 1)
+        one_by_one = many.combined(weights)
+    np.testing.assert_allclose(many.combined(weights), one_by_one, rtol=1e-5, atol=1e-5 * count)
+
+
 def test_many_updates_lose_nothing_to_rounding() -> None:
     one = np.full(3, 0.1, np.float32)
     mean = updates([one] * 10_000).mean(np.full(10_000, 9_999.0))
