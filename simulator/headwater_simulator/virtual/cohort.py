@@ -104,17 +104,11 @@ class Cohort:
         found = dict(zip(self._outputs, running.outputs.result(), strict=True))
         before, after = (mean_losses(found[name], running.judged) for name in ("before", "after"))
         changes = found.get("change", [None] * len(replays))
-        moved = {name: found[f"new.{name}"] for name in replays[0].start if f"new.{name}" in found}
-        return [
-            Replayed(
-                {**replay.start, **{name: array[i] for name, array in moved.items()}},
-                running.learned[i],
-                before[i],
-                after[i],
-                changes[i],
-            )
-            for i, replay in enumerate(replays)
-        ]
+        names = list(replays[0].start)
+        stacks = [found.get(f"new.{n}", [one.start[n] for one in replays]) for n in names]
+        weights = (dict(zip(names, arrays, strict=True)) for arrays in zip(*stacks, strict=True))
+        told = zip(weights, running.learned, before, after, changes, strict=True)
+        return [Replayed(*one) for one in told]
 
 
 def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> Stacks:
