@@ -38,4 +38,5 @@ def make_transport(settings: AgentSettings, waker: Waker) -> Transport:
         session_of(settings),
         waker=waker,
         delays=lambda: backoff(chance, longest=longest),
+        queue=settings.store.outbox,
     )

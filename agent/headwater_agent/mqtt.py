@@ -42,10 +42,13 @@ UNTOLD_RECEIVE_MAXIMUM = 20
 """Publishes that a broker of MQTT 3.1.1, which cannot say, takes at once (mosquitto's default)."""
 
 MAX_QUEUED = 10_000
-"""Our publishes of QoS 1 that wait to be sent; beyond it the oldest are dropped and counted.
+"""Our publishes of QoS 1 that wait to be sent, where nothing else is said.
 
-Who keeps fewer tokens outstanding than this loses nothing.
+Beyond it the oldest are dropped and counted.
 """
+
+MAX_OUTPUT = 4 * 2**20
+"""Bytes of our publishes of QoS 0 that wait for the network; beyond it they are dropped."""
 
 STEADY_S = 10.0
 """Seconds after which a connection counts as good, so that the backoff starts again."""
@@ -68,6 +71,8 @@ class MqttTransport:
     delays
         Makes the seconds before each further attempt (see
         :func:`headwater_agent.transport.backoff`); called again after a good connection.
+    queue
+        How many publishes of QoS 1 may wait to be sent.
 
     Attributes
     ----------
@@ -91,6 +96,7 @@ class MqttTransport:
         *,
         waker: Waker,
         delays: Callable[[], Iterator[float]],
+        queue: int = MAX_QUEUED,
     ) -> None:
         self.connected = self.resumed = False
         self.trouble = ""
@@ -107,10 +113,16 @@ class MqttTransport:
         self._not_sent = 0
         self._output: list[bytes] = []
         self._output_size = 0
-        self._deliveries = Deliveries(v5=self._v5, limit=MAX_QUEUED)
+        self._pubacks: list[bytes] = []
+        self._deliveries = Deliveries(v5=self._v5, limit=queue)
         self._unacknowledged: dict[int, bool] = {}
         self._exactly_once: list[Message] = []
         self._client = self._make_client()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the socket has not yet taken what was handed to it."""
+        return self._client.want_write()
 
     @property
     def dropped(self) -> int:
@@ -125,8 +137,8 @@ class MqttTransport:
     def poll(self, timeout: float) -> list[Message]:
         """Return what the socket holds, about 256 kB at most; see :meth:`Transport.poll`."""
         self._connect_if_due()
-        self.flush()
         self._client.keep_up()
+        self.flush()
         stream = self._client.stream
         if stream is None or self._client.socket() is None:
             self._waker.wait(min(timeout, self._next_attempt - time.monotonic()))
@@ -138,8 +150,8 @@ class MqttTransport:
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
         """Send a message, or queue it if it has QoS 1; see :meth:`Transport.publish`.
 
-        One of QoS 0 is dropped while there is no connection or the broker does not take what was
-        sent before; one on a topic that MQTT does not allow is always dropped.
+        One of QoS 0 is dropped while there is no connection, and while much waits because the
+        broker takes nothing; one on a topic that MQTT does not allow is always dropped.
         """
         try:
             if qos:
@@ -150,7 +162,7 @@ class MqttTransport:
                 log.warning("a message is not sent: %s (others are counted)", error)
             self._malformed += 1
             return 0
-        if not self.connected or self._client.want_write():
+        if not self.connected or self._output_size > MAX_OUTPUT:
             self._not_sent += 1
             return 0
         self._output.append(packet)
@@ -169,9 +181,10 @@ class MqttTransport:
 
     def flush(self) -> None:
         """Send what the broker takes now, as one piece; see :meth:`Transport.flush`."""
-        if not self.connected:
+        if not self.connected or self._client.want_write():
             return
-        packets = b"".join((*self._output, *self._deliveries.take()))
+        packets = b"".join((*self._pubacks, *self._output, *self._deliveries.take()))
+        self._pubacks.clear()
         self._output.clear()
         self._output_size = 0
         if packets:
@@ -187,7 +200,7 @@ class MqttTransport:
         for receipt in ready:
             del waiting[receipt]
         if ready:
-            self._output.append(encode_pubacks(map(packet_of, ready)))
+            self._pubacks.append(encode_pubacks(map(packet_of, ready)))
 
     def close(self) -> None:
         """Publish the offline status and disconnect; see :meth:`Transport.close`."""
@@ -210,6 +223,8 @@ class MqttTransport:
         if self._closed or self._client.socket() is not None or now < self._next_attempt:
             return
         self._unacknowledged.clear()
+        self._pubacks.clear()
+        self._not_sent += len(self._output)
         self._output.clear()
         self._output_size = 0
         self._next_attempt = now + next(self._delays)
@@ -248,7 +263,7 @@ class MqttTransport:
 
     def _unsent(self) -> bool:
         """Say whether own messages wait that this connection could still take."""
-        return self.connected and bool(self._deliveries)
+        return self.connected and bool(self._deliveries or self._output)
 
     def _make_client(self) -> PahoClient:
         broker, session = self._broker, self._session

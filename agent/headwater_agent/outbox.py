@@ -21,7 +21,7 @@ class Sender:
     qos
         Of all messages; with 0 nothing is kept.
     most
-        How many messages may wait for the broker before it is not asked for more.
+        How many messages may wait for the broker. When half as many do, it is not asked for more.
     """
 
     def __init__(
@@ -39,10 +39,13 @@ class Sender:
         for message in left:
             self._publish(message.topic, message.payload, qos=1, retain=message.retain)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether more messages wait for the broker than should."""
-        return len(self._fresh) + len(self._stored) > self._most
+    def room(self) -> int:
+        """Return how many messages may be published now: none until the broker has caught up."""
+        self._hear()
+        waiting = len(self._fresh) + len(self._stored)
+        if self._transport.busy or 2 * waiting > self._most:
+            return 0
+        return self._most - waiting
 
     def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
@@ -51,13 +54,12 @@ class Sender:
         self._transport.flush()
 
     def acknowledge(self, receipts: Iterable[int], *, last: bool = False) -> None:
-        """Acknowledge messages that are durable, once the broker has taken what came of earlier.
+        """Acknowledge messages that are durable, once the broker has caught up with ours.
 
-        Until then it sends no more than its Receive Maximum. The *last* ones do not wait.
+        Until then it should send no more than Receive Maximum. The *last* ones do not wait.
         """
-        self._hear()
         self._owed += receipts
-        if self._owed and (last or not self.is_full):
+        if self._owed and (last or self.room()):
             self._transport.acknowledge(self._owed)
             self._owed.clear()
 

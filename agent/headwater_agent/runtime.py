@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from headwater.clock import now_ms
@@ -188,7 +188,7 @@ class Agent:
         try:
             while not self._stopping:
                 came = self._transport.poll(self._rest(due))
-                self._take(self._backlog.next(came, hold=self._sender.is_full))
+                self._take(self._backlog.next(came, room=self._sender.room()))
                 self._catch_up(fresh=bool(came))
                 self._sender.acknowledge(self._writer.committed())
                 now = time.monotonic() - (0.0 if came else PATIENCE_S)
@@ -206,7 +206,7 @@ class Agent:
         """Return how many seconds there is nothing to do unless something comes."""
         now = time.monotonic()
         learns = self._pipeline.learner.is_due
-        waits = self._backlog and not self._sender.is_full
+        waits = self._backlog and self._sender.room()
         rest = max(0.0, due + PATIENCE_S - now)
         return 0.0 if learns or waits else min(rest, self._pace.rest(now))
 
@@ -226,7 +226,7 @@ class Agent:
         through = self._pipeline.learner.learned_through
         return [self._store.examples(reserved=False, newest=newest, through=through)]
 
-    def _take(self, messages: list[Message]) -> None:
+    def _take(self, messages: Sequence[Message]) -> None:
         """Predict from what came in, as one batch."""
         if not messages:
             return

@@ -85,6 +85,10 @@ class Transport(Protocol):
     """Why there is no connection or no data, in a sentence; empty when all is well."""
 
     @property
+    def busy(self) -> bool:
+        """Whether the network is behind with what was published, so that more could only wait."""
+
+    @property
     def dropped(self) -> int:
         """Own messages that were not sent, so far."""
 
@@ -278,7 +282,7 @@ class MemoryTransport:
 
     def __init__(self, broker: MemoryBroker, session: Session, waker: Waker | None = None) -> None:
         self.session = session
-        self.connected = self.resumed = False
+        self.connected = self.resumed = self.busy = False
         self.trouble = ""
         self.dropped = self.refused = 0
         self._broker = broker

@@ -10,7 +10,7 @@ from headwater.errors import BundleError
 from headwater_coordinator.home import Home
 from headwater_coordinator.reader import reading
 from headwater_models.bundle import Bundle
-from headwater_models.signing import ModelStatement, verify_model, verify_version
+from headwater_models.signing import ModelStatement, later, verify_model, verify_version
 
 RELEASES = {"begin": "release", "release": "release", "rollback": "rollback"}
 """Decisions from which a release followed, each with the kind that its statement has."""
@@ -53,15 +53,17 @@ def prove(home: Home) -> Proof:
     BundleError
         When the coordinator's own bundle does not hold.
     """
-    trusted, _ = Bundle.load(home.bundle).verify()
+    bundle = Bundle.load(home.bundle)
+    trusted, _ = bundle.verify()
+    text = bundle.model_statement or ""
     chain = audit(home)
     entries = [entry for entry in chain if entry.kind in _EXPECTED]
     complaints = [*_falling(entries)]
     for entry in reversed(chain):
         if entry.kind == "renew":  # its statement is the one that held until then
-            trusted = verify_model(
-                entry.statement, model=trusted.model, publisher=trusted.publisher
-            )
+            before = verify_model(entry.statement, model=trusted.model)
+            later(before, text)
+            trusted, text = before, entry.statement
         elif entry.kind in _EXPECTED:
             complaints += _false(entry, trusted)
     return Proof(statements=len(entries), complaints=complaints)

@@ -215,4 +215,8 @@ def _words(before: ModelStatement, trusted: ModelStatement) -> str:
     added = sorted(set(trusted.release_keys) - set(before.release_keys))
     gone = sorted(set(before.release_keys) - set(trusted.release_keys))
     said = [f"delegates to {one[:12]}" for one in added] + [f"revokes {one[:12]}" for one in gone]
+    if trusted.publisher != before.publisher:
+        said.append(
+            f"publishes with {trusted.publisher[:12]}, no more with {before.publisher[:12]}"
+        )
     return ", ".join(said) or "delegates to the same keys"

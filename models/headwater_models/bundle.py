@@ -28,9 +28,11 @@ from headwater_models.keys import SigningKey
 from headwater_models.limits import Limits
 from headwater_models.manifest import Manifest
 from headwater_models.signing import (
+    MAX_SUCCESSIONS,
     ModelStatement,
     VersionStatement,
     sign_model,
+    sign_succession,
     sign_version,
     verify_model,
     verify_version,
@@ -152,7 +154,14 @@ class Bundle:
         """The version's name: a hash of the model's name and the weights."""
         return version_id(self.manifest, self.model_id, self.weights)
 
-    def sign(self, key: SigningKey, *, delegates: Iterable[str] = (), created: int) -> Bundle:
+    def sign(
+        self,
+        key: SigningKey,
+        *,
+        delegates: Iterable[str] = (),
+        created: int,
+        replaces: SigningKey | None = None,
+    ) -> Bundle:
         """Return the bundle signed by its publisher: the model, and these weights as a version.
 
         A version statement that is there already stays, where its key may still speak for the
@@ -166,13 +175,22 @@ class Bundle:
             Public keys that may sign further versions (a coordinator's release key).
         created
             UTC milliseconds.
+        replaces
+            The publisher's key until now, where *key* comes in its place.
 
         Raises
         ------
         BundleError
-            When a statement is there already that does not hold.
+            When a statement is there already that does not hold, or there is none of the key that
+            is replaced.
         """
-        model = sign_model(key, model=self.model_id, release_keys=delegates, created=created)
+        model = sign_model(
+            key,
+            model=self.model_id,
+            release_keys=delegates,
+            created=created,
+            successions=self._successions(key, replaces, created),
+        )
         previous = self.verify()[1] if self.version_statement is not None else None
         signed = dataclasses.replace(self, model_statement=model)
         if previous is not None and previous.key in verify_model(model).signers:
@@ -185,6 +203,26 @@ class Bundle:
             sequence=previous.sequence + 1 if previous else FIRST_SEQUENCE,
         )
         return dataclasses.replace(signed, version_statement=statement)
+
+    def _successions(
+        self, key: SigningKey, replaces: SigningKey | None, created: int
+    ) -> tuple[str, ...]:
+        """Return how the publisher's key came to be this one."""
+        before = verify_model(self.model_statement) if self.model_statement is not None else None
+        if replaces is None:
+            return before.successions if before and before.publisher == key.public else ()
+        if before is None or before.publisher != replaces.public:
+            raise BundleError(
+                f"Key {replaces.public[:12]} does not publish this bundle, so no other can come in "
+                "its place; give the bundle that it signed."
+            )
+        if len(before.successions) == MAX_SUCCESSIONS:
+            raise BundleError(
+                f"The publisher's key was replaced {MAX_SUCCESSIONS} times, and cannot be again; "
+                "sign with the new key alone, and let devices trust it in their settings."
+            )
+        succession = sign_succession(replaces, successor=key.public, created=created)
+        return (*before.successions, succession)
 
     def with_version(self, weights: Arrays, statement: str | None) -> Bundle:
         """Return the same model with other weights and the signed statement about them."""

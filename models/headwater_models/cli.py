@@ -19,7 +19,8 @@ from headwater_models.checks import check_bundle
 from headwater_models.head import head
 from headwater_models.importer import import_
 from headwater_models.keys import SigningKey, public_path, read_public
-from headwater_models.new import AsJson, Delegates, new, sign_bundle
+from headwater_models.new import AsJson, Delegates, new
+from headwater_models.publishing import Publisher
 from headwater_models.report import describe, names, show, tell
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -76,10 +77,14 @@ def sign(
     path: BundlePath,
     key: Annotated[Path, typer.Option(help="Private key of the publisher.")],
     delegate: Delegates = None,
+    replaces: Annotated[
+        Path | None,
+        typer.Option(help="Private key of the publisher until now: KEY comes in its place."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a bundle in place as its publisher, and name the keys that may release versions."""
-    bundle = sign_bundle(Bundle.load(path), key, delegate)
+    bundle = Publisher(key, delegate, replaces).sign(Bundle.load(path))
     bundle.save(path, replace=True)
     tell(bundle, path, as_json=as_json)
 

@@ -261,11 +261,6 @@ def new(
     tell(bundle, out, as_json=as_json)
 
 
-def sign_bundle(bundle: Bundle, key: Path, delegates: list[str] | None) -> Bundle:
-    """Sign with the private key in a file; *delegates* are public keys or files of them."""
-    return Publisher(key, delegates).sign(bundle)
-
-
 def _build(
     given: Mapping[str, Any],
     spec: Path | None,

@@ -38,25 +38,32 @@ class Publisher:
         File of the private key; None: nobody signs.
     delegates
         Public keys that may release versions, or files of them.
+    replaces
+        File of the private key in whose place this one comes.
 
     Raises
     ------
     SettingsError
         When a key is none, or there are delegates and nobody who signs.
     StorageError
-        When the private key cannot be read, or is open to others.
+        When a private key cannot be read, or is open to others.
     """
 
-    def __init__(self, key: Path | None, delegates: list[str] | None) -> None:
+    def __init__(
+        self, key: Path | None, delegates: list[str] | None, replaces: Path | None = None
+    ) -> None:
         if delegates and key is None:
             raise SettingsError(
                 "--delegate needs --sign-key: it is the signature that names who may release."
             )
         self._key = SigningKey.load(key) if key is not None else None
+        self._replaces = SigningKey.load(replaces) if replaces is not None else None
         self._delegates = [read_public(delegate) for delegate in delegates or []]
 
     def sign(self, bundle: Bundle) -> Bundle:
         """Return the bundle signed, or as it is where nobody signs."""
         if self._key is None:
             return bundle
-        return bundle.sign(self._key, delegates=self._delegates, created=now_ms())
+        return bundle.sign(
+            self._key, delegates=self._delegates, created=now_ms(), replaces=self._replaces
+        )

@@ -2,7 +2,8 @@
 
 The publisher signs a *model statement*: the model's id and the release keys that may speak for
 it. A release key (or the publisher) signs a *version statement*: a version, its place in the
-order, and its parent; or a *receipt* for a device's message. All are JSON objects
+order, and its parent; or a *receipt* for a device's message. A publisher's key that is replaced
+signs a *succession*: the key that comes after it. All are JSON objects
 ``{"statement": ..., "key": ..., "signature": ...}`` in which the signature covers the statement's
 bytes exactly as they stand, behind a prefix that says of which kind they are, so that no statement
 can pass for one of another kind.
@@ -33,10 +34,19 @@ MAX_STATEMENT_BYTES = 65_536
 _MODEL = b"headwater model statement 1\n"
 _VERSION = b"headwater version statement 1\n"
 _RECEIPT = b"headwater receipt statement 1\n"
+_SUCCESSION = b"headwater succession statement 1\n"
+
+MAX_SUCCESSIONS = 16
+"""How often the key of a model's publisher can be replaced."""
 
 
 class ModelStatement(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="model"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag="model",
 ):
     """The publisher says: this is my model, and these keys may release versions of it.
 
@@ -49,6 +59,9 @@ class ModelStatement(
     release_keys: tuple[PublicKey, ...] = ()
     created: Count
     """UTC milliseconds."""
+    successions: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_SUCCESSIONS)] = ()
+    """How the publisher's key came to be this one: each signed by the key that was replaced, the
+    oldest first (:class:`Succession`)."""
 
     @property
     def signers(self) -> tuple[PublicKey, ...]:
@@ -93,7 +106,18 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     key: PublicKey
 
 
-S = TypeVar("S", ModelStatement, VersionStatement, Receipt)
+class Succession(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="succession"
+):
+    """A publisher's key says which key speaks for the publisher from now on."""
+
+    publisher: PublicKey
+    successor: PublicKey
+    created: Count
+    """UTC milliseconds."""
+
+
+S = TypeVar("S", ModelStatement, VersionStatement, Receipt, Succession)
 
 
 class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,7 +127,12 @@ class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def sign_model(
-    key: SigningKey, *, model: str, release_keys: Iterable[str] = (), created: int
+    key: SigningKey,
+    *,
+    model: str,
+    release_keys: Iterable[str] = (),
+    created: int,
+    successions: Iterable[str] = (),
 ) -> str:
     """Sign as the publisher that *model* is yours and that *release_keys* may speak for it.
 
@@ -113,9 +142,19 @@ def sign_model(
         The signed statement as JSON, for :func:`verify_model`.
     """
     statement = ModelStatement(
-        model=model, publisher=key.public, release_keys=tuple(release_keys), created=created
+        model=model,
+        publisher=key.public,
+        release_keys=tuple(release_keys),
+        created=created,
+        successions=tuple(successions),
     )
     return _sign(_MODEL, statement, key)
+
+
+def sign_succession(key: SigningKey, *, successor: str, created: int) -> str:
+    """Sign as the publisher that *successor* speaks for you from now on, in the place of *key*."""
+    statement = Succession(publisher=key.public, successor=successor, created=created)
+    return _sign(_SUCCESSION, statement, key)
 
 
 def sign_version(
@@ -187,7 +226,8 @@ def verify_model(
 ) -> ModelStatement:
     """Read a model statement once its signature is proved.
 
-    Without *publisher* this proves only that the key it names has signed it.
+    Without *publisher* this proves only that the key it names has signed it; with it, that this is
+    the publisher's key, or came in its place.
 
     Raises
     ------
@@ -197,7 +237,8 @@ def verify_model(
     found, key = _verify(_MODEL, statement, ModelStatement)
     if key != found.publisher:
         raise BundleError("The model statement is not signed by the publisher it names.")
-    if publisher is not None and publisher != found.publisher:
+    keys = (found.publisher, *_replaced(found))
+    if publisher is not None and publisher not in keys:
         raise BundleError(
             f"The model is published by {_short(found.publisher)}, but {_short(publisher)} is "
             "the publisher trusted here; get the bundle from its publisher or trust that key."
@@ -206,8 +247,24 @@ def verify_model(
     return found
 
 
+def _replaced(statement: ModelStatement) -> list[str]:
+    """Return the publisher's former keys, once it is proved how each came to be the next."""
+    former: list[str] = []
+    links = [_verify(_SUCCESSION, text, Succession) for text in statement.successions]
+    successors = [*(link.publisher for link, _ in links[1:]), statement.publisher]
+    for (link, key), successor in zip(links, successors, strict=False):
+        if key != link.publisher:
+            raise BundleError("A succession is not signed by the key that it replaces.")
+        if link.successor != successor:
+            raise BundleError("The successions of the model statement do not lead to its key.")
+        former.append(key)
+    return former
+
+
 def later(trusted: ModelStatement, statement: str | bytes) -> ModelStatement:
     """Return the later of two statements of one publisher about one model.
+
+    A key that was replaced speaks for the publisher no more, once its successor is believed.
 
     Parameters
     ----------
@@ -304,7 +361,9 @@ def check_change(
 
 
 def _sign(
-    prefix: bytes, statement: ModelStatement | VersionStatement | Receipt, key: SigningKey
+    prefix: bytes,
+    statement: ModelStatement | VersionStatement | Receipt | Succession,
+    key: SigningKey,
 ) -> str:
     text = msgspec.json.encode(statement)
     msgspec.json.decode(text, type=type(statement))  # structs check their fields when decoded

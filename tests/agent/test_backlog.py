@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from itertools import count
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent import backlog
-from headwater_agent.backlog import Backlog
+from headwater_agent.backlog import AT_ONCE, OVERHEAD, Backlog
 from headwater_agent.transport import Message
 
 
@@ -15,40 +18,61 @@ def messages(*numbers: int) -> list[Message]:
 def test_what_comes_goes_on_at_once() -> None:
     waiting = Backlog()
     came = messages(1, 2)
-    assert waiting.next(came, hold=False) == came
+    assert waiting.next(came, room=2) == came
     assert len(waiting) == 0
 
 
-def test_what_is_held_goes_first_afterwards() -> None:
+def test_what_waits_goes_first_afterwards() -> None:
     waiting = Backlog()
     first, second = messages(1), messages(2)
-    assert waiting.next(first, hold=True) == []
+    assert waiting.next(first, room=0) == []
     assert len(waiting) == 1
-    assert waiting.next(second, hold=False) == first + second
+    assert waiting.next(second, room=9) == first + second
+
+
+def test_no_more_go_on_than_there_is_room_for() -> None:
+    waiting = Backlog()
+    came = messages(1, 2, 3, 4)
+    assert waiting.next(came, room=3) == came[:3]
+    assert waiting.next((), room=3) == came[3:]
 
 
 def test_a_flood_is_cut_into_pieces() -> None:
     waiting = Backlog()
-    came = messages(*range(backlog.AT_ONCE + 5))
-    assert waiting.next(came, hold=False) == came[: backlog.AT_ONCE]
-    assert waiting.next((), hold=False) == came[backlog.AT_ONCE :]
+    came = messages(*range(AT_ONCE + 5))
+    assert waiting.next(came, room=3 * AT_ONCE) == came[:AT_ONCE]
+    assert waiting.next((), room=3 * AT_ONCE) == came[AT_ONCE:]
 
 
-def test_no_more_wait_than_a_device_can_hold() -> None:
+def test_a_hundred_thousand_messages_may_wait() -> None:
     waiting = Backlog()
-    came = messages(*range(backlog.MOST))
-    assert waiting.next(came[1:], hold=True) == []
-    assert len(waiting.next(came[:1], hold=True)) == backlog.AT_ONCE
+    came = [Message("t", bytes(200), 1, False, number) for number in range(100_000)]
+    assert waiting.next(came, room=0) == []
+    assert len(waiting) == 100_000
 
 
-@given(st.lists(st.tuples(st.integers(0, 3_000), st.booleans()), max_size=12))
-def test_every_message_is_handed_out_once_and_in_order(story: list[tuple[int, bool]]) -> None:
-    waiting, number = Backlog(), 0
+def test_no_more_wait_than_a_device_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MOST_BYTES", 3 * (OVERHEAD + 10))
+    waiting = Backlog()
+    came = [Message("t", bytes(10), 1, False, number) for number in range(4)]
+    assert waiting.next(came[:3], room=0) == []
+    assert waiting.next(came[3:], room=0) == came
+    assert waiting.next(came[:3], room=0) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 3_000)), max_size=12))
+def test_every_message_is_handed_out_once_in_order_and_where_there_is_room(
+    story: list[tuple[int, int]],
+) -> None:
+    waiting, numbers = Backlog(), count()
+    sent = 0
     out: list[int] = []
-    for count, hold in story:
-        came = messages(*range(number, number + count))
-        number += count
-        out += [one.receipt for one in waiting.next(came, hold=hold)]
+    for new, room in story:
+        came = messages(*(next(numbers) for _ in range(new)))
+        sent += new
+        now = waiting.next(came, room=room)
+        assert len(now) == min(room, AT_ONCE, sent - len(out))
+        out += [one.receipt for one in now]
     while waiting:
-        out += [one.receipt for one in waiting.next((), hold=False)]
-    assert out == list(range(number))
+        out += [one.receipt for one in waiting.next((), room=AT_ONCE)]
+    assert out == list(range(sent))

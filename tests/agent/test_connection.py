@@ -9,7 +9,7 @@ import msgspec
 from headwater.settings import Duration
 from headwater_agent.connection import make_transport, session_of
 from headwater_agent.mqtt import MqttTransport
-from headwater_agent.settings import AgentSettings, Broker, Input, LabelInput
+from headwater_agent.settings import AgentSettings, Broker, Input, LabelInput, StoreSettings
 from headwater_agent.transport import Waker
 
 SETTINGS = AgentSettings(
@@ -45,3 +45,11 @@ def test_the_pauses_between_attempts_grow_no_longer_than_the_owner_says() -> Non
         assert isinstance(transport, MqttTransport)
         pauses = [pause for pause, _ in zip(transport._delays, range(200), strict=False)]
     assert 2 < max(pauses) <= 5
+
+
+def test_as_many_messages_may_wait_as_the_outbox_holds() -> None:
+    settings = msgspec.structs.replace(SETTINGS, store=StoreSettings(outbox=3))
+    with closing(Waker()) as waker, closing(make_transport(settings, waker)) as transport:
+        for _ in range(5):
+            transport.publish("a", b"", qos=1, retain=False)
+        assert transport.dropped == 2

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,16 @@ def join() -> Iterator[Callable[..., MqttTransport]]:
     waker = Waker()
     made: list[MqttTransport] = []
 
-    def build(url: str | int, session: Session = LISTENER, **options: object) -> MqttTransport:
+    def build(
+        url: str | int,
+        session: Session = LISTENER,
+        *,
+        queue: int = mqtt.MAX_QUEUED,
+        **options: object,
+    ) -> MqttTransport:
         url = f"mqtt://127.0.0.1:{url}" if isinstance(url, int) else url
         broker = Broker(url=url, **options)  # type: ignore[arg-type]
-        made.append(MqttTransport(broker, session, waker=waker, delays=quick))
+        made.append(MqttTransport(broker, session, waker=waker, delays=quick, queue=queue))
         return made[-1]
 
     yield build
@@ -205,11 +211,11 @@ def test_more_than_the_broker_takes_at_once_is_sent_in_portions(
 
 
 def test_what_waits_is_bounded_and_the_oldest_makes_room(join: Join) -> None:
-    transport = join(free_port(), DEVICE)
-    for n in range(mqtt.MAX_QUEUED + 5):
+    transport = join(free_port(), DEVICE, queue=100)
+    for n in range(105):
         assert transport.publish("in/a", str(n).encode(), qos=1, retain=False)
     assert transport.dropped == 5
-    assert len(transport._deliveries) == mqtt.MAX_QUEUED
+    assert len(transport._deliveries) == 100
 
 
 def test_qos_0_without_a_connection_is_dropped_and_counted(join: Join) -> None:
@@ -683,7 +689,9 @@ def test_a_topic_that_mqtt_does_not_allow_is_dropped_counted_and_said_once(
     assert not transport.trouble
 
 
-def test_qos_0_is_dropped_while_the_broker_does_not_read(join: Join) -> None:
+@contextmanager
+def deaf(join: Join) -> Iterator[tuple[MqttTransport, socket.socket]]:
+    """Have a connection to a broker that reads nothing unless told to."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         transport = join(listening.getsockname()[1], PLAIN)
         transport.poll(0)
@@ -691,13 +699,61 @@ def test_qos_0_is_dropped_while_the_broker_does_not_read(join: Join) -> None:
         with connection:
             connection.sendall(CONNACK)
             poll_until(lambda: transport.connected, transport)
-            for _ in range(2_000):
-                transport.publish("a", bytes(10_000), qos=0, retain=False)
-            assert 0 < transport.dropped < 2_000
-            waiting = sum(map(len, transport._output))
-            waiting += sum(packet["to_process"] for packet in transport._client._out_packet)
-            assert waiting < 2 * CHUNK
+            yield transport, connection
             transport._client.drop()
+
+
+def say(transport: MqttTransport, megabytes: int) -> None:
+    for _ in range(100 * megabytes):
+        transport.publish("a", bytes(10_000), qos=0, retain=False)
+
+
+def test_it_is_busy_while_the_broker_does_not_read_and_loses_nothing_of_a_batch(
+    join: Join,
+) -> None:
+    with deaf(join) as (transport, connection):
+        assert not transport.busy
+        size = len(encode_publish("a", bytes(10_000), v5=True, retain=False))
+        sent = 0
+        while not transport.busy:
+            say(transport, 1)
+            sent += 100
+        say(transport, 3)
+        sent += 300
+        assert transport.dropped == 0
+        connection.setblocking(False)
+        came = 0
+
+        def read() -> bool:
+            nonlocal came
+            with suppress(BlockingIOError):
+                came += len(connection.recv(1 << 20))
+            return came >= sent * size
+
+        poll_until(read, transport)
+        assert not transport.busy
+        assert transport.dropped == 0
+
+
+def test_qos_0_is_dropped_once_much_waits_for_a_broker_that_does_not_read(join: Join) -> None:
+    with deaf(join) as (transport, _):
+        say(transport, 20)
+        assert 0 < transport.dropped < 2_000
+        waiting = sum(map(len, transport._output))
+        waiting += sum(packet["to_process"] for packet in transport._client._out_packet)
+        assert waiting < mqtt.MAX_OUTPUT + 2 * CHUNK
+
+
+def test_what_a_lost_connection_had_not_taken_of_qos_0_is_counted(join: Join) -> None:
+    with deaf(join) as (transport, _):
+        while not transport.busy:
+            say(transport, 1)
+        say(transport, 1)
+        before, waiting = transport.dropped, len(transport._output)
+        assert waiting
+        transport._client.drop()
+        poll_until(lambda: transport.dropped > before, transport)
+        assert transport.dropped == before + waiting
 
 
 def test_a_message_that_the_broker_does_not_allow_is_counted_and_not_repeated(

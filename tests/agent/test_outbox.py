@@ -13,6 +13,7 @@ class Wire:
     connected = True
     resumed = True
     trouble = ""
+    busy = False
     dropped = 0
     refused = 0
 
@@ -75,9 +76,9 @@ def test_what_waits_in_the_store_is_not_looked_at_again() -> None:
         sender.send([("a", b"1")], retain=False)
         assert told(sender.changes()) == ([number], [], False)
     assert not sender._fresh
-    assert not sender.is_full
-    sender.send([("a", b"1")] * 1_001, retain=False)
-    assert sender.is_full
+    assert sender.room() == 1_000
+    sender.send([("a", b"1")], retain=False)
+    assert sender.room() == 0
 
 
 def test_nothing_is_kept_of_messages_that_nobody_acknowledges() -> None:
@@ -103,20 +104,39 @@ def test_where_the_broker_has_everything_by_then_the_old_outbox_is_still_cleared
     assert told(sender.changes()) == ([], [], True)
 
 
-def test_nothing_is_acknowledged_while_the_broker_is_slow_to_take_what_came_of_it() -> None:
+def test_there_is_room_until_half_of_what_may_wait_does() -> None:
     wire = Wire()
-    sender = Sender(wire, (), qos=1, most=1)
+    sender = Sender(wire, (), qos=1, most=4)
+    assert sender.room() == 4
+    sender.send([("a", b"1"), ("a", b"2")], retain=False)
+    assert sender.room() == 2
+    sender.send([("a", b"3")], retain=False)
+    assert sender.room() == 0
+    wire.has = [1]
+    assert sender.room() == 2
+
+
+def test_there_is_no_room_while_the_network_is_behind() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=0, most=4)
+    sender.send([("a", b"1")] * 9, retain=False)
+    assert sender.room() == 4
+    wire.busy = True
+    assert sender.room() == 0
+
+
+def test_nothing_is_acknowledged_until_the_broker_has_caught_up_with_what_came_of_it() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=2)
     sender.acknowledge([7])
     assert wire.acknowledged == [7]
     sender.send([("a", b"1"), ("a", b"2"), ("a", b"3")], retain=False)
     sender.acknowledge([8, 9])
     wire.has = [1]
     sender.acknowledge([10])
-    assert sender.is_full
     assert wire.acknowledged == [7]
     wire.has = [2]
     sender.acknowledge([])
-    assert not sender.is_full
     assert wire.acknowledged == [7, 8, 9, 10]
 
 

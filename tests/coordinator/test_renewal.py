@@ -183,6 +183,46 @@ def test_a_running_coordinator_signs_with_the_new_key_and_its_devices_follow(
     assert prove(world.home).complaints == []
 
 
+def test_the_publishers_own_key_is_replaced_and_devices_follow(
+    world: World, tmp_path: Path
+) -> None:
+    world.join("a", "b")
+    client = client_of(world)
+    before = SigningKey.load(world.home.publisher_key)
+    heir = SigningKey.create(tmp_path / "heir.key")
+    releases = SigningKey.load(world.home.release_key).public
+    handed = world.bundle.sign(heir, delegates=[releases], created=START + 1, replaces=before)
+    statement = tmp_path / "handed.json"
+    statement.write_text(handed.model_statement or "")
+
+    assert decide(world, statement).done
+    world.train_all()
+    world.judge_all()
+    task = world.waiting(wire.Kind.RELEASE)[0]
+    assert isinstance(takes(client, task), wire.Received)
+
+    stolen = publish(world, tmp_path, later=2)
+    with pytest.raises(BundleError, match="trusted here"):
+        decide(world, stolen)
+    forged = wire.Release(
+        model=world.bundle.model_id,
+        version=world.status.release,
+        statement=sign_version(
+            before,
+            kind="release",
+            model=world.bundle.model_id,
+            version=world.status.release,
+            sequence=9,
+        ),
+        delegation=stolen.read_text(),
+    )
+    message = Outgoing("x", "a", wire.Kind.RELEASE, wire.encode(forged), task.vector, 1.0)
+    assert isinstance(takes(client, message), wire.Declined)
+    assert prove(world.home).complaints == []
+    (renewed,) = (one for one in audit(world.home) if one.kind == "renew")
+    assert f"publishes with {heir.public[:12]}" in renewed.words
+
+
 def test_a_check_in_tells_devices_whom_to_trust(world: World, tmp_path: Path) -> None:
     world.join("a", "b")
     client = client_of(world)

@@ -22,6 +22,7 @@ from headwater.errors import BundleError, StorageError
 from headwater_models.bundle import Bundle
 from headwater_models.container import pack_zip
 from headwater_models.graphs.stack import stack_inference
+from headwater_models.keys import SigningKey
 from headwater_models.limits import Limits
 from headwater_models.manifest import Manifest
 from headwater_models.signing import sign_version
@@ -162,6 +163,36 @@ def test_revoking_a_release_key_has_the_publisher_sign_the_weights_as_the_next_r
 def test_a_version_of_a_key_without_delegation_is_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="does not delegate"):
         released(STRANGER).save(tmp_path / "b")
+
+
+def test_a_key_that_comes_in_the_publishers_place_is_believed_as_the_publishers() -> None:
+    heir = SigningKey.from_seed(b"h" * 32)
+    handed = signed().sign(heir, delegates=["ab" * 32], created=CREATED + 1, replaces=PUBLISHER)
+    model, version = handed.verify(publisher=PUBLISHER.public)
+    assert (model.publisher, version.key) == (heir.public, heir.public)
+    again = handed.sign(heir, created=CREATED + 2)
+    assert again.verify(publisher=PUBLISHER.public)[0].successions == model.successions
+    after = again.sign(RELEASE, created=CREATED + 3, replaces=heir)
+    for trusted in (PUBLISHER, heir, RELEASE):
+        assert after.verify(publisher=trusted.public)[0].publisher == RELEASE.public
+    with pytest.raises(BundleError, match="trusted here"):
+        handed.sign(STRANGER, created=CREATED + 2).verify(publisher=PUBLISHER.public)
+
+
+def test_only_the_key_that_publishes_a_bundle_can_be_replaced() -> None:
+    for bundle in (tiny(), signed()):
+        with pytest.raises(BundleError, match="does not publish this bundle"):
+            bundle.sign(RELEASE, created=CREATED + 1, replaces=STRANGER)
+
+
+def test_a_publishers_key_can_be_replaced_sixteen_times() -> None:
+    bundle = signed()
+    for n in range(16):
+        key, other = (PUBLISHER, STRANGER) if n % 2 == 0 else (STRANGER, PUBLISHER)
+        bundle = bundle.sign(other, created=CREATED + 1 + n, replaces=key)
+    assert bundle.verify(publisher=PUBLISHER.public)
+    with pytest.raises(BundleError, match="replaced 16 times"):
+        bundle.sign(STRANGER, created=CREATED + 99, replaces=PUBLISHER)
 
 
 def test_an_unsigned_bundle_is_refused_where_a_publisher_is_asked_for(tmp_path: Path) -> None:

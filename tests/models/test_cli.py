@@ -239,6 +239,18 @@ def test_check_lists_the_laws_it_tried(tmp_path: Path) -> None:
     assert all(line.startswith("ok  ") for line in lines)
 
 
+def test_sign_lets_a_key_come_in_the_publishers_place(tmp_path: Path, key: Path) -> None:
+    tiny().save(tmp_path / "b")
+    answer("sign", tmp_path / "b", "--key", key)
+    heir = SigningKey.create(tmp_path / "heir")
+    answer("sign", tmp_path / "b", "--key", tmp_path / "heir", "--replaces", key)
+    model, _ = Bundle.load(tmp_path / "b").verify(publisher=SigningKey.load(key).public)
+    assert model.publisher == heir.public
+    assert run("check", tmp_path / "b", "--key", f"{key}.pub").exit_code == 0
+    refused = run("sign", tmp_path / "b", "--key", key, "--replaces", key)
+    assert isinstance(refused.exception, BundleError)
+
+
 @pytest.mark.parametrize("name", ["b", "b.zip"])
 def test_sign_signs_in_place(tmp_path: Path, key: Path, name: str) -> None:
     tiny().save(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from headwater_models.signing import (
     later,
     sign_model,
     sign_receipt,
+    sign_succession,
     sign_version,
     verify_model,
     verify_receipt,
@@ -104,6 +106,73 @@ def test_a_later_statement_of_another_publisher_or_model_is_refused() -> None:
     ):
         with pytest.raises(BundleError, match=words):
             later(TRUSTED, text)
+
+
+KEYS = [PUBLISHER, *(SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 5))]
+
+
+def handed_down(keys: list[SigningKey], **fields: Any) -> str:
+    """A statement of the last of the keys, each of which came in the place of the one before."""
+    links = [
+        sign_succession(one, successor=after.public, created=CREATED)
+        for one, after in pairwise(keys)
+    ]
+    return model_text(keys[-1], **{"successions": links, "created": CREATED + 1, **fields})
+
+
+@given(length=st.integers(1, 5), data=st.data())
+def test_a_key_that_came_in_the_publishers_place_is_believed_as_the_publisher(
+    length: int, data: st.DataObject
+) -> None:
+    keys = KEYS[:length]
+    trusted = data.draw(st.sampled_from(keys))
+    found = verify_model(handed_down(keys), publisher=trusted.public)
+    assert found.publisher == keys[-1].public
+    assert later(verify_model(model_text(trusted)), handed_down(keys)) == found
+
+
+def test_a_publishers_key_that_was_replaced_speaks_no_more() -> None:
+    new = later(TRUSTED, handed_down(KEYS[:2]))
+    with pytest.raises(BundleError, match="trusted here"):
+        later(new, model_text(created=CREATED + 2))
+    with pytest.raises(BundleError, match="does not delegate"):
+        verify_version(version_text(PUBLISHER), trusted=new)
+    beside = handed_down([PUBLISHER, STRANGER], created=CREATED + 2)
+    with pytest.raises(BundleError, match="trusted here"):
+        later(new, beside)
+
+
+def test_successions_that_do_not_lead_from_one_key_to_the_next_are_refused() -> None:
+    first, second, third = (
+        sign_succession(one, successor=after.public, created=CREATED)
+        for one, after in pairwise(KEYS[:4])
+    )
+    strangers = sign_succession(STRANGER, successor=KEYS[1].public, created=CREATED)
+    for links, key, words in (
+        ([first], KEYS[2], "do not lead to its key"),
+        ([first, third], KEYS[3], "do not lead to its key"),
+        ([second, first], KEYS[2], "do not lead to its key"),
+        ([first.replace(PUBLISHER.public, STRANGER.public)], KEYS[1], "changed after it was"),
+        (["{}"], KEYS[1], "damaged"),
+        ([version_text()], KEYS[1], "changed after it was"),
+        ([first] * 17, KEYS[1], "length <= 16"),
+    ):
+        with pytest.raises((BundleError, msgspec.ValidationError), match=words):
+            verify_model(model_text(key, successions=links), publisher=PUBLISHER.public)
+    with pytest.raises(BundleError, match="trusted here"):
+        verify_model(model_text(KEYS[1], successions=[strangers]), publisher=PUBLISHER.public)
+
+
+def test_a_succession_names_the_key_that_signs_it() -> None:
+    lent = sign_succession(STRANGER, successor=KEYS[1].public, created=CREATED)
+    said = msgspec.json.decode(lent)["statement"] | {"publisher": PUBLISHER.public}
+    text = msgspec.json.encode(said)
+    signature = STRANGER.sign(b"headwater succession statement 1\n" + text)
+    forged = msgspec.json.encode(
+        {"statement": msgspec.Raw(text), "key": STRANGER.public, "signature": signature}
+    ).decode()
+    with pytest.raises(BundleError, match="not signed by the key that it replaces"):
+        verify_model(model_text(KEYS[1], successions=[forged]), publisher=PUBLISHER.public)
 
 
 def test_one_key_alone_can_be_trusted() -> None:
