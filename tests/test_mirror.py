@@ -66,6 +66,7 @@ ELSEWHERE = {
     "simulator/headwater_simulator/live/engine.py": "system/test_live_engine.py",
     "simulator/headwater_simulator/live/fleet.py": "system/test_killed_at_random.py",
     "simulator/headwater_simulator/live/running.py": "system/test_live_engine.py",
+    "simulator/headwater_simulator/virtual/cohort.py": "simulator/virtual/test_training.py",
     "simulator/headwater_simulator/virtual/disturbances.py": "simulator/virtual/test_engine.py",
     "simulator/headwater_simulator/virtual/processor.py": "simulator/virtual/test_engine.py",
     "simulator/headwater_simulator/virtual/taking.py": "simulator/virtual/test_engine.py",

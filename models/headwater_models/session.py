@@ -76,6 +76,8 @@ class OpenGraph:
         Within one operator.
     windows
         The shapes that its input ``window`` may have.
+    keep
+        Keep the memory of a call for the next one, which spares large ones much of their time.
 
     Raises
     ------
@@ -85,7 +87,13 @@ class OpenGraph:
     """
 
     def __init__(
-        self, name: str, graph: bytes, threads: int, windows: Sequence[str] = ("[N, T, C]",)
+        self,
+        name: str,
+        graph: bytes,
+        threads: int,
+        windows: Sequence[str] = ("[N, T, C]",),
+        *,
+        keep: bool = False,
     ) -> None:
         if len(graph) > MAX_GRAPH_BYTES:
             raise BundleError(f"{name} has {len(graph)} bytes; at most {MAX_GRAPH_BYTES} are read.")
@@ -93,7 +101,7 @@ class OpenGraph:
         self.name = name
         with self.errors("cannot be opened"):
             self.session = ort.InferenceSession(
-                graph, _options(threads), providers=["CPUExecutionProvider"]
+                graph, _options(threads, keep), providers=["CPUExecutionProvider"]
             )
         taken = (*self.session.get_inputs(), *self.session.get_overridable_initializers())
         self.inputs = {node.name: (_dtype(node.type), node.shape) for node in taken}
@@ -352,13 +360,13 @@ def initial_state(manifest: Manifest) -> State:
     return {array.name: np.zeros(array.shape, array.dtype) for array in arrays}
 
 
-def _options(threads: int) -> Any:
-    """Quiet and modest: no pools of idle or spinning threads, no memory that is kept aside."""
+def _options(threads: int, keep: bool) -> Any:
+    """Quiet and modest: no pools of idle or spinning threads, no memory kept aside unasked."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = keep
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

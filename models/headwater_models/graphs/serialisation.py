@@ -33,8 +33,13 @@ def encode(graph: Graph, *, defaults: bool = True) -> bytes:
     UnsupportedError
         When the graph breaks a rule of ONNX.
     """
+    return encode_proto(graph_proto(graph, defaults=defaults))
+
+
+def encode_proto(graph: onnx.GraphProto) -> bytes:
+    """Return the ONNX model of a graph with subgraphs, checked; raises as :func:`encode`."""
     model = helper.make_model(
-        _graph_proto(graph, defaults=defaults),
+        graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="headwater",
@@ -46,7 +51,8 @@ def encode(graph: Graph, *, defaults: bool = True) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _graph_proto(graph: Graph, *, defaults: bool) -> onnx.GraphProto:
+def graph_proto(graph: Graph, *, defaults: bool) -> onnx.GraphProto:
+    """Return what the outputs of *graph* need, as ONNX stores it."""
     nodes = graph.needed()
     used = {value.name for node in nodes for value in node.inputs}
     arrays = {name: array for name, array in graph.constants.items() if name in used}
@@ -55,10 +61,10 @@ def _graph_proto(graph: Graph, *, defaults: bool) -> onnx.GraphProto:
     return helper.make_graph(
         [node.proto() for node in nodes],
         "headwater",
-        [_declaration(value) for value in graph.inputs.values()],
-        [_declaration(value) for value in graph.outputs.values()],
+        [declaration(value) for value in graph.inputs.values()],
+        [declaration(value) for value in graph.outputs.values()],
         [numpy_helper.from_array(np.asarray(a, order="C"), name) for name, a in arrays.items()],
-        value_info=[_declaration(v) for name, v in graph.declared.items() if name in used],
+        value_info=[declaration(v) for name, v in graph.declared.items() if name in used],
     )
 
 
@@ -128,5 +134,6 @@ def _plain(attribute: Any) -> Any:
     return attribute.decode() if isinstance(attribute, bytes) else attribute
 
 
-def _declaration(value: Value) -> onnx.ValueInfoProto:
+def declaration(value: Value) -> onnx.ValueInfoProto:
+    """Return the name, the dtype and the shape of a value, as ONNX stores them."""
     return helper.make_value_info(value.name, type_of(value.dtype, value.shape))

@@ -35,7 +35,14 @@ from headwater_simulator.virtual.outcome import Outcome
 from headwater_simulator.virtual.post import Post
 from headwater_simulator.virtual.processor import Processor
 from headwater_simulator.virtual.tasks import STRIDE, Tasks
-from headwater_simulator.virtual.training import FleetTrainer, Tally
+from headwater_simulator.virtual.training import (
+    FleetTrainer,
+    Job,
+    Promise,
+    Tally,
+    all_processors,
+    promised,
+)
 
 Progress = Callable[[float], None]
 
@@ -54,7 +61,8 @@ class Engine:
     one_by_one
         Compute for each device alone, as devices do.
     threads
-        Within one operator. They change the rounding, so that equal reports need equally many.
+        Within one operator. They change the rounding, so that equal reports need equally many. How
+        many operators run beside each other makes no difference; they are as many as processors.
     elsewhere
         Where devices of tables are trained; without it, here.
     """
@@ -84,6 +92,7 @@ class Engine:
             name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)
         }
         self._tally = Tally()
+        self._processors = all_processors()
         self._chronicle = Chronicle()
         self._elsewhere = elsewhere
         self._fleet = Fleet(scenario, source, self._rng["fleet"], far=elsewhere is not None)
@@ -103,13 +112,7 @@ class Engine:
         self._predictor = FleetPredictor(
             bundle.infer, self._tally, threads=threads, one_by_one=one_by_one
         )
-        self._processor = Processor(
-            self._trainer,
-            self._predictor,
-            replay=self._trainer.replay
-            if elsewhere is None
-            else partial(elsewhere.replay, tally=self._tally),
-        )
+        self._processor = Processor(self._trainer, self._predictor, self._begin_trainings)
         self._network = Network(self._rng["network"])
         self._agenda = Agenda()
         self._coordinator = VirtualCoordinator(
@@ -155,7 +158,7 @@ class Engine:
         progress
             Told now and then which share of the run is over.
         """
-        with seldom_collected():
+        with seldom_collected(), self._processors:
             end = self._went(progress)
         self._chronicle.ended(end)
         if progress is not None:
@@ -215,6 +218,12 @@ class Engine:
             stride = STRIDE * self._fleet.period_ms
             for time in range(stride, length, stride):
                 self._agenda.at(time, partial(self._stride, time))
+
+    def _begin_trainings(self, jobs: Sequence[Job]) -> list[Promise]:
+        """Have trainings done beside what else happens, or elsewhere."""
+        if self._elsewhere is None:
+            return self._trainer.begin(jobs, self._processors)
+        return promised(self._elsewhere.replay(jobs, self._tally))
 
     # Who is there
 

@@ -18,7 +18,8 @@ from headwater_models.arrays import Arrays
 from headwater_models.graphs.serialisation import decode
 from headwater_models.graphs.stack import stack
 from headwater_models.session import OpenGraph, Predictor, Times
-from headwater_simulator.virtual.training import MEMBERS, Tally, stacked
+from headwater_simulator.virtual.cohort import stacked
+from headwater_simulator.virtual.training import MEMBERS, Tally
 
 SHARED = 4
 """From so many devices with the same weights on they run unstacked, their windows in one batch."""

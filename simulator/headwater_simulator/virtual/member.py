@@ -12,13 +12,12 @@ import numpy as np
 
 from headwater.settings import Duration
 from headwater_agent.answers import DeclinedError
-from headwater_agent.replay import Replayed
 from headwater_coordinator import events as e
 from headwater_models.arrays import Arrays
 from headwater_simulator.device import Begun, Made, VirtualDevice
 from headwater_simulator.scenario.settings import DAY, Attacker, Battery, Group, Scenario
 from headwater_simulator.virtual.holder import Holder
-from headwater_simulator.virtual.training import Job
+from headwater_simulator.virtual.training import Job, Promise
 
 Device = Holder | VirtualDevice
 
@@ -50,7 +49,7 @@ class Charge:
 
 
 class Training(msgspec.Struct, eq=False):
-    """A training that was begun, and when it ends; what it comes to may not be computed yet.
+    """A training that was begun, when it ends, and, once it is computed, what it comes to.
 
     One that ends ``late`` is never computed: nobody waits for it any more.
     """
@@ -59,7 +58,7 @@ class Training(msgspec.Struct, eq=False):
     job: Job
     end_ms: int
     late: bool
-    made: Replayed | None = None
+    made: Promise | None = None
 
 
 class Delivery(msgspec.Struct, eq=False):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from headwater_agent.events import Infer, Inferred, Train, Trained
-from headwater_agent.replay import Replayed
 from headwater_models.session import Predictor
 from headwater_simulator.device import Computing
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Training
-from headwater_simulator.virtual.training import FleetTrainer, Job
+from headwater_simulator.virtual.training import FleetTrainer, Job, Promise
 
 WAITING = 2_048
 """Trainings that are put off at most, which bounds the memory of their examples."""
@@ -25,17 +24,17 @@ class Processor:
     ----------
     trainer, predictor
         The model's graphs.
-    replay
-        Does trainings, here or elsewhere.
+    begin
+        Begins trainings, here or elsewhere; those that end first come first.
     """
 
     def __init__(
         self,
         trainer: FleetTrainer,
         predictor: FleetPredictor,
-        replay: Callable[[Sequence[Job]], list[Replayed]],
+        begin: Callable[[Sequence[Job]], list[Promise]],
     ) -> None:
-        self._trainer, self._predictor, self._replay = trainer, predictor, replay
+        self._trainer, self._predictor, self._begin = trainer, predictor, begin
         self._put_off: list[Training] = []
 
     @property
@@ -55,11 +54,11 @@ class Processor:
             self.compute()
 
     def compute(self) -> None:
-        """Do all trainings that were put off."""
-        trainings, self._put_off = self._put_off, []
-        made = self._replay([training.job for training in trainings]) if trainings else []
-        for training, replayed in zip(trainings, made, strict=True):
-            training.made = replayed
+        """Begin all trainings that were put off; what they come to is promised."""
+        trainings, self._put_off = sorted(self._put_off, key=lambda one: one.end_ms), []
+        promises = self._begin([training.job for training in trainings])
+        for training, promise in zip(trainings, promises, strict=True):
+            training.made = promise
 
     def work_off(self, work: Sequence[Computing]) -> None:
         """Go on with each until it wants something computed; compute it for all; and so on."""

@@ -1,4 +1,4 @@
-"""The examples of many trainings, one after the other; a batch of all is cut out at once.
+"""The examples of many trainings, one after the other, and which of them are taken when.
 
 Which rows a training takes in which step is what :meth:`headwater_agent.replay.Replay.course` says,
 here for all of them in arrays.
@@ -6,118 +6,139 @@ here for all of them in arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater_agent.events import Floats
 from headwater_agent.replay import LOSS_ROWS, Places, Replay, orders
 
-NAMES = ("window", "time", "label", "weight")
-Cut = dict[str, NDArray[Any]]
+NAMES = ("window", "time", "label")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batches:
+    """Rows of members by batches: ``places`` and ``weight``, ``[B, M, N]``.
+
+    Where a member has none to fill up with one of its own stands in, with weight 0.
+    """
+
+    places: Places
+    weight: Floats
+
+
+def usable_counts(replays: Sequence[Replay]) -> Places:
+    """Return how many rows of each training can be learned from, ``[K]``; at least one training."""
+    examples = [replay.examples for replay in replays]
+    ends = np.cumsum([0, *(len(one.weight) for one in examples)])
+    label = np.concatenate([one.label for one in examples])[:, 0]
+    weight = np.concatenate([one.weight for one in examples])
+    usable = np.flatnonzero(np.isfinite(label) & (weight > 0))
+    counts: Places = np.diff(np.searchsorted(usable, ends))
+    return counts
 
 
 class Rows:
     """The rows of trainings with batches of one size.
 
-    After all rows comes a blank one, which stands in where a device has none to fill up with.
+    After all rows comes a blank one, which stands in for those of a device that has none.
 
     Parameters
     ----------
     replays
         The trainings; at least one.
+    counts, steps
+        How many rows of each can be learned from, and how many steps it comes to.
+
+    Attributes
+    ----------
+    arrays
+        Window ``[R, T, C]``, time ``[R]`` and label ``[R, 1]`` of all.
     """
 
-    def __init__(self, replays: Sequence[Replay]) -> None:
+    def __init__(self, replays: Sequence[Replay], counts: Places, steps: Places) -> None:
         examples = [replay.examples for replay in replays]
-        self._all = {name: _joined([getattr(one, name) for one in examples]) for name in NAMES}
-        ends = np.cumsum([len(one.weight) for one in examples])
-        label, weight = self._all["label"][:-1, 0], self._all["weight"][:-1]
-        self._usable = np.flatnonzero(np.isfinite(label) & (weight > 0))
-        bounds = np.searchsorted(self._usable, [0, *ends])
-        self._first, self._counts = bounds[:-1], np.diff(bounds)
-        self._blank = int(ends[-1])
-        self._batch = replays[0].batch
+        self.arrays = {name: _joined([getattr(one, name) for one in examples]) for name in NAMES}
+        self._weight = _joined([one.weight for one in examples])
+        usable = np.isfinite(self.arrays["label"][:, 0]) & (self._weight > 0)
+        usable[-1] = True
+        self._usable = np.flatnonzero(usable)
+        self._counts, self._steps, self._batch = counts, steps, replays[0].batch
+        self._first = _begins(counts)
         self._keys = np.array([replay.key for replay in replays], np.uint64)
-        self._epochs = np.array([replay.epochs for replay in replays])
-        self._in_pass = -(-self._counts // self._batch)
-        self._order = np.zeros((len(replays), int(self._counts.max())), np.intp)
-        self._drawn = np.full(len(replays), -1)
 
-    def steps(self, most: Sequence[int | None]) -> Places:
-        """Return how many steps each comes to, of so many at most, ``[M]``."""
-        steps = self._in_pass * self._epochs
-        limits = [n if limit is None else limit for n, limit in zip(steps, most, strict=True)]
-        fewest: Places = np.minimum(steps, limits)
-        return fewest
-
-    def reorder(self, order: Places) -> None:
-        """Put the trainings in another order."""
-        for name in ("_first", "_counts", "_keys", "_epochs", "_in_pass"):
-            setattr(self, name, getattr(self, name)[order])
-
-    def learned(self, steps: Places) -> list[int]:
-        """Return from how many rows each has learned after so many steps."""
-        learned: list[int] = np.minimum(steps * self._batch, self._counts).tolist()
+    @property
+    def learned(self) -> list[int]:
+        """From how many rows each has learned."""
+        learned: list[int] = np.minimum(self._steps * self._batch, self._counts).tolist()
         return learned
 
-    def step(self, number: int, active: int) -> Cut:
-        """Return the rows of a step of the first trainings, ``[M, batch, ...]``."""
-        passes, part = np.divmod(number, self._in_pass[:active])
-        self._draw(passes + 1)
-        places = part[:, None] * self._batch + np.arange(self._batch)
-        missing = places >= self._counts[:active, None]
-        places = np.where(missing, places[:, :1], places)
-        taken = np.take_along_axis(self._order[:active], places, axis=1)
-        return self._cut(self._usable[self._first[:active, None] + taken], missing)
+    def course(self) -> Batches:
+        """Return the rows of all steps; a device that has no step left takes some with weight 0."""
+        longest, members = int(self._steps.max()), len(self._steps)
+        in_pass = np.maximum(-(-self._counts // self._batch), 1)
+        order = np.zeros((members, int(self._counts.max())), np.intp)
+        drawn = np.zeros(members, np.intp)
+        made = Batches(
+            np.empty((longest, members, self._batch), np.intp),
+            np.empty((longest, members, self._batch), np.float32),
+        )
+        for number in range(longest):
+            passes, part = np.divmod(np.minimum(number, self._steps - 1), in_pass)
+            self._draw(order, drawn, passes + 1)
+            offset = part[:, None] * self._batch + np.arange(self._batch)
+            there = (offset < self._counts[:, None]) & (number < self._steps[:, None])
+            taken = np.take_along_axis(order, np.where(there, offset, 0), axis=1)
+            made.places[number] = self._usable[self._first[:, None] + taken]
+            made.weight[number] = np.where(there, self._weight[made.places[number]], 0)
+        return made
 
-    def mean_losses(self, losses: Callable[[Cut], NDArray[np.float32]]) -> list[float]:
-        """Return the weighted mean loss of each over the rows that it is judged on.
+    def _draw(self, order: Places, drawn: Places, passes: Places) -> None:
+        """Draw the orders of those that are in another pass than before."""
+        anew = np.flatnonzero(drawn != passes)
+        if len(anew):
+            found = orders(self._keys[anew], self._counts[anew], passes[anew])
+            order[anew, : found.shape[1]] = found
+            drawn[anew] = passes[anew]
 
-        Parameters
-        ----------
-        losses
-            Returns the loss of each row of a cut, in which all weights are 0.
-        """
-        rows, first, counts = self._judged()
-        total, weight = np.zeros(len(counts)), np.zeros(len(counts))
-        for start in range(0, int(counts.max()), self._batch):
-            places = start + np.arange(self._batch)[None]
-            missing = places >= counts[:, None]
-            index = first[:, None] + np.where(missing, start, places)
-            index = np.where(missing[:, :1], self._blank, rows[np.minimum(index, len(rows) - 1)])
-            cut = self._cut(index, missing)
-            real = cut["weight"].astype(np.float64)
-            found = losses(cut | {"weight": np.zeros_like(cut["weight"])})
-            with np.errstate(invalid="ignore", over="ignore"):
-                total += (real * found.reshape(real.shape)).sum(axis=1)
-            weight += real.sum(axis=1)
-        return [t / w if w else 0.0 for t, w in zip(total.tolist(), weight.tolist(), strict=True)]
+    def judged(self) -> Batches:
+        """Return the rows whose mean loss is told."""
+        rows, counts = self._judged()
+        batches = max(-(-int(counts.max()) // self._batch), 1)
+        offset = np.arange(batches * self._batch).reshape(batches, 1, self._batch)
+        there = offset < counts[:, None]
+        places = rows[_begins(counts)[:, None] + np.where(there, offset, 0)]
+        return Batches(places, np.where(there, self._weight[places], 0))
 
-    def _judged(self) -> tuple[Places, Places, Places]:
-        """Return rows that devices are judged on; where those of each begin, and how many."""
+    def _judged(self) -> tuple[Places, Places]:
+        """Return rows that devices are judged on, then the blank one; and how many each has."""
         counts = np.minimum(self._counts, LOSS_ROWS)
         if (counts == self._counts).all():
-            return self._usable, self._first, counts
+            return self._usable, counts
         parts = []
         for key, first, count in zip(self._keys, self._first, self._counts, strict=True):
             order = orders(key[None], count[None], 0)[0][:LOSS_ROWS]
             parts.append(self._usable[first + np.sort(order)])
-        return np.concatenate(parts), np.cumsum(counts) - counts, counts
+        return np.concatenate([*parts, self._usable[-1:]]), counts
 
-    def _draw(self, passes: Places) -> None:
-        """Draw the orders of those that are in another pass than before."""
-        anew = np.flatnonzero(self._drawn[: len(passes)] != passes)
-        if len(anew):
-            drawn = orders(self._keys[anew], self._counts[anew], passes[anew])
-            self._order[anew, : drawn.shape[1]] = drawn
-            self._drawn[anew] = passes[anew]
 
-    def _cut(self, index: Places, missing: NDArray[np.bool_]) -> Cut:
-        cut = {name: array[index] for name, array in self._all.items()}
-        cut["weight"][missing] = 0.0
-        return cut
+def mean_losses(losses: Floats, judged: Batches) -> list[float]:
+    """Return the weighted mean of losses ``[B, M, N]`` for each member; 0 where it has no row."""
+    weight = judged.weight.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = (weight * losses).sum(axis=(0, 2))
+    whole = weight.sum(axis=(0, 2))
+    means: list[float] = (total / np.where(whole > 0, whole, 1)).tolist()
+    return means
+
+
+def _begins(counts: Places) -> Places:
+    """Return where the rows of each begin; for those that have none, where the blank one is."""
+    begins: Places = np.where(counts > 0, np.cumsum(counts) - counts, counts.sum())
+    return begins
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -156,7 +156,7 @@ class Tasks:
         if training.made is None:
             raise AssertionError("A training was not computed.")
         try:
-            update, vector = member.device.finish_update(training.begun, training.made)
+            update, vector = member.device.finish_update(training.begun, training.made())
         except DeclinedError as declined:
             reply = self._declined(member, training.begun.task.task, declined)
             self._answered(member, ask, reply, None)

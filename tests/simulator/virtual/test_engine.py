@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from headwater_simulator.scenario.settings import (
     Series,
 )
 from headwater_simulator.sources.opening import open_source
-from headwater_simulator.virtual import processor
+from headwater_simulator.virtual import processor, training
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.engine import Engine
 from headwater_simulator.virtual.post import Post
@@ -129,6 +130,22 @@ def test_the_same_seed_gives_equal_bytes_and_another_seed_another_run() -> None:
     assert first == second
     assert first != other
 
+
+def test_the_number_of_processors_makes_no_difference_and_no_thread_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "MEMBERS", 3)
+    before = threading.active_count()
+    told = []
+    for processors in (1, 4):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=processors: set(range(n)))
+        told += [bytes_of(ran(troubled())), bytes_of(ran(tables(groups=CROWD)))]
+        assert threading.active_count() == before
+
+    assert told[:2] == told[2:]
+
+
+CROWD = (Group(name="all", devices=20, speed=50.0, speed_spread=1.0),)
 
 SCRIPT = """
 import msgspec, sys

@@ -13,8 +13,9 @@ from headwater_models.arrays import Arrays
 from headwater_models.graphs.builders.specification import Kind
 from headwater_models.session import Predictor
 from headwater_simulator.virtual import inference
+from headwater_simulator.virtual.cohort import stacked
 from headwater_simulator.virtual.inference import SHARED, FleetPredictor
-from headwater_simulator.virtual.training import Tally, stacked
+from headwater_simulator.virtual.training import Tally
 from tests.simulator.virtual.test_training import KINDS, built
 
 ROWS = (3, 1, 8, 5, 2, 7)

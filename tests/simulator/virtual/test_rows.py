@@ -11,9 +11,8 @@ from headwater_agent import replay as agent
 from headwater_agent.events import Batch
 from headwater_agent.replay import Replay
 from headwater_simulator.virtual import rows as simulator
-from headwater_simulator.virtual.rows import Cut, Rows
+from headwater_simulator.virtual.rows import Batches, Rows, mean_losses, usable_counts
 
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Sizes = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3)), min_size=1, max_size=6)
 
 
@@ -40,10 +39,26 @@ def replays(sizes: list[tuple[int, int]], batch: int) -> list[Replay]:
     return made
 
 
-def told(cut: Cut, place: int) -> list[tuple[int, float]]:
+def rows_of(alone: list[Replay], most: int | None = None) -> Rows:
+    """The rows of trainings that come to all their steps, or so many at most."""
+    counts = usable_counts(alone)
+    in_pass = -(-counts // alone[0].batch)
+    steps = in_pass * np.array([replay.epochs for replay in alone])
+    return Rows(alone, counts, steps if most is None else np.minimum(steps, most))
+
+
+def told(rows: Rows, batches: Batches, step: int, member: int) -> list[tuple[int, float]]:
     """The rows of a device that count in a step, and by how much."""
-    pairs = zip(cut["time"][place].tolist(), cut["weight"][place].tolist(), strict=True)
-    return [(time, weight) for time, weight in pairs if weight]
+    times = rows.arrays["time"][batches.places[step, member]]
+    weights = batches.weight[step, member]
+    return [(t, w) for t, w in zip(times.tolist(), weights.tolist(), strict=True) if w]
+
+
+@given(Sizes)
+def test_the_rows_that_can_be_learned_from_are_counted(sizes: list[tuple[int, int]]) -> None:
+    alone = replays(sizes, 4)
+
+    assert usable_counts(alone).tolist() == [replay.course().usable for replay in alone]
 
 
 @given(Sizes, st.integers(1, 8))
@@ -51,25 +66,19 @@ def test_each_step_has_the_rows_of_each_device_alone(
     sizes: list[tuple[int, int]], batch: int
 ) -> None:
     alone = replays(sizes, batch)
-    rows = Rows(alone)
-    steps = rows.steps([None] * len(alone))
-    courses = [replay.course() for replay in alone]
-    assert steps.tolist() == [len(course.steps) for course in courses]
+    rows = rows_of(alone)
+    batches = rows.course()
 
-    order = np.argsort(-steps, kind="stable")
-    rows.reorder(order)
-    steps = steps[order]
-    for k in range(int(steps[0])):
-        active = int((steps > k).sum())
-        cut = rows.step(k, active)
-        for place in range(active):
-            replay, course = alone[order[place]], courses[order[place]]
+    courses = [replay.course() for replay in alone]
+    longest = max(len(course.steps) for course in courses)
+    assert batches.places.shape == batches.weight.shape == (longest, len(alone), batch)
+    for member, (replay, course) in enumerate(zip(alone, courses, strict=True)):
+        for step in range(longest):
+            taken = course.steps[step].tolist() if step < len(course.steps) else []
             wanted = [
-                (int(replay.examples.time[i]), float(replay.examples.weight[i]))
-                for i in course.steps[k]
+                (int(replay.examples.time[i]), float(replay.examples.weight[i])) for i in taken
             ]
-            assert told(cut, place) == wanted
-            assert cut["time"].shape == (active, batch)
+            assert told(rows, batches, step, member) == wanted
 
 
 @given(Sizes, st.integers(1, 8), st.integers(1, 9))
@@ -77,9 +86,8 @@ def test_what_was_learned_from_is_counted_as_alone(
     sizes: list[tuple[int, int]], batch: int, most: int
 ) -> None:
     alone = replays(sizes, batch)
-    rows = Rows(alone)
 
-    learned = rows.learned(rows.steps([most] * len(alone)))
+    learned = rows_of(alone, most).learned
 
     for count, replay in zip(learned, alone, strict=True):
         course = replay.course()
@@ -96,18 +104,29 @@ def test_devices_are_judged_on_the_rows_that_they_are_judged_on_alone(
         patch.setattr(agent, "LOSS_ROWS", most)
         patch.setattr(simulator, "LOSS_ROWS", most)
         alone = replays(sizes, batch)
-        seen: list[Cut] = []
+        rows = rows_of(alone)
 
-        def losses(cut: Cut) -> Floats:
-            seen.append(cut)
-            assert not cut["weight"].any()
-            return (cut["time"] % 1_000).astype(np.float32)
-
-        found = Rows(alone).mean_losses(losses)
+        judged = rows.judged()
+        losses = (rows.arrays["time"][judged.places] % 1_000).astype(np.float32)
+        found = mean_losses(losses, judged)
 
         for loss, replay in zip(found, alone, strict=True):
-            judged = replay.course().judged
-            weight = replay.examples.weight[judged].astype(float)
-            time = replay.examples.time[judged] % 1_000
-            wanted = float(time @ weight / weight.sum()) if len(judged) else 0.0
+            own = replay.course().judged
+            weight = replay.examples.weight[own].astype(float)
+            time = replay.examples.time[own] % 1_000
+            wanted = float(time @ weight / weight.sum()) if len(own) else 0.0
             assert loss == pytest.approx(wanted)
+
+
+@given(Sizes, st.integers(1, 8))
+def test_no_device_is_filled_up_with_the_rows_of_another(
+    sizes: list[tuple[int, int]], batch: int
+) -> None:
+    alone = replays(sizes, batch)
+    rows = rows_of(alone)
+
+    for batches in (rows.course(), rows.judged()):
+        times = rows.arrays["time"][batches.places]
+        for member, replay in enumerate(alone):
+            allowed = {*replay.examples.time.tolist()} if replay.course().usable else {0}
+            assert {*times[:, member].ravel().tolist()} <= allowed

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from headwater.errors import UnsupportedError
+from headwater.errors import BundleError, UnsupportedError
 from headwater.settings import Duration
 from headwater_agent.events import Batch, Train
 from headwater_agent.replay import Hold, Replay, Replayed
@@ -19,8 +20,10 @@ from headwater_models.graphs.builders import Built, ModelSpec, build
 from headwater_models.graphs.builders.specification import Kind
 from headwater_models.manifest import Channel, Grid, Optimiser, Reserve
 from headwater_models.session import Trainer, initial_state
-from headwater_simulator.virtual import training
-from headwater_simulator.virtual.training import FleetTrainer, Job, Tally, stacked
+from headwater_simulator.virtual import cohort, training
+from headwater_simulator.virtual.cohort import Stacks, stacked
+from headwater_simulator.virtual.rows import Rows
+from headwater_simulator.virtual.training import FleetTrainer, Job, Tally, all_processors
 
 KINDS: tuple[Kind, ...] = ("linear", "mlp", "resnet", "cnn", "gru")
 OPTIMISERS = {
@@ -173,13 +176,15 @@ def test_the_results_are_in_the_order_of_the_jobs_whatever_goes_together() -> No
 def test_a_proximal_term_holds_what_is_learned_near_to_the_base() -> None:
     model = built()
     free, held = (job(model, 80, 1, epochs=5, mu=mu) for mu in (0.0, 50.0))
+    tally = Tally()
 
     far, near = (
         distance(made.weights, dict(model.weights))
-        for made in FleetTrainer(model.train, Tally()).replay([free, held])
+        for made in FleetTrainer(model.train, tally).replay([free, held])
     )
 
     assert near < far / 2
+    assert (tally.stacked, tally.looped) == (2, 0)
 
 
 def test_a_device_that_has_no_step_left_keeps_its_weights_bit_for_bit() -> None:
@@ -229,10 +234,11 @@ def test_many_devices_are_cut_into_calls_and_come_out_as_in_one(
 def test_what_cannot_be_stacked_is_done_alone_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> bytes:
+    def refuse(*_: object, **__: object) -> bytes:
         raise UnsupportedError("There is no rule for Loop.")
 
     monkeypatch.setattr(training, "stack", refuse)
+    monkeypatch.setattr(training, "replay_many", refuse)
     model, tally = built(), Tally()
     jobs = [replace(job(model, rows, seed), steps=3) for seed, rows in enumerate(ROWS)]
     trainer = FleetTrainer(model.train, tally)
@@ -279,17 +285,78 @@ def test_single_steps_of_many_are_those_of_each(
     assert (tally.stacked, tally.looped) == (7, 0)
 
 
+def test_what_one_wants_first_is_there_whatever_was_begun_before() -> None:
+    model = built()
+    jobs = [job(model, 20 + 8 * seed, seed) for seed in range(40)]
+    trainer = FleetTrainer(model.train, Tally())
+    whole = trainer.replay(jobs)
+
+    with pytest.MonkeyPatch.context() as patch, all_processors() as pool:
+        patch.setattr(training, "MEMBERS", 3)
+        promises = trainer.begin(jobs, pool)
+        made = [promises[i]() for i in reversed(range(40))]
+
+        assert promises[0]() is promises[0]()
+    agree(made[::-1], whole, ONE_STEP)
+
+
+def test_only_a_few_calls_are_laid_out_before_their_results_are_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "MEMBERS", 2)
+    model = built()
+    jobs = [job(model, 20, seed) for seed in range(20)]
+    laid_out: list[int] = []
+    whole = Rows
+
+    def watched(*given: object) -> object:
+        laid_out.append(1)
+        return whole(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cohort, "Rows", watched)
+    with all_processors() as pool:
+        promises = FleetTrainer(model.train, Tally()).begin(jobs, pool)
+        assert len(laid_out) == training.AHEAD
+        promises[0]()
+        promises[1]()
+        assert len(laid_out) == training.AHEAD + 1
+        for promise in promises:
+            promise()
+        assert len(laid_out) == 10
+
+
+def test_an_error_of_a_call_reaches_whoever_needs_its_result() -> None:
+    model = built()
+    good, bad = job(model, 20, 1), job(model, 20, 2)
+    examples = bad.replay.examples
+    broken = msgspec.structs.replace(
+        bad.replay, examples=Batch(examples.window[:, :3], *_rest(examples)), learning_rate=0.5
+    )
+
+    with all_processors() as pool:
+        promises = FleetTrainer(model.train, Tally()).begin([good, Job(broken)], pool)
+
+        agree([promises[0]()], [alone(model, good)], ONE_STEP)
+        with pytest.raises(BundleError, match="cannot run on these arrays"):
+            promises[1]()
+
+
+def _rest(batch: Batch) -> tuple[Any, ...]:
+    return batch.time, batch.label, batch.weight
+
+
 def test_no_call_has_more_devices_than_memory_is_stated_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(training, "MEMBERS", 3)
     sizes = []
 
-    def watched(members: Sequence[Arrays]) -> training.Stacks:
+    def watched(members: Sequence[Arrays]) -> Stacks:
         sizes.append(len(members))
         return stacked(members)
 
-    monkeypatch.setattr(training, "stacked", watched)
+    for module in (training, cohort):
+        monkeypatch.setattr(module, "stacked", watched)
     model = built()
     trainer = FleetTrainer(model.train, Tally())
 

@@ -13,7 +13,7 @@ from headwater_models.graphs.stacking import (
 )
 from headwater_models.graphs.stacking.rule import Rule
 
-_ELEMENTWISE = (
+ELEMENTWISE = (
     *("Abs", "Add", "And", "Cast", "Ceil", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor"),
     *("Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsNaN"),
     *("LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul"),
@@ -31,7 +31,7 @@ _POOLING = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 def rules() -> dict[str, Rule]:
     """Return the rule of each operator that can be stacked."""
     return {
-        **dict.fromkeys(_ELEMENTWISE, elementwise.elementwise),
+        **dict.fromkeys(ELEMENTWISE, elementwise.elementwise),
         "Clip": elementwise.clip,
         "PRelu": elementwise.p_relu,
         "Dropout": elementwise.dropout,

@@ -1,0 +1,119 @@
+"""Trainings of many devices in one call: each has rows, weights and optimiser state of its own.
+
+What a device comes to is what it comes to alone (:meth:`headwater_agent.replay.Replay.run`) but for
+the rounding of float32 in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater_agent.replay import Places, Replay, Replayed
+from headwater_models.session import OpenGraph
+from headwater_simulator.virtual.rows import Batches, Rows, mean_losses
+
+Stacks = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A call that is under way, and what is needed to read what comes out of it."""
+
+    outputs: Future[list[NDArray[Any]]]
+    learned: Sequence[int]
+    judged: Batches
+
+
+class Cohort:
+    """Trainings with equal batches and rates, done in one call of a graph of whole replays.
+
+    Parameters
+    ----------
+    replays
+        The trainings.
+    counts, steps
+        How many rows each learns from, and how many steps it comes to, ``[M]``.
+    graph
+        Made by :func:`headwater_models.graphs.replaying.replay_many`, with what all of the
+        trainings hold.
+    """
+
+    def __init__(
+        self, replays: Sequence[Replay], counts: Places, steps: Places, graph: OpenGraph
+    ) -> None:
+        self._replays, self._counts, self._steps = replays, counts, steps
+        self._graph = graph
+        told = ("before", "after", "change", *(f"new.{name}" for name in replays[0].start))
+        self._outputs = [name for name in told if name in graph.outputs]
+        self._running: _Running | None = None
+        self._made: list[Replayed] = []
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return len(self._steps)
+
+    @property
+    def read(self) -> bool:
+        """Whether what they come to was asked for already."""
+        return bool(self._made)
+
+    def begin(self, pool: Executor) -> None:
+        """Lay out what the call takes, and let it be made, unless that was done."""
+        if self._running is not None or self._made:
+            return
+        rows = Rows(self._replays, self._counts, self._steps)
+        judged = rows.judged()
+        feeds = self._feeds(rows) | {"judged": judged.places}
+        outputs = pool.submit(self._graph.run, feeds, self._outputs)
+        self._running = _Running(outputs, rows.learned, judged)
+
+    def _feeds(self, rows: Rows) -> Stacks:
+        first, course = self._replays[0], rows.course()
+        feeds = {
+            **rows.arrays,
+            **stacked([replay.start for replay in self._replays]),
+            **stacked([replay.state for replay in self._replays]),
+            "learning_rate": np.array(first.learning_rate, np.float32),
+            "steps": course.places,
+            "weight": course.weight,
+        }
+        holds = [replay.hold for replay in self._replays if replay.hold is not None]
+        if holds:
+            pull = first.learning_rate * holds[0].mu
+            goes_on = course.weight.any(axis=2)
+            feeds["pull"] = np.where(goes_on, np.float32(pull / (1.0 + pull)), np.float32(0))
+            bases = stacked([hold.base for hold in holds])
+            feeds |= {f"hold.{name}": array for name, array in bases.items()}
+        return feeds
+
+    def made(self) -> list[Replayed]:
+        """Return what each comes to, as soon as it is there; it must have begun."""
+        if self._running is not None:
+            self._made, self._running = self._read(self._running), None
+        return self._made
+
+    def _read(self, running: _Running) -> list[Replayed]:
+        replays, self._replays = self._replays, ()
+        found = dict(zip(self._outputs, running.outputs.result(), strict=True))
+        before, after = (mean_losses(found[name], running.judged) for name in ("before", "after"))
+        changes = found.get("change", [None] * len(replays))
+        names = list(replays[0].start)
+        stacks = [found.get(f"new.{n}", [one.start[n] for one in replays]) for n in names]
+        weights = (dict(zip(names, arrays, strict=True)) for arrays in zip(*stacks, strict=True))
+        told = zip(weights, running.learned, before, after, changes, strict=True)
+        return [Replayed(*one) for one in told]
+
+
+def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> Stacks:
+    """Return arrays with a leading axis for members; where all share one it is repeated."""
+    first, count = members[0], len(members)
+    if all(member is first for member in members):
+        return {name: np.repeat(array[None], count, axis=0) for name, array in first.items()}
+    return {name: np.stack([member[name] for member in members]) for name in first}
