@@ -26,7 +26,7 @@ from headwater_simulator.virtual.rows import NAMES, usable_counts
 MEMBERS = 128
 """Devices in one call at most: what is computed for them then stays in the processor's cache."""
 
-WINDOWS_BYTES = 2**25
+WINDOWS_BYTES = 2**22
 """Bytes of the windows of one call at most, but for a device that has more by itself."""
 
 AHEAD = 4
