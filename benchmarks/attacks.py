@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,7 @@ from benchmarks.report import FEDERATED, Figure, report
 from headwater_coordinator.settings import Firewall
 
 ALPHAS: Mapping[str, float | None] = {"even": None, "uneven": 0.5}
+HOW = {"even": "at random", "uneven": "unevenly"}
 SHARES = (0.1, 0.2, 0.3)
 ATTACKS: tuple[Attack, ...] = tuple(one for one in get_args(Attack) if one != "none")
 OURS = Defence(
@@ -46,11 +47,11 @@ OURS = Defence(
 )
 
 SHOWN: Mapping[str, str] = {
-    "backdoor %": "backdoor",
-    "flagged %": "flagged",
-    "false flags %": "false_flags",
-    "voteless %": "voteless",
-    "false voteless %": "false_voteless",
+    "backdoor": "backdoor",
+    "flagged": "flagged",
+    "false flags": "false_flags",
+    "voteless": "voteless",
+    "false voteless": "false_voteless",
 }
 """What is shown of ours beside its accuracy."""
 
@@ -92,6 +93,7 @@ def command(
     console = Console(stderr=as_json)
     for dealt in ALPHAS:
         console.print(kept(found, dealt, plan))
+        console.print(seen(found, dealt, plan))
     made = report("attacks", FEDERATED, figures(found, plan))
     made.show(console)
     if as_json:
@@ -204,24 +206,38 @@ def cost(found: Mapping[Cell, Sequence[Outcome]], dealt: str) -> float:
 
 
 def kept(found: Mapping[Cell, Sequence[Outcome]], dealt: str, plan: Plan) -> Table:
-    """Return the accuracy that each defence keeps, and whom ours refuses."""
+    """Return the accuracy that each defence keeps."""
     names = list(dict.fromkeys(name for name, *_ in found))
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("attack", no_wrap=True)
-    for name in (*names, *SHOWN):
-        table.add_column(name, min_width=5, overflow="fold")
-    table.title = f"rows dealt out {'at random' if dealt == 'even' else 'unevenly'}"
-    rows: list[tuple[Attack, float]] = [("none", 0.0)]
-    rows += [(attack, share) for attack in plan.attacks for share in plan.shares]
-    for attack, share in rows:
+    table = _table(f"accuracy, rows dealt out {HOW[dealt]}", names)
+    for attack, share in _rows(plan):
         cells = (found.get((name, dealt, attack, share)) for name in names)
-        ours = found["ours", dealt, attack, share]
         table.add_row(
             f"{attack} {share:.0%}",
             *(f"{mean(cell, 'accuracy'):.3f}" if cell else "" for cell in cells),
-            *(f"{100 * mean(ours, what):.1f}" for what in SHOWN.values()),
         )
     return table
+
+
+def seen(found: Mapping[Cell, Sequence[Outcome]], dealt: str, plan: Plan) -> Table:
+    """Return whom ours refuses, and what a backdoor comes to."""
+    table = _table(f"ours, %, rows dealt out {HOW[dealt]}", SHOWN)
+    for attack, share in _rows(plan):
+        ours = found["ours", dealt, attack, share]
+        shown = (f"{100 * mean(ours, what):.1f}" for what in SHOWN.values())
+        table.add_row(f"{attack} {share:.0%}", *shown)
+    return table
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("attack", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _rows(plan: Plan) -> list[tuple[Attack, float]]:
+    return [("none", 0.0), *((attack, share) for attack in plan.attacks for share in plan.shares)]
 
 
 def mean(outcomes: Sequence[Outcome], what: str) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.objects import Vector
-from headwater_agent.blocks import ReservedBlocks
+from headwater_agent.blocks import block_end
 from headwater_agent.evaluation import evaluate
 from headwater_agent.events import Batch, Version
 from headwater_agent.gathering import Offer, offer
@@ -212,7 +212,7 @@ def tell_update(
         examples=made.examples,
         loss_before=made.loss_before,
         loss_after=made.loss_after,
-        data_until_ms=ReservedBlocks(manifest).block_end(int(examples.time.max())),
+        data_until_ms=block_end(manifest, int(examples.time.max())),
     )
     return update, made.vector
 

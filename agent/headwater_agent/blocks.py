@@ -57,6 +57,8 @@ class ReservedBlocks:
         digest = blake2b(f"{stream}\n{block}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") < self._threshold
 
-    def block_end(self, time: int) -> int:
-        """Return the end of the block that *time* lies in: a coarser time that may be shared."""
-        return (time // self._block + 1) * self._block
+
+def block_end(manifest: Manifest, time: int) -> int:
+    """Return the end of the block that *time* lies in: a coarser time that may be shared."""
+    block = int(manifest.reserve.block)
+    return (time // block + 1) * block

@@ -7,8 +7,9 @@ checkpoint and not computed from the stored examples, of which only the newest s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from headwater.errors import UnsupportedError
 from headwater.objects import Vector
@@ -130,8 +131,7 @@ class Gathering:
         self.parameters = release | head
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Offer:
+class Offer(msgspec.Struct, frozen=True, eq=False):
     """What a device offers the fleet: a packed vector, of how many examples, and mean losses.
 
     Those of a contribution of statistics are in the learner's own loss over all of its examples:

@@ -8,6 +8,12 @@ from collections.abc import Iterable, Sequence
 from headwater_agent.store import Outbox, Unsent
 from headwater_agent.transport import Transport
 
+MOST = 2_000
+"""Messages that wait for the broker at most, twice as many as can be in flight.
+
+It answers the one half while the other is made; any more would only wait, and be stored for that.
+"""
+
 
 class Sender:
     """Publish messages, and keep in the store what the broker has not acknowledged by then.
@@ -21,7 +27,8 @@ class Sender:
     qos
         Of all messages; with 0 nothing is kept.
     most
-        How many messages may wait for the broker. When half as many do, it is not asked for more.
+        How many messages may wait for the broker, :data:`MOST` at most. When more than half as many
+        do, it is not asked for more.
     """
 
     def __init__(
@@ -29,7 +36,7 @@ class Sender:
     ) -> None:
         self._transport = transport
         self._qos = qos
-        self._most = most
+        self._most = min(most, MOST)
         self._lost: Counter[str] = Counter()
         self._owed: list[int] = []
         self._gone: list[int] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,8 +61,7 @@ def never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Replayed:
+class Replayed(msgspec.Struct, frozen=True, eq=False):
     """What a replay made: the weights, how many examples it used, and their mean losses.
 
     ``change`` is the packed difference of the shared arrays to the start, float32 ``[n]``, where it
@@ -95,8 +95,7 @@ class Course:
     usable: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Replay:
+class Replay(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A training from a released version for some epochs, each in a new order.
 
     All that it depends on is in it, so it may be done later, elsewhere, or for many devices at

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.objects import Vector
+from headwater_coordinator.firewall import norm
 from headwater_coordinator.settings import Firewall
 from headwater_coordinator.state import Conduct, Device, Past
 
@@ -71,8 +71,8 @@ class _Direction:
         self.mean = step if not self.seen else _MEMORY * self.mean + (1 - _MEMORY) * step
         self.seen += 1
 
-    def cosine(self, vector: Vector, norm: float) -> float:
-        length = _norm(self.mean) * norm
+    def cosine(self, vector: Vector, size: float) -> float:
+        length = norm(self.mean) * size
         return max(-1.0, float(self.mean @ vector) / length) if length else 1.0
 
 
@@ -109,22 +109,32 @@ class Cohort:
         now
             UTC milliseconds.
         """
-        return next(self._complaints(update, vector, device, now), None)
+        conduct = self._past.of(device.node)
+        conduct.arrives(now, self._settings.per_hour)
+        if conduct.crowd > self._settings.per_hour:
+            return (
+                f"It is more than the {self._settings.per_hour} updates that a device may send "
+                "in an hour."
+            )
+        wrong = self._examples(update, device, conduct)
+        if wrong is not None or len(self._norms) < self._settings.least:
+            return wrong
+        return self._length(vector) or self._bearing(vector)
 
     def accepted(self, update: wire.Update, vector: Vector, node: str) -> float:
         """Take an accepted update into what is usual, and return its norm.
 
         Its device is in good standing again.
         """
-        norm = self._norm(vector)
+        size = self._norm(vector)
         if self._points:
-            usual = self._norms.median or norm
-            self._direction.follow(vector, min(1.0, usual / norm) if norm else 1.0)
-        self._norms.add(norm)
+            usual = self._norms.median or size
+            self._direction.follow(vector, min(1.0, usual / size) if size else 1.0)
+        self._norms.add(size)
         conduct = self._past.of(node)
         conduct.examples = max(conduct.examples, update.examples)
         conduct.refusals = 0
-        return norm
+        return size
 
     def refused(self, node: str, reason: str, now: int) -> str:
         """Count a refused update; return the reason with how often it happened since when.
@@ -147,52 +157,41 @@ class Cohort:
         since = _moment(conduct.refused_ms, now)
         return f"{reason.removesuffix('.')}; {_ordinal(conduct.refusals)} refusal since {since}."
 
-    def _complaints(
-        self, update: wire.Update, vector: Vector, device: Device, now: int
-    ) -> Iterator[str]:
-        conduct = self._past.of(device.node)
-        conduct.arrives(now, self._settings.per_hour)
-        if conduct.crowd > self._settings.per_hour:
-            yield (
-                f"It is more than the {self._settings.per_hour} updates that a device may send "
-                "in an hour."
-            )
-        yield from self._examples(update, device, conduct)
-        if len(self._norms) < self._settings.least:
-            return
-        norm, usual = self._norm(vector), self._norms.median
-        if usual and norm > self._settings.norm_multiple * usual:
-            yield (
-                f"Its norm is {norm / usual:,.3g} times the median of the last "
-                f"{len(self._norms)} updates; at most {self._settings.norm_multiple:g} is allowed."
-            )
-        if self._direction.seen >= self._settings.least:
-            cosine = self._direction.cosine(vector, norm)
-            if cosine < self._settings.least_cosine:
-                yield (
-                    f"It points away from where the fleet moves: the cosine is {cosine:.2f}; "
-                    f"at least {self._settings.least_cosine:g} is allowed."
-                )
-
-    def _examples(self, update: wire.Update, device: Device, conduct: Conduct) -> Iterator[str]:
+    def _examples(self, update: wire.Update, device: Device, conduct: Conduct) -> str | None:
         said = max(device.records, device.examples, conduct.examples, _PLAUSIBLE_EXAMPLES)
-        if update.examples > self._settings.examples_multiple * said:
-            yield (
-                f"It says that it learned from {update.examples:,} examples, and of its records "
-                f"and earlier updates only that they are {said:,} at most; "
-                f"{self._settings.examples_multiple:g} times as many are plausible."
-            )
+        if update.examples <= self._settings.examples_multiple * said:
+            return None
+        return (
+            f"It says that it learned from {update.examples:,} examples, and of its records "
+            f"and earlier updates only that they are {said:,} at most; "
+            f"{self._settings.examples_multiple:g} times as many are plausible."
+        )
+
+    def _length(self, vector: Vector) -> str | None:
+        size, usual = self._norm(vector), self._norms.median
+        if not usual or size <= self._settings.norm_multiple * usual:
+            return None
+        return (
+            f"Its norm is {size / usual:,.3g} times the median of the last "
+            f"{len(self._norms)} updates; at most {self._settings.norm_multiple:g} is allowed."
+        )
+
+    def _bearing(self, vector: Vector) -> str | None:
+        if self._direction.seen < self._settings.least:
+            return None
+        cosine = self._direction.cosine(vector, self._norm(vector))
+        if cosine >= self._settings.least_cosine:
+            return None
+        return (
+            f"It points away from where the fleet moves: the cosine is {cosine:.2f}; "
+            f"at least {self._settings.least_cosine:g} is allowed."
+        )
 
     def _norm(self, vector: Vector) -> float:
         """Return the norm of the update that is being judged; it is measured once."""
         if self._measured[0] is not vector:
-            self._measured = vector, _norm(vector)
+            self._measured = vector, norm(vector)
         return self._measured[1]
-
-
-def _norm(vector: Vector) -> float:
-    exact = vector.astype(np.float64)
-    return sqrt(exact.dot(exact))
 
 
 def _moment(then: int, now: int) -> str:

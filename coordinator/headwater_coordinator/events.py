@@ -39,7 +39,8 @@ class Vanished:
 class Replied(msgspec.Struct, frozen=True, eq=False):
     """The answer to an ask came; ``vector`` is what its array held, unchecked.
 
-    ``digest`` is the answer's (:func:`headwater.objects.digest`).
+    ``digest`` is the answer's (:func:`headwater.objects.digest`); empty where its device is given
+    no receipt.
     """
 
     ask: str
@@ -183,8 +184,7 @@ class Receive(msgspec.Struct, frozen=True):
     digest: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Accept:
+class Accept(msgspec.Struct, frozen=True, eq=False):
     """Make an update durable; it supersedes the device's pending one.
 
     Statistics replace the device's earlier contribution, and have no ``norm``. If the update was

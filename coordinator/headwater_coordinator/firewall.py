@@ -8,7 +8,7 @@ rules of its kind or is refused with a sentence.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -24,13 +24,6 @@ LARGEST_CHANGE = 1e6
 (and so can never overflow float32 when it is merged)."""
 
 _DIFFERENCE_RTOL = 1e-3
-
-_ANSWERS: dict[type[wire.Task], tuple[type[wire.Reply], ...]] = {
-    wire.CheckIn: (wire.CheckedIn,),
-    wire.Train: (wire.Update, wire.Declined),
-    wire.Evaluate: (wire.Evaluated, wire.Declined),
-    wire.Release: (wire.Received, wire.Declined),
-}
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -59,130 +52,153 @@ def complaint(
 
     Whether an update is sound in form is for :func:`malformation` to say.
     """
-    if not isinstance(reply, _ANSWERS[type(task)]):
+    rules = _RULES[type(task)]
+    rule = rules.get(type(reply))
+    if rule is None:
         return (
             f"It answers {type(task).__name__} with {type(reply).__name__}; "
-            f"allowed: {', '.join(kind.__name__ for kind in _ANSWERS[type(task)])}."
+            f"allowed: {', '.join(kind.__name__ for kind in rules)}."
         )
-    return next(_complaints(task, reply, vector, expected), None)
+    return _identity(reply, expected) or _carried(reply, vector) or rule(task, reply, expected)
 
 
 def malformation(reply: wire.Update, vector: Vector, manifest: Manifest) -> str | None:
     """Return why an update can never be merged, as a sentence, or None when it is sound in form."""
-    return next(_malformations(reply, vector, manifest), None)
+    if reply.examples < 1:
+        return "The update says that it learned from no example."
+    return _not_finite(loss_before=reply.loss_before, loss_after=reply.loss_after) or (
+        _vector(vector, manifest, reply.examples)
+    )
 
 
-def _complaints(
-    task: wire.Task, reply: wire.Reply, vector: Vector | None, expected: Expected
-) -> Iterator[str]:
-    yield from _identity(reply, expected)
-    if (vector is not None) != isinstance(reply, wire.CARRIES_ARRAY):
-        yield (
-            "An array came with a reply that has none."
-            if vector is not None
-            else "The update came without its array."
-        )
-    match task, reply:
-        case _, wire.CheckedIn():
-            yield from _checked_in(reply, expected)
-        case wire.Train(), wire.Update():
-            yield from _update(task, reply, expected)
-        case wire.Evaluate(), wire.Evaluated():
-            yield from _evaluated(task, reply)
-        case ((wire.Train() | wire.Evaluate() | wire.Release()), wire.Declined()):
-            yield from _about(reply.task, task)
-        case wire.Release(), wire.Received():
-            yield from _about(reply.version, task)
-
-
-def _about(named: str, task: wire.Train | wire.Evaluate | wire.Release) -> Iterator[str]:
-    """Complain about an answer to something else; a release is answered by its version."""
-    asked = task.version if isinstance(task, wire.Release) else task.task
-    if named != asked:
-        yield "It answers about another task or version than the one it was given."
-
-
-def _checked_in(reply: wire.CheckedIn, expected: Expected) -> Iterator[str]:
-    if reply.model != expected.model:
-        yield f"It runs model {reply.model[:12]}; this fleet's is {expected.model[:12]}."
-    yield from _finite(reply, "loss_baseline", "loss_released", "loss_personal")
-
-
-def _identity(reply: wire.Reply, expected: Expected) -> Iterator[str]:
+def _identity(reply: wire.Reply, expected: Expected) -> str | None:
     if expected.device and reply.device != expected.device:
-        yield f"Its key belongs to device {expected.device}, but it says it is {reply.device}."
+        return f"Its key belongs to device {expected.device}, but it says it is {reply.device}."
     owner = expected.owner(reply.device)
     if owner is not None and owner != expected.node:
-        yield f"The name {reply.device} belongs to the device with key {owner}."
+        return f"The name {reply.device} belongs to the device with key {owner}."
+    return None
 
 
-def _update(task: wire.Train, reply: wire.Update, expected: Expected) -> Iterator[str]:
-    if expected.forgotten:
-        yield "What this device contributed was erased; it contributes no more."
-    if reply.task != task.task:
-        yield "It answers another task than the one it was given."
+def _carried(reply: wire.Reply, vector: Vector | None) -> str | None:
+    if (vector is not None) == isinstance(reply, wire.CARRIES_ARRAY):
+        return None
+    if vector is None:
+        return "The update came without its array."
+    return "An array came with a reply that has none."
+
+
+def _checked_in(_: wire.CheckIn, reply: wire.CheckedIn, expected: Expected) -> str | None:
     if reply.model != expected.model:
-        yield f"The update is of model {reply.model[:12]}; this fleet's is {expected.model[:12]}."
+        return f"It runs model {reply.model[:12]}; this fleet's is {expected.model[:12]}."
+    return _not_finite(
+        loss_baseline=reply.loss_baseline,
+        loss_released=reply.loss_released,
+        loss_personal=reply.loss_personal,
+    )
+
+
+def _update(task: wire.Train, reply: wire.Update, expected: Expected) -> str | None:
+    if expected.forgotten:
+        return "What this device contributed was erased; it contributes no more."
+    return _misplaced(task, reply, expected) or _outdated(reply, expected)
+
+
+def _misplaced(task: wire.Train, reply: wire.Update, expected: Expected) -> str | None:
+    if reply.task != task.task:
+        return "It answers another task than the one it was given."
+    if reply.model != expected.model:
+        return f"The update is of model {reply.model[:12]}; this fleet's is {expected.model[:12]}."
     if reply.base != task.base:
-        yield f"The update starts at {reply.base[:12]}; {task.base[:12]} was asked for."
+        return f"The update starts at {reply.base[:12]}; {task.base[:12]} was asked for."
+    return None
+
+
+def _outdated(reply: wire.Update, expected: Expected) -> str | None:
     if not expected.base_known:
-        yield f"The update starts at {reply.base[:12]}, which is too old to be merged."
+        return f"The update starts at {reply.base[:12]}, which is too old to be merged."
     if reply.sequence <= expected.taken:
-        yield f"Update {reply.sequence} of this device was received before; replay is refused."
+        return f"Update {reply.sequence} of this device was received before; replay is refused."
+    return None
 
 
-def _malformations(reply: wire.Update, vector: Vector, manifest: Manifest) -> Iterator[str]:
-    if reply.examples < 1:
-        yield "The update says that it learned from no example."
-    yield from _finite(reply, "loss_before", "loss_after")
-    yield from _vector(vector, manifest, reply.examples)
-
-
-def _vector(vector: Vector, manifest: Manifest, examples: int) -> Iterator[str]:
-    size, dtype = packed_size(manifest), "float32"
-    if manifest.statistics:
-        size, dtype = sum(array.size for array in manifest.statistics), "float64"
-    fits = vector.dtype == dtype and vector.shape == (size,)
-    if fits and not manifest.statistics and _largest(vector) <= LARGEST_CHANGE:
-        return  # nor is any value then not finite, which costs as much again to ask
-    if not fits:
-        yield f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
-    elif not np.isfinite(vector).all():
-        yield (
-            f"{int((~np.isfinite(vector)).sum())} of {size} values of the array are not finite "
-            "(NaN or infinity)."
-        )
-    elif manifest.statistics:
-        yield from complaints(manifest, unpack_statistics(manifest, vector), examples)
-    else:
-        yield (
-            f"The update moves a weight by {_largest(vector):.3g}; "
-            f"at most {LARGEST_CHANGE:g} is plausible."
-        )
-
-
-def _largest(vector: Vector) -> float:
-    """Return the largest magnitude; not a number where a value is none."""
-    return float(np.maximum.reduce(np.abs(vector), initial=0.0))
-
-
-def _evaluated(task: wire.Evaluate, reply: wire.Evaluated) -> Iterator[str]:
+def _evaluated(task: wire.Evaluate, reply: wire.Evaluated, _: Expected) -> str | None:
     if (reply.task, reply.candidate, reply.release) != (task.task, task.candidate, task.release):
-        yield "It judges other versions than the ones it was given."
-    names = ("loss_candidate", "loss_release", "loss_baseline", "difference_mean", "difference_m2")
-    yield from _finite(reply, *names)
+        return "It judges other versions than the ones it was given."
+    losses = {
+        "loss_candidate": reply.loss_candidate,
+        "loss_release": reply.loss_release,
+        "loss_baseline": reply.loss_baseline,
+        "difference_mean": reply.difference_mean,
+        "difference_m2": reply.difference_m2,
+    }
+    wrong = _not_finite(**losses)
+    if wrong is not None:
+        return wrong
     if reply.difference_m2 < 0:
-        yield "Its squared deviations are below zero."
+        return "Its squared deviations are below zero."
     difference = reply.loss_candidate - reply.loss_release
     scale = max(abs(reply.loss_candidate), abs(reply.loss_release), 1e-9)
     if abs(reply.difference_mean - difference) > _DIFFERENCE_RTOL * scale:
-        yield (
+        return (
             f"Its mean difference {reply.difference_mean:.6g} is not that of its losses "
             f"({difference:.6g})."
         )
+    return None
 
 
-def _finite(reply: wire.Reply, *names: str) -> Iterator[str]:
-    for name in names:
-        if not math.isfinite(getattr(reply, name)):
-            yield f"Its {name} is not finite."
+def _received(task: wire.Release, reply: wire.Received, _: Expected) -> str | None:
+    return None if reply.version == task.version else _ELSEWHERE
+
+
+def _declined(
+    task: wire.Train | wire.Evaluate | wire.Release, reply: wire.Declined, _: Expected
+) -> str | None:
+    """Complain about an answer to something else; a release is answered by its version."""
+    asked = task.version if isinstance(task, wire.Release) else task.task
+    return None if reply.task == asked else _ELSEWHERE
+
+
+_ELSEWHERE = "It answers about another task or version than the one it was given."
+
+_RULES: dict[type[wire.Task], dict[type[wire.Reply], Callable[..., str | None]]] = {
+    wire.CheckIn: {wire.CheckedIn: _checked_in},
+    wire.Train: {wire.Update: _update, wire.Declined: _declined},
+    wire.Evaluate: {wire.Evaluated: _evaluated, wire.Declined: _declined},
+    wire.Release: {wire.Received: _received, wire.Declined: _declined},
+}
+"""What may answer a task, and what must hold of it; None where it does."""
+
+
+def _vector(vector: Vector, manifest: Manifest, examples: int) -> str | None:
+    size, dtype = packed_size(manifest), "float32"
+    if manifest.statistics:
+        size, dtype = sum(array.size for array in manifest.statistics), "float64"
+    if vector.dtype != dtype or vector.shape != (size,):
+        return f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
+    if not manifest.statistics and norm(vector) <= LARGEST_CHANGE:
+        return None  # no value is larger than that, nor is any not finite
+    if not np.isfinite(vector).all():
+        return (
+            f"{int((~np.isfinite(vector)).sum())} of {size} values of the array are not finite "
+            "(NaN or infinity)."
+        )
+    if manifest.statistics:
+        return next(complaints(manifest, unpack_statistics(manifest, vector), examples), None)
+    largest = float(np.abs(vector).max())
+    if largest <= LARGEST_CHANGE:
+        return None
+    return f"The update moves a weight by {largest:.3g}; at most {LARGEST_CHANGE:g} is plausible."
+
+
+def norm(vector: Vector) -> float:
+    """Return the Euclidean norm of an update, summed in float64."""
+    exact = vector.astype(np.float64)
+    return math.sqrt(exact.dot(exact))
+
+
+def _not_finite(**values: float) -> str | None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            return f"Its {name} is not finite."
+    return None

@@ -122,7 +122,9 @@ class Past:
 
     def of(self, node: str) -> Conduct:
         """Return how a device has behaved so far."""
-        return self.conduct.setdefault(node, Conduct())
+        if node not in self.conduct:
+            self.conduct[node] = Conduct()
+        return self.conduct[node]
 
 
 @dataclass(slots=True)

@@ -7,8 +7,9 @@ What it asks to be computed can be done at once, or by someone who computes for 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from headwater import wire
 from headwater.errors import UnsupportedError
@@ -46,8 +47,7 @@ Made = tuple[wire.Update, Vector]
 """The answer to a task to train, and its vector as it is sent."""
 
 
-@dataclass(slots=True, eq=False)
-class Begun:
+class Begun(msgspec.Struct, frozen=True, eq=False):
     """A task that was taken up as the update of this number, and the training that it takes."""
 
     task: wire.Train

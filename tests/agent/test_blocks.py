@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.blocks import ReservedBlocks
+from headwater_agent.blocks import ReservedBlocks, block_end
 from tests.agent.model import MINUTE, manifest
 
 DAY = range(0, 24 * 60 * MINUTE, MINUTE)
@@ -50,8 +50,8 @@ def test_what_is_learned_lies_window_and_horizon_away_from_what_is_judged(
 
 
 def test_the_end_of_a_block_is_after_every_time_in_it() -> None:
-    blocks = ReservedBlocks(manifest(block=60))
-    assert blocks.block_end(0) == blocks.block_end(59 * MINUTE) == 60 * MINUTE
+    hourly = manifest(block=60)
+    assert block_end(hourly, 0) == block_end(hourly, 59 * MINUTE) == 60 * MINUTE
 
 
 @given(st.lists(st.integers(0, 4 * 24 * 60), min_size=1), st.integers(1, 8))

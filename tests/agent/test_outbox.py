@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headwater_agent.outbox import Sender
+from headwater_agent.outbox import MOST, Sender
 from headwater_agent.store import Outbox, Unsent
 from headwater_agent.transport import Message
 
@@ -114,6 +114,13 @@ def test_there_is_room_until_half_of_what_may_wait_does() -> None:
     assert sender.room() == 0
     wire.has = [1]
     assert sender.room() == 2
+
+
+def test_however_large_the_outbox_the_broker_is_not_left_far_behind() -> None:
+    sender = Sender(Wire(), (), qos=1, most=100_000)
+    assert sender.room() == MOST
+    sender.send([("a", b"1")] * (MOST // 2 + 1), retain=False)
+    assert sender.room() == 0
 
 
 def test_there_is_no_room_while_the_network_is_behind() -> None:

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from headwater import wire
 from headwater.objects import Vector
-from headwater_coordinator.firewall import LARGEST_CHANGE, Expected, complaint, malformation
+from headwater_coordinator.firewall import (
+    LARGEST_CHANGE,
+    Expected,
+    complaint,
+    malformation,
+    norm,
+)
 from headwater_coordinator.strategies.averaging import FedAvg
 from headwater_models.arrays import pack_statistics
 from headwater_models.manifest import Array
@@ -103,6 +109,13 @@ def test_a_sound_answer_passes(
     assert complaint(task, reply, vector, expected()) is None
     if isinstance(reply, wire.Update) and vector is not None:
         assert malformation(reply, vector, AVERAGED) is None
+
+
+@pytest.mark.parametrize("share", [0.99, 1.0])
+def test_what_bounds_an_update_is_its_largest_value_and_not_its_length(share: float) -> None:
+    long = np.full(4, share * LARGEST_CHANGE, np.float32)
+    assert norm(long) > LARGEST_CHANGE
+    assert malformation(UPDATE, long, AVERAGED) is None
 
 
 @pytest.mark.parametrize(

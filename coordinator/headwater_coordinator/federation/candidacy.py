@@ -172,7 +172,7 @@ class Candidacy:
         for update in self._merging:
             if self._state.pending.get(update.node) == update:
                 del self._state.pending[update.node]
-                self._fleet.refresh(self._state.devices[update.node])
+                self._fleet.merged(update.node)
         self._merging = ()
 
     def _evaluate(self, candidate: Version, device: Device) -> wire.Evaluate:

@@ -6,8 +6,9 @@ Each command is answered by a :class:`.events.Tell`, after what it leads to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import assert_never
+
+import msgspec
 
 from headwater import wire
 from headwater.objects import Vector
@@ -137,7 +138,7 @@ class Commands:
         if why is None:
             accepted = self._book(device, update, event.vector, event.round)
             self._fleet.refresh(device)
-            yield replace(accepted, refusal=event.refusal)
+            yield msgspec.structs.replace(accepted, refusal=event.refusal)
             yield e.Tell(True, f"{name} is accepted; it waits for the next candidate.")
         else:
             yield e.Tell(False, f"{name} cannot be released from quarantine: {why}.")

@@ -101,21 +101,18 @@ class Federation:
             UTC milliseconds; never goes back.
         """
         match event:
-            case e.Appeared(nodes):
-                yield from self._fleet.appeared(nodes, now)
-            case e.Vanished(nodes):
-                yield from self._fleet.vanished(nodes, now)
             case e.Replied():
-                yield from self._replied(event, now)
+                effects = self._replied(event, now)
+            case e.Appeared(nodes):
+                effects = self._fleet.appeared(nodes, now)
+            case e.Vanished(nodes):
+                effects = self._fleet.vanished(nodes, now)
             case e.Failed():
-                yield from self._failed(event, now)
+                effects = self._failed(event, now)
             case e.Merged(candidate):
-                self._candidacy.merged(candidate)
-                yield from self.discipline.advance(now)
+                effects = self._merged(candidate, now)
             case e.Released(version, merged):
-                self._released(version, merged, now)
-                yield from self._fleet.due(now)
-                yield from self.discipline.advance(now)
+                effects = self._released(version, merged, now)
             case (
                 e.ErasureAsked()
                 | e.ReadmissionAsked()
@@ -124,11 +121,12 @@ class Federation:
                 | e.CandidateDecided()
                 | e.RollbackAsked()
             ):
-                yield from self._commands.carry_out(event)
+                effects = self._commands.carry_out(event)
             case e.Ticked():
-                yield from self._ticked(now)
+                effects = self._ticked(now)
             case _:
                 assert_never(event)
+        return effects
 
     def _ticked(self, now: int) -> Iterator[e.Effect]:
         for asked in self._fleet.expired(now):
@@ -140,15 +138,15 @@ class Federation:
     # Answers
 
     def _replied(self, event: e.Replied, now: int) -> Iterator[e.Effect]:
-        ask, reply, vector = event.ask, event.reply, event.vector
-        asked = self._fleet.answered(ask)
+        reply, vector = event.reply, event.vector
+        asked = self._fleet.answered(event.ask)
         if asked is None:
             return
         device = self.state.devices[asked.node]
         device.protocol, device.seen_ms = reply.protocol, now
-        if reply.protocol >= wire.RECEIPTS:
+        if event.digest and reply.protocol >= wire.RECEIPTS:
             kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
-            yield e.Receive(asked.node, ask, kind, task, event.digest)
+            yield e.Receive(asked.node, event.ask, kind, task, event.digest)
         if isinstance(reply, wire.Update):
             yield e.Weigh(asked.node, asked.round, event.size)
         refusal = self._refusal(asked, device, reply, vector, now)
@@ -182,21 +180,21 @@ class Federation:
         if wrong is not None:
             return wrong, e.Malformed(Excerpt.of(vector), asked.round, reply.sequence)
         wrong = self._cohort.complaint(reply, vector, device, now)
-        return wrong, e.Held(reply, vector, asked.round)
+        return wrong, None if wrong is None else e.Held(reply, vector, asked.round)
 
     def _accepted(
         self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
     ) -> Iterator[e.Effect]:
         match reply:
-            case wire.CheckedIn():
-                yield from self._greeted(device, reply, now)
-            case wire.Received():
-                yield from self._received(asked, device, reply, now)
             case wire.Update():
                 if vector is not None:
                     device.duration_ms = now - asked.asked_ms
                     yield self._book(device, reply, vector, asked.round)
                 yield from self._settled(asked, reply, now)
+            case wire.Received():
+                yield from self._received(asked, device, reply, now)
+            case wire.CheckedIn():
+                yield from self._greeted(device, reply, now)
             case wire.Declined():
                 if isinstance(asked.task, wire.Release):
                     yield self._untaken(asked, device, reply.reason)
@@ -225,6 +223,8 @@ class Federation:
             yield self._untaken(asked, device, "no reason given")
         if asked.then is not None or not reply.accepted:
             yield from self._settled(asked, None, now)
+        else:
+            self._fleet.refresh(device)
 
     def _untaken(self, asked: Asked, device: Device, reason: str) -> e.Refuse:
         words = f"The device would not take the release ({reason})."
@@ -279,13 +279,21 @@ class Federation:
             self.discipline.settled(goal, outcome, refused=refused)
             yield e.Note(device)
 
-    def _released(self, version: Version, merged: Mapping[str, int], now: int) -> None:
+    def _merged(self, candidate: Version | None, now: int) -> Iterator[e.Effect]:
+        self._candidacy.merged(candidate)
+        yield from self.discipline.advance(now)
+
+    def _released(
+        self, version: Version, merged: Mapping[str, int], now: int
+    ) -> Iterator[e.Effect]:
         self.state.release = version
         for node, sequence in merged.items():
             self.state.devices[node].merged = sequence
         self.state.sequences[version.name] = version.sequence
         self._fleet.offer(now)
         self._candidacy.released()
+        yield from self._fleet.due(now)
+        yield from self.discipline.advance(now)
 
     def _expected(self, asked: Asked, device: Device) -> Expected:
         known = True

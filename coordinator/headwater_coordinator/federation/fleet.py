@@ -104,6 +104,7 @@ class Fleet:
             self._online += 1
             self._check_ins.set(node, self._pace.slot(now))
             self._place(device, now)
+            self.refresh(device)
             yield Note(device)
 
     def vanished(self, nodes: Iterable[str], now: int) -> Iterator[Effect]:
@@ -133,6 +134,7 @@ class Fleet:
         device.scored, device.loss_baseline = reply.scored, reply.loss_baseline
         device.loss_released, device.loss_personal = reply.loss_released, reply.loss_personal
         self._place(device, now)
+        self.refresh(device)
         yield Note(device)
 
     # The release
@@ -144,7 +146,10 @@ class Fleet:
             self._place(self._state.devices[node], now)
 
     def received(self, device: Device, reply: wire.Received, now: int) -> Iterator[Effect]:
-        """Take note that a device took a release, or would not."""
+        """Take note that a device took a release, or would not.
+
+        It may be chosen again from the next :meth:`refresh` on.
+        """
         if reply.accepted:
             device.version = reply.version
             device.sequence = self._state.sequences.get(reply.version, device.sequence)
@@ -170,7 +175,6 @@ class Fleet:
             self._current.pop(device.node, None)
             if device.node not in self._offers:
                 self._offers.set(device.node, self._pace.slot(now))
-        self.refresh(device)
 
     # What is asked
 
@@ -188,7 +192,8 @@ class Fleet:
     def due_ms(self) -> int | None:
         """When there is something to be done next if nothing comes."""
         orders = (self._expiries, self._rests, self._check_ins, self._offers)
-        return min((order.least for order in orders if order.least is not None), default=None)
+        leasts = (order.least for order in orders)
+        return min((least for least in leasts if least is not None), default=None)
 
     def commission(
         self, device: Device, task: wire.Train | wire.Evaluate, now: int, *, patience: int
@@ -257,7 +262,8 @@ class Fleet:
         if not isinstance(asked.task, wire.CheckIn):
             device = self._state.devices[asked.node]
             device.open += 1
-            self.refresh(device)
+            if device.open == 1:
+                self.refresh(device)
         return Ask(asked.ask, asked.node, asked.task, asked.arrays, asked.expires_ms - now)
 
     # What comes of it
@@ -307,6 +313,11 @@ class Fleet:
     def select(self, count: int) -> list[Device]:
         """Return those to ask for an update, at most *count*."""
         return [self._state.devices[node] for node in self.trainable.pick(count)]
+
+    def merged(self, node: str) -> None:
+        """Let a device be chosen again whose update waits to be merged no more."""
+        if self._spare:
+            self.refresh(self._state.devices[node])
 
     def refresh(self, device: Device) -> None:
         """Let a device be chosen, or not, after something about it changed."""

@@ -60,10 +60,12 @@ class Order(Generic[K]):
 
         A name that is set meanwhile, within the bound, comes too.
         """
-        while (least := self.least) is not None and least <= bound:
-            _, _, name = heapq.heappop(self._heap)
-            del self._live[name]
-            yield name
+        while self._heap and self._heap[0][0] <= bound:
+            entry = heapq.heappop(self._heap)
+            name = entry[2]
+            if self._live.get(name) is entry:
+                del self._live[name]
+                yield name
 
     def first(self, count: int) -> list[str]:
         """Return the names of the smallest keys, at most *count*; they stay."""

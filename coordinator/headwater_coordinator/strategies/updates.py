@@ -1,16 +1,16 @@
 """The updates of one merge, read one at a time or a stretch of coordinates at a time.
 
 Every rule is built from what stands here, so that the memory of a merge grows with the model and
-not with the number of devices: a weighted sum (one vector at a time), stretches of coordinates (as
-many as fit into :data:`BUDGET`), and the inner products of all pairs (summed over stretches).
+not with the number of devices: a weighted sum (a few vectors at a time), stretches of coordinates
+(as many as fit into :data:`BUDGET`), and the inner products of all pairs (summed over stretches).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,15 +18,14 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 
 BUDGET = 8 * 2**20
-"""Bytes of float32 that a stretch of all updates takes, about."""
+"""Bytes of float32 that a stretch of all updates takes, or a block of whole ones, about."""
 
 _LEAST_STRETCH = 256
 _BLOCK = 64
-"""So many updates are added up in float32 before they are added to the sum in float64."""
+"""So many updates at most are added up in float32 before they are added to the sum in float64."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class About(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an update beside its vector.
 
     ``examples`` is what counts for the device, after the cap; ``staleness`` is how many releases
@@ -113,14 +112,10 @@ class Updates:
         An update whose weight is 0 is not read.
         """
         total = np.zeros(self.size, np.float64)
-        term = np.empty(self.size, np.float32)
-        for block in _cut(np.flatnonzero(weights), _BLOCK):
-            partial = np.zeros(self.size, np.float32)
-            for index in block:
-                partial += np.multiply(
-                    self.source.vector(int(index)), np.float32(weights[index]), out=term
-                )
-            total += partial
+        fit = max(1, min(_BLOCK, BUDGET // (4 * max(self.size, 1))))
+        for block in _cut(np.flatnonzero(weights), fit):
+            rows = np.stack([self.source.vector(index) for index in block.tolist()])
+            total += weights[block].astype(np.float32) @ rows
         return total
 
     def mean(self, weights: Numbers) -> Numbers:

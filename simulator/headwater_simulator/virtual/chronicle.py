@@ -75,15 +75,23 @@ class Chronicle:
         self.devices: defaultdict[str, DeviceLog] = defaultdict(DeviceLog)
         self.releases: list[Release] = []
         self.incidents: list[Incident] = []
-        self.presence: list[Presence] = []
         self.refusals: deque[Refusal] = deque(maxlen=NEWEST)
         self.online = self.training = self.refused_candidates = 0
         self._rounds: dict[int, _Round] = {}
+        self._presence: dict[int, tuple[int, int]] = {}
 
     @property
     def rounds(self) -> tuple[Round, ...]:
         """All rounds so far."""
         return tuple(_told(one) for one in self._rounds.values())
+
+    @property
+    def presence(self) -> list[Presence]:
+        """How many devices were there, and at work, whenever that changed."""
+        return [
+            Presence(time_ms=now, online=online, training=training)
+            for now, (online, training) in self._presence.items()
+        ]
 
     # What the coordinator does
 
@@ -171,9 +179,7 @@ class Chronicle:
         self.incidents.append(Incident(time_ms=now, words=words))
 
     def _present(self, now: int) -> None:
-        if self.presence and self.presence[-1].time_ms == now:
-            self.presence.pop()
-        self.presence.append(Presence(time_ms=now, online=self.online, training=self.training))
+        self._presence[now] = self.online, self.training
 
 
 def _told(one: _Round) -> Round:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -42,9 +43,6 @@ STATEMENT = ""
 
 Asked = tuple[e.Ask, Arrays | None]
 """What a device is to be asked, and the arrays of the version that goes with it."""
-
-_UNWRITTEN = (e.Note, e.Receive)
-"""What only a database keeps."""
 
 
 class VirtualCoordinator:
@@ -106,6 +104,16 @@ class VirtualCoordinator:
         state = State(first, devices=known, sequences={first.name: first.sequence})
         asked = training(bundle, settings)
         self.federation = Federation(state, asked, bundle.manifest, settings, rng)
+        self._deeds: dict[type[e.Effect], Callable[[Any, int], e.Event | None]] = {
+            e.Accept: self._accept,
+            e.Refuse: self._refuse,
+            e.Weigh: self._weigh,
+            e.Open: self._open,
+            e.Close: self._close,
+            e.Merge: self._merge,
+            e.Release: self._release,
+            e.Reject: self._reject,
+        }
 
     @property
     def release(self) -> Version:
@@ -135,17 +143,19 @@ class VirtualCoordinator:
             What devices are to be asked, each with the arrays that go with it.
         """
         asked: list[Asked] = []
+        following: deque[e.Event] = deque()
         for event in events:
-            following = deque([event])
+            following.append(event)
             while following:
                 for effect in self.federation.feed(following.popleft(), EPOCH_MS + now):
                     if isinstance(effect, e.Ask):
-                        arrays = None if effect.arrays is None else self.weights(effect.arrays)
+                        arrays = None if effect.arrays is None else self._weights[effect.arrays]
                         asked.append((self._with_terms(effect), arrays))
-                    elif not isinstance(effect, _UNWRITTEN):
-                        answer = self._carry_out(effect, now)
-                        if answer is not None:
-                            following.append(answer)
+                        continue
+                    deed = self._deeds.get(type(effect))
+                    answer = None if deed is None else deed(effect, now)
+                    if answer is not None:
+                        following.append(answer)
         return asked
 
     def _with_terms(self, ask: e.Ask) -> e.Ask:
@@ -154,33 +164,36 @@ class VirtualCoordinator:
         task = msgspec.structs.replace(ask.task, protocol=wire.TERMS, **self._terms)
         return msgspec.structs.replace(ask, task=task)
 
-    def _carry_out(self, effect: e.Effect, now: int) -> e.Event | None:
-        match effect:
-            case e.Accept(update, pending, vector):
-                self._vectors[pending.node] = vector, update.loss_before
-                staleness = self.federation.state.staleness(update.base) or 0
-                self._chronicle.accepted(pending.node, effect.round, staleness)
-            case e.Refuse():
-                self._chronicle.refused(effect, now)
-            case e.Weigh(_, number, size):
-                self._chronicle.weighed(number, size)
-            case e.Open(number, _, asked):
-                self._chronicle.opened(number, asked, now)
-            case e.Close():
-                self._chronicle.closed(effect, now)
-            case e.Merge():
-                return self._merge(effect)
-            case e.Release(candidate, decision):
-                return self._release(candidate, decision.words, now)
-            case e.Reject(candidate, decision):
-                self._chronicle.judged(self._merged_in, "refused", decision.words)
-                self._drop(candidate.name)
-            case _:
-                pass
-        return None
+    # What is kept; the rest only a database keeps
 
-    def _merge(self, effect: e.Merge) -> e.Merged:
+    def _accept(self, effect: e.Accept, now: int) -> None:
+        del now
+        update, node = effect.update, effect.pending.node
+        self._vectors[node] = effect.vector, update.loss_before
+        staleness = self.federation.state.staleness(update.base) or 0
+        self._chronicle.accepted(node, effect.round, staleness)
+
+    def _refuse(self, effect: e.Refuse, now: int) -> None:
+        self._chronicle.refused(effect, now)
+
+    def _weigh(self, effect: e.Weigh, now: int) -> None:
+        del now
+        self._chronicle.weighed(effect.round, effect.size)
+
+    def _open(self, effect: e.Open, now: int) -> None:
+        self._chronicle.opened(effect.round, effect.asked, now)
+
+    def _close(self, effect: e.Close, now: int) -> None:
+        self._chronicle.closed(effect, now)
+
+    def _reject(self, effect: e.Reject, now: int) -> None:
+        del now
+        self._chronicle.judged(self._merged_in, "refused", effect.decision.words)
+        self._drop(effect.candidate.name)
+
+    def _merge(self, effect: e.Merge, now: int) -> e.Merged:
         """Make the candidate from updates in the order of their devices' names."""
+        del now
         ordered = sorted(effect.updates, key=lambda update: update.node)
         vectors = [self._vectors.pop(one.node) for one in ordered]
         self._merged = {one.node: one.sequence for one in ordered}
@@ -214,8 +227,8 @@ class VirtualCoordinator:
             Version(name, base.sequence + 1, base.name, STATEMENT, effect.data_until_ms)
         )
 
-    def _release(self, candidate: Version, words: str, now: int) -> e.Released:
-        number = self._merged_in
+    def _release(self, effect: e.Release, now: int) -> e.Released:
+        candidate, words, number = effect.candidate, effect.decision.words, self._merged_in
         self._chronicle.judged(number, "released", words)
         self._chronicle.released(candidate, number, words, now)
         self._tell_release(self._weights[candidate.name])

@@ -115,7 +115,6 @@ class Engine:
         self._processor = Processor(self._trainer, self._predictor, self._begin_trainings)
         self._network = Network(self._rng["network"])
         self._agenda = Agenda()
-        self._over = False
         self._coordinator = VirtualCoordinator(
             bundle,
             self._settings,
@@ -136,7 +135,6 @@ class Engine:
             self._members,
             packed_bytes=self._fleet.packed_bytes,
             deliver=self._deliver,
-            over=lambda: self._over,
         )
         self._tasks = Tasks(
             scenario,
@@ -177,13 +175,11 @@ class Engine:
         """Let happen what happens; return when it ended."""
         self._begin()
         agenda, length = self._agenda, int(self._scenario.length)
-        happened = 0
-        while not self._over and agenda.go_on(length):
-            happened += 1
-            if progress is not None and happened % 1_000 == 0:
+        while agenda.go_on(length):
+            if progress is not None:
                 progress(self._share())
         self._post.settle()
-        end = agenda.now if self._over else length
+        end = agenda.now if agenda.over else length
         if self._fleet.sensors:
             self._stride(end)
         return end
@@ -276,7 +272,7 @@ class Engine:
     def _released(self, weights: Arrays) -> None:
         self._outcome.released(self._chronicle.releases[-1], weights)
         wanted = self._scenario.releases
-        self._over = wanted is not None and len(self._chronicle.releases) >= wanted
+        self._agenda.over = wanted is not None and len(self._chronicle.releases) >= wanted
 
     def _deliver(self, delivery: Delivery) -> None:
         """Let a device have a task, now or as soon as it is connected."""

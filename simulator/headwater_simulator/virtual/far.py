@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -33,8 +32,7 @@ class Elsewhere(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FarReplay(Replay):
+class FarReplay(Replay, frozen=True, eq=False, kw_only=True):
     """The training of device ``number`` for a task; of its examples only the number is known."""
 
     number: int

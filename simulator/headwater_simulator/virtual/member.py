@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import ceil
 
+import msgspec
 import numpy as np
 
 from headwater.settings import Duration
@@ -47,8 +48,7 @@ class Charge:
         return True
 
 
-@dataclass(slots=True, eq=False)
-class Training:
+class Training(msgspec.Struct, eq=False):
     """A training that was begun, when it ends, and, once it is computed, what it comes to.
 
     One that ends ``late`` is never computed: nobody waits for it any more.
@@ -61,8 +61,7 @@ class Training:
     made: Promise | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """A task that a device has at a moment, with the weights that it brings.
 
     It is void after ``void_ms``. ``taken`` is what the device makes of a task to train, where that

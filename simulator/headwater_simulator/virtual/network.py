@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -32,9 +34,6 @@ class Fate(NamedTuple):
 MANY = 10
 """From so many messages on it takes less time to draw for all of them at once."""
 
-Sent = tuple[Link, int]
-"""A message: the link that it takes, and its bytes."""
-
 
 class Network:
     """Draws the fate of each message.
@@ -54,34 +53,48 @@ class Network:
         self._rng = rng
         self.traffic = Traffic()
 
-    def up(self, messages: Sequence[Sent]) -> Iterator[list[Fate]]:
-        """Yield what becomes of each message of devices: it comes once, twice or never."""
-        self.traffic.up += sum(size for _, size in messages)
-        return self._fates(messages, [link.up for link, _ in messages])
+    def up(self, links: Sequence[Link], sizes: Sequence[int]) -> Iterable[list[Fate]]:
+        """Say what becomes of each message of devices: it comes once, twice or never.
 
-    def down(self, messages: Sequence[Sent]) -> Iterator[list[Fate]]:
-        """Yield what becomes of each message to a device, from when the device looks for it."""
-        self.traffic.down += sum(size for _, size in messages)
-        return self._fates(messages, [link.down for link, _ in messages])
+        Parameters
+        ----------
+        links
+            That the messages take, in the order in which they are sent.
+        sizes
+            Bytes of each.
+        """
+        self.traffic.up += sum(sizes)
+        return self._fates(links, sizes, attrgetter("up"))
 
-    def _fates(self, messages: Sequence[Sent], rates: list[float]) -> Iterator[list[Fate]]:
+    def down(self, links: Sequence[Link], sizes: Sequence[int]) -> Iterable[list[Fate]]:
+        """Say what becomes of each message to a device, from when the device looks for it."""
+        self.traffic.down += sum(sizes)
+        return self._fates(links, sizes, attrgetter("down"))
+
+    def _fates(
+        self, links: Sequence[Link], sizes: Sequence[int], rate: Callable[[Link], float]
+    ) -> Iterable[list[Fate]]:
         """Draw for each in turn; at once, and the same, where many come, and all of them once."""
-        self.traffic.messages += len(messages)
-        links = [link for link, _ in messages]
-        few = len(messages) < MANY
-        if few or any(link.loss or link.duplication or link.reordering for link in links):
-            for (link, size), rate in zip(messages, rates, strict=True):
-                yield self._fate_of(link, size, rate)
-            return
-        delays = np.array([float(link.latency) for link in links])
-        jitters = np.array([link.jitter for link in links])
+        self.traffic.messages += len(links)
+        kinds = {id(link): link for link in links}
+        rough = any(link.loss or link.duplication or link.reordering for link in kinds.values())
+        if rough or len(links) < MANY:
+            return [
+                self._fate_of(link, size, rate(link))
+                for link, size in zip(links, sizes, strict=True)
+            ]
+        places = {kind: place for place, kind in enumerate(kinds)}
+        which = [places[id(link)] for link in links]
+        delays, jitters, speeds = np.array(
+            [(float(link.latency), link.jitter, rate(link)) for link in kinds.values()]
+        ).T[:, which]
         if jitters.any():
             delays[jitters > 0] *= self._rng.lognormal(0.0, jitters[jitters > 0])
-        speeds = np.array(rates)
-        sizes = np.array([float(size) for _, size in messages])
-        delays += np.divide(1000.0 * sizes, speeds, out=np.zeros_like(sizes), where=speeds > 0)
-        for delay in np.rint(delays).astype(np.int64).tolist():
-            yield [Fate(delay, held=False)]
+        spent = 1000.0 * np.array(sizes, np.float64)
+        delays += np.divide(spent, speeds, out=np.zeros_like(spent), where=speeds > 0)
+        return [
+            [fate] for fate in map(Fate, np.rint(delays).astype(np.int64).tolist(), repeat(False))
+        ]
 
     def _fate_of(self, link: Link, size: int, rate: float) -> list[Fate]:
         traffic, rng = self.traffic, self._rng

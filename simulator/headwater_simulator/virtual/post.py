@@ -7,9 +7,10 @@ which it was sent.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from heapq import heappop, heappush
+from operator import itemgetter
 
 from headwater import wire
 from headwater_coordinator import events as e
@@ -38,8 +39,6 @@ class Post:
         Of the arrays that a task brings.
     deliver
         Called with what a device is to have, when its moment is there.
-    over
-        Whether the run ends with the look that is being taken.
 
     Attributes
     ----------
@@ -57,12 +56,11 @@ class Post:
         *,
         packed_bytes: int,
         deliver: Callable[[Delivery], None],
-        over: Callable[[], bool],
     ) -> None:
         self._agenda, self._chronicle, self._network = agenda, chronicle, network
         self._coordinator, self._members = coordinator, members
         self._packed_bytes = packed_bytes
-        self._deliver, self._over = deliver, over
+        self._deliver = deliver
         self.coming: dict[Delivery, wire.Train] = {}
         self._leaving: list[tuple[int, Member, e.Replied]] = []
         self._arriving: list[tuple[int, bool, int, e.Event]] = []
@@ -74,6 +72,7 @@ class Post:
     def tell(self, event: e.Event) -> None:
         """Let the coordinator take an event when it looks next."""
         self._arrive(self._agenda.now, event)
+        self._plan_look(self._agenda.now)
 
     def send(self, member: Member, replied: e.Replied) -> None:
         """Send an answer of a device that is connected."""
@@ -86,7 +85,8 @@ class Post:
         if not self._leaving:
             return
         leaving, self._leaving = self._leaving, []
-        fates = self._network.up([(one.group.link, told.size) for _, one, told in leaving])
+        links = [member.group.link for _, member, _ in leaving]
+        fates = self._network.up(links, [replied.size for _, _, replied in leaving])
         for (sent, member, replied), some in zip(leaving, fates, strict=True):
             if not some and isinstance(replied.reply, wire.Update):
                 self._chronicle.devices[member.name].lost += 1
@@ -99,9 +99,7 @@ class Post:
     def _arrive(self, time: int, event: e.Event) -> None:
         """Note when an event comes; who comes and goes is seen before what was sent."""
         self._count += 1
-        sent = isinstance(event, e.Replied)
-        heappush(self._arriving, (time, sent, self._count, event))
-        self._plan_look(time)
+        self._arriving.append((time, isinstance(event, e.Replied), self._count, event))
 
     def _plan_look(self, time: int) -> None:
         """Let the coordinator look at a moment, or as soon after it as it does."""
@@ -116,21 +114,21 @@ class Post:
             return
         self._look_ms = None
         self.settle()
+        self._arriving.sort()
         now, due = self._agenda.now, self._coordinator.due_ms
         if (self._arriving and self._arriving[0][0] <= now) or (due is not None and due <= now):
             self._ask(self._coordinator.feed(self._taken(now), now))
             due = self._coordinator.due_ms
         if self._arriving:
             self._plan_look(self._arriving[0][0])
-        if due is not None and not self._over():
+        if due is not None and not self._agenda.over:
             self._plan_look(max(due, now + 1))
 
     def _taken(self, now: int) -> list[e.Event]:
         """Return what came by now, and that this is all."""
-        taken: list[e.Event] = []
-        while self._arriving and self._arriving[0][0] <= now:
-            taken.append(heappop(self._arriving)[3])
-        return [*taken, e.Ticked()]
+        count = bisect_right(self._arriving, now, key=itemgetter(0))
+        taken, self._arriving = self._arriving[:count], self._arriving[count:]
+        return [*[event for _, _, _, event in taken], e.Ticked()]
 
     # To the devices
 
@@ -142,7 +140,7 @@ class Post:
             for ask, arrays in asked
         ]
         links = [member.group.link for member in members]
-        fates = self._network.down(list(zip(links, sizes, strict=True)))
+        fates = self._network.down(links, sizes)
         for member, size, (ask, arrays), some in zip(members, sizes, asked, fates, strict=True):
             self._chronicle.devices[member.name].down += size
             looks, void = member.looks(now), now + ask.ttl_ms

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from headwater import wire
@@ -46,7 +44,8 @@ def _misled(member: Member, begun: Begun | Made, now: int, manifest: Manifest) -
         return begun
     training = begun.training
     examples = mislabelled(manifest, training.examples)
-    return replace(begun, training=replace(training, examples=examples))
+    turned = msgspec.structs.replace(training, examples=examples)
+    return msgspec.structs.replace(begun, training=turned)
 
 
 def _training(delivery: Delivery, begun: Begun, now: int) -> Training:

@@ -73,9 +73,9 @@ class Tasks:
     def hand(self, delivery: Delivery) -> None:
         """Let a device that is connected have a task."""
         member, ask = delivery.member, delivery.ask
-        looks = not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift
-        if looks and self._fleet.sensors:
-            self._catch_up([(member, self._agenda.now)])
+        if self._fleet.sensors:
+            looks = not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift
+            self._catch_up([(member, self._agenda.now)] if looks else [])
         try:
             reply = self._answer(delivery)
         except DeclinedError as declined:
@@ -91,20 +91,20 @@ class Tasks:
         member, task, arrays = delivery.member, delivery.ask.task, delivery.arrays
         device = member.device
         match task:
+            case wire.Train():
+                self._begin_training(delivery, task)
+                return None
+            case wire.Release() if arrays is not None:
+                device.take(self._version(task.version, arrays), task.merged)
+                return wire.Received(device=member.name, version=task.version, accepted=True)
             case wire.CheckIn():
                 if task.poll_ms is not msgspec.UNSET:
                     member.poll_ms = task.poll_ms
                 if isinstance(device, VirtualDevice):
                     return check_in(device.pipeline, device=device.name, model=self._model)
                 return device.check_in(self._model)
-            case wire.Train():
-                self._begin_training(delivery, task)
-                return None
             case wire.Evaluate() if arrays is not None:
                 return device.judge(task, arrays, self._processor.predictor)
-            case wire.Release() if arrays is not None:
-                device.take(self._version(task.version, arrays), task.merged)
-                return wire.Received(device=member.name, version=task.version, accepted=True)
         raise AssertionError(f"A {type(task).__name__} came without its arrays.")
 
     def _version(self, name: str, arrays: Arrays) -> a.Version:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +20,48 @@ def test_a_weighted_sum_is_that_of_float64(seed: int, counts: list[int]) -> None
     summed = updates(vectors).combined(np.array(counts, np.float64))
     exact = np.array(counts, np.float64) @ np.array(vectors, np.float64)
     np.testing.assert_allclose(summed, exact, rtol=1e-5, atol=1e-6 * sum(counts))
+
+
+@given(SEEDS, st.integers(1, 90))
+def test_a_weighted_sum_is_the_same_with_room_for_one_update_at_a_time(
+    seed: int, count: int
+) -> None:
+    weights = np.arange(count, dtype=np.float64)
+    many = updates(draw(seed, count))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BUDGET", 1)
+        one_by_one = many.combined(weights)
+    np.testing.assert_allclose(many.combined(weights), one_by_one, rtol=1e-5, atol=1e-5 * count)
+
+
+def test_no_more_updates_are_held_at_a_time_than_there_is_room_for() -> None:
+    many = updates(draw(0, 20))
+    many.source = held = Counting(many.source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BUDGET", 3 * 4 * many.size)
+        many.combined(np.ones(20))
+    assert held.most == 3
+
+
+class Counting:
+    """A source that counts how many of its vectors are held at once."""
+
+    def __init__(self, source: module.Source) -> None:
+        self._source = source
+        self._given: list[weakref.ref[module.Floats]] = []
+        self.most = 0
+
+    def vector(self, index: int) -> module.Floats:
+        given_ = self._source.vector(index).copy()
+        self._given.append(weakref.ref(given_))
+        self.most = max(self.most, sum(one() is not None for one in self._given))
+        return given_
+
+    def stretch(self, index: int, start: int, stop: int) -> module.Floats:
+        raise AssertionError
+
+    def base(self, index: int) -> module.Floats:
+        raise AssertionError
 
 
 def test_many_updates_lose_nothing_to_rounding() -> None:

@@ -18,7 +18,7 @@ def test_the_order_is_that_of_times_and_then_of_plans(times: list[int]) -> None:
     for number, time in enumerate(times):
         agenda.at(time, partial(happened.append, (time, number)))
 
-    while agenda.go_on(20):
+    while agenda.go_on(20, most=1):
         clock.append(agenda.now)
 
     assert happened == sorted((time, number) for number, time in enumerate(times))
@@ -58,3 +58,19 @@ def test_what_is_last_at_its_moment_happens_after_all_else_of_it(
 
     due = [(time, last, number) for number, (time, last) in enumerate(plans) if time <= until]
     assert happened == sorted(due)
+
+
+def test_when_it_is_over_nothing_more_happens() -> None:
+    agenda = Agenda()
+    happened: list[str] = []
+
+    def last() -> None:
+        happened.append("last")
+        agenda.over = True
+
+    agenda.at(10, last)
+    agenda.at(10, partial(happened.append, "never"))
+
+    assert not agenda.go_on(20)
+    assert not agenda.go_on(20)
+    assert (happened, agenda.now) == (["last"], 10)

@@ -18,7 +18,7 @@ BOUND = 4 * 0.5 / MESSAGES**0.5
 
 def sent(link: Link, *, size: int = 100, seed: int = 1) -> tuple[Network, list[list[Fate]]]:
     network = Network(np.random.default_rng(seed))
-    return network, list(network.down([(link, size)] * MESSAGES))
+    return network, list(network.down([link] * MESSAGES, [size] * MESSAGES))
 
 
 def test_by_default_every_message_comes_once_and_keeps_its_place() -> None:
@@ -68,8 +68,8 @@ def test_bytes_take_their_time_in_each_direction() -> None:
     network = Network(np.random.default_rng(1))
     link = Link(latency=Duration(10), jitter=0.0, up=1_000.0, down=4_000.0)
 
-    assert list(network.up([(link, 500)])) == [[Fate(510, held=False)]]
-    assert list(network.down([(link, 500)])) == [[Fate(135, held=False)]]
+    assert list(network.up([link], [500])) == [[Fate(510, held=False)]]
+    assert list(network.down([link], [500])) == [[Fate(135, held=False)]]
     assert (network.traffic.up, network.traffic.down) == (500, 500)
 
 
@@ -89,6 +89,11 @@ EVEN = st.builds(
 ROUGH = st.builds(Link, loss=st.just(0.4), duplication=st.just(0.4), reordering=st.just(0.4))
 
 
+def fates(network: Network, messages: list[tuple[Link, int]]) -> list[tuple[Fate, ...]]:
+    links, sizes = [link for link, _ in messages], [size for _, size in messages]
+    return [tuple(some) for some in network.up(links, sizes)]
+
+
 @given(st.data(), st.booleans())
 def test_messages_fare_together_as_they_fare_one_after_the_other(
     data: st.DataObject, rough: bool
@@ -98,9 +103,9 @@ def test_messages_fare_together_as_they_fare_one_after_the_other(
     cut = data.draw(st.integers(0, MANY))
     together, apart, alone = (Network(np.random.default_rng(1)) for _ in range(3))
 
-    whole = [tuple(some) for some in together.up(messages)]
-    parts = [tuple(some) for part in (messages[:cut], messages[cut:]) for some in apart.up(part)]
-    single = [tuple(some) for one in messages for some in alone.up([one])]
+    whole = fates(together, messages)
+    parts = [one for part in (messages[:cut], messages[cut:]) for one in fates(apart, part)]
+    single = [fate for one in messages for fate in fates(alone, [one])]
 
     assert whole == parts == single
     assert together.traffic == apart.traffic == alone.traffic

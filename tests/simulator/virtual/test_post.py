@@ -58,7 +58,6 @@ class Scene:
             {one.name: one for one in self.members},
             packed_bytes=100,
             deliver=self.deliver,
-            over=lambda: False,
         )
 
     def deliver(self, delivery: Delivery) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -164,8 +165,8 @@ def test_every_network_that_is_built_can_be_stacked(kind: Kind) -> None:
 def test_the_results_are_in_the_order_of_the_jobs_whatever_goes_together() -> None:
     model = built()
     jobs = [job(model, rows, seed, mu=0.5 * (seed % 2)) for seed, rows in enumerate(ROWS * 2)]
-    jobs[3] = Job(replace(jobs[3].replay, batch=4))
-    jobs[4] = Job(replace(jobs[4].replay, learning_rate=0.5))
+    jobs[3] = Job(msgspec.structs.replace(jobs[3].replay, batch=4))
+    jobs[4] = Job(msgspec.structs.replace(jobs[4].replay, learning_rate=0.5))
 
     made = FleetTrainer(model.train, Tally()).replay(jobs)
 
@@ -347,7 +348,7 @@ def test_an_error_of_a_call_reaches_whoever_needs_its_result() -> None:
     model = built()
     good, bad = job(model, 20, 1), job(model, 20, 2)
     examples = bad.replay.examples
-    broken = replace(
+    broken = msgspec.structs.replace(
         bad.replay, examples=Batch(examples.window[:, :3], *_rest(examples)), learning_rate=0.5
     )
 
