@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import prod
 
 from headwater_models.graphs.expression import Graph, Node, Value
 from headwater_models.graphs.stacking.table import ELEMENTWISE
@@ -36,7 +35,7 @@ def by_row(graph: Graph, rows: Collection[str]) -> tuple[Graph, Graph]:
         else:
             rest.append(node)
     after.nodes = rest
-    taken = {value.name for node in rest for value in node.inputs}
+    taken = {value.name for node in rest for value in node.inputs} | graph.outputs.keys()
     before.outputs = {name: value for name, value in found.items() if name in taken}
     others = {name: value for name, value in graph.inputs.items() if name not in rows}
     after.inputs = before.outputs | others
@@ -55,21 +54,10 @@ def _by_row(node: Node, found: Collection[str], graph: Graph) -> bool:
         return alike and all(_one_for_all(value, rank) for value in frozen)
     if node.operator == "Concat":
         return not frozen and node.attributes["axis"] % rank > 0
-    return node.operator == "Reshape" and _rows_stay(given[0], node.outputs[0])
+    return node.operator == "Reshape" and node.outputs[0].shape[:1] == given[0].shape[:1]
 
 
 def _one_for_all(constant: Value, rank: int) -> bool:
     """Say whether a constant is the same for all rows of so many axes."""
     axes = len(constant.shape)
     return axes < rank or (axes == rank and constant.shape[0] == 1)
-
-
-def _rows_stay(before: Value, after: Value) -> bool:
-    """Say whether rows are laid out anew, each by itself."""
-    sizes = [value.shape[1:] for value in (before, after)]
-    fixed = [[n for n in size if isinstance(n, int)] for size in sizes]
-    return (
-        all(len(a) == len(b) for a, b in zip(sizes, fixed, strict=True))
-        and prod(fixed[0]) == prod(fixed[1]) > 0
-        and before.shape[0] == after.shape[0]
-    )

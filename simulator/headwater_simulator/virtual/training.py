@@ -24,8 +24,10 @@ from headwater_simulator.virtual.cohort import Cohort, stacked
 from headwater_simulator.virtual.rows import NAMES, usable_counts
 
 MEMBERS = 128
-"""Devices in one call at most: what they compute then stays in the processor's cache, and the
-memory that their rows and weights take is bounded."""
+"""Devices in one call at most: what is computed for them then stays in the processor's cache."""
+
+WINDOWS_BYTES = 2**22
+"""Bytes of the windows of one call at most, but for a device that has more by itself."""
 
 AHEAD = 4
 """Calls that are laid out before their results are needed; the others' rows are not copied yet."""
@@ -124,7 +126,7 @@ class FleetTrainer:
                 found |= zip(places, made, strict=True)
                 continue
             self._tally.stacked += len(places)
-            for some in _cut(places, MEMBERS):
+            for some in _calls(places, jobs):
                 replays, taken = [jobs[i].replay for i in some], np.array([steps[i] for i in some])
                 cohort = Cohort(replays, counts[some], taken, graph)
                 found |= zip(some, line.join(cohort), strict=True)
@@ -256,6 +258,20 @@ def _alike(kinds: Sequence[Any]) -> Iterator[list[int]]:
     places = sorted(range(len(kinds)), key=lambda i: (first[kinds[i]], i))
     for _, group in groupby(places, key=lambda i: first[kinds[i]]):
         yield list(group)
+
+
+def _calls(places: Sequence[int], jobs: Sequence[Job]) -> Iterator[list[int]]:
+    """Cut trainings into calls."""
+    some: list[int] = []
+    taken = 0
+    for place in places:
+        size = jobs[place].replay.examples.window.nbytes
+        if some and (len(some) == MEMBERS or taken + size > WINDOWS_BYTES):
+            yield some
+            some, taken = [], 0
+        some.append(place)
+        taken += size
+    yield some
 
 
 def _cut(places: list[int], size: int) -> Iterator[list[int]]:

@@ -142,7 +142,7 @@ def test_one_step_together_is_one_step_alone(kind: Kind, optimiser: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_fifty_steps_together_are_fifty_steps_alone(kind: Kind, optimiser: str) -> None:
     model = built(kind, optimiser)
-    budgets = (None, 50, 3, 17)
+    budgets = (None, 50, 33, 17)
     jobs = [
         replace(job(model, 40 + 9 * seed, seed, epochs=10, mu=0.1), steps=steps)
         for seed, steps in enumerate(budgets)
@@ -231,6 +231,26 @@ def test_many_devices_are_cut_into_calls_and_come_out_as_in_one(
     assert tally.stacked == 7
 
 
+def test_no_call_has_more_windows_than_memory_is_stated_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = built()
+    jobs = [job(model, rows, rows) for rows in (20, 17, 40, 24, 20, 17)]
+    whole = FleetTrainer(model.train, Tally()).replay(jobs)
+    laid_out: list[int] = []
+
+    def watched(replays: Sequence[Replay], *more: Any) -> Rows:
+        laid_out.append(sum(len(replay.examples.weight) for replay in replays))
+        return Rows(replays, *more)
+
+    monkeypatch.setattr(cohort, "Rows", watched)
+    monkeypatch.setattr(training, "WINDOWS_BYTES", 39 * jobs[0].replay.examples.window[0].nbytes)
+    made = FleetTrainer(model.train, Tally()).replay(jobs)
+
+    agree(made, whole, ONE_STEP)
+    assert sorted(laid_out) == [24, 37, 37, 40]
+
+
 def test_what_cannot_be_stacked_is_done_alone_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -307,11 +327,10 @@ def test_only_a_few_calls_are_laid_out_before_their_results_are_needed(
     model = built()
     jobs = [job(model, 20, seed) for seed in range(20)]
     laid_out: list[int] = []
-    whole = Rows
 
-    def watched(*given: object) -> object:
+    def watched(*given: Any) -> Rows:
         laid_out.append(1)
-        return whole(*given)  # type: ignore[arg-type]
+        return Rows(*given)
 
     monkeypatch.setattr(cohort, "Rows", watched)
     with all_processors() as pool:
