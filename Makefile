@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-JOBS ?= auto
+# One more than there are processors: system tests wait more than they compute.
+JOBS ?= $(shell expr $$(nproc) + 1)
 RUNS ?= 1000000
 MINUTES ?= 60
 KILLS ?= 100
