@@ -84,7 +84,8 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Sign a bundle in place as its publisher, and name the keys that may release versions."""
-    bundle = Publisher(key, delegate, replaces).sign(Bundle.load(path))
+    bundle = Bundle.load(path)
+    bundle = Publisher(key, delegate, replaces).sign(bundle)
     bundle.save(path, replace=True)
     tell(bundle, path, as_json=as_json)
 
