@@ -18,7 +18,10 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 
 BUDGET = 8 * 2**20
-"""Bytes of float32 that a stretch of all updates takes, or a block of whole ones, about."""
+"""Bytes of float32 that a stretch of all updates takes, about."""
+
+BLOCK_BUDGET = 2 * 2**20
+"""Bytes that a block of whole updates takes at most, where it is more than one."""
 
 _LEAST_STRETCH = 256
 _BLOCK = 64
@@ -112,10 +115,12 @@ class Updates:
         An update whose weight is 0 is not read.
         """
         total = np.zeros(self.size, np.float64)
-        fit = max(1, min(_BLOCK, BUDGET // (4 * max(self.size, 1))))
+        fit = max(1, min(_BLOCK, len(self), BLOCK_BUDGET // (4 * max(self.size, 1))))
+        rows = np.empty((fit, self.size), np.float32)
         for block in _cut(np.flatnonzero(weights), fit):
-            rows = np.stack([self.source.vector(index) for index in block.tolist()])
-            total += weights[block].astype(np.float32) @ rows
+            for row, index in zip(rows, block.tolist(), strict=False):
+                row[:] = self.source.vector(index)
+            total += weights[block].astype(np.float32) @ rows[: len(block)]
         return total
 
     def mean(self, weights: Numbers) -> Numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,33 +29,33 @@ def test_a_weighted_sum_is_the_same_with_room_for_one_update_at_a_time(
     weights = np.arange(count, dtype=np.float64)
     many = updates(draw(seed, count))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BUDGET", 1)
+        patch.setattr(module, "BLOCK_BUDGET", 1)
         one_by_one = many.combined(weights)
     np.testing.assert_allclose(many.combined(weights), one_by_one, rtol=1e-5, atol=1e-5 * count)
 
 
-def test_no_more_updates_are_held_at_a_time_than_there_is_room_for() -> None:
-    many = updates(draw(0, 20))
-    many.source = held = Counting(many.source)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BUDGET", 3 * 4 * many.size)
-        many.combined(np.ones(20))
-    assert held.most == 3
+def test_a_weighted_sum_needs_memory_for_the_model_and_not_for_the_updates() -> None:
+    """The sum and its step in float64, a block, and the vector that is read."""
+    size, one = 100_000, 4 * 100_000
+    many = updates([np.zeros(size, np.float32)] * 200)
+    many.source = Copying(many.source)
+    tracemalloc.start()
+    try:
+        many.combined(np.ones(200))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < module.BLOCK_BUDGET + 6 * one
 
 
-class Counting:
-    """A source that counts how many of its vectors are held at once."""
+class Copying:
+    """A source that reads each vector anew, as from a database."""
 
     def __init__(self, source: module.Source) -> None:
         self._source = source
-        self._given: list[weakref.ref[module.Floats]] = []
-        self.most = 0
 
     def vector(self, index: int) -> module.Floats:
-        given_ = self._source.vector(index).copy()
-        self._given.append(weakref.ref(given_))
-        self.most = max(self.most, sum(one() is not None for one in self._given))
-        return given_
+        return self._source.vector(index).copy()
 
     def stretch(self, index: int, start: int, stop: int) -> module.Floats:
         raise AssertionError
