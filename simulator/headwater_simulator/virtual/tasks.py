@@ -73,9 +73,9 @@ class Tasks:
     def hand(self, delivery: Delivery) -> None:
         """Let a device that is connected have a task."""
         member, ask = delivery.member, delivery.ask
-        if self._fleet.sensors:
-            looks = not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift
-            self._catch_up([(member, self._agenda.now)] if looks else [])
+        looks = not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift
+        if self._fleet.sensors and looks:
+            self._catch_up([(member, self._agenda.now)])
         try:
             reply = self._answer(delivery)
         except DeclinedError as declined:
