@@ -22,7 +22,7 @@ def test_of_a_backlog_every_prediction_reaches_the_broker(tmp_path: Path) -> Non
     with staged(tmp_path / "stage", more=more, rate=AS_FAST_AS_IT_GOES) as stage:
         load = stage.begin()
         load.send(10 * STREAMS)
-        stage.predicts("at first")
+        until(lambda: stage.wire.said, "the agent predicts")
         stage.device.signal(signal.SIGSTOP)
         load.send(RECORDS)
         records = load.stop()
