@@ -33,9 +33,11 @@ class Listening:
         self.asks: list[e.Ask] = []
 
     def feed(self, events: Sequence[e.Event], now: int) -> list[Asked]:
-        self.heard += [
-            (now, one.ask if isinstance(one, e.Replied) else type(one).__name__) for one in events
-        ]
+        for one in events:
+            if isinstance(one, e.Answered):
+                self.heard += [(now, reply.ask) for reply in one.replies]
+            else:
+                self.heard.append((now, type(one).__name__))
         asks, self.asks = self.asks, []
         return [(ask, None) for ask in asks]
 
@@ -57,8 +59,12 @@ class Scene:
             cast("VirtualCoordinator", self.coordinator),
             {one.name: one for one in self.members},
             packed_bytes=100,
+            ahead=self.ahead,
             deliver=self.deliver,
         )
+
+    def ahead(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        return deliveries
 
     def deliver(self, delivery: Delivery) -> None:
         self.delivered.append((self.agenda.now, delivery.ask.ask))
@@ -123,6 +129,27 @@ def test_what_one_device_sends_stays_in_its_order() -> None:
     assert told != sorted(told)
 
 
+def test_what_will_be_sent_is_made_and_leaves_when_its_moment_is_there() -> None:
+    scene = Scene()
+    made: list[int] = []
+
+    def answer() -> e.Replied:
+        made.append(scene.agenda.now)
+        return e.Replied("foreseen", wire.Received(device="d", version=HASH, accepted=True))
+
+    scene.agenda.at(10, lambda: scene.post.will_send(1_200, scene.members[0], answer))
+    scene.agenda.at(11, lambda: scene.post.will_send(5_000_000, scene.members[0], answer))
+    scene.sends(20, "now")
+
+    assert scene.run() == [
+        (POLL_MS, "now"),
+        (POLL_MS, "Ticked"),
+        (3 * POLL_MS, "foreseen"),
+        (3 * POLL_MS, "Ticked"),
+    ]
+    assert made == [3 * POLL_MS]
+
+
 def test_bytes_and_lost_updates_are_counted_by_device() -> None:
     scene = Scene(loss=1.0)
     update = wire.Update(
@@ -133,7 +160,7 @@ def test_bytes_and_lost_updates_are_counted_by_device() -> None:
     scene.agenda.at(1, lambda: scene.post.send(scene.members[1], replied))
 
     assert scene.run() == []
-    log = scene.chronicle.devices["all-00001"]
+    log = scene.members[1].log
     assert (log.up, log.lost) == (70, 1)
 
 
