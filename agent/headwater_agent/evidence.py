@@ -112,8 +112,7 @@ class Evidence(msgspec.Struct, array_like=True):
             if block > newest:
                 if reference:
                     settled[newest % 2].append(total / reference)
-                if count > reference:
-                    reference = count
+                reference = max(reference, count)
                 newest, count, total = block, 0, 0.0
             if block == newest:
                 count += 1
