@@ -215,6 +215,7 @@ class Load:
         self._in_order = False
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
+        until(self._client.is_connected, "the broker takes the load")
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> Load:
