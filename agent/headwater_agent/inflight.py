@@ -39,7 +39,7 @@ class InFlight:
     """
 
     def __init__(self, group: int) -> None:
-        self.group = self._usual = group
+        self.group = self._usual = max(1, group)
         self._state: Literal["watching", "testing", "limited"] = "watching"
         self._limit = 0
         self._suspicions, self._wanted = 0, SUSPICIONS
@@ -49,6 +49,8 @@ class InFlight:
 
     def arrived(self, messages: int, now: float) -> None:
         """Take how many messages of QoS 1 came, at a time of a monotonic clock in seconds."""
+        if not messages:
+            return
         self._unacknowledged += messages
         self._came = now
         if now - self._acknowledged <= PROMPT_S:
@@ -58,6 +60,8 @@ class InFlight:
 
     def acknowledged(self, messages: int, now: float) -> None:
         """Take how many were acknowledged now, and judge by what followed the time before."""
+        if not messages:
+            return
         if self._stopped_at:
             self._judge(prompt=2 * self._behind >= self._stopped_at)
         elif self._state == "watching":
