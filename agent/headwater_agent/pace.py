@@ -22,14 +22,14 @@ class Pace:
     every_s
         How long what came waits to be settled, as long as more comes.
     messages
-        How many messages may.
+        How many messages may, which may be changed.
     budget_s
         How long learning may go on between two looks at the streams.
     """
 
     def __init__(self, *, every_s: float, messages: int, budget_s: float) -> None:
         self._every_s = every_s
-        self._messages = messages
+        self.messages = messages
         self._budget_s = budget_s
         self._waiting = 0
         self._since = 0.0
@@ -53,7 +53,7 @@ class Pace:
         """
         waited = now - self._since
         due = self._waiting > 0 and (
-            self._waiting >= self._messages
+            self._waiting >= self.messages
             or waited >= PATIENCE * self._every_s
             or (fresh and waited >= self._every_s)
         )

@@ -157,9 +157,8 @@ class Publisher:
         """
         if not predictions:
             return []
-        horizon = int(self._manifest.horizon)
-        seen = [_iso(made.time) for made in predictions]
-        valid = [_iso(made.time + horizon) for made in predictions]
+        times = [made.time for made in predictions]
+        seen, valid = _isos(times), _isos(times, ahead=int(self._manifest.horizon))
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -169,7 +168,7 @@ class Publisher:
         return messages
 
     def _served(
-        self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
+        self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
         count = len(predictions)
         said = self._texts(
@@ -183,20 +182,18 @@ class Publisher:
         return [
             (
                 topics(made.stream)[0],
-                (
-                    template(made.stream, made.version, made.served, made.quality, bool(verdict))
-                    % (
-                        made.id,
-                        time,
-                        until,
-                        theirs if made.served == "personal" else ours,
-                        ours,
-                        usual,
-                        theirs,
-                        *verdict,
-                        max(0, now_ms - made.received),
-                    )
-                ).encode(),
+                template(made.stream, made.version, made.served, made.quality, bool(verdict))
+                % (
+                    made.id.encode(),
+                    time,
+                    until,
+                    theirs if made.served == "personal" else ours,
+                    ours,
+                    usual,
+                    theirs,
+                    *verdict,
+                    b"%d" % max(0, now_ms - made.received),
+                ),
             )
             for made, time, until, ours, theirs, usual, verdict in zip(
                 predictions, seen, valid, released, personal, baseline, verdicts, strict=True
@@ -204,7 +201,7 @@ class Publisher:
         ]
 
     def _others(
-        self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
+        self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
         tables = [made.beside for made in predictions if made.beside is not None]
         if len(tables) < len(predictions):
@@ -215,8 +212,8 @@ class Publisher:
             payload = PublishedBeside(
                 id=made.id,
                 stream=made.stream,
-                time=time,
-                valid=until,
+                time=time.decode(),
+                valid=until.decode(),
                 horizon=self._horizon,
                 target=self._manifest.target,
                 unit=self._unit,
@@ -233,7 +230,7 @@ class Publisher:
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
-            time=_iso(alarm.time),
+            time=_iso(alarm.time).decode(),
             about=what,
             channel=alarm.channel,
             detector=alarm.detector,
@@ -246,7 +243,7 @@ class Publisher:
 
     def _new_template(
         self, stream: str, version: str, served: Model, quality: Quality, judged: bool
-    ) -> str:
+    ) -> bytes:
         """Return a payload with ``%s`` where predictions of the same kind differ."""
         hole: Any = msgspec.Raw(b"\0")
         text: Any = msgspec.Raw(b'"\0"')
@@ -270,12 +267,11 @@ class Publisher:
             latency_ms=hole,
             quality=quality,
         )
-        encoded = self._encoder.encode(payload).decode()
-        return encoded.replace("%", "%%").replace("\0", "%s")
+        return self._encoder.encode(payload).replace(b"%", b"%%").replace(b"\0", b"%s")
 
-    def _texts(self, made: Sequence[Floats]) -> list[str]:
+    def _texts(self, made: Sequence[Floats]) -> list[bytes]:
         """Return what stands for each ``[K]``, encoded."""
-        return self._encoder.encode_lines(self._values(made)).decode().split("\n")[:-1]
+        return self._encoder.encode_lines(self._values(made)).split(b"\n")[:-1]
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
         """Return what stands for each ``[K]``."""
@@ -287,20 +283,20 @@ class Publisher:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
 
-    def _verdicts(self, predictions: Sequence[Prediction]) -> Sequence[tuple[str, ...]]:
+    def _verdicts(self, predictions: Sequence[Prediction]) -> Sequence[tuple[bytes, ...]]:
         """Say of each whether its window is an anomaly, and the threshold, once there is one."""
         if self._manifest.task != "anomaly":
             return [()] * len(predictions)
         return [_verdict(prediction) for prediction in predictions]
 
 
-def _verdict(prediction: Prediction) -> tuple[str, ...]:
+def _verdict(prediction: Prediction) -> tuple[bytes, ...]:
     threshold = prediction.thresholds[prediction.served == "personal"]
     if not math.isfinite(threshold):
         return ()
     score = float(getattr(prediction, prediction.served)[0])
     shown = msgspec.json.encode(_short(threshold))
-    return ("true" if score >= threshold else "false", shown.decode())
+    return (b"true" if score >= threshold else b"false", shown)
 
 
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -338,10 +334,19 @@ def _shortened(values: Floats) -> NDArray[np.float64]:
     return short
 
 
-def _iso(time: int) -> str:
+def _isos(times: Sequence[int], ahead: int = 0) -> list[bytes]:
+    """Return UTC milliseconds, and so many more, as ISO 8601."""
+    if len(times) < _FEW:
+        return [_iso(time + ahead) for time in times]
+    moments = (np.array(times, np.int64) + ahead).astype("datetime64[ms]")
+    texts: list[bytes] = np.datetime_as_string(moments, timezone="UTC").astype(np.bytes_).tolist()
+    return texts
+
+
+def _iso(time: int) -> bytes:
     """Return UTC milliseconds as ISO 8601."""
     minute, rest = divmod(time, 60_000)
-    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z"
+    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z".encode()
 
 
 @lru_cache(maxsize=1_024)

@@ -140,13 +140,9 @@ class Streams:
         self, stream: Stream, places: Sequence[int], records: Sequence[Record], marks: list[Mark]
     ) -> Generator[Refuse | Happened, None, list[_Made]]:
         """Join the records of one stream, all at once where each is a row that follows the last."""
-        admitted: list[tuple[int, Record]] = []
-        for place in places:
-            for one in stream.guard.admit(records[place]):
-                if isinstance(one, Refuse):
-                    yield one
-                else:
-                    admitted.append((place, one))
+        admitted = [(place, records[place]) for place in places]
+        if not stream.guard.admit_all([record for _, record in admitted]):
+            admitted = yield from _admit(stream, admitted)
         made: list[_Made] = []
         if admitted and stream.rows.follow([record for _, record in admitted]):
             judged, paused = yield from self._judge(stream, admitted, marks)
@@ -179,6 +175,20 @@ class Streams:
                 yield Happened(kind, f"stream {record.stream}")
             paused.append(guard.paused)
         return judged, paused[1:]
+
+
+def _admit(
+    stream: Stream, came: Sequence[tuple[int, Record]]
+) -> Generator[Refuse, None, list[tuple[int, Record]]]:
+    """Return the records that may be gone on with, each with the place of the one that let it."""
+    admitted: list[tuple[int, Record]] = []
+    for place, record in came:
+        for one in stream.guard.admit(record):
+            if isinstance(one, Refuse):
+                yield one
+            else:
+                admitted.append((place, one))
+    return admitted
 
 
 def _cut(stream: Stream, made: Sequence[_Made]) -> Iterator[tuple[int, Cut]]:
