@@ -218,9 +218,11 @@ def tell_update(
 
 
 def _finite(vector: Vector) -> bool:
-    """Say whether all values are finite; where the sum of their squares is, they are."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(vector.dot(vector)) or bool(np.isfinite(vector).all())
+    """Say whether all values are finite; where the sum of their squares is, they are.
+
+    ``vdot`` warns of no overflow.
+    """
+    return math.isfinite(np.vdot(vector, vector)) or bool(np.isfinite(vector).all())
 
 
 def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:

@@ -192,9 +192,11 @@ def _vector(vector: Vector, manifest: Manifest, examples: int) -> str | None:
 
 
 def _surely_small(vector: Vector) -> bool:
-    """Say, cheaply, that all values are finite and none is too large; False leaves it open."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(vector.dot(vector) <= LARGEST_CHANGE**2 / 2)
+    """Say, cheaply, that all values are finite and none is too large; False leaves it open.
+
+    ``vdot`` warns of no overflow.
+    """
+    return bool(np.vdot(vector, vector) <= LARGEST_CHANGE**2 / 2)
 
 
 def norm(vector: Vector) -> float:

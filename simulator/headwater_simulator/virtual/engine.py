@@ -130,7 +130,6 @@ class Engine:
         )
         self._post = Post(
             self._agenda,
-            self._chronicle,
             self._network,
             self._coordinator,
             self._members,

@@ -17,7 +17,6 @@ from operator import itemgetter
 from headwater import wire
 from headwater_coordinator import events as e
 from headwater_simulator.virtual.agenda import Agenda
-from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
 from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.network import Network
@@ -34,7 +33,7 @@ class Post:
 
     Parameters
     ----------
-    agenda, chronicle, network
+    agenda, network
         Of the run.
     coordinator
         Is fed what comes.
@@ -56,7 +55,6 @@ class Post:
     def __init__(
         self,
         agenda: Agenda,
-        chronicle: Chronicle,
         network: Network,
         coordinator: VirtualCoordinator,
         members: Mapping[str, Member],
@@ -65,7 +63,7 @@ class Post:
         ahead: Callable[[Sequence[Delivery]], Sequence[Delivery]],
         deliver: Callable[[Delivery], None],
     ) -> None:
-        self._agenda, self._chronicle, self._network = agenda, chronicle, network
+        self._agenda, self._network = agenda, network
         self._coordinator, self._members = coordinator, members
         self._packed_bytes = packed_bytes
         self._ahead, self._deliver = ahead, deliver

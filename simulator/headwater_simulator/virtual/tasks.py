@@ -101,13 +101,15 @@ class Tasks:
         if self._fleet.sensors:
             return deliveries
         now, until = self._agenda.now, int(self._scenario.length)
-        left = []
+        left: list[Delivery] = []
+        behind: set[Member] = set()
         for delivery in deliveries:
             member, at = delivery.member, delivery.at_ms
             if (
                 at <= until
                 and member.online
                 and not member.coming
+                and member not in behind
                 and not member.group.link.reordering
                 and member.rests_until(at, now)
                 and not _sets_pace(delivery)
@@ -115,6 +117,7 @@ class Tasks:
                 self._do_ahead(delivery, now)
             else:
                 left.append(delivery)
+                behind.add(member)
         return left
 
     def _do_ahead(self, delivery: Delivery, now: int) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import groupby
 from typing import Any
 from weakref import WeakSet
 
@@ -263,12 +262,12 @@ def _steps(job: Job, rows: int) -> int:
     return steps if job.steps is None else min(steps, job.steps)
 
 
-def _alike(kinds: Sequence[Any]) -> Iterator[list[int]]:
-    """Yield the places of equal kinds, in the order in which each kind comes first."""
-    first = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
-    places = sorted(range(len(kinds)), key=lambda i: (first[kinds[i]], i))
-    for _, group in groupby(places, key=lambda i: first[kinds[i]]):
-        yield list(group)
+def _alike(kinds: Iterable[Any]) -> Iterable[list[int]]:
+    """Return the places of equal kinds, in the order in which each kind comes first."""
+    places: dict[Any, list[int]] = {}
+    for place, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(place)
+    return places.values()
 
 
 def _calls(places: Sequence[int], jobs: Sequence[Job]) -> Iterator[list[int]]:

@@ -13,7 +13,6 @@ from headwater.settings import Duration
 from headwater_coordinator import events as e
 from headwater_simulator.scenario.settings import Group, Link
 from headwater_simulator.virtual.agenda import Agenda
-from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.member import Delivery, Member
@@ -49,12 +48,11 @@ class Scene:
         fields = {"latency": Duration(40), "jitter": 0.0, "poll": Duration(0)} | link
         group = Group(name="all", devices=2, link=Link(**fields))  # type: ignore[arg-type]
         self.members = [member(name, group) for name in ("all-00000", "all-00001")]
-        self.agenda, self.chronicle = Agenda(), Chronicle()
+        self.agenda = Agenda()
         self.coordinator = Listening()
         self.delivered: list[tuple[int, str]] = []
         self.post = Post(
             self.agenda,
-            self.chronicle,
             Network(np.random.default_rng(1)),
             cast("VirtualCoordinator", self.coordinator),
             {one.name: one for one in self.members},
