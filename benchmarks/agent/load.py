@@ -169,9 +169,7 @@ def beside_floor(spent: Mapping[str, Sequence[Spent]], suffix: str = "") -> Figu
         Of the figures' names.
     """
     return {
-        f"vs_{peer}{suffix}": compare(
-            spent, _per_second, peers=[peer], unit="1/s", better="higher"
-        )
+        f"vs_{peer}{suffix}": compare(spent, _per_second, peers=[peer], unit="1/s", better="higher")
         for peer in FLOOR
         if peer in spent
     }
