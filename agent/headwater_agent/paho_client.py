@@ -66,6 +66,7 @@ class PacketSocket:
     def __init__(self, sock: socket.socket, packets: PacketReader) -> None:
         self.packets = packets
         self._sock = sock
+        self._at_once = not isinstance(sock, ssl.SSLSocket)
         self._ended = False
         self._error: OSError | None = None
 
@@ -81,14 +82,13 @@ class PacketSocket:
             When it is not MQTT.
         """
         taken = 0
-        tls = isinstance(self._sock, ssl.SSLSocket)
         try:
             while taken < CHUNK:
                 piece = self._sock.recv(CHUNK)
                 self._ended = not piece
                 taken += len(piece)
                 self.packets.feed(piece)
-                if self._ended or not tls:
+                if self._ended or self._at_once:
                     break
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return taken > 0
@@ -176,7 +176,7 @@ class PahoClient(paho.Client):
             if stream.read():
                 self._last_bytes_received = time.monotonic()
         finally:
-            while self.socket() is not None and stream.for_paho():
+            while stream.for_paho() and self.socket() is not None:
                 self.loop_read()
 
     def write(self, packets: bytes) -> None:

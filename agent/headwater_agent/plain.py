@@ -73,7 +73,6 @@ class PlainPayloads:
             (column, convert.scale, convert.offset)
             for column, convert in zip(columns, conversions, strict=True)
         ]
-        self._missing = np.full(channels, np.nan, np.float32)
         self._channels = channels
         self._present = np.zeros(channels, np.bool_)
         self._present[self._columns] = True
@@ -151,26 +150,24 @@ class PlainPayloads:
         name = self._name(fields[-1]) if stream is None else stream
         if not name or not EARLIEST <= time <= received_ms + self._ahead:
             return None
-        values = self._missing.copy()
+        values = [math.nan] * self._channels
         for (column, scale, offset), number in zip(self._conversions, fields, strict=False):
             if number is not None:
                 value = scale * number + offset
                 values[column] = value if abs(value) <= LARGEST else math.copysign(math.inf, value)
-        return Record(name, time, values, self._present, received_ms, receipt)
+        cells = np.array(values, np.float32)
+        return Record(name, time, cells, self._present, received_ms, receipt)
 
     def _time_of(self, fields: Fields, received_ms: int) -> int:
         """Return the event time, UTC milliseconds, which need not be one that is possible."""
         unit = self._time.format
-        if unit == "none":
-            return received_ms
-        said = fields[self._cells]
-        if unit == "iso8601":
-            return read_iso_ms(said) or 0
+        if unit in PER_MS:
+            exact: float = fields[self._cells] * PER_MS[unit]
+            return round(exact) if abs(exact) < _FAR else 0
         if unit in PER_US:
-            time: int = said // PER_US[unit]
+            time: int = fields[self._cells] // PER_US[unit]
             return time
-        exact = said * PER_MS[unit]
-        return round(exact) if abs(exact) < _FAR else 0
+        return received_ms if unit == "none" else read_iso_ms(fields[self._cells]) or 0
 
     def _values(self, found: Sequence[Fields]) -> Floats:
         numbers = np.array([fields[: self._cells] for fields in found], np.float64)

@@ -182,7 +182,7 @@ class StreamGuard:
 
     def _repeats(self, record: Record) -> bool:
         """Say whether the same was said of the same time, and remember that it was."""
-        content = crc32(record.present.data, crc32(record.values.data))
+        content = crc32(record.present, crc32(record.values))
         fingerprint = (record.time ^ content << 32) & _64_BITS
         if fingerprint in self._seen:
             return True
