@@ -73,6 +73,7 @@ class PlainPayloads:
             (column, convert.scale, convert.offset)
             for column, convert in zip(columns, conversions, strict=True)
         ]
+        self._missing = np.full(channels, np.nan, np.float32)
         self._channels = channels
         self._present = np.zeros(channels, np.bool_)
         self._present[self._columns] = True
@@ -150,13 +151,12 @@ class PlainPayloads:
         name = self._name(fields[-1]) if stream is None else stream
         if not name or not EARLIEST <= time <= received_ms + self._ahead:
             return None
-        values = [math.nan] * self._channels
+        values = self._missing.copy()
         for (column, scale, offset), number in zip(self._conversions, fields, strict=False):
             if number is not None:
                 value = scale * number + offset
                 values[column] = value if abs(value) <= LARGEST else math.copysign(math.inf, value)
-        cells = np.array(values, np.float32)
-        return Record(name, time, cells, self._present, received_ms, receipt)
+        return Record(name, time, values, self._present, received_ms, receipt)
 
     def _time_of(self, fields: Fields, received_ms: int) -> int:
         """Return the event time, UTC milliseconds, which need not be one that is possible."""

@@ -134,7 +134,7 @@ class Publisher:
         self._units = {channel.name: channel.unit for channel in manifest.channels}
         self._unit = self._units.get(manifest.target, "")
         self._names = manifest.classes or tuple(f"{level:g}" for level in manifest.quantiles)
-        self._horizon = str(manifest.horizon)
+        self._horizon, self._ahead = str(manifest.horizon), int(manifest.horizon)
         self._encoder = msgspec.json.Encoder()
 
         @lru_cache(maxsize=16_384)
@@ -157,9 +157,11 @@ class Publisher:
         """
         if not predictions:
             return []
-        horizon = int(self._manifest.horizon)
-        seen = [_iso(made.time) for made in predictions]
-        valid = [_iso(made.time + horizon) for made in predictions]
+        seen: list[str] = []
+        valid: list[str] = []
+        for made in predictions:
+            seen.append(_iso(made.time))
+            valid.append(_iso(made.time + self._ahead) if self._ahead else seen[-1])
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -171,37 +173,30 @@ class Publisher:
     def _served(
         self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        count = len(predictions)
-        said = self._texts(
-            [made.released for made in predictions]
-            + [made.personal for made in predictions]
-            + [made.baseline for made in predictions]
-        )
-        released, personal, baseline = said[:count], said[count : 2 * count], said[2 * count :]
-        verdicts = self._verdicts(predictions)
-        template, topics = self._template, self._topics_of
-        return [
-            (
-                topics(made.stream)[0],
-                (
-                    template(made.stream, made.version, made.served, made.quality, bool(verdict))
-                    % (
-                        made.id,
-                        time,
-                        until,
-                        theirs if made.served == "personal" else ours,
-                        ours,
-                        usual,
-                        theirs,
-                        *verdict,
-                        max(0, now_ms - made.received),
-                    )
-                ).encode(),
+        numbers: list[Floats] = []
+        for made in predictions:
+            numbers += (made.released, made.personal, made.baseline)
+        said = iter(self._texts(numbers))
+        messages = []
+        for made, time, until, verdict, ours, theirs, usual in zip(
+            predictions, seen, valid, self._verdicts(predictions), said, said, said, strict=True
+        ):
+            topic, template = self._template(
+                made.stream, made.version, made.served, made.quality, bool(verdict)
             )
-            for made, time, until, ours, theirs, usual, verdict in zip(
-                predictions, seen, valid, released, personal, baseline, verdicts, strict=True
+            payload = template % (
+                made.id,
+                time,
+                until,
+                theirs if made.served == "personal" else ours,
+                ours,
+                usual,
+                theirs,
+                *verdict,
+                max(0, now_ms - made.received),
             )
-        ]
+            messages.append((topic, payload.encode()))
+        return messages
 
     def _others(
         self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
@@ -246,8 +241,8 @@ class Publisher:
 
     def _new_template(
         self, stream: str, version: str, served: Model, quality: Quality, judged: bool
-    ) -> str:
-        """Return a payload with ``%s`` where predictions of the same kind differ."""
+    ) -> tuple[str, str]:
+        """Return the topic, and a payload with ``%s`` where predictions of the same kind differ."""
         hole: Any = msgspec.Raw(b"\0")
         text: Any = msgspec.Raw(b'"\0"')
         payload = Published(
@@ -271,10 +266,12 @@ class Publisher:
             quality=quality,
         )
         encoded = self._encoder.encode(payload).decode()
-        return encoded.replace("%", "%%").replace("\0", "%s")
+        return self._topics_of(stream)[0], encoded.replace("%", "%%").replace("\0", "%s")
 
     def _texts(self, made: Sequence[Floats]) -> list[str]:
         """Return what stands for each ``[K]``, encoded."""
+        if not self._names and len(made) < _FEW:
+            return list(map(_text, made))
         return self._encoder.encode_lines(self._values(made)).decode().split("\n")[:-1]
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
@@ -323,6 +320,14 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
 def _short(value: float) -> float:
     """Return a float32 number with the seven digits it has; JSON has null for what is none."""
     return float(f"{value:.7g}")
+
+
+def _text(values: Floats) -> str:
+    """Return :func:`_short` of the first as JSON: most numbers look like that already."""
+    text = f"{values.item(0):.7g}"
+    if "." in text and "e" not in text:
+        return text
+    return msgspec.json.encode(float(text)).decode()
 
 
 def _shortened(values: Floats) -> NDArray[np.float64]:

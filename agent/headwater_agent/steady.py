@@ -40,7 +40,8 @@ class SteadyClock:
     def now_ms(self) -> int:
         """Return the time, UTC milliseconds: at least as late as any before."""
         wall = self._wall_ms()
-        elapsed = round(1000 * self._monotonic_s())  # after it: a pause between the two never counts as an advance
+        # The later of the two: a pause between them never counts as an advance.
+        elapsed = round(1000 * self._monotonic_s())
         lead = self._offset + elapsed - wall
         if lead <= 0:
             self._offset, self._said = wall - elapsed, False

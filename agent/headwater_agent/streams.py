@@ -227,4 +227,4 @@ def _cut(
 
 
 def _saw_something(row: Row) -> bool:
-    return b"\1" in row.observed.tobytes()
+    return 1 in row.observed.tobytes()
