@@ -48,7 +48,7 @@ HOUSEKEEPING_S = 1.0
 PAST_MEANS = 100
 """Means of each channel that the drift detectors see again at a start."""
 
-SETTLE_S = 0.2
+SETTLE_S = 0.5
 """How long predictions wait to be settled: many together cost much less than each alone."""
 
 PATIENCE_S = 0.25
@@ -123,7 +123,7 @@ class Agent:
         group = max(1, settings.commit_records // 2)
         self._pace = Pace(
             every_s=min(SETTLE_S, settings.store.commit_every / 1000),
-            messages=group,
+            messages=max(1, group // 2),
             budget_s=settings.learn.budget / 1000,
         )
         self._writer = StoreThread(
