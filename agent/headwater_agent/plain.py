@@ -155,7 +155,8 @@ class PlainPayloads:
         for (column, scale, offset), number in zip(self._conversions, fields, strict=False):
             if number is not None:
                 value = scale * number + offset
-                values[column] = value if abs(value) <= LARGEST else math.copysign(math.inf, value)
+                far = not -LARGEST <= value <= LARGEST
+                values[column] = math.copysign(math.inf, value) if far else value
         return Record(name, time, values, self._present, received_ms, receipt)
 
     def _time_of(self, fields: Fields, received_ms: int) -> int:

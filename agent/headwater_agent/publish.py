@@ -28,6 +28,8 @@ _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
 """The powers of ten that float64 holds exactly."""
 
+_POINT, _EXPONENT = b".e"
+
 Quality = Literal["ok", "degraded"]
 
 Value = float | dict[str, float | None] | None
@@ -157,11 +159,9 @@ class Publisher:
         """
         if not predictions:
             return []
-        seen: list[str] = []
-        valid: list[str] = []
-        for made in predictions:
-            seen.append(_iso(made.time))
-            valid.append(_iso(made.time + self._ahead) if self._ahead else seen[-1])
+        times = [made.time for made in predictions]
+        seen = _isos(times)
+        valid = _isos(times, ahead=self._ahead) if self._ahead else seen
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -171,7 +171,7 @@ class Publisher:
         return messages
 
     def _served(
-        self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
+        self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
         numbers: list[Floats] = []
         for made in predictions:
@@ -185,7 +185,7 @@ class Publisher:
                 made.stream, made.version, made.served, made.quality, bool(verdict)
             )
             payload = template % (
-                made.id,
+                made.id.encode(),
                 time,
                 until,
                 theirs if made.served == "personal" else ours,
@@ -193,13 +193,13 @@ class Publisher:
                 usual,
                 theirs,
                 *verdict,
-                max(0, now_ms - made.received),
+                b"%d" % max(0, now_ms - made.received),
             )
-            messages.append((topic, payload.encode()))
+            messages.append((topic, payload))
         return messages
 
     def _others(
-        self, predictions: Sequence[Prediction], seen: list[str], valid: list[str], now_ms: int
+        self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
         tables = [made.beside for made in predictions if made.beside is not None]
         if len(tables) < len(predictions):
@@ -210,8 +210,8 @@ class Publisher:
             payload = PublishedBeside(
                 id=made.id,
                 stream=made.stream,
-                time=time,
-                valid=until,
+                time=time.decode(),
+                valid=until.decode(),
                 horizon=self._horizon,
                 target=self._manifest.target,
                 unit=self._unit,
@@ -228,7 +228,7 @@ class Publisher:
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
-            time=_iso(alarm.time),
+            time=_iso(alarm.time).decode(),
             about=what,
             channel=alarm.channel,
             detector=alarm.detector,
@@ -241,7 +241,7 @@ class Publisher:
 
     def _new_template(
         self, stream: str, version: str, served: Model, quality: Quality, judged: bool
-    ) -> tuple[str, str]:
+    ) -> tuple[str, bytes]:
         """Return the topic, and a payload with ``%s`` where predictions of the same kind differ."""
         hole: Any = msgspec.Raw(b"\0")
         text: Any = msgspec.Raw(b'"\0"')
@@ -265,14 +265,14 @@ class Publisher:
             latency_ms=hole,
             quality=quality,
         )
-        encoded = self._encoder.encode(payload).decode()
-        return self._topics_of(stream)[0], encoded.replace("%", "%%").replace("\0", "%s")
+        encoded = self._encoder.encode(payload)
+        return self._topics_of(stream)[0], encoded.replace(b"%", b"%%").replace(b"\0", b"%s")
 
-    def _texts(self, made: Sequence[Floats]) -> list[str]:
+    def _texts(self, made: Sequence[Floats]) -> list[bytes]:
         """Return what stands for each ``[K]``, encoded."""
         if not self._names and len(made) < _FEW:
             return list(map(_text, made))
-        return self._encoder.encode_lines(self._values(made)).decode().split("\n")[:-1]
+        return self._encoder.encode_lines(self._values(made)).split(b"\n")[:-1]
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
         """Return what stands for each ``[K]``."""
@@ -284,20 +284,20 @@ class Publisher:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
 
-    def _verdicts(self, predictions: Sequence[Prediction]) -> Sequence[tuple[str, ...]]:
+    def _verdicts(self, predictions: Sequence[Prediction]) -> Sequence[tuple[bytes, ...]]:
         """Say of each whether its window is an anomaly, and the threshold, once there is one."""
         if self._manifest.task != "anomaly":
             return [()] * len(predictions)
         return [_verdict(prediction) for prediction in predictions]
 
 
-def _verdict(prediction: Prediction) -> tuple[str, ...]:
+def _verdict(prediction: Prediction) -> tuple[bytes, ...]:
     threshold = prediction.thresholds[prediction.served == "personal"]
     if not math.isfinite(threshold):
         return ()
     score = float(getattr(prediction, prediction.served)[0])
     shown = msgspec.json.encode(_short(threshold))
-    return ("true" if score >= threshold else "false", shown.decode())
+    return (b"true" if score >= threshold else b"false", shown)
 
 
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -322,12 +322,11 @@ def _short(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def _text(values: Floats) -> str:
+def _text(values: Floats) -> bytes:
     """Return :func:`_short` of the first as JSON: most numbers look like that already."""
-    text = f"{values.item(0):.7g}"
-    if "." in text and "e" not in text:
-        return text
-    return msgspec.json.encode(float(text)).decode()
+    text = b"%.7g" % values.item(0)
+    plain = _POINT in text and _EXPONENT not in text
+    return text if plain else msgspec.json.encode(float(text))
 
 
 def _shortened(values: Floats) -> NDArray[np.float64]:
@@ -343,10 +342,19 @@ def _shortened(values: Floats) -> NDArray[np.float64]:
     return short
 
 
-def _iso(time: int) -> str:
+def _isos(times: Sequence[int], ahead: int = 0) -> list[bytes]:
+    """Return UTC milliseconds, and so many more, as ISO 8601."""
+    if len(times) < _FEW:
+        return [_iso(time + ahead) for time in times]
+    moments = (np.array(times, np.int64) + ahead).astype("datetime64[ms]")
+    texts: list[bytes] = np.datetime_as_string(moments, timezone="UTC").astype(np.bytes_).tolist()
+    return texts
+
+
+def _iso(time: int) -> bytes:
     """Return UTC milliseconds as ISO 8601."""
     minute, rest = divmod(time, 60_000)
-    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z"
+    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z".encode()
 
 
 @lru_cache(maxsize=1_024)

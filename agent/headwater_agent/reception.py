@@ -45,7 +45,9 @@ class Reception:
         self._labels = (
             LabelDecoder(settings.labels, settings.device, manifest) if settings.labels else None
         )
-        self._decoders = [self._sensors, *([self._labels] if self._labels else [])]
+        self._decoders: list[Decoder | LabelDecoder] = [self._sensors]
+        if self._labels is not None:
+            self._decoders.append(self._labels)
         self._said: set[str] = set()
 
     def trust_clock(self, *, right: bool) -> None:

@@ -151,23 +151,17 @@ class Streams:
         told: list[Told],
     ) -> list[_Made]:
         """Join the records of one stream, all at once where each is a row that follows the last."""
-        admitted: list[Record] = []
-        places_of: list[int] = []
-        for place in places:
-            for one in stream.guard.admit(records[place]):
-                if isinstance(one, Refuse):
-                    told.append(one)
-                else:
-                    admitted.append(one)
-                    places_of.append(place)
-        if not admitted:
+        came = [records[place] for place in places]
+        if len(came) == 1 or not stream.guard.admit_all(came):
+            came, places = _admit(stream, came, places, told)
+        if not came:
             return []
-        if stream.rows.follow(admitted):
-            judged, paused = self._judge(stream, admitted, marks, told)
-            return _cut(stream, stream.rows.append(judged), places_of, admitted, paused)
+        if stream.rows.follow(came):
+            judged, paused = self._judge(stream, came, marks, told)
+            return _cut(stream, stream.rows.append(judged), places, came, paused)
         rows: list[Row] = []
         of_row: list[tuple[int, Record, bool]] = []
-        for place, record in zip(places_of, admitted, strict=True):
+        for place, record in zip(places, came, strict=True):
             if not stream.rows.accepts(record):
                 told.append(Refuse("late", record.stream))
                 continue
@@ -194,6 +188,22 @@ class Streams:
                 told.append(Happened("paused" if pauses else "resumed", f"stream {record.stream}"))
             paused.append(pauses)
         return judged, paused
+
+
+def _admit(
+    stream: Stream, came: Sequence[Record], places: Sequence[int], told: list[Told]
+) -> tuple[list[Record], list[int]]:
+    """Return the records that may be gone on with, each with the place of the one that let it."""
+    admitted: list[Record] = []
+    places_of: list[int] = []
+    for record, place in zip(came, places, strict=True):
+        for one in stream.guard.admit(record):
+            if isinstance(one, Refuse):
+                told.append(one)
+            else:
+                admitted.append(one)
+                places_of.append(place)
+    return admitted, places_of
 
 
 def _cut(

@@ -110,7 +110,11 @@ class StreamWindow:
     def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:
         """Return how many cells of each of the newest rows are missing."""
         if len(rows) < FEW:
-            return [sum(map(isnan, row.values.tolist())) for row in rows]
+            return list(map(_count_missing, rows))
         newest = self._rows[self._end - len(rows) : self._end]
         counts: list[int] = np.isnan(newest).sum(axis=1).tolist()
         return counts
+
+
+def _count_missing(row: Row) -> int:
+    return sum(map(isnan, row.values.tolist()))

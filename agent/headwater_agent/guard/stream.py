@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from zlib import crc32
 
 import msgspec
@@ -109,6 +110,21 @@ class StreamGuard:
             self._newest, self._received = record.time, record.received
         return (record,)
 
+    def admit_all(self, records: Sequence[Record]) -> bool:
+        """Go on with records of which each is later than all before, and none jumps ahead.
+
+        False where they are not, and each is for :meth:`admit`.
+        """
+        if not self._settings.enabled:
+            return True
+        times = [self._newest, *(record.time for record in records)]
+        if self._doubted or not all(0 < b - a <= self._gap for a, b in pairwise(times)):
+            return False
+        for record in records[-REMEMBERED:]:
+            self._repeats(record)
+        self._newest, self._received = records[-1].time, records[-1].received
+        return True
+
     def judge(self, record: Record) -> Judged:
         """Mark what cannot be, and what does not follow from the stream's earlier records.
 
@@ -182,7 +198,7 @@ class StreamGuard:
 
     def _repeats(self, record: Record) -> bool:
         """Say whether the same was said of the same time, and remember that it was."""
-        content = crc32(record.present, crc32(record.values))
+        content = crc32(record.present.tobytes(), crc32(record.values.tobytes()))
         fingerprint = (record.time ^ content << 32) & _64_BITS
         if fingerprint in self._seen:
             return True

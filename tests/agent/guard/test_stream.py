@@ -169,6 +169,39 @@ def test_learning_pauses_in_a_burst_and_goes_on_after_as_many_clean_records() ->
 
 
 @given(
+    steps=st.lists(st.sampled_from([0, 1, 1, 1, 1, 2, 3, 4, -2]), max_size=100),
+    levels=st.lists(st.sampled_from([1.0, 2.0]), min_size=100, max_size=100),
+    cut=st.integers(1, 60),
+)
+def test_it_makes_no_difference_whether_records_are_admitted_together(
+    steps: list[int], levels: list[float], cut: int
+) -> None:
+    alone, together = guard(), guard()
+    minutes = np.cumsum([1, *steps]).tolist()
+    items = [
+        received(record(minute, level), 60 * minute)
+        for minute, level in zip(minutes, levels, strict=False)
+    ]
+    for start in range(0, len(items), cut):
+        part = items[start : start + cut]
+        expected = admitted(alone, *part)
+        if together.admit_all(part):
+            assert [item.time / MINUTE for item in part] == expected
+        else:
+            assert admitted(together, *part) == expected
+        assert together.save() == alone.save()
+
+
+def test_records_are_admitted_together_where_each_is_later_and_near() -> None:
+    one = guard()
+    one.admit(record(1))
+    assert one.admit_all([record(2), record(5)])
+    assert not one.admit_all([record(6), record(6, 2.0)])
+    assert not one.admit_all([record(6), record(10)])
+    assert admitted(one, record(5), record(6)) == ["duplicate", 6]
+
+
+@given(
     st.lists(
         st.tuples(
             st.sampled_from([-1, 1, 1, 1, 1, 2, 50]), st.sampled_from([1.0, 2.0, 9.0, 11.0, INF])
