@@ -117,7 +117,8 @@ class Evidence(msgspec.Struct, array_like=True):
             if block == newest:
                 count += 1
                 if count <= reference:
-                    total += min(1.0, max(-1.0, difference))
+                    within = -1.0 <= difference <= 1.0
+                    total += difference if within else math.copysign(1.0, difference)
         self.block, self.reference, self.count, self.total = newest, reference, count, total
         self.even.settle(settled[0])
         self.odd.settle(settled[1])

@@ -21,6 +21,7 @@ from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
 from headwater_agent.heap import trimmer
+from headwater_agent.inflight import InFlight
 from headwater_agent.jobs import Jobs
 from headwater_agent.outbox import Sender
 from headwater_agent.pace import Pace
@@ -91,8 +92,8 @@ class Agent:
         notifier: Notifier,
         look: Callable[[], None],
     ) -> None:
-        self._settings = settings
-        self._look = look
+        self._settings, self._clock = settings, clock
+        self._notifier, self._look = notifier, look
         publisher = settings.trust.publisher or None
         self._bundle = Bundle.load(settings.bundle, publisher=publisher)
         manifest = self._bundle.manifest
@@ -106,7 +107,6 @@ class Agent:
         )
         self._reports = Reports(settings, self._bundle.model_id, self._pipeline)
         self._live = self._reports.live
-        self._clock = clock
         self._reception = Reception(settings, manifest)
         self._reception.trust_clock(right=self._clock.is_right)
         self._publisher = Publisher(settings, self.model, manifest, self._beside.names)
@@ -120,16 +120,16 @@ class Agent:
         )
         before = self._store.messages()
         self._redelivery = Redelivery(before.fingerprints, reach)
-        group = max(1, settings.commit_records // 2)
+        self._in_flight = InFlight(settings.commit_records // 2)
         self._pace = Pace(
             every_s=min(SETTLE_S, settings.store.commit_every / 1000),
-            messages=max(1, group // 2),
+            messages=self._in_flight.group,
             budget_s=settings.learn.budget / 1000,
         )
         self._writer = StoreThread(
             self._store,
             every_s=settings.store.commit_every / 1000,
-            records=group,
+            records=self._in_flight.group,
             wake=self._waker.wake,
         )
         self._update = self._store.last_update()
@@ -153,12 +153,10 @@ class Agent:
         )
         most, qos = settings.store.outbox // 2, settings.output.qos
         self._sender = Sender(self._transport, before.unsent, qos=qos, most=most)
-        self._notifier = notifier
         self._give_back = trimmer()
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
-        self._trouble = ""
-        self._backlog = Backlog()
+        self._backlog, self._trouble = Backlog(), ""
         self._taken_at, self._taken_ms = 0.0, 0
         self._listened_at = time.monotonic()
         self._stopping = self._goes_on = False
@@ -190,7 +188,7 @@ class Agent:
                 came = self._transport.poll(self._rest(due))
                 self._take(self._backlog.next(came, room=self._sender.room()))
                 self._catch_up(fresh=bool(came))
-                self._sender.acknowledge(self._writer.committed())
+                self._acknowledge(came)
                 now = time.monotonic() - (0.0 if came else PATIENCE_S)
                 if now >= due:
                     self._keep_house()
@@ -202,13 +200,20 @@ class Agent:
         finally:
             self._close()
 
+    def _acknowledge(self, came: Sequence[Message]) -> None:
+        """Acknowledge what is durable, in groups that no broker waits for."""
+        durable, now = self._writer.committed(), time.monotonic()
+        self._in_flight.arrived(sum(message.qos for message in came), now)
+        self._in_flight.acknowledged(len(durable), now)
+        self._writer.records = self._pace.messages = self._in_flight.group
+        self._sender.acknowledge(durable)
+
     def _rest(self, due: float) -> float:
         """Return how many seconds there is nothing to do unless something comes."""
+        if self._pipeline.learner.is_due or (self._backlog and self._sender.room()):
+            return 0.0
         now = time.monotonic()
-        learns = self._pipeline.learner.is_due
-        waits = self._backlog and self._sender.room()
-        rest = max(0.0, due + PATIENCE_S - now)
-        return 0.0 if learns or waits else min(rest, self._pace.rest(now))
+        return min(max(0.0, due + PATIENCE_S - now), self._pace.rest(now))
 
     def stop(self, *, goes_on: bool = False) -> None:
         """End :meth:`run` soon; safe to call from a signal handler.
@@ -222,8 +227,7 @@ class Agent:
         self._waker.wake()
 
     def _learned(self) -> list[events.Batch]:
-        newest = self._settings.learn.buffer
-        through = self._pipeline.learner.learned_through
+        newest, through = self._settings.learn.buffer, self._pipeline.learner.learned_through
         return [self._store.examples(reserved=False, newest=newest, through=through)]
 
     def _take(self, messages: Sequence[Message]) -> None:
@@ -288,8 +292,8 @@ class Agent:
         self._live.predicted(1000 * (time.perf_counter() - self._taken_at), len(predictions))
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
-        messages = map(self._publisher.encode_alarm, alarms)
-        self._sender.send(messages, retain=self._settings.output.retain)
+        retain = self._settings.output.retain
+        self._sender.send(map(self._publisher.encode_alarm, alarms), retain=retain)
         for alarm in alarms:
             _log.warning("stream %s %s", alarm.stream, told(alarm))
 
@@ -322,11 +326,10 @@ class Agent:
 
     def _beat(self) -> None:
         """Tell systemd that the loop went round, and whether a record would become a prediction."""
-        transport = self._transport
-        able = transport.connected and not transport.trouble
-        doing = "predicting" if able else transport.trouble or "waiting for the broker"
-        doing = self._writer.trouble or doing
-        self._notifier.beat(able=able, status=doing)
+        transport, doing = self._transport, "predicting"
+        if not (able := transport.connected and not transport.trouble):
+            doing = transport.trouble or "waiting for the broker"
+        self._notifier.beat(able=able, status=self._writer.trouble or doing)
 
     def _store_counts(self) -> None:
         self._counts += self._reception.refused + self._sender.losses()
@@ -340,7 +343,8 @@ class Agent:
         """Take up what the federation client has; its troubles are never the agent's."""
         trouble = ""
         try:
-            self._look_for_release()
+            if (found := self._releases.newer(self._pipeline.learner.version)) is not None:
+                self._release(*found)
             self._jobs.poll()
         except (BundleError, StorageError) as error:
             trouble = str(error)
@@ -349,13 +353,10 @@ class Agent:
             self._writer.put(Note(now_ms(), "refusal", trouble))
         self._trouble = trouble
 
-    def _look_for_release(self) -> None:
-        found = self._releases.newer(self._pipeline.learner.version)
-        if found is not None:
-            version, merged = found
-            self._do_all(self._pipeline.feed(events.Released(version, merged)))
-            self._writer.put(Note(now_ms(), "release", version.name))
-            _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
+    def _release(self, version: events.Version, merged: int) -> None:
+        self._do_all(self._pipeline.feed(events.Released(version, merged)))
+        self._writer.put(Note(now_ms(), "release", version.name))
+        _log.info("release %s, sequence %s, serves", version.name[:12], version.sequence)
 
     def _begin_update(self, task: str, base: str) -> int:
         self._update += 1

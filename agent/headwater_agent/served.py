@@ -77,11 +77,24 @@ class Account(msgspec.Struct):
         """Whether the personal model may serve the next prediction."""
         return self.excess < self.limit
 
-    def add(self, difference: float) -> None:
-        """Count what one served prediction cost above the release."""
-        self.excess = max(0.0, self.excess + difference)
-        if self.excess == 0.0:
-            self.demotions = 0
+    def add(self, *differences: float) -> bool:
+        """Count what served predictions cost above the release, in the order of their labels.
+
+        Returns
+        -------
+        bool
+            Whether the personal model might have served on after each of them.
+        """
+        excess, limit, allowed = self.excess, self.limit, True
+        for difference in differences:
+            excess += difference
+            if excess <= 0.0:
+                excess, self.demotions = 0.0, 0
+                limit = self.limit
+            if excess >= limit:
+                allowed = False
+        self.excess = excess
+        return allowed
 
 
 class Served(msgspec.Struct):
@@ -124,10 +137,10 @@ class Served(msgspec.Struct):
         theirs, ours = self._clipped(losses.released), self._clipped(losses.personal)
         evidence.add(losses.blocks, ((theirs - ours) / self.clip).tolist())
         quiet = not self._is_proof(evidence)
-        for cost, served in zip((ours - theirs).tolist(), losses.served_personal, strict=True):
-            if served:
-                account.add(cost)
-                quiet &= account.allows or self.serving == "released"
+        costs = zip((ours - theirs).tolist(), losses.served_personal, strict=True)
+        quiet &= account.add(*(cost for cost, served in costs if served)) or (
+            self.serving == "released"
+        )
         if len(losses) > 1 and not quiet:
             half = len(losses) // 2
             yield from self.scored(losses[:half], first)

@@ -45,7 +45,7 @@ class StoreThread:
     store
         Used by this thread alone until :meth:`close`.
     every_s, records
-        When a group is full: its age in seconds, its number of receipts.
+        When a group is full: its age in seconds, its number of receipts, which may be changed.
     wake
         Called from the thread after each commit, and when one fails.
     """
@@ -55,7 +55,7 @@ class StoreThread:
     ) -> None:
         self._store = store
         self._every_s = every_s
-        self._records = records
+        self.records = records
         self._wake = wake
         self._changed = threading.Condition()
         self._waiting: list[Entry] = []
@@ -244,7 +244,7 @@ class StoreThread:
         if not self._waiting:
             return False
         old = time.monotonic() >= self._since + self._every_s
-        large = self._unwritten >= self._records or self._weight >= LARGE
+        large = self._unwritten >= self.records or self._weight >= LARGE
         return old or large or self._flush or self._stop
 
     def _hand_back(self, group: list[Entry]) -> None:

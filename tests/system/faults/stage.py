@@ -215,6 +215,7 @@ class Load:
         self._in_order = False
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
+        until(self._client.is_connected, "the broker takes the load")
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> Load:
@@ -308,12 +309,13 @@ def staged(
     event_time: str = 'time = { field = "time", format = "ms" }',
     more: str = "",
     rate: float = RATE,
+    brokers: Callable[[Path], Broker] = Broker,
 ) -> Iterator[Stage]:
     """Set everything up; nothing of it is left running."""
     folder.mkdir(exist_ok=True)
     model().save(folder / "model")
-    mosquitto = Broker(folder / "broker")
-    wire = Wire(mosquitto.port, seed)
+    started = brokers(folder / "broker")
+    wire = Wire(started.port, seed)
     path = folder / "agent.toml"
     path.write_text(
         _SETTINGS.format(
@@ -329,11 +331,11 @@ def staged(
     make_folders(settings)
     device = Device(folder, settings, path)
     try:
-        yield Stage(folder, mosquitto, wire, device, rate)
+        yield Stage(folder, started, wire, device, rate)
     finally:
         device.kill()
         wire.close()
-        mosquitto.end(signal.SIGKILL)
+        started.end(signal.SIGKILL)
 
 
 def sequence(message: tuple[str, bytes]) -> Key:
