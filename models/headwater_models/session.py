@@ -369,7 +369,7 @@ def _faded(state: NDArray[Any]) -> NDArray[Any]:
     subnormal, and stay so. A processor takes a hundred times as long over each.
     """
     if state.dtype == np.float32:
-        np.copyto(state, 0.0, where=np.abs(state) < _SMALLEST)
+        np.multiply(state, np.abs(state) >= _SMALLEST, out=state)
     return state
 
 
