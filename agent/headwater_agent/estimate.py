@@ -16,8 +16,8 @@ ICCV 2021.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Alarm, Floats, Prediction
+from headwater_agent.pieces import Pieces, without
 from headwater_agent.stacking import stack_outputs
 from headwater_models.judging import point
 from headwater_models.manifest import Manifest
@@ -109,8 +110,8 @@ class Estimate:
             classes = manifest.task == "classification"
             self._method = _Confidence(manifest) if classes else _Loss(manifest)
         self._streams: dict[str, Chunks] = {}
-        self._made = _Pieces()
-        self._labelled = _Pieces()
+        self._made = Pieces()
+        self._labelled = Pieces()
 
     def forget(self, stream: str) -> None:
         """Begin the chunks of a stream anew; what labels taught of the model goes on."""
@@ -142,25 +143,20 @@ class Estimate:
 
         Parameters as of :meth:`learn`.
         """
-        if self._method is None:
+        method, due = self._method, False
+        if method is None:
             return []
-        found = []
-        chunk, start = self._settings.estimate.chunk, 0
-        for i, prediction in enumerate(predictions):
-            stream = self._streams.get(prediction.stream) or self._stream(prediction.stream)
-            if stream is None:
-                self._made.add(predictions[start:i], windows[start:i])
-                start = i + 1
-                continue
-            stream.count += 1
-            if stream.count >= chunk:
-                self._made.add(predictions[start : i + 1], windows[start : i + 1])
-                start = i + 1
-                found += self._close(self._method, stream, prediction)
-        self._made.add(predictions[start:], windows[start:])
-        if len(self._made) >= TOGETHER:
-            self._sum(self._method)
-        return found
+        beyond: set[str] = set()
+        for name, count in Counter(made.stream for made in predictions).items():
+            if (stream := self._stream(name)) is None:
+                beyond.add(name)
+            else:
+                stream.count += count
+                due |= stream.count >= self._settings.estimate.chunk
+        self._made.add(*without(beyond, predictions, windows))
+        if due:
+            self._learn(method)
+        return self._sum(method) if due or len(self._made) >= TOGETHER else []
 
     def expected(self, stream: str) -> float | None:
         """Return the error expected of a stream's newest whole chunk; None before the first."""
@@ -188,33 +184,49 @@ class Estimate:
             self._streams[name] = Chunks()
         return self._streams.get(name)
 
-    def _close(self, method: _Method, stream: Chunks, last: Prediction) -> list[Alarm]:
-        self._sum(method)
-        self._learn(method)
-        signals, count = np.array(stream.signals), stream.count
-        stream.signals, stream.count = [], 0
-        if self.labels < LEAST:
-            return []
-        expected = max(0.0, float(signals @ method.weights()) / count)
-        before = stream.close(expected, self._settings.estimate.band)
-        if before is None:
-            return []
-        return [Alarm(last.stream, last.time, "estimate", "", expected, before)]
-
-    def _sum(self, method: _Method) -> None:
-        """Add the signals of what was predicted to the open chunks."""
+    def _sum(self, method: _Method) -> list[Alarm]:
+        """Add the signals of what was predicted to the chunks, and close those that are whole."""
         if not self._made:
-            return
+            return []
         predictions, windows, _ = self._made.drain()
         signals = method.signals(predictions, windows)
         places: dict[str, list[int]] = {}
         for place, prediction in enumerate(predictions):
             places.setdefault(prediction.stream, []).append(place)
-        for name, own in places.items():
-            stream = self._streams[name]
+        ends = [
+            end
+            for name, own in places.items()
+            for end in self._fill(method, self._streams[name], own, signals)
+        ]
+        return [
+            Alarm(predictions[end].stream, predictions[end].time, "estimate", "", expected, before)
+            for end, expected, before in sorted(ends)
+        ]
+
+    def _fill(
+        self, method: _Method, stream: Chunks, places: list[int], signals: Numbers
+    ) -> Iterator[tuple[int, float, float]]:
+        """Fill the chunks of a stream with the signals at these places.
+
+        Yields the end of each that looks worse, the error expected of it, and the one before.
+        """
+        stream.count -= len(places)
+        settings = self._settings.estimate
+        while places:
+            room = max(1, settings.chunk - stream.count)
+            own, places = places[:room], places[room:]
             before = [np.array([stream.signals])] if stream.signals else []
-            sums = np.concatenate([*before, signals[own]]).cumsum(axis=0)
-            stream.signals = sums[-1].tolist()
+            stream.signals = np.concatenate([*before, signals[own]]).cumsum(axis=0)[-1].tolist()
+            stream.count += len(own)
+            if stream.count < settings.chunk:
+                return
+            sums, count = np.array(stream.signals), stream.count
+            stream.signals, stream.count = [], 0
+            if self.labels >= LEAST:
+                expected = max(0.0, float(sums @ method.weights()) / count)
+                usual = stream.close(expected, settings.band)
+                if usual is not None:
+                    yield own[-1], expected, usual
 
     def _learn(self, method: _Method) -> None:
         """Take what was labelled into the method."""
@@ -226,42 +238,6 @@ class Estimate:
         self.labels = fade * self.labels + len(predictions)
         method.learned *= fade
         method.learn(signals, losses)
-
-
-class _Pieces:
-    """Predictions with their windows and losses, as they came in, until they are looked at."""
-
-    def __init__(self) -> None:
-        self._pieces: list[tuple[Sequence[Prediction], Floats, Numbers]] = []
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(
-        self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers | None = None
-    ) -> None:
-        """Take a piece, without losses where none are known."""
-        if predictions:
-            self._pieces.append((predictions, windows, _NO_LOSSES if losses is None else losses))
-            self._count += len(predictions)
-
-    def leave_out(self, stream: str) -> None:
-        """Let go of the predictions of a stream; of those that are left no loss is known."""
-        pieces, self._pieces, self._count = self._pieces, [], 0
-        for predictions, windows, _ in pieces:
-            kept = [i for i, made in enumerate(predictions) if made.stream != stream]
-            self.add([predictions[i] for i in kept], windows[kept])
-
-    def drain(self) -> tuple[list[Prediction], Floats, Numbers]:
-        """Return what came since the last call, at least one, as one piece."""
-        pieces, self._pieces, self._count = self._pieces, [], 0
-        predictions, windows, losses = zip(*pieces, strict=True)
-        joined = list(chain.from_iterable(predictions))
-        return joined, np.concatenate(windows), np.concatenate(losses)
-
-
-_NO_LOSSES: Numbers = np.zeros(0)
 
 
 class _Method(Protocol):
