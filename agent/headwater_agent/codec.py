@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,7 @@ class Decoder:
             Wall clock at receipt, UTC milliseconds.
         """
         if len(messages) < FEW:
-            return [self._decode_alone(message, received_ms) for message in messages]
+            return list(map(self._decode_alone, messages, repeat(received_ms)))
         made = self._plain_records(messages, received_ms)
         return [
             made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)

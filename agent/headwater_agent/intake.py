@@ -50,27 +50,28 @@ class Intake:
         """Whether nothing came of it that has to be stored or labelled."""
         return not (self.joined.touched or self.receipts or self.labels)
 
-    def take(self, event: Arrived, streams: Streams) -> Iterator[Refuse | Happened]:
+    def take(self, event: Arrived, streams: Streams) -> list[Refuse | Happened]:
         """Join records to rows, and note how many there are before each label.
 
-        Each receipt counts once.
+        Each receipt counts once. Returns what is to be told.
         """
-        self.labels += event.labels
-        self.patient |= len(event.order) < len(event.labels)
-        self.receipts |= dict.fromkeys(filter(None, event.receipts))
+        told: list[Refuse | Happened] = []
+        start = 0
+        if event.labels:
+            self.labels += event.labels
+            self.patient |= len(event.order) < len(event.labels)
+            for count in event.order or [len(event.records)] * len(event.labels):
+                told += streams.join(event.records[start:count], self.joined)
+                self.places.append(len(self.joined.rows))
+                start = count
+        told += streams.join(event.records[start:], self.joined)
+        if event.receipts:
+            self.receipts |= dict.fromkeys(filter(None, event.receipts))
         items: tuple[Label | Record, ...] = (*event.labels, *event.records)
         for item in items:
             if item.receipt:
                 self.receipts[item.receipt] = None
-        if not event.labels:
-            yield from streams.join(event.records, self.joined)
-            return
-        start = 0
-        for count in event.order or [len(event.records)] * len(event.labels):
-            yield from streams.join(event.records[start:count], self.joined)
-            self.places.append(len(self.joined.rows))
-            start = count
-        yield from streams.join(event.records[start:], self.joined)
+        return told
 
     def unwatched(self) -> list[Row]:
         """Return the rows that were not looked at for drift; they count as looked at."""

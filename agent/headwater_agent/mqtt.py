@@ -219,8 +219,9 @@ class MqttTransport:
         self._client.drop()
 
     def _connect_if_due(self) -> None:
-        now = time.monotonic()
-        if self._closed or self._client.socket() is not None or now < self._next_attempt:
+        if self._closed or self._client.socket() is not None:
+            return
+        if (now := time.monotonic()) < self._next_attempt:
             return
         self._unacknowledged.clear()
         self._pubacks.clear()

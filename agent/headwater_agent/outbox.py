@@ -48,8 +48,10 @@ class Sender:
 
     def room(self) -> int:
         """Return how many messages may be published now: none until the broker has caught up."""
-        self._hear()
-        waiting = len(self._fresh) + len(self._stored)
+        waiting = 0
+        if self._fresh or self._stored:
+            self._hear()
+            waiting = len(self._fresh) + len(self._stored)
         if self._transport.busy or 2 * waiting > self._most:
             return 0
         return self._most - waiting

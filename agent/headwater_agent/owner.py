@@ -130,8 +130,7 @@ class Owner:
         self._watch.forget(wish.stream)
         joined = Joined()
         records = [*wish.records, *(_as_record(row, self._period) for row in waited)]
-        for _ in self._streams.join(records, joined):
-            pass  # what cannot be used of the past is left out
+        self._streams.join(records, joined)  # what cannot be used of the past is left out
         self._streams.records = taken
         self._watch.monitor.warm(joined.rows, ())
         new.baseline.preceded(wish.labels)

@@ -10,6 +10,9 @@ from __future__ import annotations
 PATIENCE = 1.5
 """How many times as long may be waited for messages to settle behind."""
 
+MOST = 250
+"""Messages that are settled together at most, unless more come at once: others wait meanwhile."""
+
 RECENT = 0.2
 """Weight of the newest step in what a step is taken to last."""
 
@@ -22,7 +25,7 @@ class Pace:
     every_s
         How long what came waits to be settled, as long as more comes.
     messages
-        How many messages may, which may be changed.
+        How many messages may, which may be changed; :data:`MOST` at most.
     budget_s
         How long learning may go on between two looks at the streams.
     """
@@ -53,7 +56,7 @@ class Pace:
         """
         waited = now - self._since
         due = self._waiting > 0 and (
-            self._waiting >= self.messages
+            self._waiting >= min(self.messages, MOST)
             or waited >= PATIENCE * self._every_s
             or (fresh and waited >= self._every_s)
         )

@@ -124,7 +124,8 @@ class PacketReader:
             rest = self._split(data)
         except IndexError:
             raise PacketError("a packet is shorter than its fields") from None
-        self._partial = bytearray(data[rest:])
+        if self._partial or rest < len(data):
+            self._partial = bytearray(data[rest:])
 
     def take(self) -> Received:
         """Return what was decoded since the last call."""

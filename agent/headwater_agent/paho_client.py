@@ -20,6 +20,9 @@ CONNECT_S = 5.0
 CHUNK = 262_144
 """Bytes that are read from the socket at once, and that may wait to be written."""
 
+UPKEEP_S = 0.5
+"""How often paho looks whether the connection is alive: keep-alive is in seconds."""
+
 MAX_PACKET = 17 * 2**20
 """Bytes of the largest packet that is read: a little over the largest `max_payload`."""
 
@@ -66,6 +69,7 @@ class PacketSocket:
     def __init__(self, sock: socket.socket, packets: PacketReader) -> None:
         self.packets = packets
         self._sock = sock
+        self._at_once = not isinstance(sock, ssl.SSLSocket)
         self._ended = False
         self._error: OSError | None = None
 
@@ -81,14 +85,13 @@ class PacketSocket:
             When it is not MQTT.
         """
         taken = 0
-        tls = isinstance(self._sock, ssl.SSLSocket)
         try:
             while taken < CHUNK:
                 piece = self._sock.recv(CHUNK)
                 self._ended = not piece
                 taken += len(piece)
                 self.packets.feed(piece)
-                if self._ended or not tls:
+                if self._ended or self._at_once:
                     break
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return taken > 0
@@ -139,6 +142,7 @@ class PahoClient(paho.Client):
     stream: PacketSocket | None = None
     tls: ssl.SSLContext | None = None
     connections = 0
+    _upkeep_due = 0.0
 
     def _create_socket(self) -> paho.SocketLike:
         # A name in bytes needs no tables of what else Unicode has, which take half a megabyte.
@@ -176,7 +180,7 @@ class PahoClient(paho.Client):
             if stream.read():
                 self._last_bytes_received = time.monotonic()
         finally:
-            while self.socket() is not None and stream.for_paho():
+            while stream.for_paho() and self.socket() is not None:
                 self.loop_read()
 
     def write(self, packets: bytes) -> None:
@@ -197,7 +201,9 @@ class PahoClient(paho.Client):
         """Write what waits, and keep the connection alive."""
         if self.want_write():
             self.loop_write()
-        self.loop_misc()
+        if (now := time.monotonic()) >= self._upkeep_due:
+            self._upkeep_due = now + UPKEEP_S
+            self.loop_misc()
 
     def drop(self) -> None:
         """Close the socket at once, if there is one."""

@@ -155,22 +155,20 @@ class PlainPayloads:
         for (column, scale, offset), number in zip(self._conversions, fields, strict=False):
             if number is not None:
                 value = scale * number + offset
-                values[column] = value if abs(value) <= LARGEST else math.copysign(math.inf, value)
+                far = not -LARGEST <= value <= LARGEST
+                values[column] = math.copysign(math.inf, value) if far else value
         return Record(name, time, values, self._present, received_ms, receipt)
 
     def _time_of(self, fields: Fields, received_ms: int) -> int:
         """Return the event time, UTC milliseconds, which need not be one that is possible."""
         unit = self._time.format
-        if unit == "none":
-            return received_ms
-        said = fields[self._cells]
-        if unit == "iso8601":
-            return read_iso_ms(said) or 0
+        if unit in PER_MS:
+            exact: float = fields[self._cells] * PER_MS[unit]
+            return round(exact) if abs(exact) < _FAR else 0
         if unit in PER_US:
-            time: int = said // PER_US[unit]
+            time: int = fields[self._cells] // PER_US[unit]
             return time
-        exact = said * PER_MS[unit]
-        return round(exact) if abs(exact) < _FAR else 0
+        return received_ms if unit == "none" else read_iso_ms(fields[self._cells]) or 0
 
     def _values(self, found: Sequence[Fields]) -> Floats:
         numbers = np.array([fields[: self._cells] for fields in found], np.float64)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import repeat
 from math import isfinite
 
 import numpy as np
@@ -53,9 +52,14 @@ class Predicting:
 
     def ask(self, cut: Sequence[Cut]) -> Infer:
         """Ask both models about windows."""
+        streams: list[str] = []
+        times: list[int] = []
+        for one in cut:
+            streams.append(one.row.stream)
+            times.append(one.row.slot * self._period)
         windows = Windows(
-            streams=tuple(one.row.stream for one in cut),
-            times=np.array([one.row.slot * self._period for one in cut], np.int64),
+            streams=tuple(streams),
+            times=np.array(times, np.int64),
             values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
         )
         learner = self._learner
@@ -73,40 +77,35 @@ class Predicting:
         sane = _is_finite(personal) or not _is_finite(released)
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
-        outputs = zip(
-            cut,
-            answer.windows.times.tolist(),
-            released,
-            personal,
-            self._baselines(answer.windows),
-            self._streams.judge(answer.windows.streams, released, personal),
-            repeat(None, len(cut)) if answer.beside is None else answer.beside,
-            strict=True,
-        )
-        made = [
-            Prediction(
-                id=prediction_id(one.row.stream, time, version),
-                stream=one.row.stream,
-                time=time,
-                version=version,
-                released=ours,
-                personal=theirs,
-                baseline=baseline,
-                quality="degraded" if one.marked or one.missing > DEGRADED_MISSING else "ok",
-                received=one.received,
-                served=serving,
-                marked=one.marked or self.held,
-                thresholds=limits,
-                beside=others,
+        beside, times = answer.beside, answer.windows.times.tolist()
+        baselines = self._baselines(answer.windows)
+        limits = self._streams.judge(answer.windows.streams, released, personal)
+        made: list[Prediction] = []
+        for i, one in enumerate(cut):
+            row, marked = one.row, one.marked
+            made.append(
+                Prediction(
+                    id=prediction_id(row.stream, times[i], version),
+                    stream=row.stream,
+                    time=times[i],
+                    version=version,
+                    released=released[i],
+                    personal=personal[i],
+                    baseline=baselines[i],
+                    quality="degraded" if marked or one.missing > DEGRADED_MISSING else "ok",
+                    received=one.received,
+                    served=serving,
+                    marked=marked or self.held,
+                    thresholds=limits[i],
+                    beside=None if beside is None else beside[i],
+                )
             )
-            for one, time, ours, theirs, baseline, limits, others in outputs
-        ]
         return tuple(made), sane
 
-    def _baselines(self, windows: Windows) -> Iterable[Floats]:
+    def _baselines(self, windows: Windows) -> Sequence[Floats] | Floats:
         if self._manifest.task == "forecast":
             return persistence(windows.values, self._target, self._outputs)
-        return (self._streams[name].baseline.predict() for name in windows.streams)
+        return [self._streams[name].baseline.predict() for name in windows.streams]
 
 
 def _is_finite(made: Floats) -> bool:

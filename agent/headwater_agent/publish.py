@@ -28,6 +28,8 @@ _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
 """The powers of ten that float64 holds exactly."""
 
+_POINT, _EXPONENT = b".e"
+
 Quality = Literal["ok", "degraded"]
 
 Value = float | dict[str, float | None] | None
@@ -134,7 +136,7 @@ class Publisher:
         self._units = {channel.name: channel.unit for channel in manifest.channels}
         self._unit = self._units.get(manifest.target, "")
         self._names = manifest.classes or tuple(f"{level:g}" for level in manifest.quantiles)
-        self._horizon = str(manifest.horizon)
+        self._horizon, self._ahead = str(manifest.horizon), int(manifest.horizon)
         self._encoder = msgspec.json.Encoder()
 
         @lru_cache(maxsize=16_384)
@@ -158,7 +160,8 @@ class Publisher:
         if not predictions:
             return []
         times = [made.time for made in predictions]
-        seen, valid = _isos(times), _isos(times, ahead=int(self._manifest.horizon))
+        seen = _isos(times)
+        valid = _isos(times, ahead=self._ahead) if self._ahead else seen
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -170,35 +173,30 @@ class Publisher:
     def _served(
         self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        count = len(predictions)
-        said = self._texts(
-            [made.released for made in predictions]
-            + [made.personal for made in predictions]
-            + [made.baseline for made in predictions]
-        )
-        released, personal, baseline = said[:count], said[count : 2 * count], said[2 * count :]
-        verdicts = self._verdicts(predictions)
-        template, topics = self._template, self._topics_of
-        return [
-            (
-                topics(made.stream)[0],
-                template(made.stream, made.version, made.served, made.quality, bool(verdict))
-                % (
-                    made.id.encode(),
-                    time,
-                    until,
-                    theirs if made.served == "personal" else ours,
-                    ours,
-                    usual,
-                    theirs,
-                    *verdict,
-                    b"%d" % max(0, now_ms - made.received),
-                ),
+        numbers: list[Floats] = []
+        for made in predictions:
+            numbers += (made.released, made.personal, made.baseline)
+        said = iter(self._texts(numbers))
+        messages = []
+        for made, time, until, verdict, ours, theirs, usual in zip(
+            predictions, seen, valid, self._verdicts(predictions), said, said, said, strict=True
+        ):
+            topic, template = self._template(
+                made.stream, made.version, made.served, made.quality, bool(verdict)
             )
-            for made, time, until, ours, theirs, usual, verdict in zip(
-                predictions, seen, valid, released, personal, baseline, verdicts, strict=True
+            payload = template % (
+                made.id.encode(),
+                time,
+                until,
+                theirs if made.served == "personal" else ours,
+                ours,
+                usual,
+                theirs,
+                *verdict,
+                b"%d" % max(0, now_ms - made.received),
             )
-        ]
+            messages.append((topic, payload))
+        return messages
 
     def _others(
         self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
@@ -243,8 +241,8 @@ class Publisher:
 
     def _new_template(
         self, stream: str, version: str, served: Model, quality: Quality, judged: bool
-    ) -> bytes:
-        """Return a payload with ``%s`` where predictions of the same kind differ."""
+    ) -> tuple[str, bytes]:
+        """Return the topic, and a payload with ``%s`` where predictions of the same kind differ."""
         hole: Any = msgspec.Raw(b"\0")
         text: Any = msgspec.Raw(b'"\0"')
         payload = Published(
@@ -267,10 +265,13 @@ class Publisher:
             latency_ms=hole,
             quality=quality,
         )
-        return self._encoder.encode(payload).replace(b"%", b"%%").replace(b"\0", b"%s")
+        encoded = self._encoder.encode(payload)
+        return self._topics_of(stream)[0], encoded.replace(b"%", b"%%").replace(b"\0", b"%s")
 
     def _texts(self, made: Sequence[Floats]) -> list[bytes]:
         """Return what stands for each ``[K]``, encoded."""
+        if not self._names and len(made) < _FEW:
+            return list(map(_text, made))
         return self._encoder.encode_lines(self._values(made)).split(b"\n")[:-1]
 
     def _values(self, made: Sequence[Floats]) -> list[Value]:
@@ -319,6 +320,13 @@ def status(device: str, state: Literal["online", "offline"]) -> bytes:
 def _short(value: float) -> float:
     """Return a float32 number with the seven digits it has; JSON has null for what is none."""
     return float(f"{value:.7g}")
+
+
+def _text(values: Floats) -> bytes:
+    """Return :func:`_short` of the first as JSON: most numbers look like that already."""
+    text = b"%.7g" % values.item(0)
+    plain = _POINT in text and _EXPONENT not in text
+    return text if plain else msgspec.json.encode(float(text))
 
 
 def _shortened(values: Floats) -> NDArray[np.float64]:

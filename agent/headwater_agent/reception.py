@@ -45,6 +45,9 @@ class Reception:
         self._labels = (
             LabelDecoder(settings.labels, settings.device, manifest) if settings.labels else None
         )
+        self._decoders: list[Decoder | LabelDecoder] = [self._sensors]
+        if self._labels is not None:
+            self._decoders.append(self._labels)
         self._said: set[str] = set()
 
     def trust_clock(self, *, right: bool) -> None:
@@ -77,9 +80,10 @@ class Reception:
                 else:
                     labels.append(item)
                     order.append(len(records))
-        self._count_unreadable(self._sensors)
-        if self._labels is not None:
-            self._count_unreadable(self._labels)
+        for decoder in self._decoders:
+            if decoder.unreadable:
+                self.refused["unreadable"] += decoder.unreadable
+                decoder.unreadable = 0
         return Arrived(
             tuple(records), tuple(labels), tuple(order), receipts=tuple(useless), settle=False
         )
@@ -88,9 +92,12 @@ class Reception:
         self, messages: Sequence[Message], received: int
     ) -> Iterable[Sequence[Record | Label] | Refusal]:
         """Return what each message holds: those of sensors are decoded together."""
-        labels = self._labels
-        if labels is None and not any(message.retained for message in messages):
-            return self._sensors.decode_all(messages, received)
+        if self._labels is None:
+            for message in messages:
+                if message.retained:
+                    break
+            else:
+                return self._sensors.decode_all(messages, received)
         return self._decode_apart(messages, received)
 
     def _decode_apart(
@@ -109,11 +116,6 @@ class Reception:
                 yield labels.decode(message.topic, message.payload, received, message.receipt)
             else:
                 yield next(records)
-
-    def _count_unreadable(self, decoder: Decoder | LabelDecoder) -> None:
-        if decoder.unreadable:
-            self.refused["unreadable"] += decoder.unreadable
-            decoder.unreadable = 0
 
     def _count(self, refusal: Refusal) -> None:
         if refusal.reason not in self._said:

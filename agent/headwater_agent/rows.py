@@ -82,9 +82,9 @@ class StreamRows:
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
         for slot_of_record, record in enumerate(records, slot):
-            if record.time // period != slot_of_record:
+            if record.time // period != slot_of_record or 0 in record.present.tobytes():
                 return False
-        return b"\0" not in b"".join([record.present.tobytes() for record in records])
+        return True
 
     def append(self, records: Sequence[Record]) -> list[Row]:
         """Take records that :meth:`follow`, and return their rows."""

@@ -49,7 +49,7 @@ HOUSEKEEPING_S = 1.0
 PAST_MEANS = 100
 """Means of each channel that the drift detectors see again at a start."""
 
-SETTLE_S = 0.2
+SETTLE_S = 0.5
 """How long predictions wait to be settled: many together cost much less than each alone."""
 
 PATIENCE_S = 0.25

@@ -35,12 +35,13 @@ class SteadyClock:
 
     def not_before(self, time: int) -> None:
         """Go on from a time, UTC milliseconds, if the wall clock is not there yet."""
-        self._offset = max(self._offset, time - self._elapsed())
+        self._offset = max(self._offset, time - round(1000 * self._monotonic_s()))
 
     def now_ms(self) -> int:
         """Return the time, UTC milliseconds: at least as late as any before."""
         wall = self._wall_ms()
-        elapsed = self._elapsed()  # after it: a pause between the two never counts as an advance
+        # The later of the two: a pause between them never counts as an advance.
+        elapsed = round(1000 * self._monotonic_s())
         lead = self._offset + elapsed - wall
         if lead <= 0:
             self._offset, self._said = wall - elapsed, False
@@ -52,6 +53,3 @@ class SteadyClock:
                 lead // 1000,
             )
         return self._offset + elapsed
-
-    def _elapsed(self) -> int:
-        return round(1000 * self._monotonic_s())

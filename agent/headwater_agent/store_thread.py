@@ -126,6 +126,8 @@ class StoreThread:
         StorageError
             When a group could not be written.
         """
+        if not self._receipts and self._error is None:
+            return []
         with self._changed:
             self._check()
             receipts, self._receipts = self._receipts, []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
@@ -44,13 +43,16 @@ class Joined:
     touched: dict[str, None] = field(default_factory=dict)
 
 
+Told = Refuse | Happened
+"""What is to be told of records that did not simply become rows."""
+
+
 class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A row, and what is known of the record that completed it: its place in the batch first."""
+    """A row, the place in the batch of the record that completed it, and its window, if any."""
 
     place: int
     row: Row
-    received: int
-    paused: bool
+    cut: Cut | None
 
 
 class Streams:
@@ -112,94 +114,127 @@ class Streams:
             for name, ours, theirs in zip(names, released, personal, strict=True)
         ]
 
-    def join(self, records: Sequence[Record], into: Joined) -> Iterator[Refuse | Happened]:
+    def join(self, records: Sequence[Record], into: Joined) -> list[Told]:
         """Guard the records, join them to rows and cut the windows that become complete.
 
-        Rows and windows come in the order of the records that completed them.
+        Rows and windows come in the order of the records that completed them. Returns what is to
+        be told.
         """
+        told: list[Told] = []
         places: dict[str, list[int]] = {}
         for place, record in enumerate(records):
             places.setdefault(record.stream, []).append(place)
         made: list[_Made] = []
-        cut: list[tuple[int, Cut]] = []
         for name, own in places.items():
-            if name not in self._streams and len(self._streams) >= MAX_STREAMS:
-                yield from (Refuse("full", name) for _ in own)
-                continue
+            stream = self._streams.get(name)
+            if stream is None:
+                if len(self._streams) >= MAX_STREAMS:
+                    told += [Refuse("full", name) for _ in own]
+                    continue
+                stream = self.renew(name)
             into.touched[name] = self.heard[name] = None
-            of_stream = yield from self._rows(self[name], own, records, into.marks)
-            made += of_stream
-            cut += _cut(self[name], of_stream)
+            made += self._rows(stream, own, records, into.marks, told)
         if len(places) > 1:
             made.sort(key=lambda one: one.place)
-            cut.sort(key=lambda one: one[0])
-        into.rows += [one.row for one in made]
-        into.cut += [one for _, one in cut]
+        for one in made:
+            into.rows.append(one.row)
+            if one.cut is not None:
+                into.cut.append(one.cut)
+        return told
 
     def _rows(
-        self, stream: Stream, places: Sequence[int], records: Sequence[Record], marks: list[Mark]
-    ) -> Generator[Refuse | Happened, None, list[_Made]]:
+        self,
+        stream: Stream,
+        places: Sequence[int],
+        records: Sequence[Record],
+        marks: list[Mark],
+        told: list[Told],
+    ) -> list[_Made]:
         """Join the records of one stream, all at once where each is a row that follows the last."""
-        admitted = [(place, records[place]) for place in places]
-        if not stream.guard.admit_all([record for _, record in admitted]):
-            admitted = yield from _admit(stream, admitted)
-        made: list[_Made] = []
-        if admitted and stream.rows.follow([record for _, record in admitted]):
-            judged, paused = yield from self._judge(stream, admitted, marks)
-            for (place, record), row, pause in zip(
-                admitted, stream.rows.append(judged), paused, strict=True
-            ):
-                made.append(_Made(place, row, record.received, pause))
-            return made
-        for place, record in admitted:
+        came = [records[place] for place in places]
+        if len(came) == 1 or not stream.guard.admit_all(came):
+            came, places = _admit(stream, came, places, told)
+        if not came:
+            return []
+        if stream.rows.follow(came):
+            judged, paused = self._judge(stream, came, marks, told)
+            return _cut(stream, stream.rows.append(judged), places, came, paused)
+        rows: list[Row] = []
+        of_row: list[tuple[int, Record, bool]] = []
+        for place, record in zip(places, came, strict=True):
             if not stream.rows.accepts(record):
-                yield Refuse("late", record.stream)
+                told.append(Refuse("late", record.stream))
                 continue
-            (one,), (pause,) = yield from self._judge(stream, [(place, record)], marks)
-            made += (_Made(place, row, record.received, pause) for row in stream.rows.add(one))
-        return made
+            (one,), (pause,) = self._judge(stream, [record], marks, told)
+            for row in stream.rows.add(one):
+                rows.append(row)
+                of_row.append((place, record, pause))
+        return _cut(stream, rows, *zip(*of_row, strict=True)) if rows else []
 
     def _judge(
-        self, stream: Stream, admitted: Sequence[tuple[int, Record]], marks: list[Mark]
-    ) -> Generator[Happened, None, tuple[list[Record], list[bool]]]:
+        self, stream: Stream, admitted: Sequence[Record], marks: list[Mark], told: list[Told]
+    ) -> tuple[list[Record], list[bool]]:
         """Return records as they may be used, and whether learning was paused after each."""
         self.records += len(admitted)
-        guard, paused = stream.guard, [stream.guard.paused]
+        guard, pauses = stream.guard, stream.guard.paused
         judged: list[Record] = []
-        for _, record in admitted:
+        paused: list[bool] = []
+        for record in admitted:
             found = guard.judge(record)
             judged.append(found.record)
-            marks.extend(found.marks)
-            if guard.paused != paused[-1]:
-                kind: Literal["resumed", "paused"] = "paused" if guard.paused else "resumed"
-                yield Happened(kind, f"stream {record.stream}")
-            paused.append(guard.paused)
-        return judged, paused[1:]
+            marks += found.marks
+            if guard.paused != pauses:
+                pauses = guard.paused
+                told.append(Happened("paused" if pauses else "resumed", f"stream {record.stream}"))
+            paused.append(pauses)
+        return judged, paused
 
 
 def _admit(
-    stream: Stream, came: Sequence[tuple[int, Record]]
-) -> Generator[Refuse, None, list[tuple[int, Record]]]:
+    stream: Stream, came: Sequence[Record], places: Sequence[int], told: list[Told]
+) -> tuple[list[Record], list[int]]:
     """Return the records that may be gone on with, each with the place of the one that let it."""
-    admitted: list[tuple[int, Record]] = []
-    for place, record in came:
+    admitted: list[Record] = []
+    places_of: list[int] = []
+    for record, place in zip(came, places, strict=True):
         for one in stream.guard.admit(record):
             if isinstance(one, Refuse):
-                yield one
+                told.append(one)
             else:
-                admitted.append((place, one))
-    return admitted
+                admitted.append(one)
+                places_of.append(place)
+    return admitted, places_of
 
 
-def _cut(stream: Stream, made: Sequence[_Made]) -> Iterator[tuple[int, Cut]]:
-    """Yield the windows that can be predicted, each with its place in the batch."""
-    windows = stream.window.push([one.row for one in made])
-    for one, window in zip(made, windows, strict=True):
-        if window is None or window.missing > MAX_MISSING or _saw_nothing(one.row):
-            continue
-        marked = window.marked or one.paused
-        yield one.place, Cut(one.row, window.values, one.received, marked, window.missing)
+def _cut(
+    stream: Stream,
+    rows: Sequence[Row],
+    places: Sequence[int],
+    records: Sequence[Record],
+    paused: Sequence[bool],
+) -> list[_Made]:
+    """Cut the windows that can be predicted.
+
+    Parameters
+    ----------
+    rows
+        In their order.
+    places, records, paused
+        For each row the record that completed it, its place in the batch, and whether learning
+        was paused then.
+    """
+    made = []
+    windows = stream.window.push(rows)
+    for row, window, place, record, pause in zip(
+        rows, windows, places, records, paused, strict=True
+    ):
+        cut = None
+        if window is not None and window.missing <= MAX_MISSING and _saw_something(row):
+            marked = window.marked or pause
+            cut = Cut(row, window.values, record.received, marked, window.missing)
+        made.append(_Made(place, row, cut))
+    return made
 
 
-def _saw_nothing(row: Row) -> bool:
-    return b"\1" not in row.observed.tobytes()
+def _saw_something(row: Row) -> bool:
+    return 1 in row.observed.tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import isnan
 
 import msgspec
@@ -60,34 +60,38 @@ class StreamWindow:
     def push(self, rows: Sequence[Row]) -> list[Window | None]:
         """Append rows in their order; return the window that each of them completes."""
         made: list[Window | None] = []
+        if rows and rows[-1].slot - rows[0].slot == len(rows) - 1:
+            self._push(rows, made)
+            return made
         start = 0
         for end in range(1, len(rows) + 1):
             if end == len(rows) or rows[end].slot != rows[end - 1].slot + 1:
-                made += self._push(rows[start:end])
+                self._push(rows[start:end], made)
                 start = end
         return made
 
-    def _push(self, rows: Sequence[Row]) -> Iterator[Window | None]:
-        """Append rows that follow one another."""
+    def _push(self, rows: Sequence[Row], made: list[Window | None]) -> None:
+        """Append rows that follow one another, and what each completes to *made*."""
+        counts = self._missing
         if rows[0].slot - 1 != self._slot:
-            self._missing.clear()
+            counts.clear()
             self._missing_of_all = 0
         self._slot = rows[-1].slot
         length, end = self._length, self._append(rows)
         for row, missing in zip(rows, self._count_missing(rows), strict=True):
             end += 1
-            if len(self._missing) == length:
-                self._missing_of_all -= self._missing[0]
-            self._missing.append(missing)
+            if len(counts) == length:
+                self._missing_of_all -= counts[0]
+            counts.append(missing)
             self._missing_of_all += missing
             if row.marked:
                 self.marked_slot = row.slot
-            if len(self._missing) < length:
-                yield None
+            if len(counts) < length:
+                made.append(None)
                 continue
             marked = self.marked_slot is not None and row.slot - self.marked_slot < length
             values = self._rows[end - length : end]
-            yield Window(values, self._missing_of_all / values.size, marked)
+            made.append(Window(values, self._missing_of_all / values.size, marked))
 
     def _append(self, rows: Sequence[Row]) -> int:
         """Return the place of the first of them, with room for a window's other rows before it."""
@@ -98,15 +102,19 @@ class StreamWindow:
             self._rows[: len(kept)] = kept
             self._end = len(kept)
         start = self._end
-        for row in rows:
-            self._rows[self._end] = row.values
-            self._end += 1
+        for place, row in enumerate(rows, start):
+            self._rows[place] = row.values
+        self._end = start + len(rows)
         return start
 
     def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:
         """Return how many cells of each of the newest rows are missing."""
-        newest = self._rows[self._end - len(rows) : self._end]
         if len(rows) < FEW:
-            return [sum(map(isnan, row)) for row in newest.tolist()]
+            return list(map(_count_missing, rows))
+        newest = self._rows[self._end - len(rows) : self._end]
         counts: list[int] = np.isnan(newest).sum(axis=1).tolist()
         return counts
+
+
+def _count_missing(row: Row) -> int:
+    return sum(map(isnan, row.values.tolist()))

@@ -256,6 +256,7 @@ class Binding:
         graph.refuse_other_names(parameters.keys(), graph.inputs.keys() - {"window", "time"})
         self._graph, self._members = graph, members
         self._binding = graph.session.io_binding()
+        self._run = graph.session.run_with_iobinding
         self._takes_time = "time" in graph.inputs
         self.parameters = {
             name: np.array(array, graph.inputs[name][0], order="C")
@@ -268,21 +269,24 @@ class Binding:
 
     def __call__(self, window: Floats, time: Times) -> Floats:
         """Return a copy of the prediction; see :meth:`Predictor.run`."""
-        if window.shape != self._window.shape:
+        if (window.shape, time.shape) != self._laid_out:
             self._lay_out(window.shape[-3] if window.ndim > 2 else 1)
-        if window.shape != self._window.shape or time.shape != self._time.shape:
-            raise BundleError(
-                f"{self._graph.name} takes a window {list(self._window.shape)} and time "
-                f"{list(self._time.shape)}, not {list(window.shape)} and {list(time.shape)}."
-            )
+            self._refuse_other_rows(window, time)
         self._window[...] = window
         if self._takes_time:
             self._time[...] = time
         try:
-            self._graph.session.run_with_iobinding(self._binding)
+            self._run(self._binding)
         except _ORT_ERRORS as error:
             raise self._graph.refusal(_CANNOT_RUN, error) from error
         return self._prediction.copy()
+
+    def _refuse_other_rows(self, window: Floats, time: Times) -> None:
+        if (window.shape, time.shape) != self._laid_out:
+            raise BundleError(
+                f"{self._graph.name} takes a window {list(self._window.shape)} and time "
+                f"{list(self._time.shape)}, not {list(window.shape)} and {list(time.shape)}."
+            )
 
     def _refuse_other_shape(self, name: str, array: NDArray[Any]) -> None:
         want, have = [*self._shape(self._graph.inputs[name][1], 0)], [*array.shape]
@@ -295,6 +299,7 @@ class Binding:
         dtype, shape = inputs["window"]
         self._window = np.empty(self._shape(shape, rows), dtype)
         self._time = np.empty(self._window.shape[:-2], np.int64)
+        self._laid_out = self._window.shape, self._time.shape
         self._prediction = np.empty(self._shape(outputs["prediction"][1], rows), dtype)
         self._bind(self._binding.bind_input, "window", self._window)
         if self._takes_time:

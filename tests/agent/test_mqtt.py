@@ -803,6 +803,7 @@ def test_a_broker_that_is_heard_is_not_asked_whether_it_is_there(join: Join) -> 
         poll_until(transport.delivered, transport)
         transport._client._last_bytes_received -= 29
         transport._client._last_msg_out -= 29
+        transport._client._upkeep_due = 0.0
         transport.poll(0)
         transport.close()
     assert 0xC0 not in visit.kinds
@@ -817,7 +818,7 @@ def test_a_broker_that_is_silent_is_asked_and_then_given_up(join: Join) -> None:
         poll_until(lambda: 0xC0 in visit.kinds, transport)
         assert transport.connected
         transport._client._ping_t -= 31
-        transport.poll(0)
+        poll_until(lambda: transport.trouble, transport)
         assert "it did not answer within broker.keepalive" in transport.trouble
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from math import inf
 
-from headwater_agent.pace import Pace
+from headwater_agent.pace import MOST, Pace
 
 
 def pace(every_s: float = 1.0, messages: int = 10, budget_s: float = 0.02) -> Pace:
@@ -36,6 +36,14 @@ def test_many_messages_do_not_wait() -> None:
     keeping.arrived(1, now=5.0)
     assert keeping.settles(5.0, fresh=False)
     assert not keeping.settles(5.0, fresh=True)
+
+
+def test_so_many_are_not_let_wait_that_those_after_them_would() -> None:
+    keeping = pace(messages=10 * MOST)
+    keeping.arrived(MOST - 1, now=5.0)
+    assert not keeping.settles(5.0, fresh=True)
+    keeping.arrived(1, now=5.0)
+    assert keeping.settles(5.0, fresh=True)
 
 
 def test_where_nothing_waits_there_is_no_hurry() -> None:

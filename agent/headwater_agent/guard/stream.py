@@ -198,7 +198,7 @@ class StreamGuard:
 
     def _repeats(self, record: Record) -> bool:
         """Say whether the same was said of the same time, and remember that it was."""
-        content = crc32(record.present.data, crc32(record.values.data))
+        content = crc32(record.present.tobytes(), crc32(record.values.tobytes()))
         fingerprint = (record.time ^ content << 32) & _64_BITS
         if fingerprint in self._seen:
             return True
