@@ -126,7 +126,7 @@ class Cohort:
 
         Its device is in good standing again.
         """
-        size = self._norm(vector)
+        size = self.norm(vector)
         if self._points:
             usual = self._norms.median or size
             self._direction.follow(vector, min(1.0, usual / size) if size else 1.0)
@@ -157,6 +157,12 @@ class Cohort:
         since = _moment(conduct.refused_ms, now)
         return f"{reason.removesuffix('.')}; {_ordinal(conduct.refusals)} refusal since {since}."
 
+    def norm(self, vector: Vector) -> float:
+        """Return the norm of the update that is being judged; it is measured once."""
+        if self._measured[0] is not vector:
+            self._measured = vector, norm(vector)
+        return self._measured[1]
+
     def _examples(self, update: wire.Update, device: Device, conduct: Conduct) -> str | None:
         said = max(device.records, device.examples, conduct.examples, _PLAUSIBLE_EXAMPLES)
         if update.examples <= self._settings.examples_multiple * said:
@@ -168,7 +174,7 @@ class Cohort:
         )
 
     def _length(self, vector: Vector) -> str | None:
-        size, usual = self._norm(vector), self._norms.median
+        size, usual = self.norm(vector), self._norms.median
         if not usual or size <= self._settings.norm_multiple * usual:
             return None
         return (
@@ -179,19 +185,13 @@ class Cohort:
     def _bearing(self, vector: Vector) -> str | None:
         if self._direction.seen < self._settings.least:
             return None
-        cosine = self._direction.cosine(vector, self._norm(vector))
+        cosine = self._direction.cosine(vector, self.norm(vector))
         if cosine >= self._settings.least_cosine:
             return None
         return (
             f"It points away from where the fleet moves: the cosine is {cosine:.2f}; "
             f"at least {self._settings.least_cosine:g} is allowed."
         )
-
-    def _norm(self, vector: Vector) -> float:
-        """Return the norm of the update that is being judged; it is measured once."""
-        if self._measured[0] is not vector:
-            self._measured = vector, norm(vector)
-        return self._measured[1]
 
 
 def _moment(then: int, now: int) -> str:

@@ -62,12 +62,20 @@ def complaint(
     return _identity(reply, expected) or _carried(reply, vector) or rule(task, reply, expected)
 
 
-def malformation(reply: wire.Update, vector: Vector, manifest: Manifest) -> str | None:
-    """Return why an update can never be merged, as a sentence, or None when it is sound in form."""
+def malformation(
+    reply: wire.Update,
+    vector: Vector,
+    manifest: Manifest,
+    length: Callable[[Vector], float] | None = None,
+) -> str | None:
+    """Return why an update can never be merged, as a sentence, or None when it is sound in form.
+
+    ``length`` is :func:`norm`, or returns the same.
+    """
     if reply.examples < 1:
         return "The update says that it learned from no example."
     return _not_finite(loss_before=reply.loss_before, loss_after=reply.loss_after) or (
-        _vector(vector, manifest, reply.examples)
+        _vector(vector, manifest, reply.examples, length or norm)
     )
 
 
@@ -170,14 +178,16 @@ _RULES: dict[type[wire.Task], dict[type[wire.Reply], Callable[..., str | None]]]
 """What may answer a task, and what must hold of it; None where it does."""
 
 
-def _vector(vector: Vector, manifest: Manifest, examples: int) -> str | None:
+def _vector(
+    vector: Vector, manifest: Manifest, examples: int, length: Callable[[Vector], float]
+) -> str | None:
     size, dtype = packed_size(manifest), "float32"
     if manifest.statistics:
         size, dtype = sum(array.size for array in manifest.statistics), "float64"
     if vector.dtype != dtype or vector.shape != (size,):
         return f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
-    if not manifest.statistics and _surely_small(vector):
-        return None
+    if not manifest.statistics and length(vector) <= LARGEST_CHANGE:
+        return None  # no value is larger than that, nor is any not finite
     if not np.isfinite(vector).all():
         return (
             f"{int((~np.isfinite(vector)).sum())} of {size} values of the array are not finite "
@@ -189,14 +199,6 @@ def _vector(vector: Vector, manifest: Manifest, examples: int) -> str | None:
     if largest <= LARGEST_CHANGE:
         return None
     return f"The update moves a weight by {largest:.3g}; at most {LARGEST_CHANGE:g} is plausible."
-
-
-def _surely_small(vector: Vector) -> bool:
-    """Say, cheaply, that all values are finite and none is too large; False leaves it open.
-
-    ``vdot`` warns of no overflow.
-    """
-    return bool(np.vdot(vector, vector) <= LARGEST_CHANGE**2 / 2)
 
 
 def norm(vector: Vector) -> float:

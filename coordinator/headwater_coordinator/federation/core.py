@@ -181,7 +181,7 @@ class Federation:
         self, asked: Asked, device: Device, reply: wire.Update, vector: Vector, now: int
     ) -> tuple[str | None, e.Held | e.Malformed | None]:
         """Return why an update is refused, and what is kept of it; of statistics nothing is."""
-        wrong = malformation(reply, vector, self._manifest)
+        wrong = malformation(reply, vector, self._manifest, self._cohort.norm)
         if not self._weighs:
             return wrong, None
         if wrong is not None:

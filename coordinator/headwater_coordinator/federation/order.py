@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Any)
@@ -30,7 +29,7 @@ class Order(Generic[K]):
 
     def __init__(self) -> None:
         self._heap: list[K] = []
-        self._names: dict[K, dict[str, None]] = {}
+        self._names: dict[K, str | dict[str, None]] = {}
         self._keys: dict[str, K] = {}
 
     def __len__(self) -> int:
@@ -45,20 +44,25 @@ class Order(Generic[K]):
             self.discard(name)
         self._keys[name] = key
         names = self._names.get(key)
-        if names is not None:
+        if isinstance(names, dict):
             names[name] = None
-            return
-        self._names[key] = {name: None}
-        heapq.heappush(self._heap, key)
-        if len(self._heap) > 2 * len(self._keys) + _SLACK:
-            self._names = {key: names for key, names in self._names.items() if names}
-            self._heap = sorted(self._names)
+        elif names:
+            self._names[key] = {names: None, name: None}
+        else:
+            self._names[key] = name
+        if names is None:
+            self._push(key)
 
     def discard(self, name: str) -> None:
         """Remove a name; one that is not there is fine."""
         key = self._keys.pop(name, None)
-        if key is not None:
-            del self._names[key][name]
+        if key is None:
+            return
+        names = self._names[key]
+        if isinstance(names, dict):
+            del names[name]
+        else:
+            self._names[key] = ""
 
     @property
     def least(self) -> K | None:
@@ -73,7 +77,7 @@ class Order(Generic[K]):
         A name that is set meanwhile, within the bound, comes too.
         """
         while (least := self.least) is not None and least <= bound:
-            for name in list(self._names[least]):
+            for name in self._those(least):
                 if self._keys.get(name) == least:
                     self.discard(name)
                     yield name
@@ -84,7 +88,19 @@ class Order(Generic[K]):
         found: list[str] = []
         while len(found) < count and (least := self.least) is not None:
             taken.append(heapq.heappop(self._heap))
-            found += islice(self._names[least], count - len(found))
+            found += self._those(least)
         for key in taken:
             heapq.heappush(self._heap, key)
-        return found
+        return found[:count]
+
+    def _push(self, key: K) -> None:
+        """Take in a key that is new; those that nobody has any more go when they are many."""
+        heapq.heappush(self._heap, key)
+        if len(self._heap) > 2 * len(self._keys) + _SLACK:
+            self._names = {key: names for key, names in self._names.items() if names}
+            self._heap = sorted(self._names)
+
+    def _those(self, key: K) -> list[str]:
+        """Return the names of a key; a name alone takes a third of the memory of several."""
+        names = self._names[key]
+        return list(names) if isinstance(names, dict) else [names]

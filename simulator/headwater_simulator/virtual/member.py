@@ -120,9 +120,10 @@ class Member:
 
     def looks(self, now: int) -> int:
         """Return when it looks for messages next."""
-        every = max(self.group.link.poll, self.poll_ms)
+        every: int = self.group.link.poll or self.poll_ms
         if not every:
             return now
+        every = max(every, self.poll_ms)
         return round((ceil(now / every - self.phase) + self.phase) * every)
 
     def rests_until(self, time: int, now: int) -> bool:

@@ -82,11 +82,10 @@ class Network:
                 self._fate_of(link, size, rate(link))
                 for link, size in zip(links, sizes, strict=True)
             ]
+        told = [(float(link.latency), link.jitter, rate(link)) for link in kinds.values()]
         places = {kind: place for place, kind in enumerate(kinds)}
-        which = [places[kind] for kind in map(id, links)]
-        delays, jitters, speeds = np.array(
-            [(float(link.latency), link.jitter, rate(link)) for link in kinds.values()]
-        ).T[:, which]
+        which = [places[kind] for kind in map(id, links)] if len(kinds) > 1 else [0] * len(links)
+        delays, jitters, speeds = np.array(told).T.take(which, axis=1)
         if jitters.any():
             delays[jitters > 0] *= self._rng.lognormal(0.0, jitters[jitters > 0])
         spent = 1000.0 * np.array(sizes, np.float64)
