@@ -13,7 +13,8 @@ from benchmarks.agent.stage import Running, Spent, stage
 from benchmarks.report import Better, Figure
 
 NAIVE = ("naive_script", "naive_river")
-SUBSCRIBER = "mosquitto_sub"
+FLOOR = ("mosquitto_sub", "echo_c", "echo")
+"""What the transport alone takes: a subscriber that does nothing, and clients that only answer."""
 RATES = (10, 100, 1_000)
 STREAMS = 300
 MODELS = 300
@@ -56,7 +57,7 @@ class Found:
 
 def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
     """Return the figures of one stream at QoS 0 and 1; who cannot run is added to *missing*."""
-    sides = (AGENT, *NAIVE, SUBSCRIBER)
+    sides = (AGENT, *NAIVE, *FLOOR)
     found = Found(missing=missing)
     for _ in range(effort.turns):
         for qos in (0, 1):
@@ -74,8 +75,8 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
         "events_qos0_stored": min(found.stored["qos 0"]),
         **events(found.spent["qos 1"], "events_qos1"),
         "events_qos1_stored": min(found.stored["qos 1"]),
-        **beside_subscriber(found.spent["qos 0"], "vs_mosquitto_sub"),
-        **beside_subscriber(found.spent["qos 1"], "vs_mosquitto_sub_qos1"),
+        **beside_floor(found.spent["qos 0"]),
+        **beside_floor(found.spent["qos 1"], "_qos1"),
         **{f"counted_{name}": float(count) for name, count in found.counted.items()},
     }
 
@@ -103,7 +104,7 @@ def _take_turn(
     try:
         with stage(model) as place, place.side(side, qos, streams) as running:
             running.warm()
-            steady = side != SUBSCRIBER and qos == 0 and streams == 1
+            steady = side not in FLOOR and qos == 0 and streams == 1
             for rate in effort.rates if steady else ():
                 spent = running.at_rate(rate, effort.seconds)
                 found.spent[f"rate {rate}"][side].append(spent)
@@ -159,12 +160,19 @@ def events(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
     }
 
 
-def beside_subscriber(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
-    """Return events per second by the clock beside those of the C subscriber that does nothing."""
-    if SUBSCRIBER not in spent:
-        return {}
-    found = compare(spent, _per_second, peers=[SUBSCRIBER], unit="1/s", better="higher")
-    return {name: found}
+def beside_floor(spent: Mapping[str, Sequence[Spent]], suffix: str = "") -> Figures:
+    """Return events per second by the clock beside those of each client that does next to nothing.
+
+    Parameters
+    ----------
+    suffix
+        Of the figures' names.
+    """
+    return {
+        f"vs_{peer}{suffix}": compare(spent, _per_second, peers=[peer], unit="1/s", better="higher")
+        for peer in FLOOR
+        if peer in spent
+    }
 
 
 def _cpu_us(turn: Spent) -> float:

@@ -18,6 +18,9 @@ from types import FrameType
 from headwater.errors import UnreachableError
 from headwater_coordinator.child import command
 
+PATIENCE_S = 45.0
+"""How long a child may take to end: a federation client waits half a minute for an answer."""
+
 TAIL = 5
 """Lines of a child's log that an error quotes."""
 
@@ -76,7 +79,7 @@ class Child:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-TAIL:])
 
-    def stop(self, patience_s: float = 15.0) -> bool:
+    def stop(self, patience_s: float = PATIENCE_S) -> bool:
         """Ask it to end, insist after *patience_s*, and say whether it ended as it should."""
         if self._process.poll() is None:
             self._process.terminate()

@@ -35,8 +35,10 @@ from headwater_simulator.processes import Child, Crew
 PREFIX = "air"
 """First level of all topics, where nobody else uses the broker."""
 
-START_S = 90.0
-"""How long coordinator and devices may take to find one another."""
+START_S = 80.0
+START_S_PER_DEVICE = 8.0
+"""How long coordinator and devices may take to find one another: the two programs of a device need
+four seconds of a processor until then, and others may use it, too."""
 
 _COORDINATOR = """\
 [front]
@@ -242,12 +244,13 @@ class LiveFleet:
         UnreachableError
             When a part ends or it takes too long, with the end of a log.
         """
-        deadline = time.monotonic() + START_S
+        patience_s = START_S + START_S_PER_DEVICE * len(self.devices)
+        deadline = time.monotonic() + patience_s
         while not self._together():
             self.check()
             if time.monotonic() > deadline:
                 raise UnreachableError(
-                    f"The fleet did not come together within {START_S:g} seconds:\n"
+                    f"The fleet did not come together within {patience_s:g} seconds:\n"
                     f"{self.coordinator.tail()}"
                 )
             time.sleep(0.2)

@@ -20,7 +20,8 @@ ROUND_S_PER_DEVICE = 1.0
 trainer for an update; what it answers costs the coordinator some 24 requests."""
 
 PATIENCE_S = 30.0
-"""How long a deadline is at least: a trainer may wait for its turn where all share a machine."""
+PATIENCE_S_PER_DEVICE = 2.0
+"""How long a deadline is at least: a trainer waits for its turn where all share a machine."""
 
 CHECK_IN_S = 5.0
 BACKOFF_S = 1.0
@@ -67,8 +68,9 @@ def paced(
     tuple
         Both as the coordinator is told, and a sentence on each duration that had to be longer.
     """
+    patience = max(PATIENCE_S, PATIENCE_S_PER_DEVICE * devices)
     least = {
-        "deadline": PATIENCE_S,
+        "deadline": patience,
         "check_in": max(CHECK_IN_S, devices / 2),
         "backoff": BACKOFF_S,
         "message_ttl": TTL_S,
@@ -91,7 +93,7 @@ def paced(
         for name, floor in least.items()
         if hasattr(how, name)
     }
-    judged = shortened("gate.deadline", gate.deadline, PATIENCE_S)
+    judged = shortened("gate.deadline", gate.deadline, patience)
     changed["message_ttl"] = Duration(max(changed["message_ttl"], changed["deadline"], judged))
     return (
         msgspec.structs.replace(how, **changed),

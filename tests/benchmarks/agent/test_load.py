@@ -12,6 +12,7 @@ TURNS = {
     "naive_script": [Spent(100, 0, 0.4, 0.4)],
     "naive_river": [Spent(50, 50, 0.1, 0.5)],
     "mosquitto_sub": [Spent(100, 0, 0.001, 0.01)],
+    "echo": [Spent(100, 0, 0.02, 0.08)],
 }
 
 
@@ -38,12 +39,15 @@ def test_what_was_lost_is_a_share_of_what_was_sent() -> None:
     assert load.events(turns, "events")["events_lost"] == pytest.approx(0.125)
 
 
-def test_beside_the_subscriber_the_ratio_is_ours_divided_by_its() -> None:
-    figure = load.beside_subscriber(TURNS, "vs_mosquitto_sub")["vs_mosquitto_sub"]
-    assert not isinstance(figure, float)
-    assert figure.ratio == pytest.approx(0.25)
+def test_beside_what_only_receives_or_answers_the_ratio_is_ours_divided_by_its() -> None:
+    subscriber, echo = load.beside_floor(TURNS, "_qos1").items()
+    assert (subscriber[0], echo[0]) == ("vs_mosquitto_sub_qos1", "vs_echo_qos1")
+    assert not isinstance(subscriber[1], float)
+    assert not isinstance(echo[1], float)
+    assert subscriber[1].ratio == pytest.approx(0.25)
+    assert echo[1].ratio == pytest.approx(2)
 
 
-def test_without_the_subscriber_the_figure_is_left_out() -> None:
-    turns = {side: found for side, found in TURNS.items() if side != "mosquitto_sub"}
-    assert load.beside_subscriber(turns, "vs_mosquitto_sub") == {}
+def test_a_client_that_could_not_run_is_left_out() -> None:
+    turns = {side: found for side, found in TURNS.items() if side not in load.FLOOR}
+    assert load.beside_floor(turns) == {}

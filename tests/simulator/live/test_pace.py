@@ -7,6 +7,7 @@ from headwater_coordinator.settings import Buffered, Gate, Rounds
 from headwater_simulator.live.pace import (
     DEVICE_RECORDS_PER_S,
     PATIENCE_S,
+    PATIENCE_S_PER_DEVICE,
     RECORDS_PER_S,
     paced,
     usual_speed,
@@ -65,6 +66,13 @@ def test_durations_are_divided_as_far_as_programs_follow_and_the_rest_is_said() 
     assert "federation.check_in is 5s, which is 12h of the scenario in the place of 1h" in " ".join(
         words
     )
+
+
+def test_of_many_devices_each_has_its_turn_before_a_deadline() -> None:
+    how, gate, _ = paced(Rounds(pause=DAY, deadline=DAY), Gate(), speed=86_400, devices=40)
+
+    assert isinstance(how, Rounds)
+    assert how.deadline == gate.deadline == PATIENCE_S_PER_DEVICE * 40 * 1000
 
 
 def test_at_the_real_speed_nothing_changes_and_nothing_is_said() -> None:
