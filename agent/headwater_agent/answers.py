@@ -201,7 +201,7 @@ def tell_update(
     if not len(examples.time):
         raise DeclinedError("too-few-examples")
     judged = math.isfinite(made.loss_before) and math.isfinite(made.loss_after)
-    if not (judged and np.isfinite(made.vector).all()):
+    if not (judged and _finite(made.vector)):
         raise DeclinedError("failed")
     update = wire.Update(
         task=task.task,
@@ -212,9 +212,17 @@ def tell_update(
         examples=made.examples,
         loss_before=made.loss_before,
         loss_after=made.loss_after,
-        data_until_ms=block_end(manifest, int(examples.time.max())),
+        data_until_ms=block_end(manifest, int(np.maximum.reduce(examples.time))),
     )
     return update, made.vector
+
+
+def _finite(vector: Vector) -> bool:
+    """Say whether all values are finite; where the sum of their squares is, they are.
+
+    ``vdot`` warns of no overflow.
+    """
+    return math.isfinite(np.vdot(vector, vector)) or bool(np.isfinite(vector).all())
 
 
 def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:

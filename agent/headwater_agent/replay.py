@@ -66,7 +66,7 @@ class Replayed(msgspec.Struct, frozen=True, eq=False):
     """What a replay made: the weights, how many examples it used, and their mean losses.
 
     ``change`` is the packed difference of the shared arrays to the start, float32 ``[n]``, where it
-    is known already.
+    is known already; then there may be no weights.
     """
 
     weights: Arrays

@@ -7,7 +7,7 @@ is made ten times as fast as a frozen dataclass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,12 @@ class Replied(msgspec.Struct, frozen=True, eq=False):
     digest: str = ""
     size: int = 0
     """Bytes of the answer as it was sent, compressed or not."""
+
+
+class Answered(msgspec.Struct, frozen=True, eq=False):
+    """These answers came, one after the other: what each leads to is done before the next one."""
+
+    replies: Sequence[Replied]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ Command = (
 )
 """What a person asks for."""
 
-Event = Appeared | Vanished | Replied | Failed | Merged | Released | Ticked | Command
+Event = Appeared | Vanished | Replied | Answered | Failed | Merged | Released | Ticked | Command
 
 # Effects
 

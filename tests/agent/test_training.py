@@ -11,12 +11,14 @@ import pytest
 
 from headwater import wire
 from headwater.errors import StorageError
+from headwater.objects import Vector
 from headwater_agent import events, training
-from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS
+from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS, DeclinedError, tell_update
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.events import Example, Row
 from headwater_agent.exchange import Exchange
+from headwater_agent.gathering import Offer
 from headwater_agent.outcome import SUFFIX, Outcome, find_outcomes
 from headwater_agent.outgoing import check_outgoing
 from headwater_agent.pipeline import Pipeline
@@ -26,7 +28,7 @@ from headwater_agent.settings import AgentSettings, Learn, StoreSettings
 from headwater_agent.sqlite_store import SqliteStore
 from headwater_agent.store import Update
 from headwater_agent.training import Work
-from headwater_models.arrays import State, pack_statistics, packed_bytes
+from headwater_models.arrays import State, pack_statistics, packed_bytes, packed_size
 from headwater_models.bundle import Bundle
 from headwater_models.graphs.builders import build
 from headwater_models.weights import save_weights
@@ -266,6 +268,30 @@ def test_an_update_that_is_not_finite_is_not_offered(tmp_path: Path) -> None:
     ask(made, train(1, base=name))
     reply = Work(made).do(task_name(1), sequence=1)
     assert reply == wire.Declined(device=NAME, task=task_name(1), reason="failed")
+
+
+def test_an_update_that_is_large_but_finite_is_offered() -> None:
+    size = packed_size(MANIFEST)
+    change = np.full(size, 3e30, np.float32)
+    assert not np.isfinite(np.vdot(change, change))
+    rows = events.Batch(
+        np.zeros((9, 2, 2), np.float32),
+        np.arange(9, dtype=np.int64),
+        np.zeros((9, 1), np.float32),
+        np.ones(9, np.float32),
+    )
+
+    def told(vector: Floats) -> tuple[wire.Update, Vector]:
+        name = task_name(1)
+        task = wire.Train(task=name, model=name, base=name, round=1)
+        made = Offer(vector, 9, 1.0, 0.5)
+        return tell_update(task, MANIFEST, made, device=NAME, sequence=1, examples=rows)
+
+    update, vector = told(change)
+    assert (update.examples, vector is change) == (9, True)
+    change[-1] = np.nan
+    with pytest.raises(DeclinedError, match="failed"):
+        told(change)
 
 
 def test_a_task_that_is_not_there_is_explained(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ its device, or in exactly one candidate; the sequence of releases only grows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -31,6 +31,9 @@ from headwater_coordinator.firewall import Expected, complaint, malformation
 from headwater_coordinator.settings import Buffered, Settings
 from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_models.manifest import Manifest
+
+Effects = Sequence[e.Effect]
+"""What is to be done about one answer, in order."""
 
 
 class Federation:
@@ -102,13 +105,15 @@ class Federation:
         """
         match event:
             case e.Replied():
-                effects = self._replied(event, now)
+                effects = iter(self._replied(event, now))
+            case e.Answered(replies):
+                effects = (effect for one in replies for effect in self._replied(one, now))
             case e.Appeared(nodes):
                 effects = self._fleet.appeared(nodes, now)
             case e.Vanished(nodes):
                 effects = self._fleet.vanished(nodes, now)
             case e.Failed():
-                effects = self._failed(event, now)
+                effects = iter(self._failed(event, now))
             case e.Merged(candidate):
                 effects = self._merged(candidate, now)
             case e.Released(version, merged):
@@ -137,30 +142,32 @@ class Federation:
 
     # Answers
 
-    def _replied(self, event: e.Replied, now: int) -> Iterator[e.Effect]:
+    def _replied(self, event: e.Replied, now: int) -> Effects:
         reply, vector = event.reply, event.vector
         asked = self._fleet.answered(event.ask)
         if asked is None:
-            return
-        device = self.state.devices[asked.node]
+            return ()
+        device = asked.device
         device.protocol, device.seen_ms = reply.protocol, now
+        effects: list[e.Effect] = []
         if event.digest and reply.protocol >= wire.RECEIPTS:
             kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
-            yield e.Receive(asked.node, event.ask, kind, task, event.digest)
+            effects.append(e.Receive(device.node, event.ask, kind, task, event.digest))
         if isinstance(reply, wire.Update):
-            yield e.Weigh(asked.node, asked.round, event.size)
-        refusal = self._refusal(asked, device, reply, vector, now)
-        if refusal is not None:
-            yield refusal
-            yield from self._settled(asked, reply, now, refused=True)
-            return
-        yield from self._accepted(asked, device, reply, vector, now)
+            effects.append(e.Weigh(device.node, asked.round, event.size))
+        refusal = self._refusal(asked, reply, vector, now)
+        if refusal is None:
+            effects += self._accepted(asked, reply, vector, now)
+        else:
+            effects += refusal, *self._settled(asked, reply, now, refused=True)
+        return effects
 
     def _refusal(
-        self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
+        self, asked: Asked, reply: wire.Reply, vector: Vector | None, now: int
     ) -> e.Refuse | None:
         """Return why a reply must be refused: for what it is, or for what is usual here."""
-        wrong, held = complaint(asked.task, reply, vector, self._expected(asked, device)), None
+        device = asked.device
+        wrong, held = complaint(asked.task, reply, vector, self._expected(asked)), None
         if isinstance(reply, wire.Update):
             if wrong is None and vector is not None:
                 wrong, held = self._judged(asked, device, reply, vector, now)
@@ -168,7 +175,7 @@ class Federation:
                 wrong = self._cohort.refused(device.node, wrong, now)
         if wrong is None:
             return None
-        return e.Refuse(asked.node, device.name, asked.ask, type(reply).__name__, wrong, held)
+        return e.Refuse(device.node, device.name, asked.ask, type(reply).__name__, wrong, held)
 
     def _judged(
         self, asked: Asked, device: Device, reply: wire.Update, vector: Vector, now: int
@@ -183,52 +190,52 @@ class Federation:
         return wrong, None if wrong is None else e.Held(reply, vector, asked.round)
 
     def _accepted(
-        self, asked: Asked, device: Device, reply: wire.Reply, vector: Vector | None, now: int
-    ) -> Iterator[e.Effect]:
+        self, asked: Asked, reply: wire.Reply, vector: Vector | None, now: int
+    ) -> Effects:
+        device = asked.device
         match reply:
             case wire.Update():
-                if vector is not None:
-                    device.duration_ms = now - asked.asked_ms
-                    yield self._book(device, reply, vector, asked.round)
-                yield from self._settled(asked, reply, now)
+                if vector is None:
+                    return self._settled(asked, reply, now)
+                device.duration_ms = now - asked.asked_ms
+                accept = self._book(device, reply, vector, asked.round)
+                return accept, *self._settled(asked, reply, now)
             case wire.Received():
-                yield from self._received(asked, device, reply, now)
+                return self._received(asked, reply, now)
             case wire.CheckedIn():
-                yield from self._greeted(device, reply, now)
+                if reply.retrain and not device.retrain:
+                    self.discipline.hasten()
+                return (self._fleet.checked_in(device, reply, now),)
             case wire.Declined():
-                if isinstance(asked.task, wire.Release):
-                    yield self._untaken(asked, device, reply.reason)
-                elif reply.reason == "unknown-base":
-                    self._fleet.lacks_base(device, now)
-                yield from self._settled(asked, reply, now)
+                return self._declined(asked, reply, now)
             case wire.Evaluated():
-                yield from self._settled(asked, reply, now)
+                return self._settled(asked, reply, now)
             case _:
                 assert_never(reply)
 
-    def _greeted(self, device: Device, reply: wire.CheckedIn, now: int) -> Iterator[e.Effect]:
-        if reply.retrain and not device.retrain:
-            self.discipline.hasten()
-        yield from self._fleet.checked_in(device, reply, now)
-
-    def _received(
-        self, asked: Asked, device: Device, reply: wire.Received, now: int
-    ) -> Iterator[e.Effect]:
-        yield from self._fleet.received(device, reply, now)
-        following = self._fleet.go_on(asked, now) if reply.accepted else None
-        if following is not None:
-            yield following
-            return
+    def _received(self, asked: Asked, reply: wire.Received, now: int) -> Effects:
+        device = asked.device
         if not reply.accepted:
-            yield self._untaken(asked, device, "no reason given")
-        if asked.then is not None or not reply.accepted:
-            yield from self._settled(asked, None, now)
-        else:
+            refusal = self._untaken(asked, "no reason given")
+            return refusal, *self._settled(asked, None, now)
+        noted = self._fleet.received(device, reply, now)
+        if asked.then is None:
             self._fleet.refresh(device)
+            return (noted,)
+        following = self._fleet.go_on(asked, now)
+        return (noted, *((following,) if following else self._settled(asked, None, now)))
 
-    def _untaken(self, asked: Asked, device: Device, reason: str) -> e.Refuse:
+    def _declined(self, asked: Asked, reply: wire.Declined, now: int) -> Effects:
+        if isinstance(asked.task, wire.Release):
+            return self._untaken(asked, reply.reason), *self._settled(asked, reply, now)
+        if reply.reason == "unknown-base":
+            self._fleet.lacks_base(asked.device, now)
+        return self._settled(asked, reply, now)
+
+    def _untaken(self, asked: Asked, reason: str) -> e.Refuse:
+        device = asked.device
         words = f"The device would not take the release ({reason})."
-        return e.Refuse(asked.node, device.name, asked.ask, "Release", words)
+        return e.Refuse(device.node, device.name, asked.ask, "Release", words)
 
     def _book(self, device: Device, reply: wire.Update, vector: Vector, number: int) -> e.Accept:
         weight = min(reply.examples, self._settings.weight_cap)
@@ -241,33 +248,32 @@ class Federation:
         norm = self._cohort.accepted(reply, vector, device.node) if self._weighs else None
         return e.Accept(reply, pending, vector, number, norm)
 
-    def _failed(self, event: e.Failed, now: int) -> Iterator[e.Effect]:
+    def _failed(self, event: e.Failed, now: int) -> Effects:
         asked = self._fleet.answered(event.ask)
         if asked is None:
-            return
+            return ()
         if event.kind == "lost":
-            yield from self._lost(asked, now)
-            return
-        device, kind, held = self.state.devices[asked.node], type(asked.task).__name__, None
+            return self._lost(asked, now)
+        device, kind, held = asked.device, type(asked.task).__name__, None
         keeps = isinstance(asked.task, wire.Train) and self._weighs and not device.forgotten
         if keeps and event.excerpt is not None:
             held = e.Malformed(event.excerpt, asked.round)
-        yield e.Refuse(asked.node, device.name, event.ask, kind, event.reason, held)
-        yield from self._settled(asked, None, now, refused=True)
+        refusal = e.Refuse(device.node, device.name, event.ask, kind, event.reason, held)
+        return refusal, *self._settled(asked, None, now, refused=True)
 
-    def _lost(self, asked: Asked, now: int) -> Iterator[e.Effect]:
+    def _lost(self, asked: Asked, now: int) -> Effects:
         """Go on without an answer."""
         if isinstance(asked.goal.task, wire.Train):
-            self.state.devices[asked.node].unanswered += 1
-        yield from self._settled(asked, None, now)
+            asked.device.unanswered += 1
+        return self._settled(asked, None, now)
 
     def _settled(
         self, asked: Asked, outcome: wire.Reply | None, now: int, *, refused: bool = False
-    ) -> Iterator[e.Effect]:
+    ) -> Effects:
         """Let whoever waits know what came of a question, and the device rest if nothing did."""
         if isinstance(asked.task, wire.CheckIn):
-            return
-        device, goal = self.state.devices[asked.node], asked.goal
+            return ()
+        device, goal = asked.device, asked.goal
         if refused or outcome is None or isinstance(outcome, wire.Declined):
             self._fleet.rest(device, now)
         elif isinstance(outcome, wire.Update):
@@ -277,7 +283,8 @@ class Federation:
             self._candidacy.settled(goal, outcome, refused=refused)
         elif isinstance(goal.task, wire.Train):
             self.discipline.settled(goal, outcome, refused=refused)
-            yield e.Note(device)
+            return (e.Note(device),)
+        return ()
 
     def _merged(self, candidate: Version | None, now: int) -> Iterator[e.Effect]:
         self._candidacy.merged(candidate)
@@ -295,13 +302,13 @@ class Federation:
         yield from self._fleet.due(now)
         yield from self.discipline.advance(now)
 
-    def _expected(self, asked: Asked, device: Device) -> Expected:
-        known = True
+    def _expected(self, asked: Asked) -> Expected:
+        device, known = asked.device, True
         if isinstance(asked.task, wire.Train):
             staleness = self.state.staleness(asked.task.base)
             known = staleness is not None and staleness <= self._settings.max_staleness
         return Expected(
-            asked.node,
+            device.node,
             device.name,
             device.taken,
             self._model,

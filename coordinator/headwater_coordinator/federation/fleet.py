@@ -31,7 +31,7 @@ class Asked(msgspec.Struct, frozen=True):
     """
 
     ask: str
-    node: str
+    device: Device
     task: wire.Task
     arrays: str | None
     round: int
@@ -83,6 +83,7 @@ class Fleet:
         self._pace = Pace(settings.arrivals, settings.check_in, rng)
         self._names: list[str] = []
         self._asked: dict[str, Asked] = {}
+        self._handed, self._releases = state.release, dict[int, wire.Release]()
         self._online = 0
         self._current: dict[str, None] = {}
         self._expiries: Order[int] = Order()
@@ -121,7 +122,7 @@ class Fleet:
             self.refresh(device)
             yield Note(device)
 
-    def checked_in(self, device: Device, reply: wire.CheckedIn, now: int) -> Iterator[Effect]:
+    def checked_in(self, device: Device, reply: wire.CheckedIn, now: int) -> Note:
         """Take note of what a device says of itself.
 
         Its agent may still run an earlier version than the one that its client acknowledged.
@@ -135,7 +136,7 @@ class Fleet:
         device.loss_released, device.loss_personal = reply.loss_released, reply.loss_personal
         self._place(device, now)
         self.refresh(device)
-        yield Note(device)
+        return Note(device)
 
     # The release
 
@@ -145,17 +146,16 @@ class Fleet:
         for node in before:
             self._place(self._state.devices[node], now)
 
-    def received(self, device: Device, reply: wire.Received, now: int) -> Iterator[Effect]:
-        """Take note that a device took a release, or would not.
+    def received(self, device: Device, reply: wire.Received, now: int) -> Note:
+        """Take note that a device took a release.
 
         It may be chosen again from the next :meth:`refresh` on.
         """
-        if reply.accepted:
-            device.version = reply.version
-            device.sequence = self._state.sequences.get(reply.version, device.sequence)
-            self._offers.discard(device.node)
-            self._place(device, now)
-            yield Note(device)
+        device.version = reply.version
+        device.sequence = self._state.sequences.get(reply.version, device.sequence)
+        self._offers.discard(device.node)
+        self._place(device, now)
+        return Note(device)
 
     def lacks_base(self, device: Device, now: int) -> None:
         """Hand the release to a device that says it does not know it."""
@@ -206,7 +206,7 @@ class Fleet:
             Milliseconds after which the answer is waited for no longer.
         """
         arrays = task.candidate if isinstance(task, wire.Evaluate) else None
-        asked = Asked(task.task, device.node, task, arrays, task.round, now, now + patience)
+        asked = Asked(task.task, device, task, arrays, task.round, now, now + patience)
         if isinstance(task, wire.Train):
             device.asked += 1
             device.asked_ms = now
@@ -216,8 +216,7 @@ class Fleet:
 
     def go_on(self, asked: Asked, now: int) -> Ask | None:
         """Ask what a release was handed over for; None where that would come too late."""
-        gone = not self._state.devices[asked.node].online
-        if asked.then is None or asked.then.expires_ms <= now or gone:
+        if asked.then is None or asked.then.expires_ms <= now or not asked.device.online:
             return None
         return self._ask(asked.then, now)
 
@@ -238,33 +237,39 @@ class Fleet:
         if device.protocol >= wire.PACE:
             task = msgspec.structs.replace(task, poll_ms=self._pace.poll(self._online))
         expires = now + self._settings.message_ttl
-        return self._ask(Asked(self.new_task(), device.node, task, None, 0, now, expires), now)
+        return self._ask(Asked(self.new_task(), device, task, None, 0, now, expires), now)
 
     def _hand(self, device: Device, now: int, then: Asked | None) -> Ask:
         """Give a device the release; it is offered again when no answer came by the deadline."""
-        release = self._state.release
-        self._offers.set(device.node, now + self._settings.deadline)
-        task = wire.Release(
-            model=self._model,
-            version=release.name,
-            statement=release.statement,
-            merged=device.merged,
-        )
-        expires = now + self._settings.deadline if then is None else then.expires_ms
-        number = 0 if then is None else then.round
-        return self._ask(
-            Asked(self.new_task(), device.node, task, release.name, number, now, expires, then), now
-        )
+        deadline, task = now + self._settings.deadline, self._release_for(device)
+        self._offers.set(device.node, deadline)
+        expires, number = (deadline, 0) if then is None else (then.expires_ms, then.round)
+        name, arrays = self.new_task(), task.version
+        return self._ask(Asked(name, device, task, arrays, number, now, expires, then), now)
+
+    def _release_for(self, device: Device) -> wire.Release:
+        """Return the release as it is handed to a device: the same to all that gave as much."""
+        if self._handed is not self._state.release:
+            self._handed, self._releases = self._state.release, {}
+        task = self._releases.get(device.merged)
+        if task is None:
+            task = self._releases[device.merged] = wire.Release(
+                model=self._model,
+                version=self._handed.name,
+                statement=self._handed.statement,
+                merged=device.merged,
+            )
+        return task
 
     def _ask(self, asked: Asked, now: int) -> Ask:
-        self._asked[asked.ask] = asked
-        self._expiries.set(asked.ask, asked.expires_ms)
-        if not isinstance(asked.task, wire.CheckIn):
-            device = self._state.devices[asked.node]
+        ask, device, task, expires = asked.ask, asked.device, asked.task, asked.expires_ms
+        self._asked[ask] = asked
+        self._expiries.set(ask, expires)
+        if not isinstance(task, wire.CheckIn):
             device.open += 1
             if device.open == 1:
                 self.refresh(device)
-        return Ask(asked.ask, asked.node, asked.task, asked.arrays, asked.expires_ms - now)
+        return Ask(ask, device.node, task, asked.arrays, expires - now)
 
     # What comes of it
 
@@ -277,7 +282,7 @@ class Fleet:
         if asked is not None:
             self._expiries.discard(ask)
             if not isinstance(asked.task, wire.CheckIn):
-                self._state.devices[asked.node].open -= 1
+                asked.device.open -= 1
         return asked
 
     def expired(self, now: int) -> Iterator[Asked]:

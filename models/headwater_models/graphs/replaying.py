@@ -25,10 +25,18 @@ from headwater_models.graphs.tensor_types import Shape, type_of
 _ROWS = ("window", "time", "label")
 _RATE, _WEIGHT, _LOSS, _NEW = "learning_rate", "weight", "loss", "new."
 _STEPS, _JUDGED, _PULL = "steps", "judged", "pull"
-_BEFORE, _AFTER, _CHANGE, _FLAT = "before", "after", "change", "flat"
+_BEFORE, _AFTER, _CHANGE, _EACH = "before", "after", "change", "each"
+_FLAT, _ALONG = "flat", "along"
+"""The shapes of one row for each member, and of all in one."""
 
 
-def replay_many(train: bytes, *, packed: Sequence[str] = (), held: Collection[str] = ()) -> bytes:
+def replay_many(
+    train: bytes,
+    *,
+    packed: Sequence[str] = (),
+    held: Collection[str] = (),
+    alike: Collection[str] = (),
+) -> bytes:
     """Return the graph of whole replays of many members.
 
     Inputs, beside the parameters and the state ``[M, ...]`` and ``learning_rate`` ``[]``:
@@ -51,6 +59,9 @@ def replay_many(train: bytes, *, packed: Sequence[str] = (), held: Collection[st
         The parameters whose change is wanted, in their order; without any there is no ``change``.
     held
         The parameters that are held.
+    alike
+        All parameters, or none: those that members begin with in common, ``[...]``. Then the losses
+        before are those of one member with all rows.
 
     Raises
     ------
@@ -60,20 +71,24 @@ def replay_many(train: bytes, *, packed: Sequence[str] = (), held: Collection[st
         Naming an operator that cannot be stacked.
     """
     rows, rest = by_row(decode(train), _ROWS)
-    many = stack(encode(rest, defaults=False), rest.inputs.keys() - {_RATE})
-    step, judge = decode(many), decode(many)
+    one = encode(rest, defaults=False)
+    many = stack(one, rest.inputs.keys() - {_RATE})
+    step, judge, begin = decode(many), decode(many), decode(one if alike else many)
     loss = step.outputs.pop(_LOSS)
-    judge.outputs = {_LOSS: loss}
+    judge.outputs, begin.outputs = {_LOSS: loss}, {_LOSS: begin.outputs[_LOSS]}
     learned = [name.removeprefix(_NEW) for name in step.outputs]
     _pull(step, held)
     by_step = [name for name in (_WEIGHT, _PULL) if name in step.inputs]
     own = {n: value for n, value in step.inputs.items() if n not in (*rows.outputs, *by_step)}
-    start = {name: name for name in own}
+    begun = {name: value for name, value in own.items() if name in alike}
+    start = {name: f"{_EACH}/{name}" if name in begun else name for name in own}
+    together = {name: name for name in own}
     end = start | {name: _NEW + name for name in learned}
     prepared = graph_proto(rows, defaults=False)
     nodes = [
         *prepared.node,
-        *_loop(_BEFORE, judge, _Batches(_JUDGED, rows.outputs), start),
+        *_repeated(begun),
+        *_loop(_BEFORE, begin, _Batches(_JUDGED, rows.outputs, flat=bool(alike)), together),
         *_loop(_STEPS, step, _Batches(_STEPS, rows.outputs, by_step), start, learned),
         *_loop(_AFTER, judge, _Batches(_JUDGED, rows.outputs), end),
         *_packing(packed),
@@ -84,14 +99,17 @@ def replay_many(train: bytes, *, packed: Sequence[str] = (), held: Collection[st
         _declared(_STEPS, np.int64, ("S", *batch)),
         _declared(_JUDGED, np.int64, ("B", *batch)),
         *(_declared(n, loss.dtype, ("S", *step.inputs[n].shape)) for n in by_step),
-        *(_like(value, n) for n, value in own.items()),
+        *(_like(begin.inputs[n] if n in begun else v, n) for n, v in own.items()),
     ]
     outputs = [
         *(_like(own[name], end[name]) for name in learned),
         *(_declared(name, loss.dtype, ("B", *batch)) for name in (_BEFORE, _AFTER)),
         *(_declared(_CHANGE, loss.dtype, (MEMBERS, "P")) for _ in packed[:1]),
     ]
-    arrays = [*prepared.initializer, numpy_helper.from_array(np.array([0, -1]), _FLAT)]
+    flat, along = (
+        numpy_helper.from_array(np.array(s), n) for s, n in (([0, -1], _FLAT), ([-1], _ALONG))
+    )
+    arrays = [*prepared.initializer, flat, along]
     return encode_proto(helper.make_graph(nodes, "headwater", inputs, outputs, arrays))
 
 
@@ -110,6 +128,19 @@ def _pull(step: Graph, held: Collection[str]) -> None:
         step.output(made + share * (step.input(base, made.shape) - made))
 
 
+def _repeated(begun: Mapping[str, Value]) -> Iterator[onnx.NodeProto]:
+    """Let each member have what all begin with."""
+    if begun:
+        yield _node("Shape", [_STEPS], f"{_EACH}/{MEMBERS}", start=1, end=2)
+    for name, value in begun.items():
+        many, ones = f"{_EACH}/{name}/shape", np.ones(len(value.shape) - 1, np.int64)
+        yield helper.make_node(
+            "Constant", [], [f"{many}/ones"], value=numpy_helper.from_array(ones)
+        )
+        yield _node("Concat", [f"{_EACH}/{MEMBERS}", f"{many}/ones"], many, axis=0)
+        yield _node("Expand", [name, many], f"{_EACH}/{name}")
+
+
 def _packing(packed: Sequence[str]) -> Iterator[onnx.NodeProto]:
     """Lay out in one row for each member by how much parameters moved."""
     rows = [f"{_CHANGE}/{name}/{_FLAT}" for name in packed]
@@ -126,11 +157,13 @@ class _Batches:
     """The name of the rows of each batch, ``[B, M, N]``.
 
     ``rows`` is what is taken of each row, and ``whole`` what there is of each batch, ``[B, ...]``.
+    ``flat`` says that rows are taken as those of one member, ``[M * N]``.
     """
 
     places: str
     rows: Collection[str]
     whole: Collection[str] = ()
+    flat: bool = False
 
 
 def _loop(
@@ -167,10 +200,17 @@ def _loop(
     used = {n for node in inner.node for n in node.input}
     number, go, on, at = map(inside, ("loop.number", "loop.go", "loop.on", "loop.at"))
     taking = [_node("Identity", [go], on), _node("Gather", [batches.places, number], at)]
-    taking += [_node("Gather", [n, at], inside(n)) for n in batches.rows if inside(n) in used]
+    taken, told = at, [(inside(value.name), value) for value in graph.outputs.values()]
+    giving: list[onnx.NodeProto] = []
+    if batches.flat:
+        taken, shape = inside("loop.taken"), inside("loop.shape")
+        taking += [_node("Reshape", [at, _ALONG], taken), _node("Shape", [at], shape)]
+        giving = [_node("Reshape", [name, shape], f"{name}/many") for name, _ in told]
+        told = [(f"{name}/many", value) for name, value in told]
+    taking += [_node("Gather", [n, taken], inside(n)) for n in batches.rows if inside(n) in used]
     taking += [_node("Gather", [n, number], inside(n)) for n in batches.whole]
     body = helper.make_graph(
-        [*taking, *inner.node],
+        [*taking, *inner.node, *giving],
         name,
         [
             _declared(number, np.int64, ()),
@@ -179,7 +219,7 @@ def _loop(
         ],
         [
             _declared(on, np.bool_, ()),
-            *(_like(value, inside(value.name)) for value in graph.outputs.values()),
+            *(_told(value, name, flat=batches.flat) for name, value in told),
         ],
         inner.initializer,
     )
@@ -196,6 +236,10 @@ def _node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) 
 
 def _declared(name: str, dtype: np.dtype[Any] | type, shape: Shape) -> onnx.ValueInfoProto:
     return helper.make_value_info(name, type_of(np.dtype(dtype), shape))
+
+
+def _told(value: Value, name: str, *, flat: bool) -> onnx.ValueInfoProto:
+    return _declared(name, value.dtype, (MEMBERS, *value.shape) if flat else value.shape)
 
 
 def _like(value: Value, name: str) -> onnx.ValueInfoProto:

@@ -78,7 +78,8 @@ class Chronicle:
         self.refusals: deque[Refusal] = deque(maxlen=NEWEST)
         self.online = self.training = self.refused_candidates = 0
         self._rounds: dict[int, _Round] = {}
-        self._presence: dict[int, tuple[int, int]] = {}
+        self._changes: dict[int, tuple[int, int]] = {}
+        self._ended_ms: int | None = None
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -87,11 +88,14 @@ class Chronicle:
 
     @property
     def presence(self) -> list[Presence]:
-        """How many devices were there, and at work, whenever that changed."""
-        return [
-            Presence(time_ms=now, online=online, training=training)
-            for now, (online, training) in self._presence.items()
-        ]
+        """How many devices were there, and at work, whenever that changed until the end."""
+        found, online, training = [], 0, 0
+        for now, (came, began) in sorted(self._changes.items()):
+            if self._ended_ms is not None and now > self._ended_ms:
+                break
+            online, training = online + came, training + began
+            found.append(Presence(time_ms=now, online=online, training=training))
+        return found
 
     # What the coordinator does
 
@@ -152,7 +156,7 @@ class Chronicle:
         """Note that a device is connected."""
         self.devices[name].since_ms = now
         self.online += 1
-        self._present(now)
+        self._changed(now, online=1)
 
     def went(self, name: str, now: int) -> None:
         """Note that a device is connected no more."""
@@ -160,26 +164,28 @@ class Chronicle:
         device.online_ms += now - (device.since_ms if device.since_ms is not None else now)
         device.since_ms = None
         self.online -= 1
-        self._present(now)
+        self._changed(now, online=-1)
 
     def ended(self, now: int) -> None:
         """Note that the run is over; who is there was there until then."""
+        self._ended_ms = now
         for device in self.devices.values():
             if device.since_ms is not None:
                 device.online_ms += now - device.since_ms
                 device.since_ms = None
 
     def worked(self, change: int, now: int) -> None:
-        """Note that a device began to train, or ended."""
+        """Note that devices begin to train, or end; it may be known before."""
         self.training += change
-        self._present(now)
+        self._changed(now, training=change)
 
     def happened(self, words: str, now: int) -> None:
         """Note what the scenario did."""
         self.incidents.append(Incident(time_ms=now, words=words))
 
-    def _present(self, now: int) -> None:
-        self._presence[now] = self.online, self.training
+    def _changed(self, now: int, *, online: int = 0, training: int = 0) -> None:
+        came, began = self._changes.get(now, (0, 0))
+        self._changes[now] = came + online, began + training
 
 
 def _told(one: _Round) -> Round:

@@ -6,15 +6,17 @@ the rounding of float32 in another order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.replay import Places, Replay, Replayed
+from headwater_models.arrays import Arrays
 from headwater_models.session import OpenGraph
 from headwater_simulator.virtual.rows import Batches, Rows, mean_losses
 
@@ -41,15 +43,24 @@ class Cohort:
         How many rows each learns from, and how many steps it comes to, ``[M]``.
     graph
         Made by :func:`headwater_models.graphs.replaying.replay_many`, with what all of the
-        trainings hold.
+        trainings hold, and with what they begin in common where they begin :func:`alike`.
+    whole
+        Whether the weights are wanted, too, where the graph tells the change of those shared.
     """
 
     def __init__(
-        self, replays: Sequence[Replay], counts: Places, steps: Places, graph: OpenGraph
+        self,
+        replays: Sequence[Replay],
+        counts: Places,
+        steps: Places,
+        graph: OpenGraph,
+        *,
+        whole: bool,
     ) -> None:
         self._replays, self._counts, self._steps = replays, counts, steps
         self._graph = graph
-        told = ("before", "after", "change", *(f"new.{name}" for name in replays[0].start))
+        self._names = list(replays[0].start) if whole or "change" not in graph.outputs else []
+        told = ("before", "after", "change", *(f"new.{name}" for name in self._names))
         self._outputs = [name for name in told if name in graph.outputs]
         self._running: _Running | None = None
         self._made: list[Replayed] = []
@@ -64,21 +75,23 @@ class Cohort:
         """Whether what they come to was asked for already."""
         return bool(self._made)
 
-    def begin(self, pool: Executor) -> None:
-        """Lay out what the call takes, and let it be made, unless that was done."""
+    def begin(self, pool: Executor) -> bool:
+        """Lay out what the call takes, and let it be made; False where that was done before."""
         if self._running is not None or self._made:
-            return
+            return False
         rows = Rows(self._replays, self._counts, self._steps)
         judged = rows.judged()
         feeds = self._feeds(rows) | {"judged": judged.places}
         outputs = pool.submit(self._graph.run, feeds, self._outputs)
         self._running = _Running(outputs, rows.learned, judged)
+        return True
 
     def _feeds(self, rows: Rows) -> Stacks:
         first, course = self._replays[0], rows.course()
+        starts = [replay.start for replay in self._replays]
         feeds = {
             **rows.arrays,
-            **stacked([replay.start for replay in self._replays]),
+            **(first.start if alike(self._replays) else stacked(starts)),
             **stacked([replay.state for replay in self._replays]),
             "learning_rate": np.array(first.learning_rate, np.float32),
             "steps": course.places,
@@ -104,11 +117,21 @@ class Cohort:
         found = dict(zip(self._outputs, running.outputs.result(), strict=True))
         before, after = (mean_losses(found[name], running.judged) for name in ("before", "after"))
         changes = found.get("change", [None] * len(replays))
-        names = list(replays[0].start)
+        weights = self._weights(replays, found)
+        return list(map(Replayed, weights, running.learned, before, after, changes))
+
+    def _weights(self, replays: Sequence[Replay], found: Stacks) -> Iterable[Arrays]:
+        names = self._names
+        if not names:
+            return repeat({}, len(replays))
         stacks = [found.get(f"new.{n}", [one.start[n] for one in replays]) for n in names]
-        weights = (dict(zip(names, arrays, strict=True)) for arrays in zip(*stacks, strict=True))
-        told = zip(weights, running.learned, before, after, changes, strict=True)
-        return [Replayed(*one) for one in told]
+        return (dict(zip(names, arrays, strict=True)) for arrays in zip(*stacks, strict=True))
+
+
+def alike(replays: Sequence[Replay]) -> bool:
+    """Say whether trainings begin with the same weights."""
+    start = replays[0].start
+    return all(one.start is start for one in replays)
 
 
 def stacked(members: Sequence[Mapping[str, NDArray[Any]]]) -> Stacks:

@@ -8,7 +8,7 @@ to be told to a device is handed to the engine.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -147,19 +147,28 @@ class VirtualCoordinator:
         for event in events:
             following.append(event)
             while following:
-                for effect in self.federation.feed(following.popleft(), EPOCH_MS + now):
-                    if isinstance(effect, e.Ask):
-                        arrays = None if effect.arrays is None else self._weights[effect.arrays]
-                        asked.append((self._with_terms(effect), arrays))
-                        continue
-                    deed = self._deeds.get(type(effect))
-                    answer = None if deed is None else deed(effect, now)
-                    if answer is not None:
-                        following.append(answer)
+                effects = self.federation.feed(following.popleft(), EPOCH_MS + now)
+                following += self._carry_out(effects, asked, now)
         return asked
 
+    def _carry_out(
+        self, effects: Iterable[e.Effect], asked: list[Asked], now: int
+    ) -> Iterator[e.Event]:
+        """Do what effects say, and note what is asked; yield the events that answer them."""
+        deeds, weights = self._deeds, self._weights
+        for effect in effects:
+            if type(effect) is e.Ask:
+                arrays = None if effect.arrays is None else weights[effect.arrays]
+                asked.append((self._with_terms(effect) if self._terms else effect, arrays))
+                continue
+            deed = deeds.get(type(effect))
+            if deed is not None:
+                answer = deed(effect, now)
+                if answer is not None:
+                    yield answer
+
     def _with_terms(self, ask: e.Ask) -> e.Ask:
-        if not self._terms or not isinstance(ask.task, wire.Train):
+        if not isinstance(ask.task, wire.Train):
             return ask
         task = msgspec.structs.replace(ask.task, protocol=wire.TERMS, **self._terms)
         return msgspec.structs.replace(ask, task=task)

@@ -38,6 +38,7 @@ from headwater_simulator.virtual.tasks import STRIDE, Tasks
 from headwater_simulator.virtual.training import (
     FleetTrainer,
     Job,
+    Line,
     Promise,
     Tally,
     all_processors,
@@ -93,14 +94,14 @@ class Engine:
         }
         self._tally = Tally()
         self._processors = all_processors()
+        self._line = Line(self._processors)
         self._chronicle = Chronicle()
         self._elsewhere = elsewhere
         self._fleet = Fleet(scenario, source, self._rng["fleet"], far=elsewhere is not None)
         self._members = {member.name: member for member in self._fleet.members}
         for member in self._fleet.members:
-            self._chronicle.devices[member.name].attack = (
-                member.attack.kind if member.attack is not None else ""
-            )
+            self._chronicle.devices[member.name] = member.log
+            member.log.attack = member.attack.kind if member.attack is not None else ""
         bundle = self._fleet.bundle
         self._trainer = FleetTrainer(
             bundle.train,
@@ -129,11 +130,11 @@ class Engine:
         )
         self._post = Post(
             self._agenda,
-            self._chronicle,
             self._network,
             self._coordinator,
             self._members,
             packed_bytes=self._fleet.packed_bytes,
+            ahead=self._ahead,
             deliver=self._deliver,
         )
         self._tasks = Tasks(
@@ -178,8 +179,8 @@ class Engine:
         while agenda.go_on(length):
             if progress is not None:
                 progress(self._share())
-        self._post.settle()
         end = agenda.now if agenda.over else length
+        self._post.settle(end)
         if self._fleet.sensors:
             self._stride(end)
         return end
@@ -222,7 +223,7 @@ class Engine:
     def _begin_trainings(self, jobs: Sequence[Job]) -> list[Promise]:
         """Have trainings done beside what else happens, or elsewhere."""
         if self._elsewhere is None:
-            return self._trainer.begin(jobs, self._processors)
+            return self._trainer.begin(jobs, self._line)
         return promised(self._elsewhere.replay(jobs, self._tally))
 
     # Who is there
@@ -273,6 +274,9 @@ class Engine:
         self._outcome.released(self._chronicle.releases[-1], weights)
         wanted = self._scenario.releases
         self._agenda.over = wanted is not None and len(self._chronicle.releases) >= wanted
+
+    def _ahead(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        return self._tasks.do_ahead(deliveries)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Let a device have a task, now or as soon as it is connected."""

@@ -16,6 +16,7 @@ from headwater_coordinator import events as e
 from headwater_models.arrays import Arrays
 from headwater_simulator.device import Begun, Made, VirtualDevice
 from headwater_simulator.scenario.settings import DAY, Attacker, Battery, Group, Scenario
+from headwater_simulator.virtual.chronicle import DeviceLog
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.training import Job, Promise
 
@@ -86,6 +87,7 @@ class Member:
     tasks that wait until it is connected, ``outbox`` answers that do; ``coming`` are tasks on their
     way, in their order. Of what is on its way to it and from it the last comes at ``last_ms`` and
     ``sent_ms``. ``disturbed`` are the times, in their order, at which it comes, goes or breaks.
+    ``log`` is what is written down of it.
     """
 
     number: int
@@ -109,6 +111,7 @@ class Member:
     last_ms: int = 0
     sent_ms: int = 0
     disturbed: list[int] = field(default_factory=list)
+    log: DeviceLog = field(default_factory=DeviceLog)
 
     @property
     def powered(self) -> bool:
@@ -117,7 +120,7 @@ class Member:
 
     def looks(self, now: int) -> int:
         """Return when it looks for messages next."""
-        every = max(int(self.group.link.poll), self.poll_ms)
+        every = max(self.group.link.poll, self.poll_ms)
         if not every:
             return now
         return round((ceil(now / every - self.phase) + self.phase) * every)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -76,7 +75,7 @@ class Network:
     ) -> Iterable[list[Fate]]:
         """Draw for each in turn; at once, and the same, where many come, and all of them once."""
         self.traffic.messages += len(links)
-        kinds = {id(link): link for link in links}
+        kinds = dict(zip(map(id, links), links, strict=True))
         rough = any(link.loss or link.duplication or link.reordering for link in kinds.values())
         if rough or len(links) < MANY:
             return [
@@ -84,7 +83,7 @@ class Network:
                 for link, size in zip(links, sizes, strict=True)
             ]
         places = {kind: place for place, kind in enumerate(kinds)}
-        which = [places[id(link)] for link in links]
+        which = [places[kind] for kind in map(id, links)]
         delays, jitters, speeds = np.array(
             [(float(link.latency), link.jitter, rate(link)) for link in kinds.values()]
         ).T[:, which]
@@ -92,9 +91,9 @@ class Network:
             delays[jitters > 0] *= self._rng.lognormal(0.0, jitters[jitters > 0])
         spent = 1000.0 * np.array(sizes, np.float64)
         delays += np.divide(spent, speeds, out=np.zeros_like(spent), where=speeds > 0)
-        return [
-            [fate] for fate in map(Fate, np.rint(delays).astype(np.int64).tolist(), repeat(False))
-        ]
+        whole: list[int] = np.rint(delays).astype(np.int64).tolist()
+        fates = {delay: [Fate(delay, held=False)] for delay in set(whole)}
+        return [fates[delay] for delay in whole]
 
     def _fate_of(self, link: Link, size: int, rate: float) -> list[Fate]:
         traffic, rng = self.traffic, self._rng

@@ -8,14 +8,15 @@ which it was sent.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from heapq import heappop, heappush
+from itertools import groupby
 from operator import itemgetter
 
 from headwater import wire
 from headwater_coordinator import events as e
 from headwater_simulator.virtual.agenda import Agenda
-from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
 from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.network import Network
@@ -23,13 +24,16 @@ from headwater_simulator.virtual.network import Network
 POLL_MS = 500
 """How often the coordinator looks at what came and what is due, as the server does."""
 
+Answer = Callable[[], e.Replied]
+"""Returns what a device sends, as soon as it is sent."""
+
 
 class Post:
     """Carries messages and lets the coordinator look at them.
 
     Parameters
     ----------
-    agenda, chronicle, network
+    agenda, network
         Of the run.
     coordinator
         Is fed what comes.
@@ -37,6 +41,8 @@ class Post:
         By their names.
     packed_bytes
         Of the arrays that a task brings.
+    ahead
+        Called with what devices will have, before; returns of it what is to be delivered still.
     deliver
         Called with what a device is to have, when its moment is there.
 
@@ -49,20 +55,20 @@ class Post:
     def __init__(
         self,
         agenda: Agenda,
-        chronicle: Chronicle,
         network: Network,
         coordinator: VirtualCoordinator,
         members: Mapping[str, Member],
         *,
         packed_bytes: int,
+        ahead: Callable[[Sequence[Delivery]], Sequence[Delivery]],
         deliver: Callable[[Delivery], None],
     ) -> None:
-        self._agenda, self._chronicle, self._network = agenda, chronicle, network
+        self._agenda, self._network = agenda, network
         self._coordinator, self._members = coordinator, members
         self._packed_bytes = packed_bytes
-        self._deliver = deliver
+        self._ahead, self._deliver = ahead, deliver
         self.coming: dict[Delivery, wire.Train] = {}
-        self._leaving: list[tuple[int, Member, e.Replied]] = []
+        self._leaving: list[tuple[int, int, Member, Answer]] = []
         self._arriving: list[tuple[int, bool, int, e.Event]] = []
         self._count = 0
         self._look_ms: int | None = None
@@ -70,36 +76,42 @@ class Post:
     # To the coordinator
 
     def tell(self, event: e.Event) -> None:
-        """Let the coordinator take an event when it looks next."""
-        self._arrive(self._agenda.now, event)
+        """Let the coordinator take an event when it looks next, before what was sent."""
+        self._count += 1
+        self._arriving.append((self._agenda.now, False, self._count, event))
         self._plan_look(self._agenda.now)
 
     def send(self, member: Member, replied: e.Replied) -> None:
         """Send an answer of a device that is connected."""
-        self._chronicle.devices[member.name].up += replied.size
-        self._leaving.append((self._agenda.now, member, replied))
-        self._plan_look(self._agenda.now)
+        self.will_send(self._agenda.now, member, lambda: replied)
 
-    def settle(self) -> None:
-        """Put on its way what was sent."""
-        if not self._leaving:
+    def will_send(self, time: int, member: Member, answer: Answer) -> None:
+        """Send an answer of a device, at a moment at which it is connected."""
+        self._count += 1
+        heappush(self._leaving, (time, self._count, member, answer))
+        if self._look_ms is None or time <= self._look_ms - POLL_MS:
+            self._plan_look(time)
+
+    def settle(self, now: int) -> None:
+        """Put on its way what was sent by a moment."""
+        leaving = []
+        while self._leaving and self._leaving[0][0] <= now:
+            time, _, member, answer = heappop(self._leaving)
+            leaving.append((time, member, answer()))
+        if not leaving:
             return
-        leaving, self._leaving = self._leaving, []
         links = [member.group.link for _, member, _ in leaving]
         fates = self._network.up(links, [replied.size for _, _, replied in leaving])
         for (sent, member, replied), some in zip(leaving, fates, strict=True):
+            member.log.up += replied.size
             if not some and isinstance(replied.reply, wire.Update):
-                self._chronicle.devices[member.name].lost += 1
+                member.log.lost += 1
             for delay, held in some:
                 at = sent + delay
                 if not held:
                     at = member.sent_ms = max(at, member.sent_ms)
-                self._arrive(at, replied)
-
-    def _arrive(self, time: int, event: e.Event) -> None:
-        """Note when an event comes; who comes and goes is seen before what was sent."""
-        self._count += 1
-        self._arriving.append((time, isinstance(event, e.Replied), self._count, event))
+                self._count += 1
+                self._arriving.append((at, True, self._count, replied))
 
     def _plan_look(self, time: int) -> None:
         """Let the coordinator look at a moment, or as soon after it as it does."""
@@ -113,7 +125,7 @@ class Post:
         if self._look_ms != planned:
             return
         self._look_ms = None
-        self.settle()
+        self.settle(self._agenda.now)
         self._arriving.sort()
         now, due = self._agenda.now, self._coordinator.due_ms
         if (self._arriving and self._arriving[0][0] <= now) or (due is not None and due <= now):
@@ -121,6 +133,8 @@ class Post:
             due = self._coordinator.due_ms
         if self._arriving:
             self._plan_look(self._arriving[0][0])
+        if self._leaving:
+            self._plan_look(self._leaving[0][0])
         if due is not None and not self._agenda.over:
             self._plan_look(max(due, now + 1))
 
@@ -128,7 +142,7 @@ class Post:
         """Return what came by now, and that this is all."""
         count = bisect_right(self._arriving, now, key=itemgetter(0))
         taken, self._arriving = self._arriving[:count], self._arriving[count:]
-        return [*[event for _, _, _, event in taken], e.Ticked()]
+        return [*_in_columns([event for _, _, _, event in taken]), e.Ticked()]
 
     # To the devices
 
@@ -141,23 +155,32 @@ class Post:
         ]
         links = [member.group.link for member in members]
         fates = self._network.down(links, sizes)
+        coming: list[Delivery] = []
         for member, size, (ask, arrays), some in zip(members, sizes, asked, fates, strict=True):
-            self._chronicle.devices[member.name].down += size
+            member.log.down += size
             looks, void = member.looks(now), now + ask.ttl_ms
             for delay, held in some:
                 at = looks + delay
                 if not held:
                     at = member.last_ms = max(at, member.last_ms)
                 if at <= void:
-                    self._dispatch(Delivery(member, ask, arrays, at, void))
-
-    def _dispatch(self, delivery: Delivery) -> None:
-        delivery.member.coming.append(delivery)
-        if isinstance(delivery.ask.task, wire.Train):
-            self.coming[delivery] = delivery.ask.task
-        self._agenda.at(delivery.at_ms, partial(self._arrived, delivery))
+                    coming.append(Delivery(member, ask, arrays, at, void))
+        for delivery in self._ahead(coming):
+            delivery.member.coming.append(delivery)
+            if isinstance(delivery.ask.task, wire.Train):
+                self.coming[delivery] = delivery.ask.task
+            self._agenda.at(delivery.at_ms, partial(self._arrived, delivery))
 
     def _arrived(self, delivery: Delivery) -> None:
         delivery.member.coming.remove(delivery)
         self.coming.pop(delivery, None)
         self._deliver(delivery)
+
+
+def _in_columns(events: Sequence[e.Event]) -> Iterator[e.Event]:
+    """Yield events in their order, answers that come one after the other as one."""
+    for answered, some in groupby(events, lambda one: isinstance(one, e.Replied)):
+        if answered:
+            yield e.Answered([one for one in some if isinstance(one, e.Replied)])
+        else:
+            yield from some

@@ -11,8 +11,8 @@ from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Training
 from headwater_simulator.virtual.training import FleetTrainer, Job, Promise
 
-WAITING = 2_048
-"""Trainings that are put off at most, which bounds the memory of their examples."""
+WAITING = 512
+"""Trainings that are put off at most: enough to make a few calls of, which may begin."""
 
 _Wanted = tuple[Computing, Infer | Train]
 

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 
 from headwater import wire
-from headwater.objects import Vector
 from headwater_agent import events as a
 from headwater_agent.answers import DeclinedError, check_in
+from headwater_agent.replay import Replayed
 from headwater_coordinator import events as e
 from headwater_models.arrays import Arrays
 from headwater_models.compression import decompress
-from headwater_simulator.device import VirtualDevice
+from headwater_simulator.device import Made, VirtualDevice
 from headwater_simulator.scenario.settings import Scenario
 from headwater_simulator.virtual.agenda import Agenda
 from headwater_simulator.virtual.attacking import Conspiracy
@@ -29,6 +29,10 @@ from headwater_simulator.virtual.taking import take_up
 STRIDE = 32
 """Rows that streams run ahead of their devices at most. It makes no difference to what comes out:
 a device takes up what was measured before it takes up anything else."""
+
+
+_Done = wire.Reply | Made | Training
+"""What a device makes of a task; of one to train an update, or a training that was begun."""
 
 
 class Tasks:
@@ -72,28 +76,78 @@ class Tasks:
 
     def hand(self, delivery: Delivery) -> None:
         """Let a device that is connected have a task."""
-        member, ask = delivery.member, delivery.ask
+        member, ask, now = delivery.member, delivery.ask, self._agenda.now
         looks = not isinstance(ask.task, wire.CheckIn) or self._scenario.agent.drift
         if self._fleet.sensors and looks:
-            self._catch_up([(member, self._agenda.now)])
+            self._catch_up([(member, now)])
+        done = self._done(delivery, now)
+        if isinstance(done, Training):
+            member.running.append(done)
+            self._agenda.at(done.end_ms, partial(self._finish, member, ask.ask, done))
+        else:
+            self._send(member, self._told(member, ask.ask, done, now))
+
+    def do_ahead(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Let devices do at once, each at its own time, what nothing comes between.
+
+        Who has no sensors is not looked at while a task is on its way; so it makes no difference
+        to what comes out when it is done, as long as each device does one thing after the other.
+
+        Returns
+        -------
+        sequence
+            What is to be handed to devices when its moment is there.
+        """
+        if self._fleet.sensors:
+            return deliveries
+        now, until = self._agenda.now, int(self._scenario.length)
+        left: list[Delivery] = []
+        behind: set[Member] = set()
+        for delivery in deliveries:
+            member, at = delivery.member, delivery.at_ms
+            if (
+                at <= until
+                and member.online
+                and not member.coming
+                and member not in behind
+                and not member.group.link.reordering
+                and member.rests_until(at, now)
+                and not _sets_pace(delivery)
+            ):
+                self._do_ahead(delivery, now)
+            else:
+                left.append(delivery)
+                behind.add(member)
+        return left
+
+    def _do_ahead(self, delivery: Delivery, now: int) -> None:
+        member, ask, at = delivery.member, delivery.ask.ask, delivery.at_ms
+        done = self._done(delivery, at)
+        if not isinstance(done, Training):
+            self._post.will_send(at, member, partial(self._told, member, ask, done, at))
+        elif member.rests_until(done.end_ms, now) and not done.late:
+            self._post.will_send(done.end_ms, member, partial(self._ended, member, ask, done))
+        else:
+            member.running.append(done)
+            self._agenda.at(done.end_ms, partial(self._finish, member, ask, done))
+
+    def _done(self, delivery: Delivery, now: int) -> _Done:
+        """Let a device do a task at a moment; a training is only begun."""
         try:
-            reply = self._answer(delivery)
+            done = self._answer(delivery, now)
         except DeclinedError as declined:
-            reply = self._declined(member, getattr(ask.task, "task", ""), declined)
-        if reply is not None:
-            self._answered(member, ask.ask, reply, None)
+            return _declined(delivery.member, getattr(delivery.ask.task, "task", ""), declined)
+        if isinstance(done, Training):
+            delivery.member.busy_until = done.end_ms
+            self._chronicle.worked(1, now)
+        return done
 
-    def _declined(self, member: Member, task: str, declined: DeclinedError) -> wire.Declined:
-        self._chronicle.devices[member.name].declined += 1
-        return wire.Declined(device=member.name, task=task, reason=declined.reason)
-
-    def _answer(self, delivery: Delivery) -> wire.Reply | None:
+    def _answer(self, delivery: Delivery, now: int) -> _Done:
         member, task, arrays = delivery.member, delivery.ask.task, delivery.arrays
         device = member.device
         match task:
             case wire.Train():
-                self._begin_training(delivery, task)
-                return None
+                return self._begun(delivery, task, now)
             case wire.Release() if arrays is not None:
                 device.take(self._version(task.version, arrays), task.merged)
                 return wire.Received(device=member.name, version=task.version, accepted=True)
@@ -118,50 +172,54 @@ class Tasks:
 
     # Training
 
-    def _begin_training(self, delivery: Delivery, task: wire.Train) -> None:
-        if delivery.taken is None:
-            self._take_up(delivery, task, self._agenda.now)
-        member, taken = delivery.member, delivery.taken
+    def _begun(self, delivery: Delivery, task: wire.Train, now: int) -> Made | Training:
+        taken = delivery.taken or self._take_up(delivery, task, now)
         if isinstance(taken, DeclinedError):
             raise taken
-        if isinstance(taken, Training):
-            member.busy_until = taken.end_ms
-            member.running.append(taken)
-            self._chronicle.worked(1, self._agenda.now)
-            finish = partial(self._finish, member, delivery.ask.ask, taken)
-            self._agenda.at(taken.end_ms, finish)
-        elif taken is not None:
-            self._answered(member, delivery.ask.ask, *taken)
+        return taken
 
-    def _take_up(self, delivery: Delivery, task: wire.Train, now: int) -> None:
+    def _take_up(
+        self, delivery: Delivery, task: wire.Train, now: int
+    ) -> Made | Training | DeclinedError:
         """Let a device take up a task to train, with what it has learned by a moment."""
-        delivery.taken = take_up(delivery, task, now, self._manifest)
-        if isinstance(delivery.taken, Training) and not delivery.taken.late:
-            self._processor.put_off(delivery.taken)
+        taken = delivery.taken = take_up(delivery, task, now, self._manifest)
+        if isinstance(taken, Training) and not taken.late:
+            self._processor.put_off(taken)
+        return taken
 
     def _finish(self, member: Member, ask: str, training: Training) -> None:
         """Let a device send what its training came to, unless it lost it meanwhile."""
         if training not in member.running:
             return
         member.running.remove(training)
-        log = self._chronicle.devices[member.name]
-        log.trained += 1
-        self._chronicle.worked(-1, self._agenda.now)
-        if training.late:
-            log.late += 1
+        if not training.late:
+            self._send(member, self._ended(member, ask, training))
             return
+        self._chronicle.worked(-1, self._agenda.now)
+        member.log.trained += 1
+        member.log.late += 1
+
+    def _ended(self, member: Member, ask: str, training: Training) -> e.Replied:
+        """Return what a device sends when its training ends."""
+        end = training.end_ms
+        self._chronicle.worked(-1, end)
+        member.log.trained += 1
+        try:
+            done: wire.Reply | Made = member.device.finish_update(
+                training.begun, self._made(training)
+            )
+        except DeclinedError as declined:
+            done = _declined(member, training.begun.task.task, declined)
+        return self._told(member, ask, done, end)
+
+    def _made(self, training: Training) -> Replayed:
+        """Return what a training comes to, computed with others if it is not yet."""
         if training.made is None:
             self._look_ahead()
             self._processor.compute()
         if training.made is None:
             raise AssertionError("A training was not computed.")
-        try:
-            update, vector = member.device.finish_update(training.begun, training.made())
-        except DeclinedError as declined:
-            reply = self._declined(member, training.begun.task.task, declined)
-            self._answered(member, ask, reply, None)
-        else:
-            self._answered(member, ask, update, vector)
+        return training.made()
 
     def _look_ahead(self) -> None:
         """Take up the tasks that are on their way to devices where nothing comes between.
@@ -197,19 +255,37 @@ class Tasks:
             sensors is None or self._scenario.releases is None or sensors.next_ms > delivery.at_ms
         )
 
-    def _answered(self, member: Member, ask: str, reply: wire.Reply, vector: Vector | None) -> None:
-        """Send an answer, an attacker's forged, now or as soon as the device is connected."""
-        size = len(wire.encode(reply))
-        if vector is not None:
-            size += vector.nbytes
-            if vector.dtype == np.uint8:
-                vector = decompress(vector, self._manifest)
-            attack = member.attack
-            if attack is not None and self._agenda.now >= attack.start:
-                vector = self._conspiracy.forge(attack, member.name, vector)
-                self._chronicle.devices[member.name].forged += 1
-        replied = e.Replied(ask, reply, vector, size=size)
+    def _told(self, member: Member, ask: str, done: wire.Reply | Made, now: int) -> e.Replied:
+        """Return an answer as it is sent, an attacker's forged."""
+        if not isinstance(done, tuple):
+            member.log.declined += isinstance(done, wire.Declined)
+            return e.Replied(ask, done, size=len(wire.encode(done)))
+        reply, vector = done
+        size = len(wire.encode(reply)) + vector.nbytes
+        if vector.dtype == np.uint8:
+            vector = decompress(vector, self._manifest)
+        attack = member.attack
+        if attack is not None and now >= attack.start:
+            vector = self._conspiracy.forge(attack, member.name, vector)
+            member.log.forged += 1
+        return e.Replied(ask, reply, vector, size=size)
+
+    def _send(self, member: Member, replied: e.Replied) -> None:
+        """Send an answer now, or as soon as the device is connected."""
         if member.online:
             self._post.send(member, replied)
         else:
             member.outbox.append(replied)
+
+
+def _declined(member: Member, task: str, declined: DeclinedError) -> wire.Declined:
+    return wire.Declined(device=member.name, task=task, reason=declined.reason)
+
+
+def _sets_pace(delivery: Delivery) -> bool:
+    """Say whether a task changes when its device looks for messages, and so when others come."""
+    task = delivery.ask.task
+    return isinstance(task, wire.CheckIn) and task.poll_ms not in (
+        msgspec.UNSET,
+        delivery.member.poll_ms,
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import groupby
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from headwater_models.graphs.replaying import replay_many
 from headwater_models.graphs.serialisation import decode
 from headwater_models.graphs.stack import stack
 from headwater_models.session import OpenGraph, Trainer
-from headwater_simulator.virtual.cohort import Cohort, stacked
+from headwater_simulator.virtual.cohort import Cohort, alike, stacked
 from headwater_simulator.virtual.rows import NAMES, usable_counts
 
 MEMBERS = 128
@@ -92,14 +92,14 @@ class FleetTrainer:
         self._train, self._tally, self._threads = train, tally, threads
         self._shared, self._one_by_one = tuple(shared), one_by_one
         self._alone = Trainer(train, threads)
-        self._replays: dict[tuple[str, ...], OpenGraph | None] = {}
+        self._replays: dict[tuple[tuple[str, ...], ...], OpenGraph | None] = {}
 
     def replay(self, jobs: Sequence[Job]) -> list[Replayed]:
         """Do trainings; the results are in the order of the jobs."""
         with all_processors() as pool:
-            return [promise() for promise in self.begin(jobs, pool)]
+            return [promise() for promise in self.begin(jobs, Line(pool), whole=True)]
 
-    def begin(self, jobs: Sequence[Job], pool: Executor) -> list[Promise]:
+    def begin(self, jobs: Sequence[Job], line: Line, *, whole: bool = False) -> list[Promise]:
         """Begin trainings; the promises are in the order of the jobs.
 
         Which go together follows from the jobs alone, so that results are the same on any number
@@ -109,28 +109,28 @@ class FleetTrainer:
         ----------
         jobs
             Those whose results are needed first come first.
-        pool
+        line
             Makes the calls.
+        whole
+            Whether the weights are wanted, too, where the change of those shared is told.
         """
         if not jobs:
             return []
         found: dict[int, Promise] = {}
-        line = _Line(pool)
         counts = usable_counts([job.replay for job in jobs])
         steps = [_steps(job, count) for job, count in zip(jobs, counts.tolist(), strict=True)]
         for places in _alike([_kind(job.replay, n) for job, n in zip(jobs, steps, strict=True)]):
-            graph = self._whole(jobs[places[0]].replay)
-            if graph is None:
-                self._tally.looped += len(places)
-                made = promised([_alone(jobs[i], self._alone) for i in places])
-                found |= zip(places, made, strict=True)
-                continue
-            self._tally.stacked += len(places)
             for some in _calls(places, jobs):
                 replays, taken = [jobs[i].replay for i in some], np.array([steps[i] for i in some])
-                cohort = Cohort(replays, counts[some], taken, graph)
+                graph = self._whole(replays)
+                if graph is None:
+                    self._tally.looped += len(some)
+                    made = promised([_alone(jobs[i], self._alone) for i in some])
+                    found |= zip(some, made, strict=True)
+                    continue
+                self._tally.stacked += len(some)
+                cohort = Cohort(replays, counts[some], taken, graph, whole=whole)
                 found |= zip(some, line.join(cohort), strict=True)
-        line.move()
         return [found[i] for i in range(len(jobs))]
 
     def step(self, steps: Sequence[Train]) -> list[Trained]:
@@ -180,14 +180,17 @@ class FleetTrainer:
         own = decode(self._train).inputs.keys() - {"learning_rate"}
         return self._open(lambda: stack(self._train, own), "[M, N, T, C]")
 
-    def _whole(self, replay: Replay) -> OpenGraph | None:
+    def _whole(self, replays: Sequence[Replay]) -> OpenGraph | None:
         """Return the graph of whole replays; None where an operator cannot be stacked."""
-        held = () if replay.hold is None else tuple(replay.hold.base)
-        if held not in self._replays:
-            self._replays[held] = self._open(
-                lambda: replay_many(self._train, packed=self._shared, held=held), "[R, T, C]"
+        start, hold = replays[0].start, replays[0].hold
+        held = () if hold is None else tuple(hold.base)
+        same = tuple(start) if alike(replays) else ()
+        if (held, same) not in self._replays:
+            self._replays[held, same] = self._open(
+                lambda: replay_many(self._train, packed=self._shared, held=held, alike=same),
+                "[R, T, C]",
             )
-        return self._replays[held]
+        return self._replays[held, same]
 
     def _open(self, made: Callable[[], bytes], windows: str) -> OpenGraph | None:
         if self._one_by_one:
@@ -199,7 +202,7 @@ class FleetTrainer:
         return OpenGraph("train.onnx", graph, self._threads, windows=(windows,), keep=True)
 
 
-class _Line:
+class Line:
     """Cohorts in the order in which they are begun: a few before their results are needed.
 
     Parameters
@@ -211,21 +214,28 @@ class _Line:
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
         self._waiting: deque[Cohort] = deque()
+        self._begun = WeakSet[Cohort]()
 
     def join(self, cohort: Cohort) -> list[Promise]:
         """Let a cohort wait for its turn; return the promise of each of its trainings."""
         self._waiting.append(cohort)
+        self._move()
         return [partial(self._made, cohort, i) for i in range(cohort.size)]
 
-    def move(self, places: int = AHEAD) -> None:
+    def _move(self) -> None:
         """Begin the next ones."""
-        for _ in range(min(places, len(self._waiting))):
-            self._waiting.popleft().begin(self._pool)
+        while len(self._begun) < AHEAD and self._waiting:
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, cohort: Cohort) -> None:
+        if cohort.begin(self._pool):
+            self._begun.add(cohort)
 
     def _made(self, cohort: Cohort, place: int) -> Replayed:
         if not cohort.read:
-            cohort.begin(self._pool)
-            self.move(1)
+            self._begin(cohort)
+            self._begun.discard(cohort)
+            self._move()
         return cohort.made()[place]
 
 
@@ -252,12 +262,12 @@ def _steps(job: Job, rows: int) -> int:
     return steps if job.steps is None else min(steps, job.steps)
 
 
-def _alike(kinds: Sequence[Any]) -> Iterator[list[int]]:
-    """Yield the places of equal kinds, in the order in which each kind comes first."""
-    first = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
-    places = sorted(range(len(kinds)), key=lambda i: (first[kinds[i]], i))
-    for _, group in groupby(places, key=lambda i: first[kinds[i]]):
-        yield list(group)
+def _alike(kinds: Iterable[Any]) -> Iterable[list[int]]:
+    """Return the places of equal kinds, in the order in which each kind comes first."""
+    places: dict[Any, list[int]] = {}
+    for place, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(place)
+    return places.values()
 
 
 def _calls(places: Sequence[int], jobs: Sequence[Job]) -> Iterator[list[int]]:

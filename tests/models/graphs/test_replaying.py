@@ -36,6 +36,7 @@ class Case:
     def __init__(self, spec: ModelSpec) -> None:
         rng = np.random.default_rng(1)
         self.built = build(spec, rng)
+        self.alike = False
         self.names = list(self.built.weights)
         batch = rows(spec, rng, MEMBERS * ROWS).cast("float32")
         taken = decode(self.built.train).inputs.keys() & {"window", "time", "label"}
@@ -55,7 +56,7 @@ class Case:
         held = [name.removeprefix("hold.") for name in more if name != "pull"]
         feeds = {
             **self.rows,
-            **{name: np.stack([start[name] for start in self.starts]) for name in self.names},
+            **(self.starts[0] if self.alike else self.stacks()),
             **{name: np.stack([array] * MEMBERS) for name, array in self.state.items()},
             "steps": self.steps,
             "judged": self.judged,
@@ -63,8 +64,12 @@ class Case:
             "learning_rate": RATE,
             **more,
         }
-        graph = replay_many(self.built.train, packed=packed, held=held)
+        shared = self.names if self.alike else ()
+        graph = replay_many(self.built.train, packed=packed, held=held, alike=shared)
         return runner(graph)(feeds)
+
+    def stacks(self) -> Arrays:
+        return {name: np.stack([start[name] for start in self.starts]) for name in self.names}
 
     def alone(self, member: int, hold: Arrays | None = None, share: float = 0.0) -> list[Any]:
         """Return weights, and the losses before and after, of a member by itself."""
@@ -107,6 +112,21 @@ def test_each_member_comes_to_what_it_does_alone(spec: ModelSpec) -> None:
         moved = [made[f"new.{n}"][member] - case.starts[member][n] for n in case.names]
         packed = np.concatenate([array.ravel() for array in moved])
         np.testing.assert_array_equal(made["change"][member], packed)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=spec_id)
+def test_members_that_begin_alike_need_not_begin_each_for_itself(spec: ModelSpec) -> None:
+    case = Case(spec)
+    case.starts = case.starts[:1] * MEMBERS
+
+    apart = case.together(packed=case.names)
+    case.alike = True
+    common = case.together(packed=case.names)
+
+    assert common.keys() == apart.keys()
+    for name, array in apart.items():
+        assert common[name].shape == array.shape
+        np.testing.assert_allclose(common[name], array, rtol=1e-5, atol=1e-6)
 
 
 def test_a_member_without_weight_in_a_step_keeps_what_it_has_bit_for_bit() -> None:

@@ -113,6 +113,20 @@ def test_presence_is_told_once_for_each_moment() -> None:
     ]
 
 
+def test_who_will_be_at_work_may_be_known_before_and_is_not_there_after_the_end() -> None:
+    chronicle = Chronicle()
+
+    chronicle.worked(1, 7)
+    chronicle.worked(-1, 12)
+    chronicle.came("one", 5)
+    chronicle.ended(10)
+
+    assert chronicle.presence == [
+        Presence(time_ms=5, online=1, training=0),
+        Presence(time_ms=7, online=1, training=1),
+    ]
+
+
 def test_time_online_is_summed_up_and_nobody_goes_when_the_run_ends() -> None:
     chronicle = Chronicle()
 

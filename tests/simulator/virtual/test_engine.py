@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,20 @@ class Patient(Engine):
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
-        vars(self._tasks)["_look_ahead"] = lambda: None
+        vars(self._tasks).update(_look_ahead=lambda: None, do_ahead=lambda deliveries: deliveries)
+
+
+class Timely(Engine):
+    """An engine in which no device does a task before its time."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        vars(self._tasks)["do_ahead"] = lambda deliveries: deliveries
+
+
+def replies(events: list[Any]) -> list[Any]:
+    """The answers among events."""
+    return [one for event in events for one in getattr(event, "replies", ())]
 
 
 def told(
@@ -282,6 +296,43 @@ def test_it_makes_no_difference_among_troubles(seed: int) -> None:
     same(ran(scenario), ran(scenario, Patient), rel=1e-4, counted=False)
 
 
+@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("releases", [None, 4])
+def test_it_makes_no_difference_what_devices_of_tables_do_ahead(
+    buffered: bool, releases: int | None
+) -> None:
+    """They do the same, and what they send leaves in its order; but others share a call."""
+    how: dict[str, Any] = {"check_in": Duration(5 * MINUTE), "deadline": Duration(4 * MINUTE)}
+    scenario = tables(
+        length=Duration(90 * MINUTE),
+        releases=releases,
+        groups=(
+            Group(name="rough", devices=4, speed=20.0, speed_spread=1.5, link=ROUGH),
+            Group(
+                name="shifts",
+                devices=6,
+                speed=5.0,
+                link=Link(poll=Duration(20_000), jitter=0.5, loss=0.05, duplication=0.1),
+                duty=Duty(on=Duration(9 * MINUTE), off=Duration(4 * MINUTE)),
+                battery=Battery(capacity=60.0, charge=600.0),
+            ),
+            Group(name="even", devices=4, joins=Duration(3 * MINUTE)),
+        ),
+        faults=(
+            Fault(kind="crash", start=Duration(20 * MINUTE), share=0.5),
+            Fault(kind="power-cut", start=Duration(30 * MINUTE), length=MINUTE, share=0.5),
+        ),
+        outages=(Outage(start=Duration(50 * MINUTE), length=Duration(3 * MINUTE)),),
+        federation=(
+            Buffered(buffer=3, min_devices=1, concurrency=6, arrivals=0.5, **how)
+            if buffered
+            else Rounds(min_devices=3, pause=MINUTE, arrivals=0.5, **how)
+        ),
+    )
+
+    same(ran(scenario), ran(scenario, Timely), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("releases", "federation"),
     [
@@ -386,10 +437,10 @@ def test_every_message_comes_or_is_lost(monkeypatch: pytest.MonkeyPatch) -> None
     had: list[object] = []
 
     def feed(_: object, events: list[Any], now: int) -> None:
-        fed.extend(event for event in events if hasattr(event, "reply"))
+        fed.extend(replies(events))
 
     told(monkeypatch, VirtualCoordinator, "feed", feed)
-    told(monkeypatch, Engine, "_deliver", lambda _, delivery: had.append(delivery))
+    told(monkeypatch, Tasks, "do_ahead", lambda _, deliveries: had.extend(deliveries))
     link = Link(loss=0.2, duplication=0.2, latency=Duration(1))
     group = Group(name="all", devices=6, speed=50.0, link=link)
     results = ran(tables(groups=(group,)))
@@ -414,24 +465,31 @@ def test_a_healthy_fleet_records_all_refuses_nothing_and_learns() -> None:
 def test_messages_keep_their_order_on_a_link_that_reorders_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sent: dict[str, list[int]] = {}
+    sent: dict[str, list[list[int]]] = {}
     came: dict[str, list[int]] = {}
     kept: list[Any] = []
 
     def deliver(_: object, delivery: Any) -> None:
         assert not any(one.at_ms < delivery.at_ms for one in delivery.member.coming)
 
-    def send(_: object, member: Any, replied: Any) -> None:
-        sent.setdefault(member.name, []).append(id(replied))
-        kept.append(replied)
+    def will_send(post: Post, time: int, member: Any, answer: Callable[[], Any]) -> None:
+        entry = [time, 0]
+        sent.setdefault(member.name, []).append(entry)
+
+        def made() -> Any:
+            kept.append(answer())
+            entry[1] = id(kept[-1])
+            return kept[-1]
+
+        will(post, time, member, made)
 
     def feed(_: object, events: list[Any], now: int) -> None:
-        for event in events:
-            if hasattr(event, "reply"):
-                came.setdefault(event.reply.device, []).append(id(event))
+        for one in replies(events):
+            came.setdefault(one.reply.device, []).append(id(one))
 
+    will = Post.will_send
     told(monkeypatch, Engine, "_deliver", deliver)
-    told(monkeypatch, Post, "send", send)
+    monkeypatch.setattr(Post, "will_send", will_send)
     told(monkeypatch, VirtualCoordinator, "feed", feed)
     link = Link(latency=Duration(20_000), jitter=2.0, poll=Duration(1_000))
     group = Group(name="all", devices=6, speed=5.0, link=link)
@@ -439,8 +497,9 @@ def test_messages_keep_their_order_on_a_link_that_reorders_none(
     ran(tables(groups=(group,), federation=pace, length=HOUR))
 
     assert sum(map(len, came.values())) > 100
-    for name, replies in came.items():
-        assert replies == sent[name][: len(replies)]
+    for name, heard in came.items():
+        order = sorted(sent[name], key=itemgetter(0))
+        assert heard == [one for _, one in order[: len(heard)]]
 
 
 # What happens to devices

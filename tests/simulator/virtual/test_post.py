@@ -13,7 +13,6 @@ from headwater.settings import Duration
 from headwater_coordinator import events as e
 from headwater_simulator.scenario.settings import Group, Link
 from headwater_simulator.virtual.agenda import Agenda
-from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.member import Delivery, Member
@@ -33,9 +32,11 @@ class Listening:
         self.asks: list[e.Ask] = []
 
     def feed(self, events: Sequence[e.Event], now: int) -> list[Asked]:
-        self.heard += [
-            (now, one.ask if isinstance(one, e.Replied) else type(one).__name__) for one in events
-        ]
+        for one in events:
+            if isinstance(one, e.Answered):
+                self.heard += [(now, reply.ask) for reply in one.replies]
+            else:
+                self.heard.append((now, type(one).__name__))
         asks, self.asks = self.asks, []
         return [(ask, None) for ask in asks]
 
@@ -47,18 +48,21 @@ class Scene:
         fields = {"latency": Duration(40), "jitter": 0.0, "poll": Duration(0)} | link
         group = Group(name="all", devices=2, link=Link(**fields))  # type: ignore[arg-type]
         self.members = [member(name, group) for name in ("all-00000", "all-00001")]
-        self.agenda, self.chronicle = Agenda(), Chronicle()
+        self.agenda = Agenda()
         self.coordinator = Listening()
         self.delivered: list[tuple[int, str]] = []
         self.post = Post(
             self.agenda,
-            self.chronicle,
             Network(np.random.default_rng(1)),
             cast("VirtualCoordinator", self.coordinator),
             {one.name: one for one in self.members},
             packed_bytes=100,
+            ahead=self.ahead,
             deliver=self.deliver,
         )
+
+    def ahead(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        return deliveries
 
     def deliver(self, delivery: Delivery) -> None:
         self.delivered.append((self.agenda.now, delivery.ask.ask))
@@ -123,6 +127,27 @@ def test_what_one_device_sends_stays_in_its_order() -> None:
     assert told != sorted(told)
 
 
+def test_what_will_be_sent_is_made_and_leaves_when_its_moment_is_there() -> None:
+    scene = Scene()
+    made: list[int] = []
+
+    def answer() -> e.Replied:
+        made.append(scene.agenda.now)
+        return e.Replied("foreseen", wire.Received(device="d", version=HASH, accepted=True))
+
+    scene.agenda.at(10, lambda: scene.post.will_send(1_200, scene.members[0], answer))
+    scene.agenda.at(11, lambda: scene.post.will_send(5_000_000, scene.members[0], answer))
+    scene.sends(20, "now")
+
+    assert scene.run() == [
+        (POLL_MS, "now"),
+        (POLL_MS, "Ticked"),
+        (3 * POLL_MS, "foreseen"),
+        (3 * POLL_MS, "Ticked"),
+    ]
+    assert made == [3 * POLL_MS]
+
+
 def test_bytes_and_lost_updates_are_counted_by_device() -> None:
     scene = Scene(loss=1.0)
     update = wire.Update(
@@ -133,7 +158,7 @@ def test_bytes_and_lost_updates_are_counted_by_device() -> None:
     scene.agenda.at(1, lambda: scene.post.send(scene.members[1], replied))
 
     assert scene.run() == []
-    log = scene.chronicle.devices["all-00001"]
+    log = scene.members[1].log
     assert (log.up, log.lost) == (70, 1)
 
 

@@ -23,7 +23,7 @@ from headwater_models.session import Trainer, initial_state
 from headwater_simulator.virtual import cohort, training
 from headwater_simulator.virtual.cohort import Stacks, stacked
 from headwater_simulator.virtual.rows import Rows
-from headwater_simulator.virtual.training import FleetTrainer, Job, Tally, all_processors
+from headwater_simulator.virtual.training import FleetTrainer, Job, Line, Tally, all_processors
 
 KINDS: tuple[Kind, ...] = ("linear", "mlp", "resnet", "cnn", "gru")
 OPTIMISERS = {
@@ -313,7 +313,7 @@ def test_what_one_wants_first_is_there_whatever_was_begun_before() -> None:
 
     with pytest.MonkeyPatch.context() as patch, all_processors() as pool:
         patch.setattr(training, "MEMBERS", 3)
-        promises = trainer.begin(jobs, pool)
+        promises = trainer.begin(jobs, Line(pool))
         made = [promises[i]() for i in reversed(range(40))]
 
         assert promises[0]() is promises[0]()
@@ -334,7 +334,7 @@ def test_only_a_few_calls_are_laid_out_before_their_results_are_needed(
 
     monkeypatch.setattr(cohort, "Rows", watched)
     with all_processors() as pool:
-        promises = FleetTrainer(model.train, Tally()).begin(jobs, pool)
+        promises = FleetTrainer(model.train, Tally()).begin(jobs, Line(pool))
         assert len(laid_out) == training.AHEAD
         promises[0]()
         promises[1]()
@@ -342,6 +342,64 @@ def test_only_a_few_calls_are_laid_out_before_their_results_are_needed(
         for promise in promises:
             promise()
         assert len(laid_out) == 10
+
+
+def test_no_more_calls_are_laid_out_for_others_while_those_are_not_wanted() -> None:
+    model = built()
+    with pytest.MonkeyPatch.context() as patch, all_processors() as pool:
+        patch.setattr(training, "MEMBERS", 2)
+        line, trainer = Line(pool), FleetTrainer(model.train, Tally())
+        laid_out: list[int] = []
+        begin = cohort.Cohort.begin
+
+        def watched(one: cohort.Cohort, pool: Any) -> bool:
+            begun = begin(one, pool)
+            laid_out.extend([1] * begun)
+            return begun
+
+        patch.setattr(cohort.Cohort, "begin", watched)
+        first = trainer.begin([job(model, 20, seed) for seed in range(2 * training.AHEAD)], line)
+        then = trainer.begin([job(model, 20, seed) for seed in range(4)], line)
+        assert len(laid_out) == training.AHEAD
+
+        del first
+
+        then[0]()
+        assert len(laid_out) == training.AHEAD + 2
+
+
+def test_where_the_change_is_told_weights_are_only_when_they_are_wanted() -> None:
+    model = built()
+    names = [array.name for array in model.manifest.shared]
+    trainer, jobs = FleetTrainer(model.train, Tally(), shared=names), [job(model, 20, 1)]
+
+    with all_processors() as pool:
+        (brief,) = [promise() for promise in trainer.begin(jobs, Line(pool))]
+    (whole,) = trainer.replay(jobs)
+
+    assert brief.weights == {}
+    assert brief.change is not None
+    assert whole.change is not None
+    np.testing.assert_array_equal(brief.change, whole.change)
+    moved = [whole.weights[name] - jobs[0].replay.start[name] for name in names]
+    np.testing.assert_allclose(whole.change, np.concatenate([m.ravel() for m in moved]), atol=1e-6)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("mu", [0.0, 0.1])
+def test_devices_that_begin_alike_come_to_what_each_comes_to_alone(
+    optimiser: str, mu: float
+) -> None:
+    model = built("mlp", optimiser)
+    start = job(model, 1, 0).replay.start
+    jobs = [
+        Job(msgspec.structs.replace(job(model, rows, seed, epochs=2, mu=mu).replay, start=start))
+        for seed, rows in enumerate(ROWS)
+    ]
+
+    made = fleet("mlp", optimiser).replay(jobs)
+
+    agree(made, [alone(model, one) for one in jobs], FIFTY_STEPS)
 
 
 def test_an_error_of_a_call_reaches_whoever_needs_its_result() -> None:
@@ -353,7 +411,7 @@ def test_an_error_of_a_call_reaches_whoever_needs_its_result() -> None:
     )
 
     with all_processors() as pool:
-        promises = FleetTrainer(model.train, Tally()).begin([good, Job(broken)], pool)
+        promises = FleetTrainer(model.train, Tally()).begin([good, Job(broken)], Line(pool))
 
         agree([promises[0]()], [alone(model, good)], ONE_STEP)
         with pytest.raises(BundleError, match="cannot run on these arrays"):
