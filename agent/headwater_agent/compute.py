@@ -51,7 +51,10 @@ class Compute:
                 self._held[model] = parameters
         windows = effect.windows
         made = self._both(windows.values, windows.times)
-        return Inferred(windows, {model: made[_MEMBERS[model]] for model in effect.parameters})
+        outputs: dict[Model, Floats] = {}
+        for model in effect.parameters:
+            outputs[model] = made[_MEMBERS[model]]
+        return Inferred(windows, outputs)
 
     def train(self, effect: Train) -> Trained:
         """Take one optimiser step."""

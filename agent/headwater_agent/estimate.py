@@ -16,7 +16,6 @@ ICCV 2021.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import Protocol
@@ -147,7 +146,10 @@ class Estimate:
         if method is None:
             return []
         beyond: set[str] = set()
-        for name, count in Counter(made.stream for made in predictions).items():
+        counts: dict[str, int] = {}
+        for made in predictions:
+            counts[made.stream] = counts.get(made.stream, 0) + 1
+        for name, count in counts.items():
             if (stream := self._stream(name)) is None:
                 beyond.add(name)
             else:

@@ -31,6 +31,7 @@ from headwater_agent.stacking import stack
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
 from headwater_agent.watch import SavedWatch
 from headwater_models.arrays import Arrays
+from headwater_models.fading import faded
 from headwater_models.manifest import Manifest
 from headwater_models.schedule import rate
 
@@ -163,9 +164,7 @@ class Learner:
             waiting.extend(kept)
             if not self._overloaded:
                 self._overloaded = True
-                detail = (
-                    "learning does not keep up with the streams; every other example is left out"
-                )
+                detail = "learning does not keep up; every other example is left out"
                 yield Happened("overloaded", detail)
 
     def study(self, batches: int = MAX_WAITING) -> Iterator[Train]:
@@ -194,7 +193,8 @@ class Learner:
         branch = self._training.pop(0)
         moved = self.personal if branch == "personal" else self.contribution
         if moved is not None and batch is not None:
-            moved.trained(event.parameters, event.state, len(batch.weight))
+            state = faded(event.state, self.steps + 1)
+            moved.trained(event.parameters, state, len(batch.weight))
         self.changed = True
         if self._training and batch is not None:
             yield self._step(self._training[0], batch)

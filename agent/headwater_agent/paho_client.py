@@ -184,18 +184,19 @@ class PahoClient(paho.Client):
                 self.loop_read()
 
     def write(self, packets: bytes) -> None:
-        """Send packets in one piece, as far as the socket takes it now; keep the rest for later."""
+        """Send packets in one piece, as far as the socket takes it now; keep the rest for later.
+
+        Nothing else may wait to be written.
+        """
         stream = self.stream
         if stream is None or self.socket() is None:
             return
-        if not self.want_write():
-            try:
-                sent = stream.send(packets)
-            except OSError:
-                sent = 0  # paho, which tries the same again, knows what to do about it
-            packets = packets[sent:]
-        if packets:
-            self._packet_queue(_PUBACK, packets, 0, 0)
+        try:
+            sent = stream.send(packets)
+        except OSError:
+            sent = 0  # paho, which tries the same again, knows what to do about it
+        if sent < len(packets):
+            self._packet_queue(_PUBACK, packets[sent:], 0, 0)
 
     def keep_up(self) -> None:
         """Write what waits, and keep the connection alive."""

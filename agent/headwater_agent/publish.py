@@ -161,7 +161,7 @@ class Publisher:
             return []
         times = [made.time for made in predictions]
         seen = _isos(times)
-        valid = _isos(times, ahead=self._ahead) if self._ahead else seen
+        valid = _isos([time + self._ahead for time in times]) if self._ahead else seen
         messages = self._served(predictions, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -342,11 +342,11 @@ def _shortened(values: Floats) -> NDArray[np.float64]:
     return short
 
 
-def _isos(times: Sequence[int], ahead: int = 0) -> list[bytes]:
-    """Return UTC milliseconds, and so many more, as ISO 8601."""
+def _isos(times: Sequence[int]) -> list[bytes]:
+    """Return UTC milliseconds as ISO 8601."""
     if len(times) < _FEW:
-        return [_iso(time + ahead) for time in times]
-    moments = (np.array(times, np.int64) + ahead).astype("datetime64[ms]")
+        return list(map(_iso, times))
+    moments = np.array(times, np.int64).astype("datetime64[ms]")
     texts: list[bytes] = np.datetime_as_string(moments, timezone="UTC").astype(np.bytes_).tolist()
     return texts
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headwater_agent.events import Batch, Floats
 from headwater_models.arrays import Arrays
+from headwater_models.fading import faded
 
 LOSS_ROWS = 2_048
 """The losses before and after are means over at most this many examples, drawn once."""
@@ -162,9 +163,10 @@ class Replay(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         course = self.course()
         weights, moving, learned = self.start, self.state, 0
         before = self._loss(trainer, weights, course)
-        for rows in course.steps:
+        for number, rows in enumerate(course.steps, 1):
             step = take(self.examples, rows, self.batch)
             weights, moving, _ = trainer.step(step, weights, moving, self.learning_rate)
+            moving = faded(moving, number)
             weights = weights if self.hold is None else self.hold.pull(weights, self.learning_rate)
             learned += len(rows)
             if out_of_time():

@@ -46,9 +46,6 @@ _ORT_ERRORS = (
 )
 
 
-_SMALLEST = np.finfo(np.float32).tiny
-"""Of what has all digits."""
-
 _CANNOT_RUN = "cannot run on these arrays"
 """Said where the context manager of :meth:`OpenGraph.errors` would cost as much as an operator."""
 
@@ -357,20 +354,9 @@ class Trainer:
         new = dict(zip(self._outputs, self._graph.run(feeds, self._outputs), strict=True))
         return (
             {name: new.get(f"new.{name}", value) for name, value in parameters.items()},
-            {name: _faded(new[f"new.{name}"]) for name in state},
+            {name: new[f"new.{name}"] for name in state},
             new["loss"],
         )
-
-
-def _faded(state: NDArray[Any]) -> NDArray[Any]:
-    """Let what has faded away be zero, in place.
-
-    The moments of a unit that learns nothing more fall by a tenth with each step, until they are
-    subnormal, and stay so. A processor takes a hundred times as long over each.
-    """
-    if state.dtype == np.float32:
-        np.multiply(state, np.abs(state) >= _SMALLEST, out=state)
-    return state
 
 
 def initial_state(manifest: Manifest) -> State:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from headwater_agent.events import Effect, Example, Happened, Refine, Refined, T
 from headwater_agent.learner import MAX_WAITING, Learner, new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, RefineSettings, ServeSettings
 from headwater_agent.watch import Watch
+from headwater_models.fading import EVERY
 from headwater_models.manifest import Schedule
 from tests.agent.model import floats, manifest, version
 
@@ -145,6 +147,18 @@ def test_the_rate_follows_the_schedule_and_is_raised_for_a_while() -> None:
         rates.append(step.learning_rate)
         assert steps(learning.trained(answer(step, 0))) == []
     assert rates == [5.0, 3.75, 0.25, 0.125]
+
+
+def test_moments_that_have_faded_are_zero_from_some_step_on_also_after_a_restart() -> None:
+    learning, faint = learner(batch=1), {"w.m": np.full(2, 1e-39, np.float32)}
+    for number in range(1, EVERY + 1):
+        if number == EVERY // 2:
+            saved, learning = learning.checkpoint(WATCH), learner(batch=1)
+            learning.restore(saved.state)
+        (step,) = steps(learn(learning, [example(number)]))
+        assert learning.personal.state["w.m"].any() == (number > 1)
+        list(learning.trained(replace(answer(step, 1), state=faint)))
+    assert not learning.personal.state["w.m"].any()
 
 
 def test_what_its_examples_do_not_repeat_is_known_until_it_is_saved() -> None:

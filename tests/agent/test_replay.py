@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headwater_agent.events import Batch, Floats
 from headwater_agent.replay import Hold, Replay, Replayed, never, orders
 from headwater_models.arrays import Arrays
+from headwater_models.fading import EVERY
 from headwater_models.session import Trainer, initial_state
 from tests.models.bundles import signed
 
@@ -195,3 +196,26 @@ def test_orders_drawn_together_are_those_drawn_alone(replays: list[tuple[int, in
         alone = orders(np.array([key], np.uint64), np.array([count]), 3)[0]
         assert together[place, :count].tolist() == alone.tolist()
         assert sorted(alone.tolist()) == list(range(count))
+
+
+def test_moments_that_have_faded_are_zero_after_some_steps() -> None:
+    class Faint(Mean):
+        def step(
+            self, batch: Batch, parameters: Arrays, state: Arrays, learning_rate: float
+        ) -> tuple[Arrays, Arrays, Floats]:
+            moments.append(float(state["w.m"][0]))
+            faint = {"w.m": np.full(1, 1e-39, np.float32)}
+            return parameters, faint, super().step(batch, parameters, state, learning_rate)[2]
+
+    moments: list[float] = []
+    Replay(
+        start={"w": np.zeros(1, np.float32)},
+        state={"w.m": np.ones(1, np.float32)},
+        examples=examples([1.0] * (EVERY + 2)),
+        epochs=1,
+        batch=1,
+        learning_rate=0.1,
+        seed=0,
+    ).run(Faint())
+    learning = [moment for moment in moments if moment != 1]
+    assert [number for number, moment in enumerate(learning, 1) if not moment] == [EVERY]

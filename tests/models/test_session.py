@@ -126,18 +126,6 @@ def test_a_step_leaves_what_it_was_given_as_it_was() -> None:
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_moments_of_what_learns_nothing_fade_to_zero_and_never_to_what_is_slow() -> None:
-    faint = np.float32(1.2e-38)
-    state = {
-        name: np.full_like(array, faint) for name, array in initial_state(BUILT.manifest).items()
-    }
-    _, kept, _ = Trainer(BUILT.train).step(BATCH, WEIGHTS | LAST_LAYER_OF_ZEROS, state, 0.1)
-    moments = np.concatenate([array.ravel() for array in kept.values()])
-    subnormal = (moments != 0) & (np.abs(moments) < np.finfo(np.float32).tiny)
-    assert not subnormal.any()
-    assert (moments == 0).any()
-
-
 def test_a_missing_or_unknown_parameter_is_refused_by_name() -> None:
     less = {name: array for name, array in WEIGHTS.items() if name != "head.bias"}
     more = {**WEIGHTS, "other": np.zeros(1, np.float32)}

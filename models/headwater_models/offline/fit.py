@@ -9,6 +9,7 @@ import numpy as np
 
 from headwater.errors import UnsupportedError
 from headwater_models.arrays import Arrays
+from headwater_models.fading import faded
 from headwater_models.judging import losses
 from headwater_models.manifest import Manifest
 from headwater_models.offline.examples import Examples
@@ -183,6 +184,7 @@ class Fitting:
                 weights |= personal
                 total += float(loss[: len(rows)].sum())
                 step += 1
+                state = faded(state, step)
             yield weights, total / len(train)
 
     def _solved(self, start: Arrays, train: Places) -> tuple[Arrays, float]:
