@@ -18,7 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater import wire
 from headwater.settings import Duration
+from headwater_coordinator import events as e
 from headwater_coordinator.settings import Buffered, Gate, Rounds, Updates
 from headwater_models.arrays import Arrays
 from headwater_simulator.report.results import Results
@@ -41,6 +43,7 @@ from headwater_simulator.sources.opening import open_source
 from headwater_simulator.virtual import processor, training
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.engine import Engine
+from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.post import Post
 from headwater_simulator.virtual.tasks import Tasks
 from tests.simulator.virtual.scenes import MINUTE, OPTIMISER, ran, same, sensors, streams, tables
@@ -331,6 +334,22 @@ def test_it_makes_no_difference_what_devices_of_tables_do_ahead(
     )
 
     same(ran(scenario), ran(scenario, Timely), rel=1e-4)
+
+
+def test_what_comes_behind_a_task_that_waits_for_its_moment_waits_too() -> None:
+    scenario = tables()
+    engine = Engine(scenario, open_source(scenario))
+    one, other = engine._fleet.members[:2]
+    one.online = other.online = True
+
+    def coming(member: Member, task: wire.CheckIn, at: int) -> Delivery:
+        return Delivery(member, e.Ask(str(at), member.name, task, None, 1_000), None, at, 1_000)
+
+    paced, behind = coming(one, wire.CheckIn(poll_ms=7), 10), coming(one, wire.CheckIn(), 20)
+    free = coming(other, wire.CheckIn(), 15)
+
+    assert engine._tasks.do_ahead([paced, free, behind]) == [paced, behind]
+    assert engine._tasks.do_ahead([behind]) == []
 
 
 @pytest.mark.parametrize(
