@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from headwater_agent.transport import Message
 
-AT_ONCE = 1000
+AT_ONCE = 1_000
 """Messages that are predicted from together at most."""
 
 MOST_BYTES = 64 * 2**20

@@ -14,7 +14,7 @@ from headwater.errors import UnreachableError, UnsupportedError
 from headwater_simulator.processes import Crew
 
 MAX_INFLIGHT = 500
-"""Messages that the broker sends a client unacknowledged."""
+"""Its setting of that name; unacknowledged it sends a client 100 all the same."""
 
 START_S = 20.0
 """How long it may take until it listens."""

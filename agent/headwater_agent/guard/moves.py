@@ -118,10 +118,9 @@ class ChannelMoves:
         self._stuck = stuck
         self._apart = len(sensors) * BINS
         self._short = int(1.5 * sensors[0].period)
-        bins = range(0, self._apart, BINS)
         self._limits = [
             (at // BINS, sensor.minimum, sensor.maximum, at, at + BINS - 1 - sensor.octave)
-            for at, sensor in zip(bins, sensors, strict=True)
+            for at, sensor in zip(range(0, self._apart, BINS), sensors, strict=True)
         ]
         """Of each channel its index and range, the place of no move, and that of an octave of 0."""
         self._sizes = MoveSizes(len(sensors))
