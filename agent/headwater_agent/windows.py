@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from headwater_agent.events import Floats, Row
+from headwater_agent.stacking import stack
 
 FEW = 4
 """Fewer rows are looked at faster one by one."""
@@ -102,9 +103,12 @@ class StreamWindow:
             self._rows[: len(kept)] = kept
             self._end = len(kept)
         start = self._end
-        for place, row in enumerate(rows, start):
-            self._rows[place] = row.values
         self._end = start + len(rows)
+        if len(rows) < FEW:
+            for place, row in enumerate(rows, start):
+                self._rows[place] = row.values
+        else:
+            self._rows[start : self._end] = stack([row.values for row in rows])
         return start
 
     def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:
