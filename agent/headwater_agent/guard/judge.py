@@ -43,8 +43,8 @@ COMPARED = 4
 RENEWED = 128
 """Most records that are judged before what they taught is looked at; a young stream's are fewer."""
 
-FEW = 48
-"""Fewer records are judged faster one by one."""
+FEW = 32
+"""Fewer records up to a renewal are judged faster one by one."""
 
 Marks = dict[int, MarkReason]
 """Of a record: the reason for each channel that is marked."""
@@ -79,8 +79,9 @@ class Judge:
         """The evidence that half of the records exceed."""
         self._moves = ChannelMoves(sensors, settings.stuck or math.inf)
         self._settings = settings
-        most = 1 + len(sensors) / 5 if len(sensors) >= MANY else 0
-        self._limits = most, settings.cell
+        self._few = 1 + len(sensors) / 5
+        self._clear = self._few if len(sensors) >= MANY else 0
+        """Up to how many unusual moves a record is learned from, and up to how many it may be."""
 
     def judge(self, time: int, values: list[float]) -> Marks:
         """Say which values of a record do not follow from those before it.
@@ -139,7 +140,7 @@ class Judge:
     ) -> None:
         """Judge records that come before the next renewal."""
         moves, before = self._moves, self._records + 1 - start
-        stretch.weigh(start, end, self._limits)
+        stretch.weigh(start, end, self._settings.cell)
         trusted: list[int] = []
         at = start
         while at < end:
@@ -151,28 +152,29 @@ class Judge:
                 if at == end:
                     break
             self._records += 1
-            if found := self._decide(moves.look_at(stretch, at, whole=whole)):
-                marks[at] = found
+            if not (whole and self._leave_out(stretch, at, marks)):
+                look = moves.look_at(stretch, at, whole=whole)
+                if found := self._decide(look):
+                    marks[at] = found
             at += 1
         moves.count(stretch, trusted, [at for at in trusted if (before + at) % COMPARED == 0])
 
     def _pass(self, stretch: Stretch, start: int, end: int, marks: dict[int, Marks]) -> int:
-        """Take in records up to the first one that needs a closer look; return its place."""
-        moves, still = self._moves, stretch.still
+        """Take in records up to the first one that is not trusted whole; return its place."""
+        moves, still, clear = self._moves, stretch.still, self._clear
         evidence, unusual = stretch.evidence, stretch.unusual
         usual, row, number = self._usual, self._settings.row, self._records
         repeats, at = moves.repeats, start
         while at < end:
-            found = evidence[at]
-            if found < SHARE * usual - row or (unusual[at] and found < CLEAR * usual):
+            found, several = evidence[at], unusual[at]
+            if found < SHARE * usual - row or (
+                several and (several > clear or found < CLEAR * usual)
+            ):
                 break
             number += 1
             if repeats or at in still:
-                again = still.get(at, ())
-                repeats = bool(again)
-                for channel in moves.repeat(again):
-                    if moves.is_stuck(channel):
-                        marks.setdefault(at, {})[channel] = "stuck"
+                repeats = at in still
+                self._repeat(stretch, at, marks)
             haste = max(_PACE, _HASTE / number)
             usual += haste if found >= usual else -haste
             at += 1
@@ -180,6 +182,22 @@ class Judge:
         if at > start:
             moves.go_on(stretch, start, at)
         return at
+
+    def _leave_out(self, stretch: Stretch, at: int, marks: dict[int, Marks]) -> bool:
+        """Learn nothing of a record in which much is unusual; say whether this is such a one."""
+        found = stretch.evidence[at]
+        if stretch.unusual[at] <= self._few or found < SHARE * self._usual - self._settings.row:
+            return False
+        self._compare_with_usual(found)
+        self._repeat(stretch, at, marks)
+        self._moves.doubt_unusual(stretch, at)
+        return True
+
+    def _repeat(self, stretch: Stretch, at: int, marks: dict[int, Marks]) -> None:
+        """Count what a record repeats, and mark it where it is stuck."""
+        for channel in self._moves.repeat(stretch.still.get(at, ())):
+            if self._moves.is_stuck(channel):
+                marks.setdefault(at, {})[channel] = "stuck"
 
     def _decide(self, look: Look) -> Marks:
         """Say which values of a record do not continue the stream, and learn from the others."""
@@ -231,8 +249,7 @@ class Judge:
     def _take_in(self, look: Look, marks: Marks) -> None:
         """Learn from a record that continues the stream, and mark the values that do not."""
         usual, cell, unusual = self._usual, self._settings.cell, look.unusual
-        haste = max(_PACE, _HASTE / self._records)
-        self._usual += haste if look.evidence >= usual else -haste
+        self._compare_with_usual(look.evidence)
         learns = not look.beyond
         if unusual:
             confirming, measured = self._moves.confirming(look), look.measured
@@ -254,6 +271,11 @@ class Judge:
             self._moves.trust(look)
             if self._records % COMPARED == 0:
                 self._moves.compare(look)
+
+    def _compare_with_usual(self, evidence: float) -> None:
+        """Let the usual evidence follow that of a record."""
+        haste = max(_PACE, _HASTE / self._records)
+        self._usual += haste if evidence >= self._usual else -haste
 
     def _renew(self, number: int) -> None:
         """Judge by what was learned up to now, from the record of this number on."""

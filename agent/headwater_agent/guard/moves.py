@@ -260,6 +260,12 @@ class ChannelMoves:
             repeated = doubt.repeated + 1 if doubt is not None and doubt.value == value else 0
             self._doubts[channel] = Doubt(value, look.time, repeated)
 
+    def doubt_unusual(self, stretch: Stretch, record: int) -> None:
+        """Remember the unusual values of a record where none were doubted before."""
+        values, time = stretch.records[record], stretch.times[record]
+        for channel in stretch.surprising(record):
+            self._doubts[channel] = Doubt(values[channel], time, 0)
+
     def confirming(self, look: Look) -> list[int]:
         """Return the channels whose unusual value shows the doubted one to be a new level.
 

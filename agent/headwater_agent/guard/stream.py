@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from headwater_agent.events import Mark, Record, Refuse
 from headwater_agent.guard.channel import Sensor
-from headwater_agent.guard.judge import FEW, Judge, Marks, SavedJudge
+from headwater_agent.guard.judge import Judge, Marks, SavedJudge
 from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.stacking import stack
 
@@ -26,6 +26,9 @@ MAX_DOUBTED = 256
 
 OVERTAKEN_MS = 5_000
 """How long after a record that jumps ahead those may come that it has overtaken."""
+
+FEW = 64
+"""Fewer records are judged faster one by one."""
 
 _NEVER = -(2**62)
 _64_BITS = 2**64 - 1

@@ -89,7 +89,7 @@ class Stretch:
         Where the moves belong, ``[C, N]``.
     evidence, unusual
         Of all moves of a record, and how many of them surprise, once they were weighed. The
-        evidence is minus infinity where the record needs a closer look.
+        evidence is minus infinity where the record does not follow, or a move surprises too much.
     """
 
     def __init__(
@@ -101,8 +101,9 @@ class Stretch:
         strays = ~(held & (silences > 0) & (silences < bounds.short))
         strays[1:] |= ~held[:-1]
         moves = np.empty_like(values)
-        np.subtract(values[:, 1:], values[:, :-1], out=moves[:, 1:])
-        np.subtract(values[:, 0], known.trusted, out=moves[:, 0])
+        with np.errstate(invalid="ignore"):
+            np.subtract(values[:, 1:], values[:, :-1], out=moves[:, 1:])
+            np.subtract(values[:, 0], known.trusted, out=moves[:, 0])
         if strays.any():
             moves[:, strays] = 0
         mantissas, exponents = np.frexp(moves)
@@ -120,22 +121,30 @@ class Stretch:
         self._evidence = np.empty(len(times))
         self._surprise = np.empty_like(moves)
 
-    def weigh(self, start: int, end: int, limits: tuple[float, float]) -> None:
+    def weigh(self, start: int, end: int, cell: float) -> None:
         """Hold the moves of some records against how large moves were so far.
 
-        A closer look need those with more unusual moves than the first of the *limits*, or with one
-        of a surprise over the second.
+        Parameters
+        ----------
+        start, end
+            The records.
+        cell
+            The surprise over which a move needs a closer look.
         """
         part, places = slice(start, end), self.places[:, start:end]
         evidence, lower, rise = self._sizes.tables
         surprise = np.add(
             lower[places], self._within[:, part] * rise[places], out=self._surprise[:, part]
         )
-        unusual = (surprise > ORDINARY).sum(axis=0)
-        sums = evidence[places].sum(axis=0, out=self._evidence[part])
-        closer = (unusual > limits[0]) | (surprise.max(axis=0) > limits[1]) | self._strays[part]
-        self.evidence[part] = np.where(closer, -math.inf, sums).tolist()
-        self.unusual[part] = unusual.tolist()
+        found = evidence[places].sum(axis=0, out=self._evidence[part])
+        closer = (surprise.max(axis=0) > cell) | self._strays[part]
+        self.evidence[part] = np.where(closer, -math.inf, found).tolist()
+        self.unusual[part] = (surprise > ORDINARY).sum(axis=0).tolist()
+
+    def surprising(self, record: int) -> list[int]:
+        """Return the channels of a record whose moves are unusual."""
+        surprises = self._surprise[:, record].tolist()
+        return [channel for channel, found in enumerate(surprises) if found > ORDINARY]
 
     def look(self, record: int, still: list[int]) -> Look:
         """Return what a record that follows is at first sight; *still* is as there."""

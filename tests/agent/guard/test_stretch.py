@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ SENSORS = (
     Sensor(minimum=0, maximum=100, period=MINUTE, gap=10 * MINUTE),
     Sensor(minimum=-1e-3, maximum=2e-3, period=MINUTE, gap=10 * MINUTE),
 )
-LIMITS = (1.0, 7.0)
+CELL = 7.0
 
 
 def trained(seed: int, records: int = 300) -> tuple[ChannelMoves, list[list[float]]]:
@@ -46,7 +47,7 @@ def take(moves: ChannelMoves, minute: int, row: list[float]) -> list[int]:
 
 def stretch(moves: ChannelMoves, rows: list[list[float]], times: list[int]) -> Stretch:
     made = moves.stretch(times, np.array(rows).T.copy())
-    made.weigh(0, len(rows), LIMITS)
+    made.weigh(0, len(rows), CELL)
     return made
 
 
@@ -84,11 +85,12 @@ def test_what_comes_late_or_is_beyond_its_range_follows_nothing_and_so_does_what
     assert {made.evidence[record] for record in astray} == {-math.inf}
 
 
-def test_a_record_with_too_much_that_is_unusual_needs_a_closer_look() -> None:
+def test_a_record_with_a_move_that_surprises_too_much_needs_a_closer_look() -> None:
     moves, rows = trained(2)
-    rows[6] = [90.0, -1e-3]
+    rows[6][0] = 90.0
     made = stretch(moves, rows, minutes(20))
-    assert made.unusual[6] == 2
+    assert made.surprising(6)[0] == 0
+    assert len(made.surprising(6)) == made.unusual[6]
     assert made.evidence[6] == -math.inf
 
 
@@ -122,3 +124,15 @@ def test_counts_are_those_of_the_records_one_by_one(count: int) -> None:
     assert moves.save().fresh == again.save().fresh
     assert moves.save().known.trusted == again.save().known.trusted
     assert moves.save().known.before == again.save().known.before
+
+
+def test_what_surprises_is_doubted_as_one_by_one() -> None:
+    moves, rows = trained(5)
+    again, _ = trained(5)
+    rows[0] = [90.0, -1e-3]
+    moves.doubt_unusual(stretch(moves, rows, minutes(20)), 0)
+    look = again.look(300 * MINUTE, rows[0])
+    again.doubt(look, [one.channel for one in look.unusual])
+    encoded = [msgspec.msgpack.encode(one.save().doubts) for one in (moves, again)]
+    assert encoded[0] == encoded[1]
+    assert list(moves.save().doubts) == [0, 1]
