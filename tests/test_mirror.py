@@ -27,6 +27,7 @@ ELSEWHERE = {
     "agent/headwater_agent/answers.py": "agent/test_training.py, simulator/test_fleet.py",
     "agent/headwater_agent/correspondence.py": "data only",
     "agent/headwater_agent/beside_settings.py": "agent/test_beside.py",
+    "agent/headwater_agent/broker_settings.py": "agent/test_settings_rules.py",
     "agent/headwater_agent/drift_settings.py": "data only",
     "agent/headwater_agent/events.py": "data only",
     "agent/headwater_agent/federation_settings.py": "agent/test_settings_rules.py",

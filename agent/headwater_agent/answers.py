@@ -30,7 +30,7 @@ from headwater_agent.replay import (
     usable_rows,
 )
 from headwater_agent.sync import Branch
-from headwater_models.arrays import Arrays, pack
+from headwater_models.arrays import Arrays, State, pack
 from headwater_models.manifest import Manifest
 from headwater_models.session import Predictor, initial_state
 
@@ -114,7 +114,8 @@ def make_update(
     """
     examples = worth_learning(manifest, examples)
     if manifest.statistics:
-        made = _gathered(manifest, learner, base)
+        personal = learner.personal
+        made = offer_gathered(manifest, personal.parameters, personal.state, base)
     elif learner.contribution is None:
         start = learner.personal.begin(Version(task.base, 0, base))
         training = plan_replay(task, manifest, base=base, start=start, examples=examples)
@@ -233,8 +234,17 @@ def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:
     return Offer(change, made.examples, made.loss_before, made.loss_after)
 
 
-def _gathered(manifest: Manifest, learner: Learner, base: Arrays) -> Offer:
-    made = offer(manifest, learner.personal.parameters, learner.personal.state, base)
+def offer_gathered(
+    manifest: Manifest, parameters: Arrays, statistics: State, base: Arrays
+) -> Offer:
+    """Return what there is to offer of statistics; parameters as of :func:`.gathering.offer`.
+
+    Raises
+    ------
+    DeclinedError
+        When they are of another backbone, of too few examples, or nothing follows from them.
+    """
+    made = offer(manifest, parameters, statistics, base)
     if isinstance(made, str):
         raise DeclinedError(made)
     if made.examples < MIN_EXAMPLES:

@@ -19,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headwater.errors import UnreachableError
+from headwater_agent.broker_settings import Broker
 from headwater_agent.deliveries import Deliveries
 from headwater_agent.packets import PacketError, encode_pubacks, encode_publish
 from headwater_agent.paho_client import (
@@ -30,7 +31,6 @@ from headwater_agent.paho_client import (
     explain,
     tls_context,
 )
-from headwater_agent.settings import Broker
 from headwater_agent.transport import Message, Session, Waker, packet_of
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class MqttTransport:
         self._session = session
         self._waker = waker
         self._v5 = broker.version == "5"
+        self._linger = broker.linger / 1000
         self._new_delays = delays
         self._delays = delays()
         self._next_attempt = 0.0
@@ -143,8 +144,10 @@ class MqttTransport:
         if stream is None or self._client.socket() is None:
             self._waker.wait(min(timeout, self._next_attempt - time.monotonic()))
             return []
-        writable = self._client.want_write()
-        self._waker.wait(min(timeout, 1.0), stream.fileno(), writable=writable)
+        writable, until = self._client.want_write(), time.monotonic() + timeout
+        readable = self._waker.wait(min(timeout, 1.0), stream.fileno(), writable=writable)
+        if readable and self._linger:
+            self._waker.wait(min(self._linger, until - time.monotonic()))
         return self._exchange(stream)
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:

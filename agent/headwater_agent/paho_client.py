@@ -10,9 +10,9 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from headwater.errors import SettingsError
+from headwater_agent.broker_settings import Broker
 from headwater_agent.deliveries import FIRST_PACKET_ID
 from headwater_agent.packets import PacketReader
-from headwater_agent.settings import Broker
 
 CONNECT_S = 5.0
 """Seconds for the TCP connection and for the TLS handshake."""

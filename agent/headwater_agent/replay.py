@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.events import Batch, Floats
-from headwater_models.arrays import Arrays
+from headwater_models.arrays import Arrays, State
 from headwater_models.fading import faded
 
 LOSS_ROWS = 2_048
@@ -30,8 +30,8 @@ class Step(Protocol):
     """One optimiser step; see :meth:`headwater_models.session.Trainer.step`."""
 
     def step(
-        self, batch: Batch, parameters: Arrays, state: Arrays, learning_rate: float
-    ) -> tuple[Arrays, Arrays, Floats]:
+        self, batch: Batch, parameters: Arrays, state: State, learning_rate: float
+    ) -> tuple[Arrays, State, Floats]:
         """Return new parameters, new state, and the loss of each row before the step."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -13,6 +12,7 @@ from headwater.errors import SettingsError
 from headwater.metrics_settings import MetricsSettings
 from headwater.settings import Duration, read_toml
 from headwater_agent.beside_settings import BesideSettings
+from headwater_agent.broker_settings import Broker
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.federation_settings import Federation
 from headwater_agent.guard.settings import GuardSettings
@@ -25,7 +25,7 @@ from headwater_agent.pipeline_settings import (
     ServeSettings,
 )
 from headwater_agent.rivers.settings import RiverSettings
-from headwater_agent.settings_rules import PORTS, find_complaints
+from headwater_agent.settings_rules import find_complaints
 from headwater_agent.silence import StreamsSettings
 from headwater_agent.synchronised import ClockRule
 from headwater_agent.threshold_settings import ThresholdSettings
@@ -49,47 +49,6 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     publisher: str = ""
     allow_unsigned: bool = False
-
-
-class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The MQTT broker and how to sign in. ``receive_maximum`` bounds unacknowledged messages.
-
-    ``retry`` is the longest pause between two attempts to connect: pauses begin at up to a second
-    and double, each drawn at random so that a fleet does not come back at one moment.
-    """
-
-    url: str = "mqtt://127.0.0.1:1883"
-    version: Literal["5", "3.1.1"] = "5"
-    username: str = ""
-    password: str = ""
-    password_file: Path | None = None
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    client_id: str = ""
-    keepalive: Duration = Duration(30_000)
-    retry: Duration = Duration(60_000)
-    session_expiry: Duration = Duration(86_400_000)
-    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1000
-
-    def __repr__(self) -> str:
-        return f"Broker(url={self.url!r}, version={self.version!r}, username={self.username!r})"
-
-    @property
-    def host(self) -> str:
-        """Host part of the URL."""
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """Port of the URL, or 1883 for ``mqtt``, 8883 for ``mqtts``."""
-        parts = urlsplit(self.url)
-        return parts.port or PORTS[parts.scheme]
-
-    @property
-    def tls(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.url.startswith("mqtts://")
 
 
 class ChannelField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

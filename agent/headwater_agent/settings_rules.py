@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from headwater import metrics_settings
+from headwater_agent.broker_settings import PORTS
 from headwater_agent.rivers import settings as rivers
 from headwater_agent.schedule import parse_hours
 from headwater_agent.topics import Pattern, overlaps
 
 if TYPE_CHECKING:
+    from headwater_agent.broker_settings import Broker
     from headwater_agent.federation_settings import Federation
     from headwater_agent.settings import (
         AgentSettings,
-        Broker,
         Input,
         LabelInput,
         Learn,
         StoreSettings,
         Trust,
     )
-
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-"""The default port of each scheme of a broker's URL."""
 
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -41,6 +39,7 @@ def find_complaints(settings: AgentSettings) -> Iterator[str]:
     yield from _trust_complaints(settings.trust)
     yield from _store_complaints(settings.store)
     yield from _learn_complaints(settings.learn)
+    yield from _linger_complaints(settings)
     yield from metrics_settings.find_complaints(settings.metrics)
 
 
@@ -51,6 +50,14 @@ def _input_complaints(settings: AgentSettings) -> Iterator[str]:
     for i, item in enumerate(settings.inputs):
         path = f"input[{i}]" if isinstance(settings.input, tuple) else "input"
         yield from _one_input_complaints(path, item, ours)
+
+
+def _linger_complaints(settings: AgentSettings) -> Iterator[str]:
+    if settings.broker.linger and any(item.time.format == "none" for item in settings.inputs):
+        yield (
+            "broker.linger: records without a time of their own get that of their receipt, which "
+            "is one for all that waited; name input.time, or leave it 0s"
+        )
 
 
 def _own_topics(settings: AgentSettings) -> Iterator[tuple[str, str]]:
@@ -140,6 +147,8 @@ def _broker_complaints(broker: Broker) -> Iterator[str]:
         yield "broker.keepalive: must be from 5s to 65535s"
     if not 1_000 <= broker.retry <= 3_600_000:
         yield "broker.retry: must be from 1s to 1h"
+    if not 0 <= broker.linger <= 1_000:
+        yield "broker.linger: must be from 0s to 1s"
 
 
 def _one_input_complaints(path: str, item: Input, ours: Mapping[str, str]) -> Iterator[str]:

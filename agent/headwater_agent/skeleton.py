@@ -37,6 +37,7 @@ url = {broker}    # mqtts:// for TLS
 # retry = "60s"    # longest pause between two attempts to connect
 # session_expiry = "1d"    # how long the broker keeps messages for an agent that is away
 # receive_maximum = 1000    # unacknowledged messages that the broker sends at most
+# linger = "0s"    # how long messages may wait for more; "50ms" saves much work on fast streams
 
 """
 

@@ -163,7 +163,7 @@ class Waker:
         except BlockingIOError:
             return
 
-    def wait(self, timeout: float, other: int | None = None, *, writable: bool = False) -> None:
+    def wait(self, timeout: float, other: int | None = None, *, writable: bool = False) -> bool:
         """Return after a wake-up, at the timeout, or when another descriptor is ready.
 
         Parameters
@@ -174,12 +174,21 @@ class Waker:
             A descriptor to wait for as well.
         writable
             Whether to wait for it to take data, too.
+
+        Returns
+        -------
+        bool
+            Whether there is something to read from the other descriptor, or it has ended.
         """
         wanted = select.POLLIN | (select.POLLOUT if writable else 0)
         self._look_at({} if other is None else {other: wanted})
-        for descriptor, _ in self._ready.poll(max(0.0, timeout) * 1000):
+        readable = False
+        for descriptor, events in self._ready.poll(max(0.0, timeout) * 1000):
             if descriptor != other:
                 self.clear()
+            elif events != select.POLLOUT:
+                readable = True
+        return readable
 
     def _look_at(self, others: dict[int, int]) -> None:
         """Wait from now on for these descriptors and events, and the wake-ups."""

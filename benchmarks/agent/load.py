@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.agent.sides import AGENT, CannotRunError, status_of
+from benchmarks.agent.sides import AGENT, AGENT_THAT_LINGERS, CannotRunError, status_of
 from benchmarks.agent.stage import Running, Spent, stage
 from benchmarks.report import Better, Figure
 
@@ -63,10 +63,15 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
         for qos in (0, 1):
             for side in sides:
                 _take_turn(found, model, effort, side, qos)
-    rates = {
-        f"cpu_per_event_at_{rate}": cost(found.spent[f"rate {rate}"], NAIVE)
-        for rate in effort.rates
-    }
+        with stage(model) as place, place.side(AGENT_THAT_LINGERS, 0) as running:
+            running.warm()
+            _stream_steadily(found, running, effort, AGENT_THAT_LINGERS)
+    rates: Figures = {}
+    for rate in effort.rates:
+        spent = found.spent[f"rate {rate}"]
+        lingering = {**spent, AGENT: spent[AGENT_THAT_LINGERS]}
+        rates[f"cpu_per_event_at_{rate}"] = cost(spent, NAIVE)
+        rates[f"cpu_per_event_at_{rate}_lingering"] = cost(lingering, NAIVE)
     return {
         "cpu_per_event": cost(found.spent["qos 0"], NAIVE),
         "cpu_per_event_qos1": cost(found.spent["qos 1"], NAIVE),
@@ -104,10 +109,8 @@ def _take_turn(
     try:
         with stage(model) as place, place.side(side, qos, streams) as running:
             running.warm()
-            steady = side not in FLOOR and qos == 0 and streams == 1
-            for rate in effort.rates if steady else ():
-                spent = running.at_rate(rate, effort.seconds)
-                found.spent[f"rate {rate}"][side].append(spent)
+            if side not in FLOOR and qos == 0 and streams == 1:
+                _stream_steadily(found, running, effort, side)
             found.spent[f"qos {qos}"][side].append(saturate(running, effort))
             if side == AGENT:
                 status = status_of(running.place)
@@ -117,6 +120,11 @@ def _take_turn(
         if side == AGENT:
             raise
         found.missing[side] = str(error)
+
+
+def _stream_steadily(found: Found, running: Running, effort: Effort, side: str) -> None:
+    for rate in effort.rates:
+        found.spent[f"rate {rate}"][side].append(running.at_rate(rate, effort.seconds))
 
 
 def saturate(running: Running, effort: Effort) -> Spent:

@@ -20,6 +20,9 @@ from headwater_models.bundle import Bundle
 
 CLIENT = "measured"
 
+LINGER = "50ms"
+"""How long messages wait for more on the side that lingers."""
+
 _SETTINGS = """\
 device = "bench"
 bundle = "{model}"
@@ -31,6 +34,7 @@ publisher = "{publisher}"
 [broker]
 url = "mqtt://127.0.0.1:{port}"
 client_id = "{client}"
+linger = "{linger}"
 
 [input]
 pattern = "sensors/{{stream}}"
@@ -77,8 +81,10 @@ class Side:
     command: Callable[[Place], list[str]]
 
 
-def settings_of(place: Place, *, drift: bool = True) -> tuple[Path, AgentSettings]:
-    """Write the agent's settings, all at their defaults but drift; make its folders."""
+def settings_of(
+    place: Place, *, drift: bool = True, linger: str = "0s"
+) -> tuple[Path, AgentSettings]:
+    """Write the agent's settings, all at their defaults but drift and linger; make its folders."""
     path = place.folder / "agent.toml"
     path.write_text(
         _SETTINGS.format(
@@ -89,6 +95,7 @@ def settings_of(place: Place, *, drift: bool = True) -> tuple[Path, AgentSetting
             client=CLIENT,
             qos=place.qos,
             drift=str(drift).lower(),
+            linger=linger,
         )
     )
     settings = load_settings(path, {})
@@ -122,6 +129,11 @@ def agent_with_models(place: Place) -> list[str]:
 def agent_without_river(place: Place) -> list[str]:
     """Run the agent with its default settings, which leave drift off."""
     return run_agent(settings_of(place, drift=False)[0])
+
+
+def agent_that_lingers(place: Place) -> list[str]:
+    """Run the agent so that it takes together what comes within :data:`LINGER`."""
+    return run_agent(settings_of(place, linger=LINGER)[0])
 
 
 def run_agent(settings_file: Path) -> list[str]:
@@ -172,11 +184,12 @@ def _mosquitto_sub(place: Place) -> list[str]:
 
 
 AGENT, AGENT_WITHOUT_RIVER = "ours", "ours_without_river"
-AGENT_WITH_MODELS = "ours_with_models"
+AGENT_WITH_MODELS, AGENT_THAT_LINGERS = "ours_with_models", "ours_lingering"
 SIDES = {
     AGENT: Side("headwater/+/+/prediction", 8, agent),
     AGENT_WITHOUT_RIVER: Side("headwater/+/+/prediction", 8, agent_without_river),
     AGENT_WITH_MODELS: Side("headwater/+/+/beside", 8, agent_with_models),
+    AGENT_THAT_LINGERS: Side("headwater/+/+/prediction", 8, agent_that_lingers),
     "naive_script": Side("naive/+/prediction", 8, _naive("graphs")),
     "naive_models": Side("naive/+/beside", 8, _naive("graphs", models=True)),
     "naive_river": Side("naive/+/prediction", 8, _naive("river")),

@@ -31,7 +31,7 @@ from headwater_agent.pipeline import Pipeline, Saved
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.refining import refine
 from headwater_agent.releases import first_version
-from headwater_agent.replay import Replay, Replayed
+from headwater_agent.replay import Replay, Replayed, Step
 from headwater_models.arrays import Arrays, unpack
 from headwater_models.bundle import Bundle
 from headwater_models.session import Predictor, Trainer
@@ -213,8 +213,15 @@ class VirtualDevice:
         )
         return events.Refined(effect.version, made)
 
-    def begin_update(self, task: wire.Train) -> Begun | Made:
+    def begin_update(self, task: wire.Train, trainer: Step) -> Begun | Made:
         """Take up a task to train; what it takes is in what is returned.
+
+        Parameters
+        ----------
+        task
+            What is asked.
+        trainer
+            Takes the steps of what is not replayed.
 
         Raises
         ------
@@ -234,7 +241,7 @@ class VirtualDevice:
                 device=self.name,
                 sequence=self._updates,
                 manifest=manifest,
-                trainer=self._trainer,
+                trainer=trainer,
                 learner=learner,
                 base=release.weights,
                 examples=examples,
@@ -298,7 +305,7 @@ class VirtualDevice:
         return self._reserved.batch()
 
     def _train(self, task: wire.Train) -> tuple[wire.Reply, Vector]:
-        begun = self.begin_update(task)
+        begun = self.begin_update(task, self._trainer)
         if isinstance(begun, Begun):
             return self.finish_update(begun, begun.training.run(self._trainer))
         return begun

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from headwater.settings import Duration
+from headwater_agent.broker_settings import Broker
 from headwater_agent.connection import make_transport, session_of
 from headwater_agent.mqtt import MqttTransport
-from headwater_agent.settings import AgentSettings, Broker, Input, LabelInput, StoreSettings
+from headwater_agent.settings import AgentSettings, Input, LabelInput, StoreSettings
 from headwater_agent.transport import Waker
 
 SETTINGS = AgentSettings(

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from headwater.errors import SettingsError, UnreachableError
+from headwater.settings import Duration
 from headwater_agent import mqtt
+from headwater_agent.broker_settings import Broker
 from headwater_agent.mqtt import MqttTransport, probe
 from headwater_agent.packets import PacketReader, encode_publish
 from headwater_agent.paho_client import CHUNK, PacketSocket
-from headwater_agent.settings import Broker
 from headwater_agent.transport import Message, Session, Status, Waker
 from tests.conftest import free_port, skip_or_fail, wait_for_port
 
@@ -162,7 +163,7 @@ def test_a_broker_that_restarts_is_joined_again(join: Join, tmp_path: Path) -> N
 _CLIENT = """
 import sys
 from headwater_agent.mqtt import MqttTransport
-from headwater_agent.settings import Broker
+from headwater_agent.broker_settings import Broker
 from headwater_agent.transport import Session, Status, Waker, backoff
 import random
 transport = MqttTransport(
@@ -236,6 +237,67 @@ def test_as_many_messages_come_unacknowledged_as_receive_maximum_says(
     assert len(found) == 49
     listener.acknowledge(message.receipt for message in found)
     assert listener.poll(0.05) == []
+
+
+class Waits(Waker):
+    """A waker that notes how long it was to wait, and for whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[tuple[float, bool]] = []
+
+    def wait(self, timeout: float, other: int | None = None, *, writable: bool = False) -> bool:
+        self.waits.append((timeout, other is not None))
+        return super().wait(timeout, other, writable=writable)
+
+
+def test_what_comes_while_messages_linger_is_taken_with_them(join: Join, mosquitto: int) -> None:
+    linger = Duration(1_000)
+    listener, sender = join(mosquitto, linger=linger), join(mosquitto, DEVICE)
+    poll_until(lambda: listener.connected and sender.connected, listener, sender)
+    receive(1, listener, sender)
+
+    def send(payload: bytes) -> None:
+        sender.publish("in/a", payload, qos=0, retain=False)
+        sender.flush()
+
+    send(b"first")
+    later = threading.Timer(0.05, send, [b"second"])
+    later.start()
+    found = listener.poll(PATIENCE_S)
+    later.join()
+
+    assert [message.payload for message in found] == [b"first", b"second"]
+
+
+def test_messages_linger_only_where_there_are_some_and_no_longer_than_a_poll_may_take(
+    tmp_path: Path,
+) -> None:
+    port, waker = free_port(), Waits()
+    broker = Broker(url=f"mqtt://127.0.0.1:{port}", linger=Duration(200))
+    listener = MqttTransport(broker, LISTENER, waker=waker, delays=quick)
+
+    def waits(timeout: float) -> list[tuple[float, bool]]:
+        waker.waits.clear()
+        listener.poll(timeout)
+        return list(waker.waits)
+
+    def send() -> None:
+        publish.single("in/a", b"", hostname="127.0.0.1", port=port)
+
+    with broker_on(port, tmp_path, "allow_anonymous true"), closing(waker), closing(listener):
+        poll_until(lambda: listener.connected, listener)
+        while len(nothing := waits(0.01)) > 1:
+            pass  # the broker's word on the subscription
+        send()
+        (wait, for_socket), (lingers, for_more) = waits(10.0)
+        send()
+        (_, _), (short, _) = waits(0.1)
+
+    assert nothing == [(0.01, True)]
+    assert (wait, for_socket) == (1.0, True)
+    assert (lingers, for_more) == (0.2, False)
+    assert short <= 0.1
 
 
 def test_a_wrong_password_gets_a_sentence(join: Join, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_another_devices_predictions_may_be_read(tmp_path: Path) -> None:
         ('[broker]\npassword = "p"', "broker.username: a password needs"),
         ('[broker]\nkeepalive = "1s"', "broker.keepalive: must be"),
         ('[broker]\nretry = "0s"', "broker.retry: must be from 1s to 1h"),
+        ('[broker]\nlinger = "2s"', "broker.linger: must be from 0s to 1s"),
+        ('[broker]\nlinger = "50ms"', "broker.linger: records without a time of their own"),
         ('time = { format = "s" }', "input.time: give both"),
         ('stream = "id"', "input.stream: the pattern names the stream already"),
         ('share = "a/b"', "input.share: the name of a share"),

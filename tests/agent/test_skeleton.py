@@ -50,10 +50,10 @@ def test_federation_is_on_where_a_coordinator_is_named(tmp_path: Path, coordinat
 
 
 SHOWN = (
-    "version keepalive retry session_expiry receive_maximum allow_unsigned qos numbers_in_text "
-    "max_payload retain durability commit_every commit_records rows examples predictions enabled "
-    "buffer budget poll watch mean_of quiet streams adwin page_hinkley kswin estimate react "
-    "cell row stuck burst records clock hours allow allow_timeout nice"
+    "version keepalive retry session_expiry receive_maximum linger allow_unsigned qos "
+    "numbers_in_text max_payload retain durability commit_every commit_records rows examples "
+    "predictions enabled buffer budget poll watch mean_of quiet streams adwin page_hinkley kswin "
+    "estimate react cell row stuck burst records clock hours allow allow_timeout nice"
 )
 
 

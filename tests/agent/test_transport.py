@@ -11,8 +11,8 @@ from itertools import islice, repeat
 import pytest
 from iotcore import Broker as IotcoreBroker
 
+from headwater_agent.broker_settings import Broker
 from headwater_agent.mqtt import MqttTransport
-from headwater_agent.settings import Broker
 from headwater_agent.transport import (
     MemoryBroker,
     MemoryTransport,

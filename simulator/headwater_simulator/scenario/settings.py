@@ -15,7 +15,7 @@ from headwater.settings import Duration
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_coordinator.settings import Buffered, Firewall, Gate, Rounds, Updates
 from headwater_models.graphs.builders.specification import Activation, Kind, Width
-from headwater_models.manifest import Optimiser
+from headwater_models.manifest import Learner, Optimiser
 
 HOUR = Duration(3_600_000)
 DAY = Duration(24 * HOUR)
@@ -33,7 +33,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Parameters
     ----------
-    kind, hidden, activation, personal
+    kind, hidden, activation, personal, learner
         See :class:`headwater_models.graphs.builders.ModelSpec`.
     optimiser
         Of the training step.
@@ -47,6 +47,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hidden: tuple[Width, ...] = (32,)
     activation: Activation = "relu"
     personal: Literal["none", "head", "blend"] = "none"
+    learner: Learner = "gradient"
     optimiser: Optimiser = Optimiser()
     window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
     bundle: Path | None = None

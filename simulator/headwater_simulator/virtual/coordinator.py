@@ -8,7 +8,7 @@ to be told to a device is handed to the engine.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,24 +17,26 @@ import numpy as np
 
 from headwater import wire
 from headwater.errors import UnsupportedError
+from headwater.objects import Vector
 from headwater_coordinator import events as e
 from headwater_coordinator.coordinator import training
 from headwater_coordinator.federation import Federation
 from headwater_coordinator.settings import Settings
-from headwater_coordinator.state import Device, State, Version
+from headwater_coordinator.state import Device, Pending, State, Version
 from headwater_coordinator.strategies import (
     About,
     FedProx,
     Floats,
     Strategy,
     Updates,
+    merge_statistics,
+    refuse_unfit,
 )
 from headwater_coordinator.strategies.strategy import State as StrategyState
 from headwater_coordinator.strategies.updates import MemorySource
 from headwater_models.arrays import Arrays, pack, packed_size, unpack
 from headwater_models.bundle import FIRST_SEQUENCE, Bundle
 from headwater_models.identity import version_id
-from headwater_models.manifest import Manifest
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.member import EPOCH_MS
 
@@ -68,7 +70,7 @@ class VirtualCoordinator:
     Raises
     ------
     UnsupportedError
-        When the model is solved from statistics.
+        When the strategy does not fit the model.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class VirtualCoordinator:
         self._manifest, self._model = bundle.manifest, bundle.model_id
         self._settings = settings
         self._strategy = strategy
-        _refuse_statistics(bundle.manifest)
+        refuse_unfit(strategy, bundle.manifest)
+        self._untaught = bundle.weights
         self._terms = {
             **(self._strategy.terms if isinstance(self._strategy, FedProx) else {}),
             **settings.update.terms,
@@ -97,6 +100,7 @@ class VirtualCoordinator:
         self._packed: dict[str, Floats] = {}
         self._states: dict[str, StrategyState] = {first.name: {}}
         self._vectors: dict[str, tuple[Floats, float]] = {}
+        self._given: dict[str, Vector] = {}
         self._kept = settings.federation.max_staleness + 2
         self._merged: dict[str, int] = {}
         self._merged_in = 0
@@ -178,7 +182,10 @@ class VirtualCoordinator:
     def _accept(self, effect: e.Accept, now: int) -> None:
         del now
         update, node = effect.update, effect.pending.node
-        self._vectors[node] = effect.vector, update.loss_before
+        if self._manifest.statistics:
+            self._given[node] = effect.vector
+        else:
+            self._vectors[node] = effect.vector, update.loss_before
         staleness = self.federation.state.staleness(update.base) or 0
         self._chronicle.accepted(node, effect.round, staleness)
 
@@ -203,10 +210,28 @@ class VirtualCoordinator:
     def _merge(self, effect: e.Merge, now: int) -> e.Merged:
         """Make the candidate from updates in the order of their devices' names."""
         del now
-        ordered = sorted(effect.updates, key=lambda update: update.node)
-        vectors = [self._vectors.pop(one.node) for one in ordered]
+        base, ordered = effect.base, sorted(effect.updates, key=lambda update: update.node)
         self._merged = {one.node: one.sequence for one in ordered}
         self._merged_in = effect.round
+        try:
+            arrays, state = (
+                self._solved(base) if self._manifest.statistics else self._averaged(base, ordered)
+            )
+        except UnsupportedError as error:
+            self._chronicle.judged(effect.round, "void", str(error))
+            return e.Merged(None)
+        name = version_id(self._manifest, self._model, arrays)
+        if name in self._weights:
+            self._chronicle.judged(effect.round, "same", "The merge changes nothing.")
+            return e.Merged(None)
+        self._weights[name], self._states[name] = arrays, state
+        return e.Merged(
+            Version(name, base.sequence + 1, base.name, STATEMENT, effect.data_until_ms)
+        )
+
+    def _averaged(self, base: Version, ordered: Sequence[Pending]) -> tuple[Arrays, StrategyState]:
+        """Return the arrays that the strategy makes of updates, and its state after it."""
+        vectors = [self._vectors.pop(one.node) for one in ordered]
         about = [
             About(
                 node=one.node,
@@ -219,22 +244,18 @@ class VirtualCoordinator:
         source = MemorySource(
             [vector for vector, _ in vectors], [self._pack(one.base) for one in ordered]
         )
-        base = effect.base
         updates = Updates(packed_size(self._manifest), about, source)
-        try:
-            made = self._strategy.merge(self._pack(base.name), updates, self._states[base.name])
-        except UnsupportedError as error:
-            self._chronicle.judged(effect.round, "void", str(error))
-            return e.Merged(None)
-        arrays = self._weights[base.name] | unpack(self._manifest, made.vector)
-        name = version_id(self._manifest, self._model, arrays)
-        if name in self._weights:
-            self._chronicle.judged(effect.round, "same", "The merge changes nothing.")
-            return e.Merged(None)
-        self._weights[name], self._states[name] = arrays, made.state
-        return e.Merged(
-            Version(name, base.sequence + 1, base.name, STATEMENT, effect.data_until_ms)
-        )
+        made = self._strategy.merge(self._pack(base.name), updates, self._states[base.name])
+        return self._weights[base.name] | unpack(self._manifest, made.vector), made.state
+
+    def _solved(self, base: Version) -> tuple[Arrays, StrategyState]:
+        """Return the arrays that follow from the latest statistics of every device.
+
+        They hold for every version, for none changes the backbone that they were gathered on.
+        """
+        given = (self._given[node] for node in sorted(self._given))
+        release = self._weights[base.name]
+        return merge_statistics(self._manifest, release, given, self._untaught), {}
 
     def _release(self, effect: e.Release, now: int) -> e.Released:
         candidate, words, number = effect.candidate, effect.decision.words, self._merged_in
@@ -255,11 +276,3 @@ class VirtualCoordinator:
         if version not in self._packed:
             self._packed[version] = pack(self._manifest, self._weights[version])
         return self._packed[version]
-
-
-def _refuse_statistics(manifest: Manifest) -> None:
-    if manifest.statistics:
-        raise UnsupportedError(
-            f"Model {manifest.name} is solved from statistics, which the simulator does not merge; "
-            "name a model that learns by gradients."
-        )

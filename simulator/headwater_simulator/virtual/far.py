@@ -10,7 +10,7 @@ import numpy as np
 from headwater import wire
 from headwater_agent.answers import plan_replay
 from headwater_agent.events import Batch
-from headwater_agent.replay import Replay, Replayed
+from headwater_agent.replay import Replay, Replayed, Step
 from headwater_simulator.device import Begun
 from headwater_simulator.sources.holding import PAST
 from headwater_simulator.virtual.holder import Holder
@@ -42,8 +42,9 @@ class FarReplay(Replay, frozen=True, eq=False, kw_only=True):
 class FarHolder(Holder):
     """A device of a table that knows how many rows it has, and makes them only to judge."""
 
-    def begin_update(self, task: wire.Train) -> Begun:
+    def begin_update(self, task: wire.Train, trainer: Step) -> Begun:
         """Take up a task to train; raises as an agent does."""
+        del trainer
         base = self.begin(task)
         planned = plan_replay(
             task, self._manifest, base=base, start=base, examples=_counted(self.examples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.errors import SettingsError
+from headwater.errors import SettingsError, UnsupportedError
 from headwater.settings import Duration
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.guard.settings import GuardSettings
@@ -16,7 +16,7 @@ from headwater_models.graphs.builders import ModelSpec, build
 from headwater_models.manifest import Manifest
 from headwater_simulator.device import VirtualDevice
 from headwater_simulator.scenario.settings import Fault, Group, Scenario
-from headwater_simulator.sources.source import Facts, Source, Streams
+from headwater_simulator.sources.source import Facts, Source, Streams, Tables
 from headwater_simulator.virtual.far import FarHolder
 from headwater_simulator.virtual.holder import Holder
 from headwater_simulator.virtual.measuring import Sensors
@@ -69,6 +69,8 @@ class Fleet:
         self._holder = FarHolder if far else Holder
         self.facts = source.facts
         self.bundle = make_bundle(scenario, self.facts)
+        _refuse_elsewhere(self.bundle.manifest, far=far and isinstance(source, Tables))
+        _refuse_without_effect(scenario, self.bundle.manifest, streams=isinstance(source, Streams))
         self.packed_bytes = 4 * packed_size(self.bundle.manifest)
         self.period_ms = int(self.facts.grid.period)
         self.pipeline = PipelineSettings(
@@ -161,6 +163,7 @@ def make_bundle(scenario: Scenario, facts: Facts) -> Bundle:
         hidden=model.hidden,
         activation=model.activation,
         personal=model.personal,
+        learner=model.learner,
         scaling=facts.scaling,
     )
     return build(spec, np.random.default_rng(scenario.seed)).bundle()
@@ -184,6 +187,27 @@ def _refuse_others(manifest: Manifest, facts: Facts) -> None:
     ]
     if wrong:
         raise SettingsError("\n".join(wrong))
+
+
+def _refuse_elsewhere(manifest: Manifest, *, far: bool) -> None:
+    """Refuse to gather statistics of rows that are elsewhere."""
+    if far and manifest.statistics:
+        raise UnsupportedError(
+            f"Model {manifest.name} is solved from statistics, which are gathered here and not on "
+            "a Ray cluster; run the scenario with --engine virtual."
+        )
+
+
+def _refuse_without_effect(scenario: Scenario, manifest: Manifest, *, streams: bool) -> None:
+    """Refuse attackers who turn labels where no update is made of stored examples."""
+    at_once = manifest.statistics or (streams and scenario.agent.learn.training == "stream")
+    for index, attacker in enumerate(scenario.attackers):
+        if at_once and attacker.kind == "label-flip":
+            raise SettingsError(
+                f"attackers[{index}].kind: label-flip turns the labels of stored examples when an "
+                "update is made of them, and these devices learn for the fleet as examples come; "
+                "name another attack, such as sign-flip."
+            )
 
 
 def _hit(candidates: list[int], fault: Fault, rng: np.random.Generator) -> list[int]:

@@ -11,16 +11,19 @@ from headwater.objects import Vector
 from headwater_agent.answers import (
     DeclinedError,
     judge_candidate,
+    offer_gathered,
     offer_replayed,
     plan_replay,
     tell_update,
+    worth_learning,
 )
 from headwater_agent.compressing import prepare
 from headwater_agent.events import Batch, Floats, Version
-from headwater_agent.replay import Replayed
+from headwater_agent.replay import Replayed, Step
 from headwater_models.arrays import Arrays
 from headwater_models.manifest import Manifest
 from headwater_models.session import Predictor
+from headwater_models.statistics import no_statistics
 from headwater_simulator.device import Begun, Made
 from headwater_simulator.sources.source import Holding, Tables
 
@@ -65,9 +68,14 @@ class Holder:
             examples=rows,
         )
 
-    def begin_update(self, task: wire.Train) -> Begun:
-        """Take up a task to train; raises as an agent does."""
+    def begin_update(self, task: wire.Train, trainer: Step) -> Begun | Made:
+        """Take up a task to train; raises as an agent does.
+
+        Statistics were gathered when the rows came, which was before the run began.
+        """
         weights = self.begin(task)
+        if self._manifest.statistics:
+            return self._gathered(task, weights, trainer)
         training = plan_replay(
             task, self._manifest, base=weights, start=weights, examples=self.learned
         )
@@ -132,6 +140,20 @@ class Holder:
     @property
     def _holding(self) -> Holding:
         return self._tables.holding(self._number)
+
+    def _gathered(self, task: wire.Train, weights: Arrays, trainer: Step) -> Made:
+        manifest = self._manifest
+        examples = worth_learning(manifest, self.learned)
+        _, gathered, _ = trainer.step(examples, weights, no_statistics(manifest), 0.0)
+        update, statistics = tell_update(
+            task,
+            manifest,
+            offer_gathered(manifest, weights, gathered, weights),
+            device=self.name,
+            sequence=self._updates,
+            examples=examples,
+        )
+        return update, self._sent(task, statistics)
 
     def _sent(self, task: wire.Train, change: Vector) -> Vector:
         sent, self._lost = prepare(task, change, self._manifest, self._lost)

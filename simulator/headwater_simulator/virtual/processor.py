@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from headwater_agent.events import Infer, Inferred, Train, Trained
-from headwater_models.session import Predictor
+from headwater_models.session import Predictor, Trainer
 from headwater_simulator.device import Computing
 from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Training
@@ -41,6 +41,11 @@ class Processor:
     def predictor(self) -> Predictor:
         """The inference graph of one device."""
         return self._predictor.alone
+
+    @property
+    def trainer(self) -> Trainer:
+        """The training graph of one device."""
+        return self._trainer.alone
 
     @property
     def room(self) -> int:

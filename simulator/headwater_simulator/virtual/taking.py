@@ -6,6 +6,7 @@ import msgspec
 
 from headwater import wire
 from headwater_agent.answers import DeclinedError
+from headwater_agent.replay import Step
 from headwater_models.manifest import Manifest
 from headwater_simulator.device import Begun, Made
 from headwater_simulator.virtual.attacking import mislabelled
@@ -14,7 +15,7 @@ from headwater_simulator.virtual.training import Job
 
 
 def take_up(
-    delivery: Delivery, task: wire.Train, now: int, manifest: Manifest
+    delivery: Delivery, task: wire.Train, now: int, manifest: Manifest, trainer: Step
 ) -> Training | Made | DeclinedError:
     """Let a device take up a task, with what it has learned by a moment.
 
@@ -29,7 +30,7 @@ def take_up(
     """
     member = delivery.member
     try:
-        begun = _misled(member, member.device.begin_update(task), now, manifest)
+        begun = _misled(member, member.device.begin_update(task, trainer), now, manifest)
         return _training(delivery, begun, now) if isinstance(begun, Begun) else begun
     except DeclinedError as declined:
         return declined

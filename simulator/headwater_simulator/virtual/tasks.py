@@ -182,7 +182,9 @@ class Tasks:
         self, delivery: Delivery, task: wire.Train, now: int
     ) -> Made | Training | DeclinedError:
         """Let a device take up a task to train, with what it has learned by a moment."""
-        taken = delivery.taken = take_up(delivery, task, now, self._manifest)
+        taken = delivery.taken = take_up(
+            delivery, task, now, self._manifest, self._processor.trainer
+        )
         if isinstance(taken, Training) and not taken.late:
             self._processor.put_off(taken)
         return taken

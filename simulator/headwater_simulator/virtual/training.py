@@ -78,6 +78,11 @@ class FleetTrainer:
     shared
         The names of the arrays that updates are made of, in the order in which they are packed;
         then what a training changed is packed along with the others'.
+
+    Attributes
+    ----------
+    alone
+        The graph of one device.
     """
 
     def __init__(
@@ -91,7 +96,7 @@ class FleetTrainer:
     ) -> None:
         self._train, self._tally, self._threads = train, tally, threads
         self._shared, self._one_by_one = tuple(shared), one_by_one
-        self._alone = Trainer(train, threads)
+        self.alone = Trainer(train, threads)
         self._replays: dict[tuple[tuple[str, ...], ...], OpenGraph | None] = {}
 
     def replay(self, jobs: Sequence[Job]) -> list[Replayed]:
@@ -125,7 +130,7 @@ class FleetTrainer:
                 graph = self._whole(replays)
                 if graph is None:
                     self._tally.looped += len(some)
-                    made = promised([_alone(jobs[i], self._alone) for i in some])
+                    made = promised([_alone(jobs[i], self.alone) for i in some])
                     found |= zip(some, made, strict=True)
                     continue
                 self._tally.stacked += len(some)
@@ -154,7 +159,7 @@ class FleetTrainer:
             self._tally.stacked += alone
 
     def _taken(self, step: Train) -> Trained:
-        made = self._alone.step(step.batch, step.parameters, step.state, step.learning_rate)
+        made = self.alone.step(step.batch, step.parameters, step.state, step.learning_rate)
         return Trained(*made)
 
     def _together(self, graph: OpenGraph, steps: Sequence[Train]) -> Iterator[Trained]:

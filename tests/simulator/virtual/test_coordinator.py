@@ -6,28 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater import wire
-from headwater.errors import UnsupportedError
 from headwater.settings import Duration
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Buffered, Gate, Rounds, Settings, Updates
 from headwater_coordinator.strategies import choose
 from headwater_coordinator.strategies.table import TABLE
 from headwater_models.arrays import Arrays, pack
-from headwater_models.graphs.builders import ModelSpec, build
 from headwater_simulator.report.results import Release, Results
 from headwater_simulator.sources.opening import open_source
 from headwater_simulator.virtual.chronicle import Chronicle
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.fleet import make_bundle
 from headwater_simulator.virtual.member import EPOCH_MS
-from tests.simulator.virtual.scenes import MINUTE, ran, streams, tables
+from tests.simulator.virtual.scenes import MINUTE, ran, tables
 
 SCENE = tables()
 BUNDLE = make_bundle(SCENE, open_source(SCENE).facts)
@@ -385,23 +382,6 @@ def test_one_strategy_gives_other_releases_than_another() -> None:
     mean, median = (ran(tables(strategy={"name": name})) for name in ("fedavg", "fedmedian"))
 
     assert mean.releases[1].version != median.releases[1].version
-
-
-def test_a_model_that_is_solved_from_statistics_is_refused_in_words() -> None:
-    scenario = streams()
-    facts = msgspec.structs.asdict(open_source(scenario).facts)
-    spec = ModelSpec(kind="mlp", learner="ridge", name="solved", window=2, **facts)
-    solved = build(spec, np.random.default_rng(0)).bundle()
-
-    with pytest.raises(UnsupportedError, match="solved is solved from statistics"):
-        VirtualCoordinator(
-            solved,
-            Settings(),
-            choose({"name": "fedavg"}, source="strategy"),
-            rng=np.random.default_rng(1),
-            chronicle=Chronicle(),
-            released=lambda *_: None,
-        )
 
 
 def test_a_group_that_a_candidate_harms_keeps_it_from_the_fleet() -> None:

@@ -11,6 +11,8 @@ from headwater_agent.answers import DeclinedError
 from headwater_agent.releases import first_version
 from headwater_agent.replay import Replayed
 from headwater_models.bundle import Bundle
+from headwater_models.session import Trainer
+from headwater_simulator.device import Begun
 from headwater_simulator.scenario.settings import Synthetic
 from headwater_simulator.sources.source import Tables
 from headwater_simulator.sources.synthetic import SyntheticTables
@@ -42,7 +44,9 @@ def settings(rows: int = 100) -> Synthetic:
 
 def test_it_makes_no_row_to_take_up_a_task_and_says_how_many_it_has() -> None:
     far, bundle = device(FarHolder, cast("Tables", Untouched(settings(), seed=4)))
-    training = far.begin_update(task(bundle)).training
+    begun = far.begin_update(task(bundle), Trainer(bundle.train))
+    assert isinstance(begun, Begun)
+    training = begun.training
 
     assert isinstance(training, FarReplay)
     assert training.number == 3
@@ -53,7 +57,8 @@ def test_its_answer_is_that_of_the_one_that_holds_the_rows() -> None:
     answers = []
     for kind in (Holder, FarHolder):
         one, bundle = device(kind, SyntheticTables(settings(), seed=4))
-        begun = one.begin_update(task(bundle))
+        begun = one.begin_update(task(bundle), Trainer(bundle.train))
+        assert isinstance(begun, Begun)
         made = Replayed(bundle.weights, 80, 1.0, 0.5)
         answers.append(one.finish_update(begun, made)[0])
 
@@ -63,8 +68,8 @@ def test_its_answer_is_that_of_the_one_that_holds_the_rows() -> None:
 def test_it_declines_with_too_few_rows_and_from_a_base_it_has_not() -> None:
     few, bundle = device(FarHolder, SyntheticTables(settings(60), seed=4))
     with pytest.raises(DeclinedError, match="unknown-base"):
-        few.begin_update(task(bundle, "2" * 64))
+        few.begin_update(task(bundle, "2" * 64), Trainer(bundle.train))
 
     none, _ = device(FarHolder, SyntheticTables(settings(49), seed=4))
     with pytest.raises(DeclinedError, match="too-few-examples"):
-        none.begin_update(task(bundle))
+        none.begin_update(task(bundle), Trainer(bundle.train))

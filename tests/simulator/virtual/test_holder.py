@@ -11,10 +11,11 @@ from headwater import wire
 from headwater_agent.answers import DeclinedError
 from headwater_agent.events import Version
 from headwater_agent.releases import first_version
-from headwater_models.arrays import pack, unpack
+from headwater_models.arrays import pack, unpack, unpack_statistics
 from headwater_models.session import Predictor, Trainer
+from headwater_models.statistics import complaints
 from headwater_simulator.device import Begun
-from headwater_simulator.scenario.settings import Synthetic
+from headwater_simulator.scenario.settings import Model, Synthetic
 from headwater_simulator.sources.opening import open_source
 from headwater_simulator.sources.source import Tables
 from headwater_simulator.virtual.fleet import make_bundle
@@ -26,7 +27,9 @@ SOURCE = open_source(SCENE)
 assert isinstance(SOURCE, Tables)
 BUNDLE = make_bundle(SCENE, SOURCE.facts)
 FIRST = first_version(BUNDLE)
+TRAINER = Trainer(BUNDLE.train)
 HASH = "ab" * 32
+RIDGE = Model(kind="mlp", hidden=(16,), learner="ridge")
 
 
 def holder(number: int = 2, source: Any = SOURCE) -> Holder:
@@ -46,9 +49,9 @@ def task(**changed: Any) -> wire.Train:
 
 
 def trained(one: Holder, asked: wire.Train) -> tuple[wire.Update, Any]:
-    begun = one.begin_update(asked)
+    begun = one.begin_update(asked, TRAINER)
     assert isinstance(begun, Begun)
-    return one.finish_update(begun, begun.training.run(Trainer(BUNDLE.train)))
+    return one.finish_update(begun, begun.training.run(TRAINER))
 
 
 def test_it_says_who_it_is_and_how_much_it_holds() -> None:
@@ -101,14 +104,45 @@ def test_what_compression_loses_goes_into_the_next_update() -> None:
 
 def test_a_base_that_it_does_not_run_is_declined() -> None:
     with pytest.raises(DeclinedError, match="unknown-base"):
-        holder().begin_update(task(base=HASH))
+        holder().begin_update(task(base=HASH), TRAINER)
 
 
 def test_with_too_few_rows_it_declines() -> None:
     few = open_source(tables(data=Synthetic(features=3, classes=3, rows=40)))
 
     with pytest.raises(DeclinedError, match="too-few-examples"):
-        holder(source=few).begin_update(task())
+        holder(source=few).begin_update(task(), TRAINER)
+
+
+def test_of_a_model_that_is_solved_from_statistics_it_gives_those_of_all_its_rows() -> None:
+    assert isinstance(SOURCE, Tables)
+    solved = make_bundle(tables(model=RIDGE), SOURCE.facts)
+    first = first_version(solved)
+    one = Holder("all-00002", 2, SOURCE, solved.manifest, first)
+
+    trainer = Trainer(solved.train)
+    made, remade = (one.begin_update(task(base=first.name), trainer) for _ in range(2))
+
+    assert not isinstance(made, Begun)
+    assert not isinstance(remade, Begun)
+    (update, given), (later, again) = made, remade
+    assert (update.sequence, later.sequence) == (1, 2)
+    assert update.examples == 60
+    assert update.loss_after < update.loss_before
+    np.testing.assert_array_equal(given, again)
+    assert not list(complaints(solved.manifest, unpack_statistics(solved.manifest, given), 60))
+
+
+def test_statistics_of_too_few_rows_stay_where_they_are() -> None:
+    few = open_source(tables(data=Synthetic(features=3, classes=3, rows=40)))
+    assert isinstance(few, Tables)
+    solved = make_bundle(tables(model=RIDGE), few.facts)
+    first = first_version(solved)
+
+    with pytest.raises(DeclinedError, match="too-few-examples"):
+        Holder("one", 2, few, solved.manifest, first).begin_update(
+            task(base=first.name), Trainer(solved.train)
+        )
 
 
 def test_it_judges_a_candidate_on_the_rows_that_it_never_learned_from() -> None:
@@ -136,10 +170,10 @@ def test_it_takes_a_release_and_starts_its_next_update_there() -> None:
     newer = Version(HASH, 2, {name: array + 1 for name, array in FIRST.weights.items()})
 
     one.take(newer, merged=0)
-    begun = one.begin_update(task(base=HASH))
+    begun = one.begin_update(task(base=HASH), TRAINER)
 
     assert isinstance(begun, Begun)
     assert begun.training.start is newer.weights
     assert one.check_in(BUNDLE.model_id).sequence == 2
     with pytest.raises(DeclinedError, match="unknown-base"):
-        one.begin_update(task())
+        one.begin_update(task(), TRAINER)
