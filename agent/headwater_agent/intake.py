@@ -29,8 +29,6 @@ class Intake:
         For each label, how many of the rows were there before it came.
     patient
         Whether the order of the labels among the records is unknown.
-    watched
-        How many of the rows were looked at for drift.
     predictions
         One for each window that was cut, as far as they are made.
     """
@@ -40,7 +38,6 @@ class Intake:
     places: list[int] = field(default_factory=list)
     patient: bool = False
     receipts: dict[int, None] = field(default_factory=dict)
-    watched: int = 0
     predictions: list[Prediction] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
@@ -72,11 +69,6 @@ class Intake:
             if item.receipt:
                 self.receipts[item.receipt] = None
         return told
-
-    def unwatched(self) -> list[Row]:
-        """Return the rows that were not looked at for drift; they count as looked at."""
-        before, self.watched = self.watched, len(self.joined.rows)
-        return self.joined.rows[before:]
 
     def in_order(self) -> Iterator[Row | Label]:
         """Yield rows and labels as they came."""

@@ -257,8 +257,6 @@ class Pipeline:
         if cut := self._batch.joined.cut[before:]:
             yield self._predicting.ask(cut)
         else:
-            if self.watch.watches:
-                self._batch.alarms += self.watch.joined(self._batch.unwatched())
             yield from self._settle_if_asked()
 
     def _inferred(self, answer: Inferred) -> Iterator[Effect]:
@@ -267,9 +265,6 @@ class Pipeline:
         predictions, sane = self._predicting.make(cut, answer)
         batch.predictions += predictions
         yield Publish(predictions)
-        if self.watch.watches:
-            batch.alarms += self.watch.joined(batch.unwatched())
-            batch.alarms += self.watch.predicted(predictions, answer.windows.values)
         if not sane:
             yield self._scorer.diverged()
         yield from self._settle_if_asked()
@@ -283,12 +278,20 @@ class Pipeline:
         """Let what came since the last time meet its labels, and store it."""
         if self._batch.empty:
             return
+        if self.watch.watches:
+            self._watch_for_drift(self._batch)
         predictions = self._batch.predictions
         yield from self._meet_labels(predictions)
         if self._manifest.task == "anomaly" and not self._outside:
             for prediction in predictions:
                 yield from self._scorer.unlabelled(prediction)
         yield from self._close()
+
+    def _watch_for_drift(self, batch: Intake) -> None:
+        batch.alarms += self.watch.joined(batch.joined.rows)
+        if batch.predictions:
+            windows = stack([one.window for one in batch.joined.cut])
+            batch.alarms += self.watch.predicted(batch.predictions, windows)
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""

@@ -2,7 +2,8 @@
 
 ``now`` and every time here are UTC milliseconds. Effects are carried out in order, each durable
 before the next event is fed. What there is one of for each message is a struct of msgspec, which
-is made ten times as fast as a frozen dataclass.
+is made ten times as fast as a frozen dataclass. Which one it is, is asked by ``type``: to find out
+with ``isinstance`` that it is another takes five times as long.
 """
 
 from __future__ import annotations

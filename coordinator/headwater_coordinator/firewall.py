@@ -89,7 +89,7 @@ def _identity(reply: wire.Reply, expected: Expected) -> str | None:
 
 
 def _carried(reply: wire.Reply, vector: Vector | None) -> str | None:
-    if (vector is not None) == isinstance(reply, wire.CARRIES_ARRAY):
+    if (vector is not None) == (type(reply) in wire.CARRIES_ARRAY):
         return None
     if vector is None:
         return "The update came without its array."

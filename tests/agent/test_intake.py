@@ -58,9 +58,3 @@ def test_what_comes_in_several_batches_is_taken_in_its_order() -> None:
     assert not intake.patient
     list(intake.take(Arrived((), LABELS), streams))
     assert intake.patient
-
-
-def test_each_row_is_looked_at_once() -> None:
-    intake = joined(Arrived(RECORDS[:2]))
-    assert [row.slot for row in intake.unwatched()] == [0, 1]
-    assert intake.unwatched() == []

@@ -19,7 +19,7 @@ Xie et al., Asynchronous Federated Optimization, OPT 2020.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from headwater import wire
@@ -30,7 +30,7 @@ from headwater_coordinator.federation.fleet import Asked, Fleet
 from headwater_coordinator.federation.rounds import close
 from headwater_coordinator.federation.tally import Tally
 from headwater_coordinator.settings import Buffered
-from headwater_coordinator.state import State
+from headwater_coordinator.state import Device, State
 
 
 class BufferedAsynchronous:
@@ -119,12 +119,17 @@ class BufferedAsynchronous:
     def _commission(self, now: int) -> Iterator[Effect]:
         """Fill the free places."""
         free = self._settings.concurrency - self.in_flight
-        for device in self._fleet.select(free) if free > 0 else ():
+        chosen = self._fleet.select(free) if free > 0 else []
+        if chosen:
             yield from self._open()
+            patience = self._settings.deadline
+            yield from self._fleet.commission(self._tasks(chosen), now, patience=patience)
+
+    def _tasks(self, devices: Iterable[Device]) -> Iterator[tuple[Device, wire.Train]]:
+        for device in devices:
             name, release = self._fleet.new_task(), self._state.release.name
-            task = self._training.task(name, release, self._state.round)
             self._tally.ask(name)
-            yield self._fleet.commission(device, task, now, patience=self._settings.deadline)
+            yield device, self._training.task(name, release, self._state.round)
 
     def _open(self) -> Iterator[Effect]:
         """Begin what is booked as a round, unless it has begun."""

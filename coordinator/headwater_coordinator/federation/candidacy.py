@@ -13,7 +13,7 @@ gives an older release again is answered by that one, released.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -146,10 +146,9 @@ class Candidacy:
         self.stage = Stage.JUDGING
         self._tally = Tally(deadline_ms=now + gate.deadline)
         self._evaluated = []
-        for device in self._fleet.sample(gate.fraction, gate.min_evaluators, gate.max_evaluators):
-            task = self._evaluate(candidate, device)
-            self._tally.ask(task.task)
-            yield self._fleet.commission(device, task, now, patience=gate.deadline)
+        judges = self._fleet.sample(gate.fraction, gate.min_evaluators, gate.max_evaluators)
+        tasks = self._tasks(candidate, judges)
+        yield from self._fleet.commission(tasks, now, patience=gate.deadline)
 
     def _judging(self, candidate: Version, now: int) -> Iterator[Effect]:
         if not self._tally.due(now):
@@ -174,6 +173,14 @@ class Candidacy:
                 del self._state.pending[update.node]
                 self._fleet.merged(update.node)
         self._merging = ()
+
+    def _tasks(
+        self, candidate: Version, judges: Iterable[Device]
+    ) -> Iterator[tuple[Device, wire.Evaluate]]:
+        for device in judges:
+            task = self._evaluate(candidate, device)
+            self._tally.ask(task.task)
+            yield device, task
 
     def _evaluate(self, candidate: Version, device: Device) -> wire.Evaluate:
         task = wire.Evaluate(

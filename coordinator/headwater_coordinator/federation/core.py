@@ -105,9 +105,9 @@ class Federation:
         """
         match event:
             case e.Replied():
-                effects = iter(self._replied(event, now))
+                effects = self._answered([event], now)
             case e.Answered(replies):
-                effects = (effect for one in replies for effect in self._replied(one, now))
+                effects = self._answered(replies, now)
             case e.Appeared(nodes):
                 effects = self._fleet.appeared(nodes, now)
             case e.Vanished(nodes):
@@ -142,18 +142,20 @@ class Federation:
 
     # Answers
 
-    def _replied(self, event: e.Replied, now: int) -> Effects:
-        reply, vector = event.reply, event.vector
-        asked = self._fleet.answered(event.ask)
-        if asked is None:
-            return ()
-        device = asked.device
+    def _answered(self, replies: Sequence[e.Replied], now: int) -> Iterator[e.Effect]:
+        found = self._fleet.answered([one.ask for one in replies])
+        for event, asked in zip(replies, found, strict=True):
+            if asked is not None:
+                yield from self._replied(event, asked, now)
+
+    def _replied(self, event: e.Replied, asked: Asked, now: int) -> Effects:
+        reply, vector, device = event.reply, event.vector, asked.device
         device.protocol, device.seen_ms = reply.protocol, now
         effects: list[e.Effect] = []
         if event.digest and reply.protocol >= wire.RECEIPTS:
             kind, task = str(reply.__struct_config__.tag), getattr(reply, "task", None)
             effects.append(e.Receive(device.node, event.ask, kind, task, event.digest))
-        if isinstance(reply, wire.Update):
+        if type(reply) is wire.Update:
             effects.append(e.Weigh(device.node, asked.round, event.size))
         refusal = self._refusal(asked, reply, vector, now)
         if refusal is None:
@@ -168,7 +170,7 @@ class Federation:
         """Return why a reply must be refused: for what it is, or for what is usual here."""
         device = asked.device
         wrong, held = complaint(asked.task, reply, vector, self._expected(asked)), None
-        if isinstance(reply, wire.Update):
+        if type(reply) is wire.Update:
             if wrong is None and vector is not None:
                 wrong, held = self._judged(asked, device, reply, vector, now)
             if wrong is not None:
@@ -223,7 +225,7 @@ class Federation:
             self._fleet.refresh(device)
             return (noted,)
         following = self._fleet.go_on(asked, now)
-        return (noted, *((following,) if following else self._settled(asked, None, now)))
+        return (noted, *(following or self._settled(asked, None, now)))
 
     def _declined(self, asked: Asked, reply: wire.Declined, now: int) -> Effects:
         if isinstance(asked.task, wire.Release):
@@ -249,7 +251,7 @@ class Federation:
         return e.Accept(reply, pending, vector, number, norm)
 
     def _failed(self, event: e.Failed, now: int) -> Effects:
-        asked = self._fleet.answered(event.ask)
+        (asked,) = self._fleet.answered([event.ask])
         if asked is None:
             return ()
         if event.kind == "lost":
@@ -271,17 +273,17 @@ class Federation:
         self, asked: Asked, outcome: wire.Reply | None, now: int, *, refused: bool = False
     ) -> Effects:
         """Let whoever waits know what came of a question, and the device rest if nothing did."""
-        if isinstance(asked.task, wire.CheckIn):
+        if type(asked.task) is wire.CheckIn:
             return ()
         device, goal = asked.device, asked.goal
-        if refused or outcome is None or isinstance(outcome, wire.Declined):
+        if refused or outcome is None or type(outcome) is wire.Declined:
             self._fleet.rest(device, now)
-        elif isinstance(outcome, wire.Update):
+        elif type(outcome) is wire.Update:
             device.failures = 0
         self._fleet.refresh(device)
-        if isinstance(goal.task, wire.Evaluate):
+        if type(goal.task) is wire.Evaluate:
             self._candidacy.settled(goal, outcome, refused=refused)
-        elif isinstance(goal.task, wire.Train):
+        elif type(goal.task) is wire.Train:
             self.discipline.settled(goal, outcome, refused=refused)
             return (e.Note(device),)
         return ()
@@ -304,7 +306,7 @@ class Federation:
 
     def _expected(self, asked: Asked) -> Expected:
         device, known = asked.device, True
-        if isinstance(asked.task, wire.Train):
+        if type(asked.task) is wire.Train:
             staleness = self.state.staleness(asked.task.base)
             known = staleness is not None and staleness <= self._settings.max_staleness
         return Expected(

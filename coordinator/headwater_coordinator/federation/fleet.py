@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -104,7 +104,7 @@ class Fleet:
             device.online, device.seen_ms, device.protocol = True, now, wire.COMMON
             self._online += 1
             self._check_ins.set(node, self._pace.slot(now))
-            self._place(device, now)
+            self._place([device], now)
             self.refresh(device)
             yield Note(device)
 
@@ -134,7 +134,7 @@ class Fleet:
         device.alarms, device.retrain = reply.alarms, reply.retrain
         device.scored, device.loss_baseline = reply.scored, reply.loss_baseline
         device.loss_released, device.loss_personal = reply.loss_released, reply.loss_personal
-        self._place(device, now)
+        self._place([device], now)
         self.refresh(device)
         return Note(device)
 
@@ -143,8 +143,7 @@ class Fleet:
     def offer(self, now: int) -> None:
         """Make a new release due for those that ran the one before; others are behind already."""
         before, self._current = self._current, {}
-        for node in before:
-            self._place(self._state.devices[node], now)
+        self._place([self._state.devices[node] for node in before], now)
 
     def received(self, device: Device, reply: wire.Received, now: int) -> Note:
         """Take note that a device took a release.
@@ -154,7 +153,7 @@ class Fleet:
         device.version = reply.version
         device.sequence = self._state.sequences.get(reply.version, device.sequence)
         self._offers.discard(device.node)
-        self._place(device, now)
+        self._place([device], now)
         return Note(device)
 
     def lacks_base(self, device: Device, now: int) -> None:
@@ -164,29 +163,33 @@ class Fleet:
             self._current.pop(device.node, None)
             self._offers.set(device.node, now)
 
-    def _place(self, device: Device, now: int) -> None:
-        """Keep a device with those on the release, or see that it is handed the release."""
-        if not (device.online and device.name):
-            return
-        if self._runs_release(device):
-            self._current[device.node] = None
-            self._offers.discard(device.node)
-        else:
-            self._current.pop(device.node, None)
-            if device.node not in self._offers:
-                self._offers.set(device.node, self._pace.slot(now))
+    def _place(self, devices: Iterable[Device], now: int) -> None:
+        """Keep devices with those on the release, or see that they are handed the release."""
+        slots: dict[int, list[str]] = {}
+        for device in devices:
+            node = device.node
+            if not (device.online and device.name):
+                continue
+            if self._runs_release(device):
+                self._current[node] = None
+                if node in self._offers:
+                    self._offers.discard(node)
+            else:
+                self._current.pop(node, None)
+                if node not in self._offers:
+                    slots.setdefault(self._pace.slot(now), []).append(node)
+        for slot, nodes in slots.items():
+            self._offers.set_all(nodes, slot)
 
     # What is asked
 
     def due(self, now: int) -> Iterator[Effect]:
         """Ask for check-ins and hand out the release where it is time."""
-        for node in self._rests.until(now):
-            self.refresh(self._state.devices[node])
-        for node in self._check_ins.until(now):
-            self._check_ins.set(node, self._pace.returns(now, self._online))
-            yield self._check_in(self._state.devices[node], now)
-        for node in self._offers.until(now):
-            yield self._hand(self._state.devices[node], now, None)
+        devices = self._state.devices
+        for node in self._rests.take(now):
+            self.refresh(devices[node])
+        yield from self._check_in([devices[node] for node in self._check_ins.take(now)], now)
+        yield from self._hand([devices[node] for node in self._offers.take(now)], now)
 
     @property
     def due_ms(self) -> int | None:
@@ -196,29 +199,38 @@ class Fleet:
         return min((least for least in leasts if least is not None), default=None)
 
     def commission(
-        self, device: Device, task: wire.Train | wire.Evaluate, now: int, *, patience: int
-    ) -> Ask:
-        """Give a device a task; where it lacks the release, that comes first.
+        self,
+        tasks: Iterable[tuple[Device, wire.Train | wire.Evaluate]],
+        now: int,
+        *,
+        patience: int,
+    ) -> Sequence[Ask]:
+        """Give devices a task each; where one lacks the release, that comes first.
 
         Parameters
         ----------
         patience
-            Milliseconds after which the answer is waited for no longer.
+            Milliseconds after which the answers are waited for no longer.
         """
-        arrays = task.candidate if isinstance(task, wire.Evaluate) else None
-        asked = Asked(task.task, device, task, arrays, task.round, now, now + patience)
-        if isinstance(task, wire.Train):
-            device.asked += 1
-            device.asked_ms = now
-        if self._runs_release(device):
-            return self._ask(asked, now)
-        return self._hand(device, now, asked)
+        expires, given, behind = now + patience, list[Asked](), list[str]()
+        for device, task in tasks:
+            arrays = task.candidate if type(task) is wire.Evaluate else None
+            asked = Asked(task.task, device, task, arrays, task.round, now, expires)
+            if arrays is None:
+                device.asked += 1
+                device.asked_ms = now
+            if not self._runs_release(device):
+                behind.append(device.node)
+                asked = self._handing(device, now, expires, asked)
+            given.append(asked)
+        self._offer_again(behind, now)
+        return self._ask(given, now)
 
-    def go_on(self, asked: Asked, now: int) -> Ask | None:
-        """Ask what a release was handed over for; None where that would come too late."""
+    def go_on(self, asked: Asked, now: int) -> Sequence[Ask]:
+        """Ask what a release was handed over for, unless that would come too late."""
         if asked.then is None or asked.then.expires_ms <= now or not asked.device.online:
-            return None
-        return self._ask(asked.then, now)
+            return ()
+        return self._ask([asked.then], now)
 
     def _runs_release(self, device: Device) -> bool:
         """Say whether a device has the release, as it was signed last."""
@@ -232,20 +244,31 @@ class Fleet:
             self._names = [drawn[i : i + 2 * _NAME] for i in range(0, len(drawn), 2 * _NAME)]
         return self._names.pop()
 
-    def _check_in(self, device: Device, now: int) -> Ask:
-        task = wire.CheckIn(protocol=device.protocol)
-        if device.protocol >= wire.PACE:
-            task = msgspec.structs.replace(task, poll_ms=self._pace.poll(self._online))
-        expires = now + self._settings.message_ttl
-        return self._ask(Asked(self.new_task(), device, task, None, 0, now, expires), now)
+    def _check_in(self, devices: Sequence[Device], now: int) -> Sequence[Ask]:
+        expires, given = now + self._settings.message_ttl, list[Asked]()
+        for device in devices:
+            self._check_ins.set(device.node, self._pace.returns(now, self._online))
+            task = wire.CheckIn(protocol=device.protocol)
+            if device.protocol >= wire.PACE:
+                task = msgspec.structs.replace(task, poll_ms=self._pace.poll(self._online))
+            given.append(Asked(self.new_task(), device, task, None, 0, now, expires))
+        return self._ask(given, now)
 
-    def _hand(self, device: Device, now: int, then: Asked | None) -> Ask:
-        """Give a device the release; it is offered again when no answer came by the deadline."""
-        deadline, task = now + self._settings.deadline, self._release_for(device)
-        self._offers.set(device.node, deadline)
-        expires, number = (deadline, 0) if then is None else (then.expires_ms, then.round)
-        name, arrays = self.new_task(), task.version
-        return self._ask(Asked(name, device, task, arrays, number, now, expires, then), now)
+    def _hand(self, devices: Sequence[Device], now: int) -> Sequence[Ask]:
+        """Give devices the release, for nothing that would follow."""
+        deadline = now + self._settings.deadline
+        self._offer_again([device.node for device in devices], now)
+        return self._ask([self._handing(one, now, deadline, None) for one in devices], now)
+
+    def _offer_again(self, nodes: Sequence[str], now: int) -> None:
+        """Offer devices the release again when no answer came by the deadline."""
+        if nodes:
+            self._offers.set_all(nodes, now + self._settings.deadline)
+
+    def _handing(self, device: Device, now: int, expires: int, then: Asked | None) -> Asked:
+        """Return what it is to give a device the release."""
+        task, number = self._release_for(device), 0 if then is None else then.round
+        return Asked(self.new_task(), device, task, task.version, number, now, expires, then)
 
     def _release_for(self, device: Device) -> wire.Release:
         """Return the release as it is handed to a device: the same to all that gave as much."""
@@ -261,36 +284,40 @@ class Fleet:
             )
         return task
 
-    def _ask(self, asked: Asked, now: int) -> Ask:
-        ask, device, task, expires = asked.ask, asked.device, asked.task, asked.expires_ms
-        self._asked[ask] = asked
-        self._expiries.set(ask, expires)
-        if not isinstance(task, wire.CheckIn):
-            device.open += 1
-            if device.open == 1:
-                self.refresh(device)
-        return Ask(ask, device.node, task, asked.arrays, expires - now)
+    def _ask(self, given: Sequence[Asked], now: int) -> Sequence[Ask]:
+        """Ask devices, which are void at the same moment; who has something to do is not idle."""
+        if not given:
+            return ()
+        expires, busy = given[0].expires_ms, list[str]()
+        self._asked.update((one.ask, one) for one in given)
+        self._expiries.set_all([one.ask for one in given], expires)
+        for one in given:
+            if type(one.task) is not wire.CheckIn:
+                one.device.open += 1
+                busy.append(one.device.node)
+        self._idle.discard_all(busy)
+        self.trainable.discard_all(busy)
+        ttl = expires - now
+        return [Ask(one.ask, one.device.node, one.task, one.arrays, ttl) for one in given]
 
     # What comes of it
 
-    def answered(self, ask: str) -> Asked | None:
-        """Return the question to an answer, which is open no more.
+    def answered(self, asks: Sequence[str]) -> Iterator[Asked | None]:
+        """Yield the question to each answer, None where none was open; from then on it is not.
 
         Its device may be chosen again from the next :meth:`refresh` on.
         """
-        asked = self._asked.pop(ask, None)
-        if asked is not None:
-            self._expiries.discard(ask)
-            if not isinstance(asked.task, wire.CheckIn):
+        found = [self._asked.pop(ask, None) for ask in asks]
+        self._expiries.discard_all(asks)
+        for asked in found:
+            if asked is not None and type(asked.task) is not wire.CheckIn:
                 asked.device.open -= 1
-        return asked
+            yield asked
 
     def expired(self, now: int) -> Iterator[Asked]:
         """Give up the questions that are void; yield them."""
-        for ask in self._expiries.until(now):
-            asked = self.answered(ask)
-            if asked is not None:
-                yield asked
+        void = self._expiries.take(now)
+        return (asked for asked in self.answered(void) if asked is not None)
 
     def rest(self, device: Device, now: int) -> None:
         """Count a failure; from the second in a row on a device rests, twice as long each time.
@@ -337,11 +364,11 @@ class Fleet:
         if idle:
             self._idle.add(node)
         else:
-            self._idle.discard(node)
+            self._idle.discard_all((node,))
         if idle and not (self._spare and node in self._state.pending):
             self.trainable.add(device)
         else:
-            self.trainable.discard(node)
+            self.trainable.discard_all((node,))
 
 
 def share(of: int, fraction: float, least: int, most: int) -> int:

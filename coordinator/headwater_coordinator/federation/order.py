@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Any)
@@ -12,7 +12,7 @@ _SLACK = 64
 
 
 class Order(Generic[K]):
-    """One key for each name; setting and removing one, and finding the first, are cheap.
+    """One key for each name; setting and removing some, and finding the first, are cheap.
 
     Names of equal keys come in the order in which they were set. They are kept together, so that
     what many devices have at one moment costs O(log n) once, and O(1) for each of them.
@@ -23,7 +23,7 @@ class Order(Generic[K]):
     >>> for name, key in [("c", 3), ("a", 1), ("b", 2)]:
     ...     order.set(name, key)
     >>> order.set("c", 0)
-    >>> order.first(2), list(order.until(1)), order.least
+    >>> order.first(2), order.take(1), order.least
     (['c', 'a'], ['c', 'a'], 2)
     """
 
@@ -40,29 +40,36 @@ class Order(Generic[K]):
 
     def set(self, name: str, key: K) -> None:
         """Give a name its key, in the place of an earlier one."""
-        if name in self._keys:
-            self.discard(name)
-        self._keys[name] = key
-        names = self._names.get(key)
-        if isinstance(names, dict):
-            names[name] = None
-        elif names:
-            self._names[key] = {names: None, name: None}
+        self.set_all((name,), key)
+
+    def set_all(self, names: Sequence[str], key: K) -> None:
+        """Give different names, of which there is one at least, the same key."""
+        self.discard_all(names)
+        self._keys.update(dict.fromkeys(names, key))
+        there = self._names.get(key)
+        if isinstance(there, dict):
+            there.update(dict.fromkeys(names))
+        elif there or len(names) > 1:
+            self._names[key] = dict.fromkeys([there, *names] if there else names)
         else:
-            self._names[key] = name
-        if names is None:
+            self._names[key] = names[0]
+        if there is None:
             self._push(key)
 
     def discard(self, name: str) -> None:
         """Remove a name; one that is not there is fine."""
-        key = self._keys.pop(name, None)
-        if key is None:
-            return
-        names = self._names[key]
-        if isinstance(names, dict):
-            del names[name]
-        else:
-            self._names[key] = ""
+        self.discard_all((name,))
+
+    def discard_all(self, names: Iterable[str]) -> None:
+        """Remove names; those that are not there are fine."""
+        for name in names:
+            key = self._keys.pop(name, None)
+            if key is not None:
+                there = self._names[key]
+                if isinstance(there, dict):
+                    del there[name]
+                else:
+                    self._names[key] = ""
 
     @property
     def least(self) -> K | None:
@@ -71,16 +78,15 @@ class Order(Generic[K]):
             del self._names[heapq.heappop(self._heap)]
         return self._heap[0] if self._heap else None
 
-    def until(self, bound: K) -> Iterator[str]:
-        """Remove and yield, in order, what has a key up to *bound*.
-
-        A name that is set meanwhile, within the bound, comes too.
-        """
+    def take(self, bound: K) -> list[str]:
+        """Remove and return, in order, what has a key up to *bound*."""
+        taken: list[str] = []
         while (least := self.least) is not None and least <= bound:
-            for name in self._those(least):
-                if self._keys.get(name) == least:
-                    self.discard(name)
-                    yield name
+            taken += self._those(least)
+            self._names[least] = ""
+        for name in taken:
+            del self._keys[name]
+        return taken
 
     def first(self, count: int) -> list[str]:
         """Return the names of the smallest keys, at most *count*; they stay."""

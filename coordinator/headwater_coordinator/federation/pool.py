@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -13,7 +15,7 @@ class Pool:
     >>> pool = Pool()
     >>> for name in "abc":
     ...     pool.add(name)
-    >>> pool.discard("b")
+    >>> pool.discard_all(["b"])
     >>> sorted(pool.sample(5, np.random.default_rng(0)))
     ['a', 'c']
     """
@@ -34,14 +36,15 @@ class Pool:
             self._places[name] = len(self._names)
             self._names.append(name)
 
-    def discard(self, name: str) -> None:
-        """Remove a name; one that is not there is fine. The last one takes its place."""
-        place = self._places.pop(name, None)
-        if place is not None:
-            last = self._names.pop()
-            if last != name:
-                self._names[place] = last
-                self._places[last] = place
+    def discard_all(self, names: Iterable[str]) -> None:
+        """Remove names; those that are not there are fine. The last one takes the place of each."""
+        for name in names:
+            place = self._places.pop(name, None)
+            if place is not None:
+                last = self._names.pop()
+                if last != name:
+                    self._names[place] = last
+                    self._places[last] = place
 
     def sample(self, count: int, rng: np.random.Generator) -> list[str]:
         """Draw *count* different names, or all of them, each set as likely as any other."""

@@ -17,7 +17,7 @@ statistics was erased, WAITING goes to CANDIDATE at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from math import ceil
 from typing import Literal
@@ -29,7 +29,7 @@ from headwater_coordinator.federation.discipline import Standing, Training
 from headwater_coordinator.federation.fleet import Asked, Fleet, share
 from headwater_coordinator.federation.tally import Tally
 from headwater_coordinator.settings import Rounds
-from headwater_coordinator.state import State
+from headwater_coordinator.state import Device, State
 
 
 class Phase(StrEnum):
@@ -137,12 +137,14 @@ class SynchronousRounds:
         self._tally = Tally(deadline_ms=now + settings.deadline)
         yield Open(self._state.round, self._state.release.name, len(chosen))
         patience = min(settings.message_ttl, 2 * settings.deadline)
-        for device in chosen:
-            name, release = self._fleet.new_task(), self._state.release.name
-            task = self._training.task(name, release, self._state.round)
-            self._tally.ask(name)
-            yield self._fleet.commission(device, task, now, patience=patience)
+        yield from self._fleet.commission(self._tasks(chosen), now, patience=patience)
         self.phase = Phase.TRAINING
+
+    def _tasks(self, devices: Iterable[Device]) -> Iterator[tuple[Device, wire.Train]]:
+        for device in devices:
+            name, release = self._fleet.new_task(), self._state.release.name
+            self._tally.ask(name)
+            yield device, self._training.task(name, release, self._state.round)
 
     def _gathering(self, now: int) -> Iterator[Effect]:
         if self._tally.accepted < self._wanted and not self._tally.due(now):

@@ -7,6 +7,7 @@ many devices as for few. All are deterministic by the generator given.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -31,8 +32,8 @@ class Selection(Protocol):
     def add(self, device: Device) -> None:
         """Let a device be picked; one that is there stays where it is."""
 
-    def discard(self, node: str) -> None:
-        """Let a device be picked no more."""
+    def discard_all(self, nodes: Sequence[str]) -> None:
+        """Let devices be picked no more; those that are not there are fine."""
 
     def learned(self, device: Device) -> None:
         """Take note of what an update told of its device."""
@@ -55,9 +56,9 @@ class Uniform:
         """See :class:`Selection`."""
         self._pool.add(device.node)
 
-    def discard(self, node: str) -> None:
+    def discard_all(self, nodes: Sequence[str]) -> None:
         """See :class:`Selection`."""
-        self._pool.discard(node)
+        self._pool.discard_all(nodes)
 
     def learned(self, device: Device) -> None:
         """See :class:`Selection`."""
@@ -86,9 +87,9 @@ class Fair:
             return
         self._order.set(device.node, (device.asked, device.asked_ms, self._rng.random()))
 
-    def discard(self, node: str) -> None:
+    def discard_all(self, nodes: Sequence[str]) -> None:
         """See :class:`Selection`."""
-        self._order.discard(node)
+        self._order.discard_all(nodes)
 
     def learned(self, device: Device) -> None:
         """See :class:`Selection`."""
@@ -147,11 +148,12 @@ class Guided:
             self._worth[device.node] = worth
             self._useful.set(device.node, -worth)
 
-    def discard(self, node: str) -> None:
+    def discard_all(self, nodes: Sequence[str]) -> None:
         """See :class:`Selection`."""
-        self._fair.discard(node)
-        self._useful.discard(node)
-        self._worth.pop(node, None)
+        self._fair.discard_all(nodes)
+        self._useful.discard_all(nodes)
+        for node in nodes:
+            self._worth.pop(node, None)
 
     def learned(self, device: Device) -> None:
         """See :class:`Selection`."""

@@ -33,7 +33,7 @@ class Tally:
             self.refused += 1
         elif outcome is None:
             self.failed += 1
-        elif isinstance(outcome, wire.Declined):
+        elif type(outcome) is wire.Declined:
             self.declined += 1
         else:
             self.accepted += 1

@@ -78,7 +78,8 @@ class Chronicle:
         self.refusals: deque[Refusal] = deque(maxlen=NEWEST)
         self.online = self.training = self.refused_candidates = 0
         self._rounds: dict[int, _Round] = {}
-        self._changes: dict[int, tuple[int, int]] = {}
+        self._came: defaultdict[int, int] = defaultdict(int)
+        self._began: defaultdict[int, int] = defaultdict(int)
         self._ended_ms: int | None = None
 
     @property
@@ -90,10 +91,10 @@ class Chronicle:
     def presence(self) -> list[Presence]:
         """How many devices were there, and at work, whenever that changed until the end."""
         found, online, training = [], 0, 0
-        for now, (came, began) in sorted(self._changes.items()):
+        for now in sorted(self._came.keys() | self._began.keys()):
             if self._ended_ms is not None and now > self._ended_ms:
                 break
-            online, training = online + came, training + began
+            online, training = online + self._came[now], training + self._began[now]
             found.append(Presence(time_ms=now, online=online, training=training))
         return found
 
@@ -156,7 +157,7 @@ class Chronicle:
         """Note that a device is connected."""
         self.devices[name].since_ms = now
         self.online += 1
-        self._changed(now, online=1)
+        self._came[now] += 1
 
     def went(self, name: str, now: int) -> None:
         """Note that a device is connected no more."""
@@ -164,7 +165,7 @@ class Chronicle:
         device.online_ms += now - (device.since_ms if device.since_ms is not None else now)
         device.since_ms = None
         self.online -= 1
-        self._changed(now, online=-1)
+        self._came[now] -= 1
 
     def ended(self, now: int) -> None:
         """Note that the run is over; who is there was there until then."""
@@ -177,15 +178,11 @@ class Chronicle:
     def worked(self, change: int, now: int) -> None:
         """Note that devices begin to train, or end; it may be known before."""
         self.training += change
-        self._changed(now, training=change)
+        self._began[now] += change
 
     def happened(self, words: str, now: int) -> None:
         """Note what the scenario did."""
         self.incidents.append(Incident(time_ms=now, words=words))
-
-    def _changed(self, now: int, *, online: int = 0, training: int = 0) -> None:
-        came, began = self._changes.get(now, (0, 0))
-        self._changes[now] = came + online, began + training
 
 
 def _told(one: _Round) -> Round:

@@ -46,6 +46,11 @@ class Cohort:
         trainings hold, and with what they begin in common where they begin :func:`alike`.
     whole
         Whether the weights are wanted, too, where the graph tells the change of those shared.
+
+    Attributes
+    ----------
+    made
+        What each comes to, once it was read.
     """
 
     def __init__(
@@ -63,21 +68,16 @@ class Cohort:
         told = ("before", "after", "change", *(f"new.{name}" for name in self._names))
         self._outputs = [name for name in told if name in graph.outputs]
         self._running: _Running | None = None
-        self._made: list[Replayed] = []
+        self.made: list[Replayed] = []
 
     @property
     def size(self) -> int:
         """How many they are."""
         return len(self._steps)
 
-    @property
-    def read(self) -> bool:
-        """Whether what they come to was asked for already."""
-        return bool(self._made)
-
     def begin(self, pool: Executor) -> bool:
         """Lay out what the call takes, and let it be made; False where that was done before."""
-        if self._running is not None or self._made:
+        if self._running is not None or self.made:
             return False
         rows = Rows(self._replays, self._counts, self._steps)
         judged = rows.judged()
@@ -106,11 +106,10 @@ class Cohort:
             feeds |= {f"hold.{name}": array for name, array in bases.items()}
         return feeds
 
-    def made(self) -> list[Replayed]:
-        """Return what each comes to, as soon as it is there; it must have begun."""
+    def read(self) -> None:
+        """Read what each comes to, as soon as it is there; it must have begun."""
         if self._running is not None:
-            self._made, self._running = self._read(self._running), None
-        return self._made
+            self.made, self._running = self._read(self._running), None
 
     def _read(self, running: _Running) -> list[Replayed]:
         replays, self._replays = self._replays, ()

@@ -10,9 +10,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from heapq import heappop, heappush
 from itertools import groupby
 from operator import itemgetter
+from typing import Any, TypeVar
 
 from headwater import wire
 from headwater_coordinator import events as e
@@ -26,6 +26,9 @@ POLL_MS = 500
 
 Answer = Callable[[], e.Replied]
 """Returns what a device sends, as soon as it is sent."""
+
+
+_Moved = TypeVar("_Moved", bound=tuple[Any, ...])
 
 
 class Post:
@@ -88,28 +91,28 @@ class Post:
     def will_send(self, time: int, member: Member, answer: Answer) -> None:
         """Send an answer of a device, at a moment at which it is connected."""
         self._count += 1
-        heappush(self._leaving, (time, self._count, member, answer))
+        self._leaving.append((time, self._count, member, answer))
         if self._look_ms is None or time <= self._look_ms - POLL_MS:
             self._plan_look(time)
 
     def settle(self, now: int) -> None:
         """Put on its way what was sent by a moment."""
-        leaving = []
-        while self._leaving and self._leaving[0][0] <= now:
-            time, _, member, answer = heappop(self._leaving)
-            leaving.append((time, member, answer()))
+        leaving, self._leaving = _by(now, self._leaving)
         if not leaving:
             return
-        links = [member.group.link for _, member, _ in leaving]
-        fates = self._network.up(links, [replied.size for _, _, replied in leaving])
-        for (sent, member, replied), some in zip(leaving, fates, strict=True):
-            member.log.up += replied.size
+        replies = [answer() for _, _, _, answer in leaving]
+        links = [member.group.link for _, _, member, _ in leaving]
+        fates = self._network.up(links, [replied.size for replied in replies])
+        for (sent, _, member, _), replied, some in zip(leaving, replies, fates, strict=True):
+            log, size = member.log, replied.size
+            log.up += size
             if not some and isinstance(replied.reply, wire.Update):
-                member.log.lost += 1
+                log.lost += 1
             for delay, held in some:
                 at = sent + delay
                 if not held:
-                    at = member.sent_ms = max(at, member.sent_ms)
+                    at = max(at, member.sent_ms)
+                    member.sent_ms = at
                 self._count += 1
                 self._arriving.append((at, True, self._count, replied))
 
@@ -125,34 +128,26 @@ class Post:
         if self._look_ms != planned:
             return
         self._look_ms = None
-        self.settle(self._agenda.now)
-        self._arriving.sort()
         now, due = self._agenda.now, self._coordinator.due_ms
-        if (self._arriving and self._arriving[0][0] <= now) or (due is not None and due <= now):
-            self._ask(self._coordinator.feed(self._taken(now), now))
-            due = self._coordinator.due_ms
+        self.settle(now)
+        came, self._arriving = _by(now, self._arriving)
         if self._arriving:
             self._plan_look(self._arriving[0][0])
         if self._leaving:
             self._plan_look(self._leaving[0][0])
+        if came or (due is not None and due <= now):
+            events = _in_columns([event for _, _, _, event in came])
+            self._ask(self._coordinator.feed([*events, e.Ticked()], now))
+            due = self._coordinator.due_ms
         if due is not None and not self._agenda.over:
             self._plan_look(max(due, now + 1))
-
-    def _taken(self, now: int) -> list[e.Event]:
-        """Return what came by now, and that this is all."""
-        count = bisect_right(self._arriving, now, key=itemgetter(0))
-        taken, self._arriving = self._arriving[:count], self._arriving[count:]
-        return [*_in_columns([event for _, _, _, event in taken]), e.Ticked()]
 
     # To the devices
 
     def _ask(self, asked: Sequence[Asked]) -> None:
         """Send tasks; a device has them when it looks for them, in their order."""
         now, members = self._agenda.now, [self._members[ask.node] for ask, _ in asked]
-        sizes = [
-            len(wire.encode(ask.task)) + (0 if arrays is None else self._packed_bytes)
-            for ask, arrays in asked
-        ]
+        sizes = list(self._sizes(asked))
         links = [member.group.link for member in members]
         fates = self._network.down(links, sizes)
         coming: list[Delivery] = []
@@ -171,10 +166,25 @@ class Post:
                 self.coming[delivery] = delivery.ask.task
             self._agenda.at(delivery.at_ms, partial(self._arrived, delivery))
 
+    def _sizes(self, asked: Sequence[Asked]) -> Iterator[int]:
+        """Yield the bytes of each task with its arrays; one that many are given is encoded once."""
+        last, size = None, 0
+        for ask, arrays in asked:
+            if ask.task is not last:
+                last, size = ask.task, len(wire.encode(ask.task))
+            yield size if arrays is None else size + self._packed_bytes
+
     def _arrived(self, delivery: Delivery) -> None:
         delivery.member.coming.remove(delivery)
         self.coming.pop(delivery, None)
         self._deliver(delivery)
+
+
+def _by(now: int, moved: list[_Moved]) -> tuple[list[_Moved], list[_Moved]]:
+    """Bring what moves at moments into their order; return what does by now, and the rest."""
+    moved.sort()
+    count = bisect_right(moved, now, key=itemgetter(0))
+    return moved[:count], moved[count:]
 
 
 def _in_columns(events: Sequence[e.Event]) -> Iterator[e.Event]:

@@ -11,7 +11,7 @@ from headwater_simulator.virtual.inference import FleetPredictor
 from headwater_simulator.virtual.member import Training
 from headwater_simulator.virtual.training import FleetTrainer, Job, Promise
 
-WAITING = 512
+WAITING = 1024
 """Trainings that are put off at most: enough to make a few calls of, which may begin."""
 
 _Wanted = tuple[Computing, Infer | Train]

@@ -137,7 +137,7 @@ class Tasks:
             done = self._answer(delivery, now)
         except DeclinedError as declined:
             return _declined(delivery.member, getattr(delivery.ask.task, "task", ""), declined)
-        if isinstance(done, Training):
+        if type(done) is Training:
             delivery.member.busy_until = done.end_ms
             self._chronicle.worked(1, now)
         return done
@@ -260,7 +260,7 @@ class Tasks:
     def _told(self, member: Member, ask: str, done: wire.Reply | Made, now: int) -> e.Replied:
         """Return an answer as it is sent, an attacker's forged."""
         if not isinstance(done, tuple):
-            member.log.declined += isinstance(done, wire.Declined)
+            member.log.declined += type(done) is wire.Declined
             return e.Replied(ask, done, size=len(wire.encode(done)))
         reply, vector = done
         size = len(wire.encode(reply)) + vector.nbytes
@@ -287,7 +287,7 @@ def _declined(member: Member, task: str, declined: DeclinedError) -> wire.Declin
 def _sets_pace(delivery: Delivery) -> bool:
     """Say whether a task changes when its device looks for messages, and so when others come."""
     task = delivery.ask.task
-    return isinstance(task, wire.CheckIn) and task.poll_ms not in (
+    return type(task) is wire.CheckIn and task.poll_ms not in (
         msgspec.UNSET,
         delivery.member.poll_ms,
     )

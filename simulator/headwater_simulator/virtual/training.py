@@ -237,11 +237,12 @@ class Line:
             self._begun.add(cohort)
 
     def _made(self, cohort: Cohort, place: int) -> Replayed:
-        if not cohort.read:
+        if not cohort.made:
             self._begin(cohort)
             self._begun.discard(cohort)
             self._move()
-        return cohort.made()[place]
+            cohort.read()
+        return cohort.made[place]
 
 
 def _alone(job: Job, trainer: Trainer) -> Replayed:

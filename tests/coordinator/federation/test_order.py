@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from headwater_coordinator.federation.order import Order
 
-NAMES = st.sampled_from("abcdef")
+NAMES = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3, unique=True)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("set"), NAMES, st.integers(0, 9)),
         st.tuples(st.just("discard"), NAMES, st.just(0)),
-        st.tuples(st.just("until"), st.just(""), st.integers(0, 9)),
+        st.tuples(st.just("take"), st.just([]), st.integers(0, 9)),
     ),
     max_size=300,
 )
@@ -20,21 +20,21 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(0, 8))
 def test_it_agrees_with_a_dictionary_sorted_anew(
-    steps: list[tuple[str, str, int]], count: int
+    steps: list[tuple[str, list[str], int]], count: int
 ) -> None:
     order: Order[int] = Order()
     model: dict[str, int] = {}
-    for what, name, key in steps:
+    for what, names, key in steps:
+        for name in names:
+            model.pop(name, None)
         if what == "set":
-            order.set(name, key)
-            model.pop(name, None)
-            model[name] = key
+            order.set_all(names, key)
+            model |= dict.fromkeys(names, key)
         elif what == "discard":
-            order.discard(name)
-            model.pop(name, None)
+            order.discard_all(names)
         else:
             due = sorted((n for n in model if model[n] <= key), key=model.__getitem__)
-            assert list(order.until(key)) == due
+            assert order.take(key) == due
             for taken in due:
                 del model[taken]
         ranked = sorted(model, key=model.__getitem__)

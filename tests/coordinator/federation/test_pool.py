@@ -15,7 +15,7 @@ from headwater_coordinator.federation.pool import Pool
 def test_it_holds_what_a_set_holds(steps: list[tuple[bool, str]], count: int) -> None:
     pool, model = Pool(), set[str]()
     for add, name in steps:
-        (pool.add if add else pool.discard)(name)
+        pool.add(name) if add else pool.discard_all([name])
         (model.add if add else model.discard)(name)
         assert {n for n in "abcde" if n in pool} == model
     drawn = pool.sample(count, np.random.default_rng(0))
@@ -27,7 +27,7 @@ def test_everyone_is_drawn_as_often() -> None:
     pool, rng = Pool(), np.random.default_rng(1)
     for name in "abcdefgh":
         pool.add(name)
-    pool.discard("c")
+    pool.discard_all(["c", "i"])
     drawn = Counter(name for _ in range(7_000) for name in pool.sample(2, rng))
     assert set(drawn) == set("abdefgh")
     assert all(1_850 < count < 2_150 for count in drawn.values())

@@ -27,7 +27,7 @@ def work(selection: Selection, devices: list[Device], times: int, count: int) ->
         for node in selection.pick(count):
             device = known[node]
             asked[node] += 1
-            selection.discard(node)
+            selection.discard_all([node])
             device.asked, device.asked_ms = device.asked + 1, now
             selection.learned(device)
             selection.add(device)
@@ -50,7 +50,7 @@ def test_it_picks_those_that_are_there_and_no_one_twice(
             selection.learned(device)
             there.add(device.node)
         else:
-            selection.discard(device.node)
+            selection.discard_all([device.node])
             there.discard(device.node)
     picked = selection.pick(count)
     assert len(selection) == len(there)
