@@ -16,6 +16,8 @@ from headwater_models.manifest import Grid
 MAX_OPEN = 4_096
 """Most slots of a stream that may wait for the rest of their records."""
 
+FEW = 16
+"""Fewer records are looked at faster one by one."""
 
 Cells = NDArray[np.bool_]
 
@@ -95,11 +97,18 @@ class StreamRows:
         """Take records that :meth:`follow`, and return their rows."""
         first = records[0].time // self._grid.period
         self._newest = max(self._newest, records[-1].time)
-        if len(records) == 1 and not self._grid.hold:
-            record = records[0]
-            self._emitted = first
-            seen = record.present if _is_whole(record.values) else ~np.isnan(record.values)
-            return [Row(self._stream, first, record.values, seen, record.marked is not None)]
+        if len(records) < FEW and not self._grid.hold:
+            self._emitted = first + len(records) - 1
+            return [
+                Row(
+                    self._stream,
+                    slot,
+                    record.values,
+                    record.present if _is_whole(record.values) else ~np.isnan(record.values),
+                    record.marked is not None,
+                )
+                for slot, record in enumerate(records, first)
+            ]
         values = stack([record.values for record in records])
         missing = np.isnan(values)
         whole = not missing.any()
