@@ -99,16 +99,12 @@ class StreamRows:
         self._newest = max(self._newest, records[-1].time)
         if len(records) < FEW and not self._grid.hold:
             self._emitted = first + len(records) - 1
-            return [
-                Row(
-                    self._stream,
-                    slot,
-                    record.values,
-                    record.present if _is_whole(record.values) else ~np.isnan(record.values),
-                    record.marked is not None,
-                )
-                for slot, record in enumerate(records, first)
-            ]
+            rows = []
+            for slot, record in enumerate(records, first):
+                values = record.values
+                seen = record.present if _is_whole(values) else ~np.isnan(values)
+                rows.append(Row(self._stream, slot, values, seen, record.marked is not None))
+            return rows
         values = stack([record.values for record in records])
         missing = np.isnan(values)
         whole = not missing.any()

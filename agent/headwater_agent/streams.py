@@ -170,12 +170,17 @@ class Streams:
     ) -> tuple[list[Record], list[bool]]:
         """Return records as they may be used, and whether learning was paused after each."""
         self.records += len(admitted)
-        pauses = stream.guard.paused
-        marked, paused = stream.guard.judge_all(admitted)
-        judged = list(admitted)
-        for place, found in marked.items():
-            judged[place] = found.record
-            marks += found.marks
+        guard, pauses = stream.guard, stream.guard.paused
+        if len(admitted) == 1:
+            alone = guard.judge(admitted[0])
+            marks += alone.marks
+            judged, paused = [alone.record], [guard.paused]
+        else:
+            marked, paused = guard.judge_all(admitted)
+            judged = list(admitted)
+            for place, found in marked.items():
+                judged[place] = found.record
+                marks += found.marks
         for pause in paused:
             if pause != pauses:
                 pauses = pause
