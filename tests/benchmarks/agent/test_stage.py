@@ -15,9 +15,11 @@ from benchmarks.agent.stage import stage
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("mosquitto")]
 
 
-@pytest.mark.parametrize("qos", [0, 1])
-def test_a_backlog_is_worked_off_and_counted_by_what_comes_out(model: Path, qos: int) -> None:
-    with stage(model) as place, place.side("echo", qos) as running:
+@pytest.mark.parametrize(("side", "qos"), [("echo", 0), ("echo", 1), ("echo_onnx", 0)])
+def test_a_backlog_is_worked_off_and_counted_by_what_comes_out(
+    model: Path, side: str, qos: int
+) -> None:
+    with stage(model) as place, place.side(side, qos) as running:
         running.first_answer(200)
         running.rest()
         spent = running.backlog(300)
