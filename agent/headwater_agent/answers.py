@@ -213,7 +213,7 @@ def tell_update(
         examples=made.examples,
         loss_before=made.loss_before,
         loss_after=made.loss_after,
-        data_until_ms=block_end(manifest, int(np.maximum.reduce(examples.time))),
+        data_until_ms=block_end(manifest, examples.time.item(examples.time.argmax())),
     )
     return update, made.vector
 

@@ -128,8 +128,10 @@ class Member:
 
     def rests_until(self, time: int, now: int) -> bool:
         """Say whether it neither comes, goes nor breaks from now on until a moment."""
-        place = bisect_right(self.disturbed, now)
-        return place == len(self.disturbed) or self.disturbed[place] > time
+        disturbed = self.disturbed
+        if not disturbed or disturbed[-1] <= now:
+            return True
+        return disturbed[bisect_right(disturbed, now)] > time
 
     def seconds(self, rows: int) -> float:
         """Return how long it trains on so many rows."""

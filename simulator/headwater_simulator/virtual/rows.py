@@ -86,14 +86,16 @@ class Rows:
             np.empty((longest, members, self._batch), np.intp),
             np.empty((longest, members, self._batch), np.float32),
         )
+        begins = np.arange(members)[:, None] * order.shape[1]
         for number in range(longest):
             passes, part = np.divmod(np.minimum(number, self._steps - 1), in_pass)
             self._draw(order, drawn, passes + 1)
             offset = part[:, None] * self._batch + np.arange(self._batch)
             there = (offset < self._counts[:, None]) & (number < self._steps[:, None])
-            taken = np.take_along_axis(order, np.where(there, offset, 0), axis=1)
-            made.places[number] = self._usable[self._first[:, None] + taken]
-            made.weight[number] = np.where(there, self._weight[made.places[number]], 0)
+            taken = order.take(begins + offset * there)
+            places = self._usable.take(self._first[:, None] + taken)
+            made.places[number] = places
+            made.weight[number] = np.where(there, self._weight.take(places), 0)
         return made
 
     def _draw(self, order: Places, drawn: Places, passes: Places) -> None:
@@ -110,8 +112,8 @@ class Rows:
         batches = max(-(-int(counts.max()) // self._batch), 1)
         offset = np.arange(batches * self._batch).reshape(batches, 1, self._batch)
         there = offset < counts[:, None]
-        places = rows[_begins(counts)[:, None] + np.where(there, offset, 0)]
-        return Batches(places, np.where(there, self._weight[places], 0))
+        places = rows.take(_begins(counts)[:, None] + offset * there)
+        return Batches(places, np.where(there, self._weight.take(places), 0))
 
     def _judged(self) -> tuple[Places, Places]:
         """Return rows that devices are judged on, then the blank one; and how many each has."""
