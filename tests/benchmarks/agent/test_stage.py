@@ -26,6 +26,9 @@ def test_a_backlog_is_worked_off_and_counted_by_what_comes_out(
         assert (spent.events, spent.lost) == (300, 0)
         assert 0 < spent.cpu_s < running.cpu_s()
         assert spent.wall_s > 0
+        live = running.live(300)
+        assert (live.events, live.lost) == (300, 0)
+        assert live.wall_s > 0
 
 
 @pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
