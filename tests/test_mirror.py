@@ -31,6 +31,7 @@ ELSEWHERE = {
     "agent/headwater_agent/drift_settings.py": "data only",
     "agent/headwater_agent/events.py": "data only",
     "agent/headwater_agent/federation_settings.py": "agent/test_settings_rules.py",
+    "agent/headwater_agent/guard/look.py": "agent/guard/test_moves.py, agent/guard/test_stretch.py",
     "agent/headwater_agent/guard/settings.py": "data only",
     "agent/headwater_agent/output_settings.py": "data only",
     "agent/headwater_agent/pipeline_settings.py": "data only",

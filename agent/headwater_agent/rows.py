@@ -16,6 +16,8 @@ from headwater_models.manifest import Grid
 MAX_OPEN = 4_096
 """Most slots of a stream that may wait for the rest of their records."""
 
+FEW = 16
+"""Fewer records are looked at faster one by one."""
 
 Cells = NDArray[np.bool_]
 
@@ -81,23 +83,36 @@ class StreamRows:
             return False
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
+        whole = None
         for slot_of_record, record in enumerate(records, slot):
-            if record.time // period != slot_of_record or 0 in record.present.tobytes():
+            if record.time // period != slot_of_record:
                 return False
+            if record.present is not whole:
+                whole = record.present
+                if 0 in whole.tobytes():
+                    return False
         return True
 
     def append(self, records: Sequence[Record]) -> list[Row]:
         """Take records that :meth:`follow`, and return their rows."""
         first = records[0].time // self._grid.period
         self._newest = max(self._newest, records[-1].time)
-        if len(records) == 1 and not self._grid.hold:
-            record = records[0]
-            self._emitted = first
-            seen = record.present if _is_whole(record.values) else ~np.isnan(record.values)
-            return [Row(self._stream, first, record.values, seen, record.marked is not None)]
+        if len(records) < FEW and not self._grid.hold:
+            self._emitted = first + len(records) - 1
+            return [
+                Row(
+                    self._stream,
+                    slot,
+                    record.values,
+                    record.present if _is_whole(record.values) else ~np.isnan(record.values),
+                    record.marked is not None,
+                )
+                for slot, record in enumerate(records, first)
+            ]
         values = stack([record.values for record in records])
-        observed = ~np.isnan(values)
-        if self._grid.hold and (self._held.any() or not observed.all()):
+        missing = np.isnan(values)
+        whole = not missing.any()
+        if self._grid.hold and not (whole and not self._held.any()):
             nothing = np.zeros(self._channels, np.bool_)
             return [
                 self._emit(slot, value, nothing if record.marked is None else record.marked)
@@ -106,10 +121,15 @@ class StreamRows:
         self._emitted = first + len(records) - 1
         if self._grid.hold:
             self._last = values[-1]
+        if whole:
+            return [
+                Row(self._stream, slot, record.values, record.present, record.marked is not None)
+                for slot, record in enumerate(records, first)
+            ]
         return [
             Row(self._stream, slot, value, seen, record.marked is not None)
             for slot, (value, seen, record) in enumerate(
-                zip(values, observed, records, strict=True), first
+                zip(values, ~missing, records, strict=True), first
             )
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 
@@ -46,13 +47,8 @@ class Joined:
 Told = Refuse | Happened
 """What is to be told of records that did not simply become rows."""
 
-
-class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A row, the place in the batch of the record that completed it, and its window, if any."""
-
-    place: int
-    row: Row
-    cut: Cut | None
+_Made = tuple[int, Row, Cut | None]
+"""A row, behind the place in the batch of the record that completed it, and its window, if any."""
 
 
 class Streams:
@@ -135,11 +131,9 @@ class Streams:
             into.touched[name] = self.heard[name] = None
             made += self._rows(stream, own, records, into.marks, told)
         if len(places) > 1:
-            made.sort(key=lambda one: one.place)
-        for one in made:
-            into.rows.append(one.row)
-            if one.cut is not None:
-                into.cut.append(one.cut)
+            made.sort(key=itemgetter(0))
+        into.rows += [row for _, row, _ in made]
+        into.cut += [cut for _, _, cut in made if cut is not None]
         return told
 
     def _rows(
@@ -176,17 +170,18 @@ class Streams:
     ) -> tuple[list[Record], list[bool]]:
         """Return records as they may be used, and whether learning was paused after each."""
         self.records += len(admitted)
-        guard, pauses = stream.guard, stream.guard.paused
-        judged: list[Record] = []
-        paused: list[bool] = []
-        for record in admitted:
-            found = guard.judge(record)
-            judged.append(found.record)
+        pauses = stream.guard.paused
+        marked, paused = stream.guard.judge_all(admitted)
+        judged = list(admitted)
+        for place, found in marked.items():
+            judged[place] = found.record
             marks += found.marks
-            if guard.paused != pauses:
-                pauses = guard.paused
-                told.append(Happened("paused" if pauses else "resumed", f"stream {record.stream}"))
-            paused.append(pauses)
+        for pause in paused:
+            if pause != pauses:
+                pauses = pause
+                told.append(
+                    Happened("paused" if pauses else "resumed", f"stream {admitted[0].stream}")
+                )
         return judged, paused
 
 
@@ -223,7 +218,7 @@ def _cut(
         For each row the record that completed it, its place in the batch, and whether learning
         was paused then.
     """
-    made = []
+    made: list[_Made] = []
     windows = stream.window.push(rows)
     for row, window, place, record, pause in zip(
         rows, windows, places, records, paused, strict=True
@@ -232,7 +227,7 @@ def _cut(
         if window is not None and window.missing <= MAX_MISSING and _saw_something(row):
             marked = window.marked or pause
             cut = Cut(row, window.values, record.received, marked, window.missing)
-        made.append(_Made(place, row, cut))
+        made.append((place, row, cut))
     return made
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from headwater_agent.events import Floats, Row
+from headwater_agent.stacking import stack
 
 FEW = 4
 """Fewer rows are looked at faster one by one."""
@@ -78,20 +79,22 @@ class StreamWindow:
             self._missing_of_all = 0
         self._slot = rows[-1].slot
         length, end = self._length, self._append(rows)
+        kept, size = self._rows, length * self._rows.shape[1]
+        missing_of_all, marked_slot = self._missing_of_all, self.marked_slot
         for row, missing in zip(rows, self._count_missing(rows), strict=True):
             end += 1
             if len(counts) == length:
-                self._missing_of_all -= counts[0]
+                missing_of_all -= counts[0]
             counts.append(missing)
-            self._missing_of_all += missing
+            missing_of_all += missing
             if row.marked:
-                self.marked_slot = row.slot
+                marked_slot = row.slot
             if len(counts) < length:
                 made.append(None)
                 continue
-            marked = self.marked_slot is not None and row.slot - self.marked_slot < length
-            values = self._rows[end - length : end]
-            made.append(Window(values, self._missing_of_all / values.size, marked))
+            marked = marked_slot is not None and row.slot - marked_slot < length
+            made.append(Window(kept[end - length : end], missing_of_all / size, marked))
+        self._missing_of_all, self.marked_slot = missing_of_all, marked_slot
 
     def _append(self, rows: Sequence[Row]) -> int:
         """Return the place of the first of them, with room for a window's other rows before it."""
@@ -102,9 +105,12 @@ class StreamWindow:
             self._rows[: len(kept)] = kept
             self._end = len(kept)
         start = self._end
-        for place, row in enumerate(rows, start):
-            self._rows[place] = row.values
         self._end = start + len(rows)
+        if len(rows) < FEW:
+            for place, row in enumerate(rows, start):
+                self._rows[place] = row.values
+        else:
+            self._rows[start : self._end] = stack([row.values for row in rows])
         return start
 
     def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:

@@ -20,8 +20,10 @@ import msgspec
 
 from headwater_agent.events import MarkReason
 from headwater_agent.guard.channel import Sensor
-from headwater_agent.guard.moves import ChannelMoves, Look, SavedMoves
+from headwater_agent.guard.look import Look
+from headwater_agent.guard.moves import ChannelMoves, SavedMoves
 from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.guard.stretch import Stretch, Table
 
 YOUNG = 256
 """Until so many records, those before count half with each doubling: some may have been bad."""
@@ -40,6 +42,12 @@ COMPARED = 4
 
 RENEWED = 128
 """Most records that are judged before what they taught is looked at; a young stream's are fewer."""
+
+FEW = 32
+"""Fewer records up to a renewal are judged faster one by one."""
+
+Marks = dict[int, MarkReason]
+"""Of a record: the reason for each channel that is marked."""
 
 _PACE, _HASTE = 0.05, 5.0
 """How fast the usual evidence follows, in nats a record; the first ones count more."""
@@ -66,13 +74,16 @@ class Judge:
 
     def __init__(self, sensors: Sequence[Sensor], settings: GuardSettings) -> None:
         self._records = 0
-        self._plan()
+        self._plan(0)
         self._usual = 0.0
         """The evidence that half of the records exceed."""
         self._moves = ChannelMoves(sensors, settings.stuck or math.inf)
         self._settings = settings
+        self._few = 1 + len(sensors) / 5
+        self._clear = self._few if len(sensors) >= MANY else 0
+        """Up to how many unusual moves a record is learned from, and up to how many it may be."""
 
-    def judge(self, time: int, values: list[float]) -> dict[int, MarkReason]:
+    def judge(self, time: int, values: list[float]) -> Marks:
         """Say which values of a record do not follow from those before it.
 
         Parameters
@@ -89,9 +100,108 @@ class Judge:
         """
         self._records += 1
         if self._records == self._renewal:
-            self._renew()
+            self._renew(self._records)
+        return self._decide(self._moves.look(time, values))
+
+    def judge_all(self, times: Sequence[int], values: Table) -> dict[int, Marks]:
+        """Judge records as :meth:`judge` does one after the other.
+
+        Parameters
+        ----------
+        times
+            Of N records, at least one.
+        values
+            Of the channels, ``[C, N]``.
+
+        Returns
+        -------
+        dict
+            The marks of each record that has any, by its place.
+        """
+        marks: dict[int, Marks] = {}
+        stretch = self._moves.stretch(times, values)
+        start = 0
+        while start < len(times):
+            number = self._records + 1
+            if number == self._renewal:
+                self._renew(number)
+            end = min(len(times), start + self._renewal - number)
+            if end - start < FEW:
+                for at in range(start, end):
+                    if found := self.judge(times[at], stretch.records[at]):
+                        marks[at] = found
+            else:
+                self._judge_stretch(stretch, start, end, marks)
+            start = end
+        return marks
+
+    def _judge_stretch(
+        self, stretch: Stretch, start: int, end: int, marks: dict[int, Marks]
+    ) -> None:
+        """Judge records that come before the next renewal."""
+        moves, before = self._moves, self._records + 1 - start
+        stretch.weigh(start, end, self._settings.cell)
+        trusted: list[int] = []
+        at = start
+        while at < end:
+            whole = moves.goes_on(stretch, at)
+            if whole:
+                passed = self._pass(stretch, at, end, marks)
+                trusted += range(at, passed)
+                at = passed
+                if at == end:
+                    break
+            self._records += 1
+            if not (whole and self._leave_out(stretch, at, marks)):
+                look = moves.look_at(stretch, at, whole=whole)
+                if found := self._decide(look):
+                    marks[at] = found
+            at += 1
+        moves.count(stretch, trusted, [at for at in trusted if (before + at) % COMPARED == 0])
+
+    def _pass(self, stretch: Stretch, start: int, end: int, marks: dict[int, Marks]) -> int:
+        """Take in records up to the first one that is not trusted whole; return its place."""
+        moves, still, clear = self._moves, stretch.still, self._clear
+        evidence, unusual = stretch.evidence, stretch.unusual
+        usual, row, number = self._usual, self._settings.row, self._records
+        repeats, at = moves.repeats, start
+        while at < end:
+            found, several = evidence[at], unusual[at]
+            if found < SHARE * usual - row or (
+                several and (several > clear or found < CLEAR * usual)
+            ):
+                break
+            number += 1
+            if repeats or at in still:
+                repeats = at in still
+                self._repeat(stretch, at, marks)
+            haste = max(_PACE, _HASTE / number)
+            usual += haste if found >= usual else -haste
+            at += 1
+        self._usual, self._records = usual, number
+        if at > start:
+            moves.go_on(stretch, start, at)
+        return at
+
+    def _leave_out(self, stretch: Stretch, at: int, marks: dict[int, Marks]) -> bool:
+        """Learn nothing of a record in which much is unusual; say whether this is such a one."""
+        found = stretch.evidence[at]
+        if stretch.unusual[at] <= self._few or found < SHARE * self._usual - self._settings.row:
+            return False
+        self._compare_with_usual(found)
+        self._repeat(stretch, at, marks)
+        self._moves.doubt_unusual(stretch, at)
+        return True
+
+    def _repeat(self, stretch: Stretch, at: int, marks: dict[int, Marks]) -> None:
+        """Count what a record repeats, and mark it where it is stuck."""
+        for channel in self._moves.repeat(stretch.still.get(at, ())):
+            if self._moves.is_stuck(channel):
+                marks.setdefault(at, {})[channel] = "stuck"
+
+    def _decide(self, look: Look) -> Marks:
+        """Say which values of a record do not continue the stream, and learn from the others."""
         moves = self._moves
-        look = moves.look(time, values)
         marks = self._mark_beyond(look) if look.beyond else {}
         least = SHARE * self._usual - self._settings.row
         if look.evidence < least:
@@ -122,11 +232,11 @@ class Judge:
         """
         self._moves.restore(saved.moves)
         self._records, self._usual = saved.records, saved.usual
-        self._plan()
+        self._plan(saved.records)
 
-    def _mark_beyond(self, look: Look) -> dict[int, MarkReason]:
+    def _mark_beyond(self, look: Look) -> Marks:
         """Say why values outside their ranges are there."""
-        marks: dict[int, MarkReason] = {}
+        marks: Marks = {}
         for channel in look.beyond:
             if math.isinf(look.values[channel]):
                 marks[channel] = "infinite"
@@ -136,11 +246,10 @@ class Judge:
                 marks[channel] = "range"
         return marks
 
-    def _take_in(self, look: Look, marks: dict[int, MarkReason]) -> None:
+    def _take_in(self, look: Look, marks: Marks) -> None:
         """Learn from a record that continues the stream, and mark the values that do not."""
         usual, cell, unusual = self._usual, self._settings.cell, look.unusual
-        haste = max(_PACE, _HASTE / self._records)
-        self._usual += haste if look.evidence >= usual else -haste
+        self._compare_with_usual(look.evidence)
         learns = not look.beyond
         if unusual:
             confirming, measured = self._moves.confirming(look), look.measured
@@ -163,15 +272,20 @@ class Judge:
             if self._records % COMPARED == 0:
                 self._moves.compare(look)
 
-    def _renew(self) -> None:
-        """Judge by what was learned up to now."""
-        self._plan()
-        doubled = self._records & (self._records - 1) == 0
-        self._moves.renew(fade=doubled and self._records <= YOUNG)
-        if doubled or self._records % FURTHEST == 0:
+    def _compare_with_usual(self, evidence: float) -> None:
+        """Let the usual evidence follow that of a record."""
+        haste = max(_PACE, _HASTE / self._records)
+        self._usual += haste if evidence >= self._usual else -haste
+
+    def _renew(self, number: int) -> None:
+        """Judge by what was learned up to now, from the record of this number on."""
+        self._plan(number)
+        doubled = number & (number - 1) == 0
+        self._moves.renew(fade=doubled and number <= YOUNG)
+        if doubled or number % FURTHEST == 0:
             self._moves.look_further_back()
 
-    def _plan(self) -> None:
-        """Set with which record what was learned is looked at next: about each sixteenth."""
-        every = min(1 << max(self._records.bit_length() - 5, 0), RENEWED)
-        self._renewal = (self._records // every + 1) * every
+    def _plan(self, number: int) -> None:
+        """Set after which record what was learned is looked at next: about each sixteenth."""
+        every = min(1 << max(number.bit_length() - 5, 0), RENEWED)
+        self._renewal = (number // every + 1) * every

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
+import numpy as np
 
 from headwater_agent.guard.channel import Sensor
+from headwater_agent.guard.known import Doubt, Known
+from headwater_agent.guard.look import Look, Unusual
 from headwater_agent.guard.sizes import BINS, ORDINARY, MoveSizes
+from headwater_agent.guard.stretch import Stretch, Table, bounds
 
 NEAR = 4.0
 """Surprise up to which a value confirms the doubted one before it."""
@@ -27,70 +32,7 @@ SHORTEST = 12
 _FAR = 64.0
 """Periods beyond which a longer silence allows no larger a move."""
 
-_LONG_AGO, _FOREVER = -(2**62), 2**62
 _UNKNOWN = -1
-
-
-class Unusual(msgspec.Struct, frozen=True, gc=False):
-    """A move that surprises, by its place in :class:`MoveSizes`."""
-
-    channel: int
-    place: int
-    surprise: float
-
-
-class Look(msgspec.Struct, gc=False):
-    """A record at first sight.
-
-    ``ordinary`` are the places of the moves that do not surprise. Of the other channels ``begun``
-    are those with nothing to measure a move from and ``beyond`` those outside their range; those
-    that have spoken of this time or a later one already are left out. ``still`` are those that
-    repeat a value for longer than :data:`SHORTEST`. ``evidence`` is that of all moves.
-    """
-
-    time: int
-    values: list[float]
-    evidence: float
-    ordinary: list[int]
-    unusual: list[Unusual]
-    begun: list[int]
-    beyond: list[int]
-    still: list[int]
-
-    @property
-    def measured(self) -> int:
-        """How many channels can be judged."""
-        return len(self.ordinary) + len(self.unusual) + len(self.begun)
-
-    def said(self) -> list[int]:
-        """Return the channels that can be judged."""
-        ordinary = [place // BINS for place in self.ordinary]
-        return [*ordinary, *self.begun, *(one.channel for one in self.unusual)]
-
-
-class Doubt(msgspec.Struct, array_like=True, gc=False):
-    """A value that does not follow from the trusted one, and how often it was repeated."""
-
-    value: float
-    time: int
-    repeated: int
-
-
-class Known(msgspec.Struct, array_like=True):
-    """What is known of each channel: one number in each list.
-
-    ``before`` is what was trusted before the newest trusted value; ``far`` and ``next_far`` what
-    was trusted long before. ``runs`` is how often the trusted value was repeated, ``longest`` how
-    often any was.
-    """
-
-    trusted: list[float]
-    trusted_at: list[int]
-    before: list[float]
-    far: list[float]
-    next_far: list[float]
-    runs: list[int]
-    longest: list[int]
 
 
 class SavedMoves(msgspec.Struct, array_like=True):
@@ -117,14 +59,17 @@ class ChannelMoves:
         self._sensors = tuple(sensors)
         self._stuck = stuck
         self._apart = len(sensors) * BINS
-        self._short = int(1.5 * sensors[0].period)
+        self._period = sensors[0].period
+        self._short = int(1.5 * self._period)
+        self._long = max(self._short, sensors[0].gap + 1)
         self._limits = [
             (at // BINS, sensor.minimum, sensor.maximum, at, at + BINS - 1 - sensor.octave)
             for at, sensor in zip(range(0, self._apart, BINS), sensors, strict=True)
         ]
         """Of each channel its index and range, the place of no move, and that of an octave of 0."""
+        self._bounds = bounds(self._sensors)
         self._sizes = MoveSizes(len(sensors))
-        self._known = _nothing(sensors)
+        self._known = Known.nothing(sensors)
         self._doubts: dict[int, Doubt] = {}
 
     def look(self, time: int, values: list[float]) -> Look:
@@ -136,7 +81,7 @@ class ChannelMoves:
         known, sizes, frexp = self._known, self._sizes, math.frexp
         evidence, total = sizes.evidence, 0.0
         look = Look(time, values, 0.0, [], [], [], [], [])
-        ordinary, since = look.ordinary, time - self._short
+        ordinary, since, soon = look.ordinary, time - self._long, time - self._short
         if self._doubts and time <= max(doubt.time for doubt in self._doubts.values()):
             since = time
         for (channel, lowest, highest, rest, offset), value, last, at, run, most in zip(
@@ -153,6 +98,8 @@ class ChannelMoves:
                 continue
             place, move = rest, value - last
             if move:
+                if at <= soon:
+                    move /= _root(time - at, self._period)
                 mantissa, exponent = frexp(move)
                 exponent += offset
                 place = exponent if exponent > rest else rest + 1
@@ -172,6 +119,31 @@ class ChannelMoves:
             ordinary.append(place)
         look.evidence = total
         return look
+
+    def stretch(self, times: Sequence[int], values: Table) -> Stretch:
+        """Measure records ``[C, N]``, each from the one before it, all at once."""
+        return Stretch(times, values, self._known, self._bounds, self._sizes)
+
+    def repeat(self, still: Sequence[int]) -> list[int]:
+        """Count that these channels repeat their value and the others do not; return as a look."""
+        runs = self._known.runs
+        for channel, run in enumerate(runs):
+            if run and channel not in still:
+                self._end_run(channel)
+        for channel in still:
+            runs[channel] += 1
+        return [channel for channel in still if runs[channel] > SHORTEST]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any channel has repeated its value."""
+        return any(self._known.runs)
+
+    def look_at(self, stretch: Stretch, record: int, *, whole: bool) -> Look:
+        """Return what :meth:`look` does; quicker where the one before was trusted *whole*."""
+        if whole and stretch.follows[record]:
+            return stretch.look(record, self.repeat(stretch.still.get(record, ())))
+        return self.look(stretch.times[record], stretch.records[record])
 
     def _look_closer(self, look: Look, channel: int) -> float:
         """Say of a value what it is, and return the evidence of its move."""
@@ -235,6 +207,31 @@ class ChannelMoves:
         for channel in look.begun:
             self._follow(channel, look.values[channel], look.time)
 
+    def go_on(self, stretch: Stretch, start: int, end: int) -> None:
+        """Measure the next moves from the last of some records that are trusted whole."""
+        known = self._known
+        known.before = known.trusted if end == start + 1 else stretch.records[end - 2].copy()
+        known.trusted = stretch.records[end - 1].copy()
+        known.trusted_at = [stretch.times[end - 1]] * len(known.trusted)
+
+    def goes_on(self, stretch: Stretch, record: int) -> bool:
+        """Say whether a record is measured from all values of the one before it."""
+        known = self._known
+        if self._doubts or not record:
+            return not self._doubts and known.is_all_of(known.trusted_at[0])
+        before = record - 1
+        return known.is_all_of(stretch.times[before]) and known.trusted == stretch.records[before]
+
+    def count(self, stretch: Stretch, trusted: list[int], compared: list[int]) -> None:
+        """Learn the moves of records, and how far some are from those long before."""
+        fresh = np.frombuffer(self._sizes.fresh, np.uint8)
+        met = stretch.places.take(np.array(trusted, np.intp), axis=1)
+        moves = stretch.values.take(np.array(compared, np.intp), axis=1)
+        moves -= np.array(self._known.far)[:, None]
+        apart = self._bounds.places(moves, np.frexp(moves)[1])[~np.isnan(moves)] + self._apart
+        places = np.concatenate([met.ravel(), apart])
+        fresh += np.bincount(places, minlength=len(fresh)).astype(np.uint8)
+
     def compare(self, look: Look) -> None:
         """Learn how far the ordinary values of a record are from those long before."""
         values, far, fresh, frexp = look.values, self._known.far, self._sizes.fresh, math.frexp
@@ -263,15 +260,26 @@ class ChannelMoves:
             repeated = doubt.repeated + 1 if doubt is not None and doubt.value == value else 0
             self._doubts[channel] = Doubt(value, look.time, repeated)
 
+    def doubt_unusual(self, stretch: Stretch, record: int) -> None:
+        """Remember the unusual values of a record where none were doubted before."""
+        values, time = stretch.records[record], stretch.times[record]
+        for channel in stretch.surprising(record):
+            self._doubts[channel] = Doubt(values[channel], time, 0)
+
     def confirming(self, look: Look) -> list[int]:
         """Return the channels whose unusual value shows the doubted one to be a new level.
 
         It must be near that one, and nearer than to the trusted one. To repeat it is not enough,
         until it did so for long: a broken sensor repeats itself, too.
         """
-        if not self._doubts:
+        doubts = self._doubts
+        if not doubts:
             return []
-        return [one.channel for one in look.unusual if self._confirms(look, one)]
+        return [
+            one.channel
+            for one in look.unusual
+            if one.channel in doubts and self._confirms(look, one, doubts[one.channel])
+        ]
 
     def settle(self, look: Look, channels: Iterable[int]) -> None:
         """Take up the level that values confirm, and learn the moves that led to it."""
@@ -325,10 +333,7 @@ class ChannelMoves:
         self._sizes.restore(saved.counts, saved.fresh)
         self._known, self._doubts = saved.known, saved.doubts
 
-    def _confirms(self, look: Look, one: Unusual) -> bool:
-        doubt = self._doubts.get(one.channel)
-        if doubt is None:
-            return False
+    def _confirms(self, look: Look, one: Unusual, doubt: Doubt) -> bool:
         move, silence = look.values[one.channel] - doubt.value, look.time - doubt.time
         if not move:
             return doubt.repeated + 1 >= STANDING
@@ -364,7 +369,9 @@ class ChannelMoves:
     def _measure(self, channel: int, move: float, silence: int) -> tuple[int, float]:
         """Return the bin of a move, and how far into it, from 0 to 1."""
         if silence >= self._short:
-            move = self._shorten(channel, move, silence)
+            if silence > self._sensors[channel].gap:
+                return _UNKNOWN, 0.0
+            move /= _root(silence, self._period)
         if math.isnan(move):
             return _UNKNOWN, 0.0
         _, _, _, still, offset = self._limits[channel]
@@ -376,13 +383,6 @@ class ChannelMoves:
             place = still + 1 if place <= still else still + BINS - 1
         return place, 2 * abs(mantissa) - 1
 
-    def _shorten(self, channel: int, move: float, silence: int) -> float:
-        """Return how far a move over a silence would have gone in one period; NaN after a gap."""
-        sensor = self._sensors[channel]
-        if silence > sensor.gap:
-            return math.nan
-        return move / math.sqrt(min(silence / sensor.period, _FAR))
-
     def _end_run(self, channel: int) -> None:
         """Remember how long a value was repeated; a run that was held for stuck only in part."""
         known = self._known
@@ -392,9 +392,7 @@ class ChannelMoves:
         known.runs[channel] = 0
 
 
-def _nothing(sensors: Sequence[Sensor]) -> Known:
-    """Return what is known at first; a channel without an order is not to be listened to."""
-    count = len(sensors)
-    trusted, before, far, next_far = ([math.nan] * count for _ in range(4))
-    trusted_at = [_LONG_AGO if sensor.ordered else _FOREVER for sensor in sensors]
-    return Known(trusted, trusted_at, before, far, next_far, [0] * count, [0] * count)
+@lru_cache(maxsize=1_024)
+def _root(silence: int, period: int) -> float:
+    """Return how many times further a move goes over a silence than over one period."""
+    return math.sqrt(min(silence / period, _FAR))

@@ -48,6 +48,12 @@ _STEADY = 4
 _LEAST = 1e-12
 """What is expected of a channel that never moved."""
 
+_ALL = np.ones((BINS, 1))
+
+_REACHING = np.tri(BINS, BINS + 1)
+_REACHING[0] = 0
+"""Of counts in bins, how many moves came to the lower end of each, and to the upper of the last."""
+
 _FALL = 4.0 ** -np.arange(BINS + 1)
 """How the share falls from bin to bin where it is extrapolated."""
 
@@ -80,8 +86,9 @@ class MoveSizes:
         for records far apart.
     """
 
-    __slots__ = ("_counts", "evidence", "fresh", "known", "ordinary", "rise", "surprise")
+    __slots__ = ("_counts", "evidence", "fresh", "known", "ordinary", "rise", "surprise", "tables")
 
+    tables: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
     evidence: list[float]
     surprise: list[float]
     rise: list[float]
@@ -129,31 +136,34 @@ class MoveSizes:
 
     def _tabulate(self) -> None:
         counts = self._counts.astype(np.float64)
-        near, far = (counts + _PRIOR) / (counts.sum(axis=2, keepdims=True) + _ALL_PRIOR)
-        self.evidence = np.log(2 * near / (far + _ANYWHERE)).ravel().tolist()
-        reached = _reached(counts[0])
+        near, far = (counts + _PRIOR) / (counts @ _ALL + _ALL_PRIOR)
+        reached = counts[0] @ _REACHING
         moves = reached[:, :1]
         levels = np.log((moves + 1) / _extrapolated(reached))
-        self.surprise = levels[:, :-1].ravel().tolist()
-        self.rise = (levels[:, 1:] - levels[:, :-1]).ravel().tolist()
-        known = moves[:, 0] >= FEW
-        self.known = known.tolist()
-        last = np.where(known, (levels <= ORDINARY).sum(axis=1) - 2, BINS - 1)
-        self.ordinary = (last + np.arange(0, near.size, BINS)).tolist()
-
-
-def _reached(near: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how many moves came to the lower end of each bin, and to the upper end of the last."""
-    near[:, 0] = 0
-    reached = np.zeros((len(near), BINS + 1))
-    reached[:, BINS - 1 :: -1] = near[:, ::-1].cumsum(axis=1)
-    return reached
+        lower, upper = levels[:, :-1], levels[:, 1:]
+        known = moves >= FEW
+        surprising = (upper > ORDINARY) & known
+        evidence = np.log(2 * near / (far + _ANYWHERE)).ravel()
+        rise = (upper - lower).ravel()
+        self.tables = evidence, np.where(surprising, lower, -np.inf).ravel(), rise
+        self.evidence, self.surprise, self.rise = (
+            evidence.tolist(),
+            lower.ravel().tolist(),
+            rise.tolist(),
+        )
+        self.known = known.ravel().tolist()
+        self.ordinary = [
+            last - count
+            for last, count in zip(
+                range(BINS - 1, near.size, BINS), surprising.sum(axis=1).tolist(), strict=True
+            )
+        ]
 
 
 def _extrapolated(reached: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how many may be expected there: more, where fewer than :data:`_STEADY` were seen."""
-    steady = reached >= _STEADY
-    steady[:, :-1] &= steady[:, 1:]
-    expected = np.maximum.accumulate(np.where(steady, 0.0, reached) / _FALL, axis=1) * _FALL
+    few = reached.copy()
+    few[:, :-1][reached[:, 1:] >= _STEADY] = 0
+    expected = np.maximum.accumulate(few / _FALL, axis=1) * _FALL
     most: NDArray[np.float64] = np.maximum(np.maximum(reached, expected), _LEAST)
     return most

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headwater_agent.events import Mark, MarkReason, Record, Refuse
+from headwater_agent.events import Mark, Record, Refuse
 from headwater_agent.guard.channel import Sensor
-from headwater_agent.guard.judge import Judge, SavedJudge
+from headwater_agent.guard.judge import Judge, Marks, SavedJudge
 from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.stacking import stack
 
 REMEMBERED = 32
 """Newest records of a stream by which a repeated one is told."""
@@ -25,6 +26,9 @@ MAX_DOUBTED = 256
 
 OVERTAKEN_MS = 5_000
 """How long after a record that jumps ahead those may come that it has overtaken."""
+
+FEW = 64
+"""Fewer records are judged faster one by one."""
 
 _NEVER = -(2**62)
 _64_BITS = 2**64 - 1
@@ -131,7 +135,7 @@ class StreamGuard:
         A value that is not finite is always marked, the others only where the guard is enabled.
         """
         values = record.values.tolist()
-        marks: dict[int, MarkReason]
+        marks: Marks
         if self._settings.enabled:
             marks = self._judge.judge(record.time, values)
             if marks or self._recent:
@@ -140,15 +144,39 @@ class StreamGuard:
             marks = {
                 channel: "infinite" for channel, value in enumerate(values) if math.isinf(value)
             }
-        if not marks:
-            return Judged(record)
-        return Judged(
-            _without(record, list(marks)),
-            tuple(
-                Mark(self._stream, record.time, channel, values[channel], reason)
-                for channel, reason in sorted(marks.items())
-            ),
-        )
+        return self._keep_aside(record, marks) if marks else Judged(record)
+
+    def judge_all(self, records: Sequence[Record]) -> tuple[dict[int, Judged], list[bool]]:
+        """Do what :meth:`judge` does of records that come one after the other.
+
+        Returns
+        -------
+        dict
+            Those with marks, by their place.
+        list
+            Of each whether learning was paused after it.
+        """
+        marked: dict[int, Judged] = {}
+        paused: list[bool] = []
+        if len(records) < FEW or not self._settings.enabled:
+            for place, record in enumerate(records):
+                judged = self.judge(record)
+                if judged.marks:
+                    marked[place] = judged
+                paused.append(self.paused)
+            return marked, paused
+        values = np.array(stack([record.values for record in records]).T, np.float64, order="C")
+        found = self._judge.judge_all([record.time for record in records], values)
+        if not found and not self._recent:
+            return marked, [self.paused] * len(records)
+        for place, record in enumerate(records):
+            marks = found.get(place)
+            if marks:
+                marked[place] = self._keep_aside(record, marks)
+            if marks or self._recent:
+                self._count(marked=bool(marks))
+            paused.append(self.paused)
+        return marked, paused
 
     def give_up(self) -> list[Refuse]:
         """Refuse the records that wait for a later one, for none will be judged here."""
@@ -269,9 +297,15 @@ class StreamGuard:
         limit = 0.0 if self.paused else self._settings.burst * records
         self.paused = count > 0 and count >= limit
 
-
-def _without(record: Record, marked: Sequence[int]) -> Record:
-    """Return a record in which these channels were said to be missing."""
-    values, mask = record.values.copy(), np.zeros(len(record.values), np.bool_)
-    values[marked], mask[marked] = np.nan, True
-    return replace(record, values=values, marked=mask)
+    def _keep_aside(self, record: Record, marks: Marks) -> Judged:
+        """Return a record in which the marked channels were said to be missing."""
+        values, mask = record.values.copy(), np.zeros(len(record.values), np.bool_)
+        marked = list(marks)
+        values[marked], mask[marked] = np.nan, True
+        return Judged(
+            replace(record, values=values, marked=mask),
+            tuple(
+                Mark(self._stream, record.time, channel, float(record.values[channel]), reason)
+                for channel, reason in sorted(marks.items())
+            ),
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from headwater_agent.guard.channel import Sensor
 from headwater_agent.guard.judge import Judge, SavedJudge
 from headwater_agent.guard.settings import GuardSettings
+from headwater_agent.units import conversion
 from tests.agent.model import MINUTE
 
 CHANNELS = 6
@@ -188,6 +190,54 @@ def test_a_restart_goes_on_exactly_there(cut: int) -> None:
     after, _ = marked(table[cut:], second, start=cut)
     np.testing.assert_array_equal(np.concatenate([before, after]), expected)
     assert msgspec.msgpack.encode(second.save()) == msgspec.msgpack.encode(straight.save())
+
+
+@st.composite
+def troubled(draw: st.DrawFn) -> tuple[list[int], Table]:
+    """Times and values of a stream to which everything happens now and then."""
+    channels, seed = draw(st.sampled_from([1, 3, 4, 6])), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    table, count = walk(700, seed, channels), 700
+    table[:, -1] = np.round(table[:, -1] / 8)  # often the same again
+    times = np.arange(count) * MINUTE
+    for share, trouble in (
+        (0.01, lambda n: rng.uniform(0, 100, (n, channels))),
+        (0.01, lambda n: np.where(rng.random((n, channels)) < 0.4, np.nan, 50.0)),
+        (0.005, lambda n: np.full((n, channels), 1e6)),
+        (0.002, lambda n: np.full((n, channels), -np.inf)),
+    ):
+        at = rng.random(count) < share * draw(st.integers(0, 3))
+        cells = at[:, None] & (rng.random(table.shape) < draw(st.sampled_from([0.3, 1.0])))
+        table[cells] = trouble(count)[cells]
+    for start in rng.integers(0, count, draw(st.integers(0, 5))):
+        table[start : start + 40, rng.integers(channels)] = table[start, 0]
+    for start in rng.integers(0, count, draw(st.integers(0, 5))):
+        times[start:] += int(rng.integers(-2, 90)) * MINUTE // 2
+    return times.tolist(), table.astype(np.float32).astype(np.float64)
+
+
+@given(
+    stream=troubled(),
+    cuts=st.sets(st.integers(1, 699), max_size=8),
+    ordered=st.booleans(),
+    strict=st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_records_are_judged_the_same_however_they_are_cut_into_batches(
+    stream: tuple[list[int], Table], cuts: set[int], ordered: bool, strict: bool
+) -> None:
+    times, table = stream
+    inches = replace(SENSORS[0], foreign=(conversion("in", "cm"),))
+    sensors = [inches, *SENSORS[2 : table.shape[1]], replace(SENSORS[0], ordered=ordered)]
+    chosen = GuardSettings(cell=4, row=0.5, stuck=1) if strict else GENTLE
+    alone, together = (Judge(sensors[-table.shape[1] :], chosen) for _ in range(2))
+    for start, end in pairwise([0, *sorted(cuts), len(times)]):
+        rows = table[start:end].tolist()
+        judged = [alone.judge(*record) for record in zip(times[start:end], rows, strict=True)]
+        found = together.judge_all(times[start:end], table[start:end].T.copy())
+        assert found == {place: marks for place, marks in enumerate(judged) if marks}
+        encoded = [msgspec.msgpack.encode(one.save()) for one in (alone, together)]
+        assert encoded[0] == encoded[1]
 
 
 def test_what_is_of_another_number_of_channels_is_refused() -> None:

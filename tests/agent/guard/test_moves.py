@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from headwater_agent.guard.channel import Sensor
-from headwater_agent.guard.moves import SHORTEST, STANDING, ChannelMoves, Look, SavedMoves
+from headwater_agent.guard.look import Look
+from headwater_agent.guard.moves import SHORTEST, STANDING, ChannelMoves, SavedMoves
 from headwater_agent.guard.sizes import FEW
 from headwater_agent.units import conversion
 from tests.agent.model import MINUTE

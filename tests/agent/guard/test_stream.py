@@ -169,6 +169,32 @@ def test_learning_pauses_in_a_burst_and_goes_on_after_as_many_clean_records() ->
 
 
 @given(
+    levels=st.lists(st.sampled_from([1.0, 1.01, 1.02, 1.03, 11.0, math.nan]), max_size=100),
+    walks=st.integers(0, 80),
+    cut=st.integers(1, 150),
+    enabled=st.booleans(),
+)
+def test_it_makes_no_difference_whether_records_are_judged_together(
+    levels: list[float], walks: int, cut: int, enabled: bool
+) -> None:
+    chosen = GuardSettings(burst=0.5, records=4, enabled=enabled)
+    alone, together = guard(chosen), guard(chosen)
+    levels = [1.0 + walk % 7 / 100 for walk in range(walks)] + levels
+    items = [record(minute, level, 2.0) for minute, level in enumerate(levels)]
+    for start in range(0, len(items), cut):
+        part = items[start : start + cut]
+        judged = [(alone.judge(item), alone.paused) for item in part]
+        marked, paused = together.judge_all(part)
+        assert paused == [pause for _, pause in judged]
+        assert list(marked) == [place for place, (one, _) in enumerate(judged) if one.marks]
+        for place, found in marked.items():
+            expected = judged[place][0]
+            assert found.marks == expected.marks
+            np.testing.assert_array_equal(found.record.values, expected.record.values)
+        assert together.save() == alone.save()
+
+
+@given(
     steps=st.lists(st.sampled_from([0, 1, 1, 1, 1, 2, 3, 4, -2]), max_size=100),
     levels=st.lists(st.sampled_from([1.0, 2.0]), min_size=100, max_size=100),
     cut=st.integers(1, 60),
