@@ -62,7 +62,7 @@ def never() -> bool:
     return False
 
 
-class Replayed(msgspec.Struct, frozen=True, eq=False):
+class Replayed(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a replay made: the weights, how many examples it used, and their mean losses.
 
     ``change`` is the packed difference of the shared arrays to the start, float32 ``[n]``, where it
@@ -96,7 +96,7 @@ class Course:
     usable: int
 
 
-class Replay(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Replay(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """A training from a released version for some epochs, each in a new order.
 
     All that it depends on is in it, so it may be done later, elsewhere, or for many devices at

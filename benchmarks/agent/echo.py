@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 
-def answer(client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+def answer(client: paho.Client, before: Callable[[], object], message: paho.MQTTMessage) -> None:
     """Publish the payload again, under the topic's own name."""
+    before()
     client.publish(f"echo/{message.topic}", message.payload, message.qos)
 
 
@@ -24,9 +26,9 @@ def send_at_once(_client: paho.Client, _data: object, opened: Any) -> None:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def main(port: int, qos: int) -> None:
-    """Answer until killed."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, "measured")
+def main(port: int, qos: int, before: Callable[[], object] = lambda: None) -> None:
+    """Answer until killed; do something *before* each answer."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, "measured", userdata=before)
     client.on_message = answer
     client.on_socket_open = send_at_once
     client.connect("127.0.0.1", port)

@@ -15,7 +15,7 @@ from benchmarks.agent.stage import Trace, stage
 from benchmarks.report import Figure
 
 RATE = 100
-PEERS = ("echo", "echo_c", "naive_script")
+PEERS = ("echo", "echo_onnx", "echo_c", "naive_script")
 PERCENTILES = (50, 99)
 
 
@@ -42,14 +42,19 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
 
 
 def beside_echo(name: str, each: dict[str, float]) -> Figures:
-    """Return one percentile in milliseconds, and ours as a multiple of the echo client's."""
+    """Return one percentile in milliseconds, and as multiples of the echo client's.
+
+    Ours, and that of the client that does no more than echo and run the model.
+    """
     milliseconds = {side: 1000 * seconds for side, seconds in each.items()}
-    ours = milliseconds.pop(AGENT)
-    times = ours / milliseconds["echo"]
-    return {
-        name: Figure(ours=ours, peers=milliseconds, ratio=1 / times, unit="ms", better="lower"),
-        f"{name}_vs_echo": times,
+    ours, echo = milliseconds.pop(AGENT), milliseconds["echo"]
+    figures: Figures = {
+        name: Figure(ours=ours, peers=milliseconds, ratio=echo / ours, unit="ms", better="lower"),
+        f"{name}_vs_echo": ours / echo,
     }
+    if "echo_onnx" in milliseconds:
+        figures[f"{name}_echo_onnx_vs_echo"] = milliseconds["echo_onnx"] / echo
+    return figures
 
 
 def latencies(trace: Trace) -> list[float]:

@@ -82,6 +82,10 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
         "events_qos1_stored": min(found.stored["qos 1"]),
         **beside_floor(found.spent["qos 0"]),
         **beside_floor(found.spent["qos 1"], "_qos1"),
+        **events(found.spent["live 0"], "live_qos0"),
+        **events(found.spent["live 1"], "live_qos1"),
+        **beside_floor(found.spent["live 0"], "_live"),
+        **beside_floor(found.spent["live 1"], "_live_qos1"),
         **{f"counted_{name}": float(count) for name, count in found.counted.items()},
     }
 
@@ -111,7 +115,10 @@ def _take_turn(
             running.warm()
             if side not in FLOOR and qos == 0 and streams == 1:
                 _stream_steadily(found, running, effort, side)
-            found.spent[f"qos {qos}"][side].append(saturate(running, effort))
+            saturated = saturate(running, effort)
+            found.spent[f"qos {qos}"][side].append(saturated)
+            if streams == 1:
+                found.spent[f"live {qos}"][side].append(running.live(saturated.events))
             if side == AGENT:
                 status = status_of(running.place)
                 found.stored[f"qos {qos}"].append(status.records / running.sensors.taken)

@@ -158,6 +158,11 @@ def _echo(place: Place) -> list[str]:
     return [sys.executable, "-m", "benchmarks.agent.echo", str(place.port), str(place.qos)]
 
 
+def _echo_onnx(place: Place) -> list[str]:
+    where = [str(place.port), str(place.qos), str(place.model)]
+    return [sys.executable, "-m", "benchmarks.agent.echo_onnx", *where]
+
+
 def _echo_c(place: Place) -> list[str]:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -194,6 +199,7 @@ SIDES = {
     "naive_models": Side("naive/+/beside", 8, _naive("graphs", models=True)),
     "naive_river": Side("naive/+/prediction", 8, _naive("river")),
     "echo": Side("echo/#", 1, _echo),
+    "echo_onnx": Side("echo/#", 1, _echo_onnx),
     "echo_c": Side("echo/#", 1, _echo_c),
     "mosquitto_sub": Side("", 1, _mosquitto_sub),
 }

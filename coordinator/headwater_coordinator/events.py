@@ -37,7 +37,7 @@ class Vanished:
     nodes: frozenset[str]
 
 
-class Replied(msgspec.Struct, frozen=True, eq=False):
+class Replied(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The answer to an ask came; ``vector`` is what its array held, unchecked.
 
     ``digest`` is the answer's (:func:`headwater.objects.digest`); empty where its device is given
@@ -152,7 +152,7 @@ Event = Appeared | Vanished | Replied | Answered | Failed | Merged | Released | 
 # Effects
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """Send a task to a device; the message holds the packed vector of version ``arrays``.
 
     ``ask`` names it in :class:`Replied` and :class:`Failed`; after ``ttl_ms`` it is void.
@@ -172,13 +172,13 @@ class Forget:
     ask: str
 
 
-class Note(msgspec.Struct, frozen=True):
+class Note(msgspec.Struct, frozen=True, gc=False):
     """Make durable what is known of a device."""
 
     device: Device
 
 
-class Receive(msgspec.Struct, frozen=True):
+class Receive(msgspec.Struct, frozen=True, gc=False):
     """Record that a reply came, so that its device is given a receipt with a later check-in.
 
     The device has the receipts that went out with this ``ask``; they need not be kept.
@@ -191,7 +191,7 @@ class Receive(msgspec.Struct, frozen=True):
     digest: str
 
 
-class Accept(msgspec.Struct, frozen=True, eq=False):
+class Accept(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Make an update durable; it supersedes the device's pending one.
 
     Statistics replace the device's earlier contribution, and have no ``norm``. If the update was
@@ -260,7 +260,7 @@ class Refuse:
     held: Held | Malformed | None = None
 
 
-class Weigh(msgspec.Struct, frozen=True):
+class Weigh(msgspec.Struct, frozen=True, gc=False):
     """Count the bytes of an update as it was sent, whatever becomes of it."""
 
     node: str

@@ -26,7 +26,7 @@ LARGEST_CHANGE = 1e6
 _DIFFERENCE_RTOL = 1e-3
 
 
-class Expected(msgspec.Struct, frozen=True):
+class Expected(msgspec.Struct, frozen=True, gc=False):
     """What the coordinator knows about whoever answers.
 
     ``device`` is the name bound to the key that signed the reply, empty before the first

@@ -77,7 +77,7 @@ class Device:
     """Tasks of which nothing came since its last update."""
 
 
-class Pending(msgspec.Struct, frozen=True):
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """An accepted update that no candidate contains yet; at most one for each device.
 
     ``weight`` is the number of examples that counts, after the cap. Statistics have no cap: to

@@ -47,7 +47,7 @@ Made = tuple[wire.Update, Vector]
 """The answer to a task to train, and its vector as it is sent."""
 
 
-class Begun(msgspec.Struct, frozen=True, eq=False):
+class Begun(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A task that was taken up as the update of this number, and the training that it takes."""
 
     task: wire.Train

@@ -23,7 +23,7 @@ _NAME, _NAMES = 32, 64
 """Bytes of a task's name, and how many names are drawn at once."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A task that a device was given and has not answered.
 
     ``arrays`` names the version whose weights go with it. ``then`` is what the device is asked

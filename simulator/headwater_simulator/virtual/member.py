@@ -49,7 +49,7 @@ class Charge:
         return True
 
 
-class Training(msgspec.Struct, eq=False):
+class Training(msgspec.Struct, eq=False, gc=False):
     """A training that was begun, when it ends, and, once it is computed, what it comes to.
 
     One that ends ``late`` is never computed: nobody waits for it any more.

@@ -12,7 +12,8 @@ from headwater_simulator.virtual.member import Training
 from headwater_simulator.virtual.training import FleetTrainer, Job, Promise
 
 WAITING = 1024
-"""Trainings that are put off at most: enough to make a few calls of, which may begin."""
+"""Trainings that are put off at most. Those that end first are computed first only among those put
+off together: the engine waits the less for them, the more of a round these are."""
 
 _Wanted = tuple[Computing, Infer | Train]
 

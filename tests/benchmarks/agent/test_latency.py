@@ -33,3 +33,9 @@ def test_a_multiple_of_the_echo_client_stands_beside_milliseconds() -> None:
     assert figure.peers == pytest.approx({"echo": 2, "echo_c": 1})
     assert figure.ratio == pytest.approx(2 / 3)
     assert figures["latency_p50_vs_echo"] == pytest.approx(1.5)
+    assert "latency_p50_echo_onnx_vs_echo" not in figures
+
+
+def test_what_inference_alone_adds_to_the_echo_stands_beside_it() -> None:
+    figures = beside_echo("latency_p50", {"ours": 0.003, "echo": 0.002, "echo_onnx": 0.0025})
+    assert figures["latency_p50_echo_onnx_vs_echo"] == pytest.approx(1.25)

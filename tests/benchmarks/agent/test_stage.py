@@ -15,15 +15,20 @@ from benchmarks.agent.stage import stage
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("mosquitto")]
 
 
-@pytest.mark.parametrize("qos", [0, 1])
-def test_a_backlog_is_worked_off_and_counted_by_what_comes_out(model: Path, qos: int) -> None:
-    with stage(model) as place, place.side("echo", qos) as running:
+@pytest.mark.parametrize(("side", "qos"), [("echo", 0), ("echo", 1), ("echo_onnx", 0)])
+def test_a_backlog_is_worked_off_and_counted_by_what_comes_out(
+    model: Path, side: str, qos: int
+) -> None:
+    with stage(model) as place, place.side(side, qos) as running:
         running.first_answer(200)
         running.rest()
         spent = running.backlog(300)
         assert (spent.events, spent.lost) == (300, 0)
         assert 0 < spent.cpu_s < running.cpu_s()
         assert spent.wall_s > 0
+        live = running.live(300)
+        assert (live.events, live.lost) == (300, 0)
+        assert live.wall_s > 0
 
 
 @pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
