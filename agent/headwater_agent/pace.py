@@ -7,6 +7,9 @@ long again.
 
 from __future__ import annotations
 
+SETTLE_S = 0.5
+"""How long predictions wait to be settled: many together cost much less than each alone."""
+
 PATIENCE = 1.5
 """How many times as long may be waited for messages to settle behind."""
 

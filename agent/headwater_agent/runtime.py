@@ -17,6 +17,7 @@ from headwater.errors import BundleError, StorageError
 from headwater_agent import events
 from headwater_agent.backlog import Backlog
 from headwater_agent.beside import Beside, load_beside
+from headwater_agent.checkpointing import Checkpointing
 from headwater_agent.compute import make_compute
 from headwater_agent.connection import make_transport
 from headwater_agent.granting import Granting
@@ -24,7 +25,7 @@ from headwater_agent.heap import trimmer
 from headwater_agent.inflight import InFlight
 from headwater_agent.jobs import Jobs
 from headwater_agent.outbox import Sender
-from headwater_agent.pace import Pace
+from headwater_agent.pace import SETTLE_S, Pace
 from headwater_agent.pipeline import Pipeline, carry_out
 from headwater_agent.publish import Publisher
 from headwater_agent.ranking import Ranking
@@ -49,14 +50,11 @@ HOUSEKEEPING_S = 1.0
 PAST_MEANS = 100
 """Means of each channel that the drift detectors see again at a start."""
 
-SETTLE_S = 0.5
-"""How long predictions wait to be settled: many together cost much less than each alone."""
-
 PATIENCE_S = 0.25
 """How long housekeeping waits for messages, so as to come between those and the next."""
 
-CHECKPOINT_S = 10.0
-"""How often what was learned is stored, and free memory given back; a crash repeats the rest."""
+TRIM_S = 10.0
+"""How often free memory is given back."""
 
 _log = logging.getLogger(__name__)
 
@@ -182,7 +180,8 @@ class Agent:
         self._writer.put(Note(now_ms(), "start", self._bundle.version_id))
         _log.info("running %s on model %s", self._settings.device, self._bundle.model_id[:12])
         self._granting.look()
-        due = checkpoint_due = 0.0
+        due = trim_due = 0.0
+        checkpoints = Checkpointing(self._pipeline.learner.learned_through)
         try:
             while not self._stopping:
                 came = self._transport.poll(self._rest(due))
@@ -193,10 +192,11 @@ class Agent:
                 if now >= due:
                     self._keep_house()
                     due = time.monotonic() + HOUSEKEEPING_S
-                if now >= checkpoint_due:
+                if checkpoints.due(now, self._pipeline.learner.learned_through):
                     self._do_all(self._pipeline.feed(events.Ticked()))
+                if now >= trim_due:
                     self._give_back()
-                    checkpoint_due = time.monotonic() + CHECKPOINT_S
+                    trim_due = time.monotonic() + TRIM_S
         finally:
             self._close()
 
