@@ -151,8 +151,7 @@ class Pipeline:
         )
         after = settings.streams.silent_after
         self.silence = Silence((usual_silence(manifest.grid) if after is None else after) / 1000)
-        self._batch = Intake()
-        self._settles = True
+        self._batch, self._settles = Intake(), True
 
     @property
     def records(self) -> int:

@@ -53,10 +53,18 @@ def _input_complaints(settings: AgentSettings) -> Iterator[str]:
 
 
 def _linger_complaints(settings: AgentSettings) -> Iterator[str]:
-    if settings.broker.linger and any(item.time.format == "none" for item in settings.inputs):
+    if not settings.broker.linger:
+        return
+    labels, late = settings.labels, "get that of their receipt, which is one for all that waited"
+    if any(item.time.format == "none" for item in settings.inputs):
         yield (
-            "broker.linger: records without a time of their own get that of their receipt, which "
-            "is one for all that waited; name input.time, or leave it 0s"
+            f"broker.linger: records without a time of their own {late}; name input.time, or "
+            "leave it 0s"
+        )
+    if labels is not None and not labels.id and labels.time.format == "none":
+        yield (
+            f"broker.linger: labels without a time or an id {late}; name labels.time or labels.id, "
+            "or leave it 0s"
         )
 
 

@@ -36,6 +36,19 @@ def test_a_subscription_that_reads_our_own_output_is_refused(
     assert key in found
 
 
+@pytest.mark.parametrize("told", ['id = "id"', 'time = { field = "t", format = "ms" }'])
+def test_labels_may_wait_for_more_only_where_they_say_what_they_are_for(
+    tmp_path: Path, told: str
+) -> None:
+    text = (
+        SMALLEST
+        + 'time = { field = "t", format = "ms" }\n[broker]\nlinger = "50ms"\n'
+        + '[labels]\npattern = "labels/{stream}"\n'
+    )
+    assert complaint(tmp_path, text).count("broker.linger: labels without a time or an id") == 1
+    assert load(tmp_path, text + told).labels is not None
+
+
 def test_another_devices_predictions_may_be_read(tmp_path: Path) -> None:
     text = SMALLEST.replace("site/{stream}/{channel}", "headwater/roof-2/{stream}/prediction")
     assert load(tmp_path, text).inputs[0].subscription == "headwater/roof-2/+/prediction"

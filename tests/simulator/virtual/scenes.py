@@ -9,6 +9,7 @@ import pytest
 
 from headwater.settings import Duration
 from headwater_coordinator.settings import Gate, Rounds
+from headwater_models.arrays import Arrays
 from headwater_models.manifest import Optimiser
 from headwater_simulator.report.results import Results
 from headwater_simulator.scenario.settings import (
@@ -28,6 +29,16 @@ MINUTE = Duration(60_000)
 OPTIMISER = Optimiser(name="sgd", learning_rate=0.05, batch=16)
 EVERYTHING = Gate(tolerance=1.0)
 """A gate that releases every candidate: decisions that no rounding can turn."""
+
+
+class Kept(Engine):
+    """An engine that keeps the weights of its last release."""
+
+    last: Arrays
+
+    def _released(self, weights: Arrays) -> None:
+        super()._released(weights)
+        self.last = weights
 
 
 def tables(**changed: Any) -> Scenario:

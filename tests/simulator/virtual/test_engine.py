@@ -22,7 +22,6 @@ from headwater import wire
 from headwater.settings import Duration
 from headwater_coordinator import events as e
 from headwater_coordinator.settings import Buffered, Gate, Rounds, Updates
-from headwater_models.arrays import Arrays
 from headwater_simulator.report.results import Results
 from headwater_simulator.scenario.settings import (
     DAY,
@@ -46,7 +45,16 @@ from headwater_simulator.virtual.engine import Engine
 from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.post import Post
 from headwater_simulator.virtual.tasks import Tasks
-from tests.simulator.virtual.scenes import MINUTE, OPTIMISER, ran, same, sensors, streams, tables
+from tests.simulator.virtual.scenes import (
+    MINUTE,
+    OPTIMISER,
+    Kept,
+    ran,
+    same,
+    sensors,
+    streams,
+    tables,
+)
 
 ROUGH = Link(
     poll=Duration(100 * MINUTE),
@@ -100,16 +108,6 @@ def told(
         return method(*args)
 
     patch.setattr(kind, name, watched)
-
-
-class Kept(Engine):
-    """An engine that keeps the weights of its last release."""
-
-    last: Arrays
-
-    def _released(self, weights: Arrays) -> None:
-        super()._released(weights)
-        self.last = weights
 
 
 def bytes_of(results: Results) -> bytes:

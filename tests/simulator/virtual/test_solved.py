@@ -18,22 +18,11 @@ from headwater_models.statistics import add, head_of, no_statistics, says_too_mu
 from headwater_simulator.scenario.settings import DAY, HOUR, Agent, Attacker, Group, Model, Scenario
 from headwater_simulator.sources.opening import open_source
 from headwater_simulator.sources.source import Tables
-from headwater_simulator.virtual.engine import Engine
 from headwater_simulator.virtual.fleet import make_bundle
-from tests.simulator.virtual.scenes import MINUTE, ran, sensors, streams, tables
+from tests.simulator.virtual.scenes import MINUTE, Kept, ran, sensors, streams, tables
 
 RIDGE = Model(kind="mlp", hidden=(12,), learner="ridge")
 BAYES = Model(kind="mlp", hidden=(6,), learner="naive_bayes")
-
-
-class Kept(Engine):
-    """An engine that keeps the weights of its last release."""
-
-    last: Arrays
-
-    def _released(self, weights: Arrays) -> None:
-        super()._released(weights)
-        self.last = weights
 
 
 def released(scenario: Scenario) -> Arrays:
