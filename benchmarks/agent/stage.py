@@ -34,6 +34,14 @@ WORKS = 0.2
 SETTLE_S = 1.5
 """Seconds after the last answer in which what is left to do counts, too: the commit above all."""
 
+AHEAD = 1_000
+"""Records of a live stream that are sent and not yet answered at most: as many as the broker sends
+unacknowledged, so that none waits there, and the stream is as fast as the side sustains it.
+"""
+
+LOOK_S = 0.001
+"""Seconds between two looks at answers that are lines of a file."""
+
 WARM = 200
 """Records that a side has seen before it is measured, at least ten of each stream."""
 
@@ -161,13 +169,21 @@ class Running:
         return Spent(seen, max(0, count - seen), self.cpu_s() - cpu, ended - began)
 
     def live(self, count: int) -> Spent:
-        """Let it work on records as fast as the broker takes them, from the first one sent."""
-        packets = self._next(count)
+        """Let it work on records that are sent as fast as it answers them."""
+        packets = self._wire.encode(self.sensors.take(count), self.place.qos)
+        sent = answered = 0
+
+        def go_on() -> int:
+            nonlocal sent, answered
+            due = packets[sent : answered + AHEAD]
+            sent += len(due)
+            came = len(self._wire.send(b"".join(due))) + self._answers(0.0 if due else 0.05)
+            answered += came
+            return came
+
         cpu, began = self.cpu_s(), time.monotonic()
-        early = len(self._wire.send(packets))
-        seen, ended = self._gather(lambda: self._answers(0.05), count - early)
+        seen, ended = self._gather(go_on, count)
         time.sleep(SETTLE_S)
-        seen += early
         return Spent(seen, max(0, count - seen), self.cpu_s() - cpu, ended - began)
 
     def at_rate(self, rate: float, seconds: float) -> Spent:
@@ -223,7 +239,12 @@ class Running:
         """Return how many answers came; those that are lines are counted in the file."""
         if self._side.output:
             return len(self._wire.poll(timeout))
-        self._wire.poll(timeout)
+        until = time.monotonic() + timeout
+        while not (came := self._new_lines()) and time.monotonic() < until:
+            self._wire.poll(LOOK_S)
+        return came
+
+    def _new_lines(self) -> int:
         with self._child.log.open("rb") as file:
             file.seek(self._read)
             new = file.read()
