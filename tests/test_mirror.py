@@ -20,6 +20,7 @@ ELSEWHERE = {
     "models/headwater_models/graphs/builders/specification.py": "data only",
     "models/headwater_models/graphs/importing/specification.py": "data only",
     "models/headwater_models/new.py": "models/test_cli.py",
+    "models/headwater_models/zipped.py": "models/test_container.py",
     "models/headwater_models/report.py": "models/test_cli.py",
     "models/headwater_models/offline/card.py": "models/offline/test_commands.py",
     "models/headwater_models/offline/screen.py": "models/offline/test_commands.py",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headwater.errors import PeerError
 from headwater.wire import Declined, Train, decode_task
@@ -19,6 +19,9 @@ from headwater_agent.settings import AgentSettings
 from headwater_models.arrays import packed_bytes
 from headwater_models.manifest import Manifest
 from headwater_models.weights import load_weights
+
+if TYPE_CHECKING:
+    import subprocess
 
 ATTEMPTS = 3
 """How often a trainer is started for one task before the task is declined."""
@@ -144,6 +147,8 @@ class Jobs:
         self._run("--task", task.task, "--sequence", str(sequence))
 
     def _run(self, *arguments: str) -> None:
+        import subprocess  # noqa: PLC0415 - takes memory that most agents need for nothing else
+
         command = [sys.executable, "-m", "headwater_agent.trainer"]
         command += ["--settings", str(self._settings_file), *arguments]
         self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL)

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from headwater.errors import BundleError, StorageError
 from headwater_models.bundle import Bundle
-from headwater_models.container import pack_zip
 from headwater_models.graphs.stack import stack_inference
 from headwater_models.keys import SigningKey
 from headwater_models.limits import Limits
 from headwater_models.manifest import Manifest
 from headwater_models.signing import sign_version
+from headwater_models.zipped import pack_zip
 from tests.models.bundles import CREATED, PUBLISHER, RELEASE, STRANGER, models, signed, tiny
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.errors import BundleError, StorageError
-from headwater_models.container import REQUIRED, pack_zip, read_files, write_files
+from headwater_models.container import REQUIRED, read_files, write_files
 from headwater_models.limits import Limits
+from headwater_models.zipped import pack_zip
 
 FILES = {name: name.encode() * 3 for name in REQUIRED}
 LIMITS = Limits()
