@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import copysign, isfinite, sqrt
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Literal, Protocol
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from headwater.sparing import spared
 from headwater_agent.drift_settings import DriftSettings
@@ -132,15 +131,14 @@ class DriftMonitor:
         if self._makers is None or not self._settings.watches("error"):
             return []
         alarms: list[Alarm] = []
-        for stream, time, loss in found:
-            if not isfinite(loss):
-                continue
+        for stream, run in groupby(found, itemgetter(0)):
+            own = [(time, loss) for _, time, loss in run if isfinite(loss)]
             known = self._errors.get(stream)
             if known is None:
-                if self._is_full(self._errors):
+                if not own or self._is_full(self._errors, len(own)):
                     continue
                 known = self._errors[stream] = _Errors(self._makers, self._settings)
-            for change in known.add(loss):
+            for time, change in known.add(own):
                 if change.value > change.before:
                     alarms += self._alarm(known.series, change, stream, time, "")
         return alarms
@@ -251,63 +249,82 @@ class _Series:
         return change
 
 
+class _Due:
+    """Which values of a quantity detectors are asked after: the last of a mean, and of a sample."""
+
+    __slots__ = ("_every", "_mean_of", "_seen")
+
+    def __init__(self, settings: DriftSettings) -> None:
+        self._mean_of = settings.mean_of
+        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._seen = 0
+
+    def after(self, count: int) -> list[tuple[int, bool, bool]]:
+        """Take so many values.
+
+        Returns
+        -------
+        list
+            The place of each that is due, whether it is of the sample, and whether it ends a mean.
+        """
+        seen, self._seen = self._seen, self._seen + count
+        ends = range(-(seen + 1) % self._mean_of, count, self._mean_of)
+        if not self._every:
+            return [(at, False, True) for at in ends]
+        sample = range(-(seen + 1) % self._every, count, self._every)
+        return [(at, at in sample, at in ends) for at in sorted({*ends, *sample})]
+
+
 class _Rows:
     """The channels of one stream, and the rows since the last means."""
 
     def __init__(self, channels: int, makers: _Makers, settings: DriftSettings) -> None:
         self.series = [_Series(makers) for _ in range(channels)]
         self._mean_of = settings.mean_of
-        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._due = _Due(settings)
         self._rows: list[Row] = []
-        self._sums = np.zeros(channels)
-        self._counts = np.zeros(channels, np.int64)
-        self._seen = 0
+        self._sums = [0.0] * channels
+        self._counts = [0] * channels
 
     def add(self, rows: Sequence[Row]) -> Iterator[tuple[Row, int, _Change]]:
         """Take rows; yield each channel with a change, and the row that shows it."""
-        start = 0
-        while start < len(rows):
-            step = self._mean_of - len(self._rows)
-            if self._every:
-                step = min(step, self._every - self._seen % self._every)
-            self._rows += rows[start : start + step]
-            self._seen += len(rows[start : start + step])
-            start += step
-            if start <= len(rows):
-                yield from ((rows[start - 1], *found) for found in self._look(rows[start - 1]))
+        self._rows += rows
+        totals = iter(self._totals())
+        for at, is_sampled, ends in self._due.after(len(rows)):
+            row = rows[at]
+            found = self._sample(row) if is_sampled else []
+            if ends:
+                found += self._close(*next(totals))
+            yield from ((row, *change) for change in found)
 
-    def _look(self, row: Row) -> list[tuple[int, _Change]]:
-        """Ask the detectors that are due after a row."""
-        found: list[tuple[int, _Change]] = []
-        if self._every and self._seen % self._every == 0:
-            found += self._ask(_Series.value, np.flatnonzero(row.observed), row.values)
-        if len(self._rows) == self._mean_of:
-            found += self._close()
-        return found
+    def _totals(self) -> Iterable[tuple[list[float], list[int]]]:
+        """Return of each channel the sum and number of cells, for each mean that is whole."""
+        whole, mean_of = len(self._rows) // self._mean_of, self._mean_of
+        if not whole:
+            return ()
+        rows, self._rows = self._rows[: whole * mean_of], self._rows[whole * mean_of :]
+        there = stack([row.observed for row in rows]).reshape(whole, mean_of, -1)
+        values = stack([row.values for row in rows]).reshape(there.shape)
+        sums = np.where(there, values, 0).sum(axis=1)
+        return zip(sums.tolist(), there.sum(axis=1).tolist(), strict=True)
 
-    def _close(self) -> list[tuple[int, _Change]]:
+    def _close(self, sums: list[float], counts: list[int]) -> list[tuple[int, _Change]]:
         """Take the means; a channel with less than half of its cells goes on adding."""
-        there = stack([row.observed for row in self._rows])
-        values = stack([row.values for row in self._rows])
-        self._sums += np.where(there, values, 0).sum(axis=0)
-        self._counts += there.sum(axis=0)
-        self._rows.clear()
-        full = np.flatnonzero(2 * self._counts >= self._mean_of)
-        found = self._ask(_Series.mean, full, self._sums / np.maximum(self._counts, 1))
-        self._sums[full] = self._counts[full] = 0
+        found: list[tuple[int, _Change]] = []
+        for i, series in enumerate(self.series):
+            total, count = self._sums[i] + sums[i], self._counts[i] + counts[i]
+            if 2 * count >= self._mean_of:
+                if change := series.mean(total / count):
+                    found.append((i, change))
+                total, count = 0.0, 0
+            self._sums[i], self._counts[i] = total, count
         return found
 
-    def _ask(
-        self,
-        question: Callable[[_Series, float], _Change | None],
-        channels: NDArray[np.intp],
-        values: NDArray[np.floating],
-    ) -> list[tuple[int, _Change]]:
-        answers = (
-            (i, question(self.series[i], value))
-            for i, value in zip(channels.tolist(), values[channels].tolist(), strict=True)
-        )
-        return [(i, change) for i, change in answers if change is not None]
+    def _sample(self, row: Row) -> list[tuple[int, _Change]]:
+        """Take the cells of a row by themselves."""
+        cells = zip(self.series, row.values.tolist(), row.observed.tolist(), strict=True)
+        answers = [series.value(cell) if there else None for series, cell, there in cells]
+        return [(i, change) for i, change in enumerate(answers) if change is not None]
 
 
 class _Errors:
@@ -316,24 +333,25 @@ class _Errors:
     def __init__(self, makers: _Makers, settings: DriftSettings) -> None:
         self.series = _Series(makers)
         self._mean_of = settings.mean_of
-        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._due = _Due(settings)
         self._sum = 0.0
-        self._seen = 0
 
-    def add(self, loss: float) -> Sequence[_Change]:
-        """Take an error; return what changed."""
-        self._sum += loss
-        self._seen += 1
-        sampled = self._every and self._seen % self._every == 0
-        if not sampled and self._seen % self._mean_of:
-            return ()
-        found: list[_Change | None] = []
-        if sampled:
-            found.append(self.series.value(loss))
-        if self._seen % self._mean_of == 0:
-            found.append(self.series.mean(self._sum / self._mean_of))
-            self._sum = 0.0
-        return [change for change in found if change is not None]
+    def add(self, losses: Sequence[tuple[int, float]]) -> Iterator[tuple[int, _Change]]:
+        """Take errors with their times; yield each change, and the time that shows it."""
+        total, start = self._sum, 0
+        for at, is_sampled, ends in self._due.after(len(losses)):
+            for _, loss in losses[start : at + 1]:
+                total += loss
+            start = at + 1
+            time, loss = losses[at]
+            changes = [self.series.value(loss)] if is_sampled else []
+            if ends:
+                changes.append(self.series.mean(total / self._mean_of))
+                total = 0.0
+            yield from ((time, change) for change in changes if change is not None)
+        for _, loss in losses[start:]:
+            total += loss
+        self._sum = total
 
 
 def _detects(settings: DriftSettings) -> bool:

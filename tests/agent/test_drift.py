@@ -3,11 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headwater.settings import Duration
 from headwater_agent.drift import DriftMonitor
@@ -227,6 +229,49 @@ def test_warmed_on_the_newest_part_it_still_finds_the_change_a_little_later() ->
     (early,) = shown(whole, errors[2500:], start=2500)
     (later,) = shown(part, errors[2500:], start=2500)
     assert abs(later.time - early.time) <= 240 * MINUTE
+
+
+def seen(monitor: DriftMonitor) -> list[object]:
+    """What a monitor has seen of the streams, as far as numbers tell."""
+    past = [series._past for rows in monitor._rows.values() for series in rows.series]
+    past += [errors.series._past for errors in monitor._errors.values()]
+    return [(one.count, one.mean, one.lately, one._m2) for one in past]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cuts=st.sets(st.integers(1, 399), max_size=8),
+    streams=st.integers(1, 3),
+    every=st.sampled_from([0, 1, 5, 24]),
+    mean_of=st.sampled_from([1, 7, 24]),
+)
+def test_rows_and_errors_are_watched_the_same_however_they_are_cut_into_batches(
+    seed: int, cuts: set[int], streams: int, every: int, mean_of: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kswin = Kswin(enabled=every > 0, every=every or 1, alpha=0.001)
+    whole, alone = (
+        watching(kswin=kswin, mean_of=mean_of, quiet=Duration(0), streams=2) for _ in range(2)
+    )
+    level = rng.normal(3, 0.1, 400) + np.where(np.arange(400) > 300, 4, 0)
+    level[rng.random(400) < 0.3] = np.nan
+    names = np.sort(rng.integers(0, streams, 400)) if seed % 2 else rng.integers(0, streams, 400)
+    given_rows = [
+        replace(row, stream=f"tank-{name}")
+        for row, name in zip(
+            rows(level.tolist(), rng.normal(50, 5, 400).tolist()), names, strict=True
+        )
+    ]
+    losses = np.abs(level - 3 + rng.normal(0, 1, 400)).tolist()
+    errors = [(row.stream, row.slot, loss) for row, loss in zip(given_rows, losses, strict=True)]
+    for start, end in pairwise([0, *sorted(cuts), 400]):
+        found = [alarm for row in given_rows[start:end] for alarm in alone.inputs([row])]
+        assert whole.inputs(given_rows[start:end]) == found
+        found = [alarm for error in errors[start:end] for alarm in alone.errors([error])]
+        assert whole.errors(errors[start:end]) == found
+    assert seen(whole) == seen(alone)
+    assert (whole.unwatched, whole.silenced) == (alone.unwatched, alone.silenced)
 
 
 QUIETLY = """
