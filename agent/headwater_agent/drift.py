@@ -12,9 +12,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import compress
 from math import copysign, isfinite, sqrt
-from operator import attrgetter, itemgetter
 from typing import Literal, Protocol
 
 import numpy as np
@@ -22,7 +21,9 @@ from msgspec.structs import replace
 
 from headwater.sparing import spared
 from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.due import Due
 from headwater_agent.events import Alarm, Row
+from headwater_agent.runs import runs
 from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
@@ -105,8 +106,8 @@ class DriftMonitor:
         if self._makers is None or not self._settings.watches("inputs"):
             return []
         alarms: list[Alarm] = []
-        for stream, run in groupby(rows, attrgetter("stream")):
-            known, own = self._rows.get(stream), list(run)
+        for stream, part in runs([row.stream for row in rows]):
+            known, own = self._rows.get(stream), rows[part]
             if known is None:
                 if self._is_full(self._rows, len(own)):
                     continue
@@ -117,30 +118,37 @@ class DriftMonitor:
                 alarms += self._alarm(known.series[channel], change, stream, time, name)
         return alarms
 
-    def errors(self, found: Iterable[tuple[str, int, float]]) -> list[Alarm]:
+    def errors(
+        self, streams: Sequence[str], times: Sequence[int], losses: Sequence[float]
+    ) -> list[Alarm]:
         """Take the errors of served predictions; return an alarm where errors have grown.
 
         An error that shrank is no alarm; the detectors then begin again from there.
 
         Parameters
         ----------
-        found
-            Stream and time of each prediction, and its error: in the target's unit, or 0 and 1
-            for classes; one that is not finite is passed over.
+        streams, times
+            Of the predictions.
+        losses
+            Their errors: in the target's unit, or 0 and 1 for classes; one that is not finite is
+            passed over.
         """
         if self._makers is None or not self._settings.watches("error"):
             return []
+        if not all(map(isfinite, losses)):
+            known = list(map(isfinite, losses))
+            streams, times = list(compress(streams, known)), list(compress(times, known))
+            losses = list(compress(losses, known))
         alarms: list[Alarm] = []
-        for stream, run in groupby(found, itemgetter(0)):
-            own = [(time, loss) for _, time, loss in run if isfinite(loss)]
-            known = self._errors.get(stream)
-            if known is None:
-                if not own or self._is_full(self._errors, len(own)):
+        for stream, part in runs(streams):
+            own = self._errors.get(stream)
+            if own is None:
+                if self._is_full(self._errors, len(losses[part])):
                     continue
-                known = self._errors[stream] = _Errors(self._makers, self._settings)
-            for time, change in known.add(own):
+                own = self._errors[stream] = _Errors(self._makers, self._settings)
+            for at, change in own.add(losses[part]):
                 if change.value > change.before:
-                    alarms += self._alarm(known.series, change, stream, time, "")
+                    alarms += self._alarm(own.series, change, stream, times[part][at], "")
         return alarms
 
     def warm(self, rows: Iterable[Row], errors: Iterable[tuple[str, int, float]]) -> None:
@@ -158,7 +166,8 @@ class DriftMonitor:
             Stream, time and error, each stream's in order.
         """
         self.inputs([replace(row, observed=~np.isnan(row.values)) for row in rows])
-        self.errors(errors)
+        if found := list(errors):
+            self.errors(*zip(*found, strict=True))
         self.silenced = self.unwatched = 0
 
     def forget(self, stream: str) -> None:
@@ -249,39 +258,13 @@ class _Series:
         return change
 
 
-class _Due:
-    """Which values of a quantity detectors are asked after: the last of a mean, and of a sample."""
-
-    __slots__ = ("_every", "_mean_of", "_seen")
-
-    def __init__(self, settings: DriftSettings) -> None:
-        self._mean_of = settings.mean_of
-        self._every = settings.kswin.every if settings.kswin.enabled else 0
-        self._seen = 0
-
-    def after(self, count: int) -> list[tuple[int, bool, bool]]:
-        """Take so many values.
-
-        Returns
-        -------
-        list
-            The place of each that is due, whether it is of the sample, and whether it ends a mean.
-        """
-        seen, self._seen = self._seen, self._seen + count
-        ends = range(-(seen + 1) % self._mean_of, count, self._mean_of)
-        if not self._every:
-            return [(at, False, True) for at in ends]
-        sample = range(-(seen + 1) % self._every, count, self._every)
-        return [(at, at in sample, at in ends) for at in sorted({*ends, *sample})]
-
-
 class _Rows:
     """The channels of one stream, and the rows since the last means."""
 
     def __init__(self, channels: int, makers: _Makers, settings: DriftSettings) -> None:
         self.series = [_Series(makers) for _ in range(channels)]
         self._mean_of = settings.mean_of
-        self._due = _Due(settings)
+        self._due = Due(settings)
         self._rows: list[Row] = []
         self._sums = [0.0] * channels
         self._counts = [0] * channels
@@ -333,23 +316,22 @@ class _Errors:
     def __init__(self, makers: _Makers, settings: DriftSettings) -> None:
         self.series = _Series(makers)
         self._mean_of = settings.mean_of
-        self._due = _Due(settings)
+        self._due = Due(settings)
         self._sum = 0.0
 
-    def add(self, losses: Sequence[tuple[int, float]]) -> Iterator[tuple[int, _Change]]:
-        """Take errors with their times; yield each change, and the time that shows it."""
+    def add(self, losses: Sequence[float]) -> Iterator[tuple[int, _Change]]:
+        """Take errors; yield each change, and the place of the one that shows it."""
         total, start = self._sum, 0
         for at, is_sampled, ends in self._due.after(len(losses)):
-            for _, loss in losses[start : at + 1]:
+            for loss in losses[start : at + 1]:
                 total += loss
             start = at + 1
-            time, loss = losses[at]
-            changes = [self.series.value(loss)] if is_sampled else []
+            changes = [self.series.value(losses[at])] if is_sampled else []
             if ends:
                 changes.append(self.series.mean(total / self._mean_of))
                 total = 0.0
-            yield from ((time, change) for change in changes if change is not None)
-        for _, loss in losses[start:]:
+            yield from ((at, change) for change in changes if change is not None)
+        for loss in losses[start:]:
             total += loss
         self._sum = total
 

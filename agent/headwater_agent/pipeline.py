@@ -263,6 +263,7 @@ class Pipeline:
         cut = batch.joined.cut[len(batch.predictions) :]
         predictions, sane = self._predicting.make(cut, answer)
         batch.predictions += predictions
+        batch.windows.append(answer.windows.values)
         yield Publish(predictions)
         if not sane:
             yield self._scorer.diverged()
@@ -289,8 +290,7 @@ class Pipeline:
     def _watch_for_drift(self, batch: Intake) -> None:
         batch.alarms += self.watch.joined(batch.joined.rows)
         if batch.predictions:
-            windows = stack([one.window for one in batch.joined.cut])
-            batch.alarms += self.watch.predicted(batch.predictions, windows)
+            batch.alarms += self.watch.predicted(batch.predictions, np.concatenate(batch.windows))
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""

@@ -78,8 +78,8 @@ class Watch:
     ) -> list[Alarm]:
         """Take predictions whose labels came, and the error ``[N]`` of what was served."""
         self.estimate.learn(predictions, windows, errors)
-        of_each = zip(predictions, errors.tolist(), strict=True)
-        return self._raised(self.monitor.errors((p.stream, p.time, error) for p, error in of_each))
+        streams, times = [made.stream for made in predictions], [made.time for made in predictions]
+        return self._raised(self.monitor.errors(streams, times, errors.tolist()))
 
     def react(self, alarms: Iterable[Alarm]) -> Reaction:
         """Return what is to be done about alarms; a wish for a retrain stays until a release."""

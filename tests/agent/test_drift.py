@@ -31,7 +31,7 @@ def shown(
     return [
         alarm
         for i, error in enumerate(errors, start)
-        for alarm in monitor.errors([(stream, i * MINUTE, error)])
+        for alarm in monitor.errors([stream], [i * MINUTE], [error])
     ]
 
 
@@ -133,7 +133,7 @@ def test_a_stream_that_drifts_says_nothing_of_its_neighbour() -> None:
         scale = 1.0 if i < 3000 else 3.0
         for stream, error in (("a", scale), ("b", 1.0)):
             loss = error * abs(rng.standard_normal())
-            found = monitor.errors([(stream, i * MINUTE, loss)])
+            found = monitor.errors([stream], [i * MINUTE], [loss])
             assert all(alarm.stream == "a" and i >= 3000 for alarm in found)
     assert shown(monitor, gains(rng, 500, scale=3.0), "b", 4000)
 
@@ -183,7 +183,7 @@ def test_after_an_alarm_the_same_quantity_keeps_quiet_for_a_while() -> None:
 def test_streams_beyond_the_limit_are_counted_and_not_watched() -> None:
     monitor = watching(streams=2)
     for stream in ("a", "b", "c", "c"):
-        monitor.errors([(stream, 0, 1.0)])
+        monitor.errors([stream], [0], [1.0])
     assert monitor.unwatched == 2
 
 
@@ -264,12 +264,16 @@ def test_rows_and_errors_are_watched_the_same_however_they_are_cut_into_batches(
         )
     ]
     losses = np.abs(level - 3 + rng.normal(0, 1, 400)).tolist()
-    errors = [(row.stream, row.slot, loss) for row, loss in zip(given_rows, losses, strict=True)]
+    names_of, times = [row.stream for row in given_rows], [row.slot for row in given_rows]
     for start, end in pairwise([0, *sorted(cuts), 400]):
         found = [alarm for row in given_rows[start:end] for alarm in alone.inputs([row])]
         assert whole.inputs(given_rows[start:end]) == found
-        found = [alarm for error in errors[start:end] for alarm in alone.errors([error])]
-        assert whole.errors(errors[start:end]) == found
+        part = names_of[start:end], times[start:end], losses[start:end]
+        each = zip(*part, strict=True)
+        found = [
+            alarm for name, time, loss in each for alarm in alone.errors([name], [time], [loss])
+        ]
+        assert whole.errors(*part) == found
     assert seen(whole) == seen(alone)
     assert (whole.unwatched, whole.silenced) == (alone.unwatched, alone.silenced)
 
@@ -281,7 +285,7 @@ from headwater_agent.drift_settings import Adwin, DriftSettings, PageHinkley
 from tests.agent.model import manifest
 monitor = DriftMonitor(manifest(), DriftSettings({off}))
 for i in range(200):
-    assert monitor.errors([("s", i, float(i))]) == []
+    assert monitor.errors(["s"], [i], [float(i)]) == []
 assert not [name for name in sys.modules if name.split(".")[0] in ("river", "scipy")]
 """
 
