@@ -69,9 +69,13 @@ class Watch:
         """Take new rows."""
         return self._raised(self.monitor.inputs(rows))
 
-    def predicted(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
-        """Take predictions as they are made, with their windows ``[N, T, C]``."""
-        return self._raised(self.estimate.expect(predictions, windows))
+    def predicted(
+        self, predictions: Sequence[Prediction], windows: Sequence[Floats]
+    ) -> list[Alarm]:
+        """Take predictions as they are made, with their windows ``[N, T, C]`` in pieces."""
+        if not predictions:
+            return []
+        return self._raised(self.estimate.expect(predictions, np.concatenate(windows)))
 
     def scored(
         self, predictions: Sequence[Prediction], windows: Floats, errors: NDArray[np.float64]
