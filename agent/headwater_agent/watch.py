@@ -14,6 +14,7 @@ from headwater_agent.drift import DriftMonitor
 from headwater_agent.drift_settings import DriftSettings, Watched
 from headwater_agent.estimate import Estimate, SavedEstimate
 from headwater_agent.events import Alarm, Floats, Prediction, Row
+from headwater_agent.stacking import join
 from headwater_models.manifest import Manifest
 
 About = Watched | Literal["silence"]
@@ -75,7 +76,7 @@ class Watch:
         """Take predictions as they are made, with their windows ``[N, T, C]`` in pieces."""
         if not predictions:
             return []
-        return self._raised(self.estimate.expect(predictions, np.concatenate(windows)))
+        return self._raised(self.estimate.expect(predictions, join(windows)))
 
     def scored(
         self, predictions: Sequence[Prediction], windows: Floats, errors: NDArray[np.float64]
