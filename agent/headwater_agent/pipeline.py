@@ -276,19 +276,17 @@ class Pipeline:
 
     def _settle(self) -> Iterator[Effect]:
         """Let what came since the last time meet its labels, and store it."""
-        if self._batch.empty:
+        batch = self._batch
+        if batch.empty:
             return
         if self.watch.watches:
-            self._watch_for_drift(self._batch)
-        yield from self._meet_labels(self._batch.predictions)
+            batch.alarms += self.watch.joined(batch.joined.rows)
+            batch.alarms += self.watch.predicted(batch.predictions, batch.windows)
+        yield from self._meet_labels(batch.predictions)
         if self._manifest.task == "anomaly" and not self._outside:
-            for prediction in self._batch.predictions:
+            for prediction in batch.predictions:
                 yield from self._scorer.unlabelled(prediction)
         yield from self._close()
-
-    def _watch_for_drift(self, batch: Intake) -> None:
-        batch.alarms += self.watch.joined(batch.joined.rows)
-        batch.alarms += self.watch.predicted(batch.predictions, batch.windows)
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""
