@@ -12,18 +12,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import compress
 from math import copysign, isfinite, sqrt
-from operator import attrgetter
 from typing import Literal, Protocol
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from headwater.sparing import spared
 from headwater_agent.drift_settings import DriftSettings
+from headwater_agent.due import Due
 from headwater_agent.events import Alarm, Row
+from headwater_agent.runs import runs
 from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
@@ -106,8 +106,8 @@ class DriftMonitor:
         if self._makers is None or not self._settings.watches("inputs"):
             return []
         alarms: list[Alarm] = []
-        for stream, run in groupby(rows, attrgetter("stream")):
-            known, own = self._rows.get(stream), list(run)
+        for stream, part in runs([row.stream for row in rows]):
+            known, own = self._rows.get(stream), rows[part]
             if known is None:
                 if self._is_full(self._rows, len(own)):
                     continue
@@ -118,31 +118,37 @@ class DriftMonitor:
                 alarms += self._alarm(known.series[channel], change, stream, time, name)
         return alarms
 
-    def errors(self, found: Iterable[tuple[str, int, float]]) -> list[Alarm]:
+    def errors(
+        self, streams: Sequence[str], times: Sequence[int], losses: Sequence[float]
+    ) -> list[Alarm]:
         """Take the errors of served predictions; return an alarm where errors have grown.
 
         An error that shrank is no alarm; the detectors then begin again from there.
 
         Parameters
         ----------
-        found
-            Stream and time of each prediction, and its error: in the target's unit, or 0 and 1
-            for classes; one that is not finite is passed over.
+        streams, times
+            Of the predictions.
+        losses
+            Their errors: in the target's unit, or 0 and 1 for classes; one that is not finite is
+            passed over.
         """
         if self._makers is None or not self._settings.watches("error"):
             return []
+        if not all(map(isfinite, losses)):
+            known = list(map(isfinite, losses))
+            streams, times = list(compress(streams, known)), list(compress(times, known))
+            losses = list(compress(losses, known))
         alarms: list[Alarm] = []
-        for stream, time, loss in found:
-            if not isfinite(loss):
-                continue
-            known = self._errors.get(stream)
-            if known is None:
-                if self._is_full(self._errors):
+        for stream, part in runs(streams):
+            own = self._errors.get(stream)
+            if own is None:
+                if self._is_full(self._errors, len(losses[part])):
                     continue
-                known = self._errors[stream] = _Errors(self._makers, self._settings)
-            for change in known.add(loss):
+                own = self._errors[stream] = _Errors(self._makers, self._settings)
+            for at, change in own.add(losses[part]):
                 if change.value > change.before:
-                    alarms += self._alarm(known.series, change, stream, time, "")
+                    alarms += self._alarm(own.series, change, stream, times[part][at], "")
         return alarms
 
     def warm(self, rows: Iterable[Row], errors: Iterable[tuple[str, int, float]]) -> None:
@@ -160,7 +166,8 @@ class DriftMonitor:
             Stream, time and error, each stream's in order.
         """
         self.inputs([replace(row, observed=~np.isnan(row.values)) for row in rows])
-        self.errors(errors)
+        if found := list(errors):
+            self.errors(*zip(*found, strict=True))
         self.silenced = self.unwatched = 0
 
     def forget(self, stream: str) -> None:
@@ -257,57 +264,50 @@ class _Rows:
     def __init__(self, channels: int, makers: _Makers, settings: DriftSettings) -> None:
         self.series = [_Series(makers) for _ in range(channels)]
         self._mean_of = settings.mean_of
-        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._due = Due(settings)
         self._rows: list[Row] = []
-        self._sums = np.zeros(channels)
-        self._counts = np.zeros(channels, np.int64)
-        self._seen = 0
+        self._sums = [0.0] * channels
+        self._counts = [0] * channels
 
     def add(self, rows: Sequence[Row]) -> Iterator[tuple[Row, int, _Change]]:
         """Take rows; yield each channel with a change, and the row that shows it."""
-        start = 0
-        while start < len(rows):
-            step = self._mean_of - len(self._rows)
-            if self._every:
-                step = min(step, self._every - self._seen % self._every)
-            self._rows += rows[start : start + step]
-            self._seen += len(rows[start : start + step])
-            start += step
-            if start <= len(rows):
-                yield from ((rows[start - 1], *found) for found in self._look(rows[start - 1]))
+        self._rows += rows
+        totals = iter(self._totals())
+        for at, is_sampled, ends in self._due.after(len(rows)):
+            row = rows[at]
+            found = self._sample(row) if is_sampled else []
+            if ends:
+                found += self._close(*next(totals))
+            yield from ((row, *change) for change in found)
 
-    def _look(self, row: Row) -> list[tuple[int, _Change]]:
-        """Ask the detectors that are due after a row."""
-        found: list[tuple[int, _Change]] = []
-        if self._every and self._seen % self._every == 0:
-            found += self._ask(_Series.value, np.flatnonzero(row.observed), row.values)
-        if len(self._rows) == self._mean_of:
-            found += self._close()
-        return found
+    def _totals(self) -> Iterable[tuple[list[float], list[int]]]:
+        """Return of each channel the sum and number of cells, for each mean that is whole."""
+        whole, mean_of = len(self._rows) // self._mean_of, self._mean_of
+        if not whole:
+            return ()
+        rows, self._rows = self._rows[: whole * mean_of], self._rows[whole * mean_of :]
+        there = stack([row.observed for row in rows]).reshape(whole, mean_of, -1)
+        values = stack([row.values for row in rows]).reshape(there.shape)
+        sums = np.where(there, values, 0).sum(axis=1)
+        return zip(sums.tolist(), there.sum(axis=1).tolist(), strict=True)
 
-    def _close(self) -> list[tuple[int, _Change]]:
+    def _close(self, sums: list[float], counts: list[int]) -> list[tuple[int, _Change]]:
         """Take the means; a channel with less than half of its cells goes on adding."""
-        there = stack([row.observed for row in self._rows])
-        values = stack([row.values for row in self._rows])
-        self._sums += np.where(there, values, 0).sum(axis=0)
-        self._counts += there.sum(axis=0)
-        self._rows.clear()
-        full = np.flatnonzero(2 * self._counts >= self._mean_of)
-        found = self._ask(_Series.mean, full, self._sums / np.maximum(self._counts, 1))
-        self._sums[full] = self._counts[full] = 0
+        found: list[tuple[int, _Change]] = []
+        for i, series in enumerate(self.series):
+            total, count = self._sums[i] + sums[i], self._counts[i] + counts[i]
+            if 2 * count >= self._mean_of:
+                if change := series.mean(total / count):
+                    found.append((i, change))
+                total, count = 0.0, 0
+            self._sums[i], self._counts[i] = total, count
         return found
 
-    def _ask(
-        self,
-        question: Callable[[_Series, float], _Change | None],
-        channels: NDArray[np.intp],
-        values: NDArray[np.floating],
-    ) -> list[tuple[int, _Change]]:
-        answers = (
-            (i, question(self.series[i], value))
-            for i, value in zip(channels.tolist(), values[channels].tolist(), strict=True)
-        )
-        return [(i, change) for i, change in answers if change is not None]
+    def _sample(self, row: Row) -> list[tuple[int, _Change]]:
+        """Take the cells of a row by themselves."""
+        cells = zip(self.series, row.values.tolist(), row.observed.tolist(), strict=True)
+        answers = [series.value(cell) if there else None for series, cell, there in cells]
+        return [(i, change) for i, change in enumerate(answers) if change is not None]
 
 
 class _Errors:
@@ -316,24 +316,24 @@ class _Errors:
     def __init__(self, makers: _Makers, settings: DriftSettings) -> None:
         self.series = _Series(makers)
         self._mean_of = settings.mean_of
-        self._every = settings.kswin.every if settings.kswin.enabled else 0
+        self._due = Due(settings)
         self._sum = 0.0
-        self._seen = 0
 
-    def add(self, loss: float) -> Sequence[_Change]:
-        """Take an error; return what changed."""
-        self._sum += loss
-        self._seen += 1
-        sampled = self._every and self._seen % self._every == 0
-        if not sampled and self._seen % self._mean_of:
-            return ()
-        found: list[_Change | None] = []
-        if sampled:
-            found.append(self.series.value(loss))
-        if self._seen % self._mean_of == 0:
-            found.append(self.series.mean(self._sum / self._mean_of))
-            self._sum = 0.0
-        return [change for change in found if change is not None]
+    def add(self, losses: Sequence[float]) -> Iterator[tuple[int, _Change]]:
+        """Take errors; yield each change, and the place of the one that shows it."""
+        total, start = self._sum, 0
+        for at, is_sampled, ends in self._due.after(len(losses)):
+            for loss in losses[start : at + 1]:
+                total += loss
+            start = at + 1
+            changes = [self.series.value(losses[at])] if is_sampled else []
+            if ends:
+                changes.append(self.series.mean(total / self._mean_of))
+                total = 0.0
+            yield from ((at, change) for change in changes if change is not None)
+        for loss in losses[start:]:
+            total += loss
+        self._sum = total
 
 
 def _detects(settings: DriftSettings) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import sqrt
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -44,6 +45,7 @@ CHUNKS = 10
 """The chunks of a stream that its band is first taken from."""
 
 Numbers = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 
 class Chunks(msgspec.Struct):
@@ -192,13 +194,12 @@ class Estimate:
             return []
         predictions, windows, _ = self._made.drain()
         signals = method.signals(predictions, windows)
-        places: dict[str, list[int]] = {}
-        for place, prediction in enumerate(predictions):
-            places.setdefault(prediction.stream, []).append(place)
+        weights = method.weights() if self.labels >= LEAST else None
+        places = _places(list(map(attrgetter("stream"), predictions)))
         ends = [
             end
             for name, own in places.items()
-            for end in self._fill(method, self._streams[name], own, signals)
+            for end in self._fill(self._streams[name], signals, own, weights)
         ]
         return [
             Alarm(predictions[end].stream, predictions[end].time, "estimate", "", expected, before)
@@ -206,15 +207,16 @@ class Estimate:
         ]
 
     def _fill(
-        self, method: _Method, stream: Chunks, places: list[int], signals: Numbers
+        self, stream: Chunks, signals: Numbers, places: Places, weights: Numbers | None
     ) -> Iterator[tuple[int, float, float]]:
         """Fill the chunks of a stream with the signals at these places.
 
-        Yields the end of each that looks worse, the error expected of it, and the one before.
+        Yields the end of each that looks worse, the error expected of it, and the one before;
+        without weights nothing is expected.
         """
         stream.count -= len(places)
         settings = self._settings.estimate
-        while places:
+        while len(places):
             room = max(1, settings.chunk - stream.count)
             own, places = places[:room], places[room:]
             before = [np.array([stream.signals])] if stream.signals else []
@@ -224,11 +226,11 @@ class Estimate:
                 return
             sums, count = np.array(stream.signals), stream.count
             stream.signals, stream.count = [], 0
-            if self.labels >= LEAST:
-                expected = max(0.0, float(sums @ method.weights()) / count)
+            if weights is not None:
+                expected = max(0.0, float(sums @ weights) / count)
                 usual = stream.close(expected, settings.band)
                 if usual is not None:
-                    yield own[-1], expected, usual
+                    yield int(own[-1]), expected, usual
 
     def _learn(self, method: _Method) -> None:
         """Take what was labelled into the method."""
@@ -301,13 +303,13 @@ class _Loss:
             point(self._manifest, said) for said in stack_outputs(predictions)
         )
         said = np.where([p.served == "personal" for p in predictions], personal, released)
-        missing = np.isnan(windows).mean(axis=(1, 2))
+        missing = np.isnan(windows)
         columns = [
             np.ones(len(said)),
             said,
             np.abs(personal - released),
             np.abs(said - baseline),
-            missing,
+            missing.mean(axis=(1, 2)) if missing.any() else np.zeros(len(said)),
             self._spread(windows),
         ]
         known = np.stack(columns, axis=1).astype(np.float64)
@@ -333,15 +335,30 @@ class _Loss:
         else:
             cells = windows.astype(np.float64) / self._reach
         there = np.isfinite(cells)
-        count = np.maximum(there.sum(axis=1), 1)
-        mean = np.where(there, cells, 0).sum(axis=1) / count
-        off = np.where(there, cells - mean[:, None], 0)
-        return np.asarray(np.sqrt((off**2).sum(axis=1) / count).mean(axis=1), np.float64)
+        count: Places | int = cells.shape[1]
+        if there.all():
+            cells -= (cells.sum(axis=1) / count)[:, None]
+        else:
+            count = np.maximum(there.sum(axis=1), 1)
+            mean = np.where(there, cells, 0).sum(axis=1) / count
+            cells = np.where(there, cells - mean[:, None], 0)
+        squares = np.square(cells, out=cells).sum(axis=1)
+        return np.asarray(np.sqrt(squares / count).mean(axis=1), np.float64)
 
 
 def served(prediction: Prediction) -> Floats:
     """Return what was published, ``[K]``."""
     return prediction.personal if prediction.served == "personal" else prediction.released
+
+
+def _places(streams: Sequence[str]) -> dict[str, Places]:
+    """Return where each stream is, in order."""
+    if streams.count(streams[0]) == len(streams):
+        return {streams[0]: np.arange(len(streams))}
+    places: dict[str, list[int]] = {}
+    for place, stream in enumerate(streams):
+        places.setdefault(stream, []).append(place)
+    return {stream: np.array(own) for stream, own in places.items()}
 
 
 def isotonic(values: Numbers, weights: Numbers) -> Numbers:

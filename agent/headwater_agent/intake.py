@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from headwater_agent.events import (
     Alarm,
     Arrived,
+    Floats,
     Happened,
     Label,
     Prediction,
@@ -31,6 +32,8 @@ class Intake:
         Whether the order of the labels among the records is unknown.
     predictions
         One for each window that was cut, as far as they are made.
+    windows
+        What they were made of, ``[N, T, C]``, in pieces.
     """
 
     joined: Joined = field(default_factory=Joined)
@@ -39,6 +42,7 @@ class Intake:
     patient: bool = False
     receipts: dict[int, None] = field(default_factory=dict)
     predictions: list[Prediction] = field(default_factory=list)
+    windows: list[Floats] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
 

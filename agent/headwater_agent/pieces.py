@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.events import Floats, Prediction
+from headwater_agent.stacking import join
 
 Numbers = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class Pieces:
         pieces, self._pieces, self._count = self._pieces, [], 0
         predictions, windows, losses = zip(*pieces, strict=True)
         joined = list(chain.from_iterable(predictions))
-        return joined, np.concatenate(windows), np.concatenate(losses)
+        return joined, join(windows), join(losses)
 
 
 _NO_LOSSES: Numbers = np.zeros(0)

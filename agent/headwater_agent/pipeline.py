@@ -57,7 +57,7 @@ from headwater_agent.owner import Owner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.predicting import Predicting
 from headwater_agent.ranking import Ranking
-from headwater_agent.scorer import NAMES, Errors, Scorer, errors_of
+from headwater_agent.scorer import Errors, Scorer, errors_of, served_of
 from headwater_agent.silence import Passed, Silence, usual_silence
 from headwater_agent.stacking import stack
 from headwater_agent.streams import Streams
@@ -263,6 +263,7 @@ class Pipeline:
         cut = batch.joined.cut[len(batch.predictions) :]
         predictions, sane = self._predicting.make(cut, answer)
         batch.predictions += predictions
+        batch.windows.append(answer.windows.values)
         yield Publish(predictions)
         if not sane:
             yield self._scorer.diverged()
@@ -275,22 +276,17 @@ class Pipeline:
 
     def _settle(self) -> Iterator[Effect]:
         """Let what came since the last time meet its labels, and store it."""
-        if self._batch.empty:
+        batch = self._batch
+        if batch.empty:
             return
         if self.watch.watches:
-            self._watch_for_drift(self._batch)
-        predictions = self._batch.predictions
-        yield from self._meet_labels(predictions)
+            batch.alarms += self.watch.joined(batch.joined.rows)
+            batch.alarms += self.watch.predicted(batch.predictions, batch.windows)
+        yield from self._meet_labels(batch.predictions)
         if self._manifest.task == "anomaly" and not self._outside:
-            for prediction in predictions:
+            for prediction in batch.predictions:
                 yield from self._scorer.unlabelled(prediction)
         yield from self._close()
-
-    def _watch_for_drift(self, batch: Intake) -> None:
-        batch.alarms += self.watch.joined(batch.joined.rows)
-        if batch.predictions:
-            windows = stack([one.window for one in batch.joined.cut])
-            batch.alarms += self.watch.predicted(batch.predictions, windows)
 
     def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""
@@ -323,13 +319,14 @@ class Pipeline:
 
     def _watch_errors(self, found: Sequence[Labelled], now: Errors) -> None:
         """Show the watch the errors of what was served, where they are new."""
-        new = [i for i, item in enumerate(found) if item.before is None]
+        new = [item for item in found if item.before is None]
         if not new or not self.watch.watches:
             return
-        predictions = [found[i].entry.prediction for i in new]
-        windows = stack([found[i].entry.window for i in new])
-        served = [NAMES.index(prediction.served) for prediction in predictions]
-        self._batch.alarms += self.watch.scored(predictions, windows, now[new, served])
+        if len(new) < len(found):
+            now = now[[item.before is None for item in found]]
+        predictions = [item.entry.prediction for item in new]
+        windows = stack([item.entry.window for item in new])
+        self._batch.alarms += self.watch.scored(predictions, windows, served_of(now, predictions))
 
     def _errors_of(
         self, scored: Sequence[tuple[Prediction, float]]
@@ -337,8 +334,9 @@ class Pipeline:
         """Yield stream, time and error of stored predictions whose labels came."""
         found = [Labelled(Entry(made, _NO_WINDOW), label) for made, label in scored]
         table = errors_of(self._manifest, found, [item.label for item in found])
-        for (made, _), errors in zip(scored, table, strict=True):
-            yield made.stream, made.time, float(errors[NAMES.index(made.served)])
+        errors = served_of(table, [made for made, _ in scored]).tolist()
+        for (made, _), error in zip(scored, errors, strict=True):
+            yield made.stream, made.time, error
 
     def _close(self, cleared: tuple[Mark, ...] = ()) -> Iterator[Effect]:
         """Store what was made of what came, and let the learner have the examples.

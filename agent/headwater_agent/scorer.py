@@ -45,6 +45,14 @@ def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[fl
     return np.stack([baseline, released, personal], axis=1)
 
 
+def served_of(table: Errors, made: Sequence[Prediction]) -> Errors:
+    """Return of a table of errors ``[N, 3]`` those of what was published, ``[N]``."""
+    from_personal = [prediction.served == "personal" for prediction in made]
+    _, released, personal = table.T
+    served: Errors = np.where(from_personal, personal, released)
+    return served
+
+
 def flags(prediction: Prediction) -> tuple[bool, bool]:
     """Say whether released and personal call the window an anomaly."""
     released, personal = prediction.thresholds

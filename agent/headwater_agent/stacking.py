@@ -25,6 +25,11 @@ def stack(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
     return np.frombuffer(joined, first.dtype).reshape(len(arrays), *first.shape)
 
 
+def join(pieces: Sequence[NDArray[_T]]) -> NDArray[_T]:
+    """Return at least one array one after the other, the only one as it is."""
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
 def stack_outputs(predictions: Sequence[Prediction]) -> Floats:
     """Return what released, personal and baseline say, ``[3, N, K]``; N is at least 1."""
     said = stack(

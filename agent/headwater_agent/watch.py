@@ -14,6 +14,7 @@ from headwater_agent.drift import DriftMonitor
 from headwater_agent.drift_settings import DriftSettings, Watched
 from headwater_agent.estimate import Estimate, SavedEstimate
 from headwater_agent.events import Alarm, Floats, Prediction, Row
+from headwater_agent.stacking import join
 from headwater_models.manifest import Manifest
 
 About = Watched | Literal["silence"]
@@ -69,17 +70,21 @@ class Watch:
         """Take new rows."""
         return self._raised(self.monitor.inputs(rows))
 
-    def predicted(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
-        """Take predictions as they are made, with their windows ``[N, T, C]``."""
-        return self._raised(self.estimate.expect(predictions, windows))
+    def predicted(
+        self, predictions: Sequence[Prediction], windows: Sequence[Floats]
+    ) -> list[Alarm]:
+        """Take predictions as they are made, with their windows ``[N, T, C]`` in pieces."""
+        if not predictions:
+            return []
+        return self._raised(self.estimate.expect(predictions, join(windows)))
 
     def scored(
         self, predictions: Sequence[Prediction], windows: Floats, errors: NDArray[np.float64]
     ) -> list[Alarm]:
         """Take predictions whose labels came, and the error ``[N]`` of what was served."""
         self.estimate.learn(predictions, windows, errors)
-        of_each = zip(predictions, errors.tolist(), strict=True)
-        return self._raised(self.monitor.errors((p.stream, p.time, error) for p, error in of_each))
+        streams, times = [made.stream for made in predictions], [made.time for made in predictions]
+        return self._raised(self.monitor.errors(streams, times, errors.tolist()))
 
     def react(self, alarms: Iterable[Alarm]) -> Reaction:
         """Return what is to be done about alarms; a wish for a retrain stays until a release."""

@@ -3,11 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headwater.settings import Duration
 from headwater_agent.drift import DriftMonitor
@@ -29,7 +31,7 @@ def shown(
     return [
         alarm
         for i, error in enumerate(errors, start)
-        for alarm in monitor.errors([(stream, i * MINUTE, error)])
+        for alarm in monitor.errors([stream], [i * MINUTE], [error])
     ]
 
 
@@ -131,7 +133,7 @@ def test_a_stream_that_drifts_says_nothing_of_its_neighbour() -> None:
         scale = 1.0 if i < 3000 else 3.0
         for stream, error in (("a", scale), ("b", 1.0)):
             loss = error * abs(rng.standard_normal())
-            found = monitor.errors([(stream, i * MINUTE, loss)])
+            found = monitor.errors([stream], [i * MINUTE], [loss])
             assert all(alarm.stream == "a" and i >= 3000 for alarm in found)
     assert shown(monitor, gains(rng, 500, scale=3.0), "b", 4000)
 
@@ -181,7 +183,7 @@ def test_after_an_alarm_the_same_quantity_keeps_quiet_for_a_while() -> None:
 def test_streams_beyond_the_limit_are_counted_and_not_watched() -> None:
     monitor = watching(streams=2)
     for stream in ("a", "b", "c", "c"):
-        monitor.errors([(stream, 0, 1.0)])
+        monitor.errors([stream], [0], [1.0])
     assert monitor.unwatched == 2
 
 
@@ -229,6 +231,53 @@ def test_warmed_on_the_newest_part_it_still_finds_the_change_a_little_later() ->
     assert abs(later.time - early.time) <= 240 * MINUTE
 
 
+def seen(monitor: DriftMonitor) -> list[object]:
+    """What a monitor has seen of the streams, as far as numbers tell."""
+    past = [series._past for rows in monitor._rows.values() for series in rows.series]
+    past += [errors.series._past for errors in monitor._errors.values()]
+    return [(one.count, one.mean, one.lately, one._m2) for one in past]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cuts=st.sets(st.integers(1, 399), max_size=8),
+    streams=st.integers(1, 3),
+    every=st.sampled_from([0, 1, 5, 24]),
+    mean_of=st.sampled_from([1, 7, 24]),
+)
+def test_rows_and_errors_are_watched_the_same_however_they_are_cut_into_batches(
+    seed: int, cuts: set[int], streams: int, every: int, mean_of: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kswin = Kswin(enabled=every > 0, every=every or 1, alpha=0.001)
+    whole, alone = (
+        watching(kswin=kswin, mean_of=mean_of, quiet=Duration(0), streams=2) for _ in range(2)
+    )
+    level = rng.normal(3, 0.1, 400) + np.where(np.arange(400) > 300, 4, 0)
+    level[rng.random(400) < 0.3] = np.nan
+    names = np.sort(rng.integers(0, streams, 400)) if seed % 2 else rng.integers(0, streams, 400)
+    given_rows = [
+        replace(row, stream=f"tank-{name}")
+        for row, name in zip(
+            rows(level.tolist(), rng.normal(50, 5, 400).tolist()), names, strict=True
+        )
+    ]
+    losses = np.abs(level - 3 + rng.normal(0, 1, 400)).tolist()
+    names_of, times = [row.stream for row in given_rows], [row.slot for row in given_rows]
+    for start, end in pairwise([0, *sorted(cuts), 400]):
+        found = [alarm for row in given_rows[start:end] for alarm in alone.inputs([row])]
+        assert whole.inputs(given_rows[start:end]) == found
+        part = names_of[start:end], times[start:end], losses[start:end]
+        each = zip(*part, strict=True)
+        found = [
+            alarm for name, time, loss in each for alarm in alone.errors([name], [time], [loss])
+        ]
+        assert whole.errors(*part) == found
+    assert seen(whole) == seen(alone)
+    assert (whole.unwatched, whole.silenced) == (alone.unwatched, alone.silenced)
+
+
 QUIETLY = """
 import sys
 from headwater_agent.drift import DriftMonitor
@@ -236,7 +285,7 @@ from headwater_agent.drift_settings import Adwin, DriftSettings, PageHinkley
 from tests.agent.model import manifest
 monitor = DriftMonitor(manifest(), DriftSettings({off}))
 for i in range(200):
-    assert monitor.errors([("s", i, float(i))]) == []
+    assert monitor.errors(["s"], [i], [float(i)]) == []
 assert not [name for name in sys.modules if name.split(".")[0] in ("river", "scipy")]
 """
 

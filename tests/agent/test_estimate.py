@@ -296,3 +296,32 @@ def test_a_stream_that_is_forgotten_begins_anew_and_what_is_known_of_the_model_s
     estimate.expect(*made(rng.standard_normal((7, 1)), start=2_000))
     (chunks,) = estimate.save().streams.values()
     assert chunks.count == 7
+
+
+@pytest.mark.parametrize("task", ["forecast", "regression"])
+def test_a_window_says_the_same_beside_one_with_gaps_to_the_last_bit(task: str) -> None:
+    kind = msgspec.structs.replace(manifest(), task=task)
+    method = Estimate(kind, DriftSettings())._method
+    assert method is not None
+    predictions, windows = volatile(np.random.default_rng(12), 20, 0.5, 2.0)[0]
+    alone = method.signals(predictions[1:], windows[1:])
+    windows[0, 3:] = np.nan
+    beside = method.signals(predictions, windows)
+    assert beside[0].all()
+    assert np.array_equal(beside[1:], alone)
+
+
+def test_streams_that_alternate_are_estimated_as_one_after_the_other() -> None:
+    rng = np.random.default_rng(13)
+    settings = DriftSettings(estimate=EstimateSettings(chunk=100))
+    mixed, apart = Estimate(manifest(), settings), Estimate(manifest(), settings)
+    past, losses = volatile(rng, 1000, 0.5, 2.0)
+    told, windows = volatile(rng, 400, 0.5, 2.0)[0]
+    told = [replace(p, stream="ab"[i % 2]) for i, p in enumerate(told)]
+    for one in mixed, apart:
+        one.learn(past[0], past[1], losses)
+    mixed.expect(told, windows)
+    for start in 0, 1:
+        apart.expect(told[start::2], windows[start::2])
+    for stream in "ab":
+        assert mixed.expected(stream) == apart.expected(stream) is not None

@@ -10,7 +10,7 @@ from headwater_agent.events import Happened, Label, Prediction
 from headwater_agent.labels import Entry, Labelled
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LabelRules, LearnerSettings, ServeSettings
-from headwater_agent.scorer import Scorer, errors_of
+from headwater_agent.scorer import Scorer, errors_of, served_of
 from headwater_models.manifest import Manifest
 from tests.agent.model import (
     MINUTE,
@@ -51,6 +51,12 @@ def test_errors_of_classes_are_zero_or_one() -> None:
     one, two, three = (floats(*row) for row in ([0, 1, 0], [0, 0, 1], [1, 0, 0]))
     made = Prediction("p", "tank-1", 0, "v1", one, two, three, "ok", received=0)
     assert errors_of(classification(), [labelled(1, made)], [1]).tolist() == [[1, 0, 1]]
+
+
+def test_of_a_table_the_errors_of_what_was_published_are_told() -> None:
+    made = [prediction(), msgspec.structs.replace(prediction(), served="personal")]
+    assert served_of(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), made).tolist() == [2, 6]
+    assert served_of(np.zeros((0, 3)), []).tolist() == []
 
 
 def test_labels_are_counted_by_stream_and_together() -> None:

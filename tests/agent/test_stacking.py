@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headwater_agent.stacking import stack, stack_outputs
+from headwater_agent.stacking import join, stack, stack_outputs
 from tests.agent.making import prediction
 
 TABLE = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
@@ -29,6 +29,11 @@ def test_what_is_stacked_is_apart_from_its_parts() -> None:
     parts = list(TABLE.copy())
     stack(parts)[:] = -1
     assert np.array_equal(parts, TABLE)
+
+
+def test_pieces_are_joined_and_the_only_one_is_as_it_was() -> None:
+    assert np.array_equal(join([TABLE[:1], TABLE[1:]]), TABLE)
+    assert join([TABLE]) is TABLE
 
 
 def test_the_outputs_of_predictions_stand_by_model() -> None:

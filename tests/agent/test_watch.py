@@ -68,7 +68,7 @@ def test_alarms_of_every_kind_are_raised_and_counted() -> None:
         window = (scale * rng.standard_normal((1, 3, 2))).astype(np.float32)
         made = [prediction(minute)]
         found = one.joined([Row("tank-1", minute, window[0, -1] + scale, np.ones(2, np.bool_))])
-        found += one.predicted(made, window)
+        found += one.predicted(made, [window])
         found += one.scored(made, window, np.abs(window[0, :1, 0]).astype(np.float64))
         kinds += [about(alarm) for alarm in found]
         assert minute >= 800 or not found

@@ -14,16 +14,16 @@ is unusual at the same time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from headwater_agent.events import MarkReason
 from headwater_agent.guard.channel import Sensor
 from headwater_agent.guard.look import Look
-from headwater_agent.guard.moves import ChannelMoves, SavedMoves
+from headwater_agent.guard.moves import COMPARED, ChannelMoves, SavedMoves
 from headwater_agent.guard.settings import GuardSettings
-from headwater_agent.guard.stretch import Stretch, Table
+from headwater_agent.guard.stretch import NEXT, PAST, Stretch, Table, Trusted
 
 YOUNG = 256
 """Until so many records, those before count half with each doubling: some may have been bad."""
@@ -37,9 +37,6 @@ CLEAR, MANY = 0.7, 4
 FURTHEST = 1_024
 """Records after which another one is taken as the one far apart."""
 
-COMPARED = 4
-"""One record in so many is compared with the one far apart."""
-
 RENEWED = 128
 """Most records that are judged before what they taught is looked at; a young stream's are fewer."""
 
@@ -49,8 +46,8 @@ FEW = 32
 Marks = dict[int, MarkReason]
 """Of a record: the reason for each channel that is marked."""
 
-_PACE, _HASTE = 0.05, 5.0
-"""How fast the usual evidence follows, in nats a record; the first ones count more."""
+_PACE, _HASTE, _STEADY = 0.05, 5.0, 100
+"""How fast the usual evidence follows, in nats a record; the first 100 count more."""
 
 
 class SavedJudge(msgspec.Struct, array_like=True):
@@ -128,7 +125,7 @@ class Judge:
             end = min(len(times), start + self._renewal - number)
             if end - start < FEW:
                 for at in range(start, end):
-                    if found := self.judge(times[at], stretch.records[at]):
+                    if found := self.judge(times[at], stretch.record(at)):
                         marks[at] = found
             else:
                 self._judge_stretch(stretch, start, end, marks)
@@ -139,16 +136,14 @@ class Judge:
         self, stretch: Stretch, start: int, end: int, marks: dict[int, Marks]
     ) -> None:
         """Judge records that come before the next renewal."""
-        moves, before = self._moves, self._records + 1 - start
+        moves, number = self._moves, self._records + 1
         stretch.weigh(start, end, self._settings.cell)
-        trusted: list[int] = []
+        trusted = bytearray(len(stretch.times)), bytearray(len(stretch.times))
         at = start
         while at < end:
             whole = moves.goes_on(stretch, at)
             if whole:
-                passed = self._pass(stretch, at, end, marks)
-                trusted += range(at, passed)
-                at = passed
+                at = self._pass(stretch, at, end, trusted, marks)
                 if at == end:
                     break
             self._records += 1
@@ -157,47 +152,64 @@ class Judge:
                 if found := self._decide(look):
                     marks[at] = found
             at += 1
-        moves.count(stretch, trusted, [at for at in trusted if (before + at) % COMPARED == 0])
+        moves.count(stretch, start, (trusted[NEXT][start:end], trusted[PAST][start:end]), number)
 
-    def _pass(self, stretch: Stretch, start: int, end: int, marks: dict[int, Marks]) -> int:
-        """Take in records up to the first one that is not trusted whole; return its place."""
-        moves, still, clear = self._moves, stretch.still, self._clear
-        evidence, unusual = stretch.evidence, stretch.unusual
-        usual, row, number = self._usual, self._settings.row, self._records
-        repeats, at = moves.repeats, start
+    def _pass(
+        self, stretch: Stretch, start: int, end: int, trusted: Trusted, marks: dict[int, Marks]
+    ) -> int:
+        """Take in records up to the first one that needs a closer look; return its place.
+
+        The others are trusted whole, or nothing is learned of them and the next one is so.
+        """
+        moves, row, few, clear = self._moves, self._settings.row, self._few, self._clear
+        usual, number, still = self._usual, self._records, stretch.still
+        repeats, back, since, at = moves.repeats, usual, NEXT, start
+        evidence, unusual, whole = stretch.evidence[NEXT], stretch.unusual[NEXT], trusted[NEXT]
         while at < end:
             found, several = evidence[at], unusual[at]
-            if found < SHARE * usual - row or (
-                several and (several > clear or found < CLEAR * usual)
-            ):
-                break
+            least = SHARE * usual - row
+            if found < least or (several and (several > clear or found < CLEAR * usual)):
+                if since == PAST or found < least or several <= few:
+                    break
+                since, back = PAST, usual
+                evidence, unusual = stretch.evidence[PAST], stretch.unusual[PAST]
+            elif since == NEXT:
+                whole[at] = True
+                if repeats or at in still[NEXT]:
+                    repeats = self._repeat(still[NEXT], at, marks)
+            else:
+                trusted[PAST][at] = True
+                if repeats or at - 1 in still[NEXT] or at in still[PAST]:
+                    self._repeat(still[NEXT], at - 1, marks)
+                    repeats = self._repeat(still[PAST], at, marks)
+                since, evidence, unusual = NEXT, stretch.evidence[NEXT], stretch.unusual[NEXT]
             number += 1
-            if repeats or at in still:
-                repeats = at in still
-                self._repeat(stretch, at, marks)
-            haste = max(_PACE, _HASTE / number)
+            haste = _HASTE / number if number < _STEADY else _PACE
             usual += haste if found >= usual else -haste
             at += 1
+        if since == PAST:
+            at, number, usual = at - 1, number - 1, back
         self._usual, self._records = usual, number
         if at > start:
-            moves.go_on(stretch, start, at)
+            moves.go_on(stretch, at - 1, past=bool(trusted[PAST][at - 1]))
         return at
 
     def _leave_out(self, stretch: Stretch, at: int, marks: dict[int, Marks]) -> bool:
         """Learn nothing of a record in which much is unusual; say whether this is such a one."""
-        found = stretch.evidence[at]
-        if stretch.unusual[at] <= self._few or found < SHARE * self._usual - self._settings.row:
+        found, several = stretch.evidence[NEXT][at], stretch.unusual[NEXT][at]
+        if several <= self._few or found < SHARE * self._usual - self._settings.row:
             return False
         self._compare_with_usual(found)
-        self._repeat(stretch, at, marks)
+        self._repeat(stretch.still[NEXT], at, marks)
         self._moves.doubt_unusual(stretch, at)
         return True
 
-    def _repeat(self, stretch: Stretch, at: int, marks: dict[int, Marks]) -> None:
-        """Count what a record repeats, and mark it where it is stuck."""
-        for channel in self._moves.repeat(stretch.still.get(at, ())):
+    def _repeat(self, still: Mapping[int, Sequence[int]], at: int, marks: dict[int, Marks]) -> bool:
+        """Count what a record repeats, and mark it where it is stuck; say whether it repeats."""
+        for channel in self._moves.repeat(still.get(at, ())):
             if self._moves.is_stuck(channel):
                 marks.setdefault(at, {})[channel] = "stuck"
+        return at in still
 
     def _decide(self, look: Look) -> Marks:
         """Say which values of a record do not continue the stream, and learn from the others."""
@@ -274,7 +286,7 @@ class Judge:
 
     def _compare_with_usual(self, evidence: float) -> None:
         """Let the usual evidence follow that of a record."""
-        haste = max(_PACE, _HASTE / self._records)
+        haste = _HASTE / self._records if self._records < _STEADY else _PACE
         self._usual += haste if evidence >= self._usual else -haste
 
     def _renew(self, number: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -17,11 +16,9 @@ import numpy as np
 from headwater_agent.guard.channel import Sensor
 from headwater_agent.guard.known import Doubt, Known
 from headwater_agent.guard.look import Look, Unusual
-from headwater_agent.guard.sizes import BINS, ORDINARY, MoveSizes
-from headwater_agent.guard.stretch import Stretch, Table, bounds
-
-NEAR = 4.0
-"""Surprise up to which a value confirms the doubted one before it."""
+from headwater_agent.guard.reach import reach
+from headwater_agent.guard.sizes import BINS, NEAR, ORDINARY, MoveSizes
+from headwater_agent.guard.stretch import NEXT, Stretch, Table, Trusted, bounds
 
 STANDING = 6
 """Repetitions after which a new level that does not move at all confirms itself."""
@@ -29,8 +26,8 @@ STANDING = 6
 SHORTEST = 12
 """Repetitions of a value that are never a stuck sensor."""
 
-_FAR = 64.0
-"""Periods beyond which a longer silence allows no larger a move."""
+COMPARED = 4
+"""One record in so many is compared with the one far apart."""
 
 _UNKNOWN = -1
 
@@ -99,7 +96,7 @@ class ChannelMoves:
             place, move = rest, value - last
             if move:
                 if at <= soon:
-                    move /= _root(time - at, self._period)
+                    move /= reach(time - at, self._period)
                 mantissa, exponent = frexp(move)
                 exponent += offset
                 place = exponent if exponent > rest else rest + 1
@@ -142,8 +139,8 @@ class ChannelMoves:
     def look_at(self, stretch: Stretch, record: int, *, whole: bool) -> Look:
         """Return what :meth:`look` does; quicker where the one before was trusted *whole*."""
         if whole and stretch.follows[record]:
-            return stretch.look(record, self.repeat(stretch.still.get(record, ())))
-        return self.look(stretch.times[record], stretch.records[record])
+            return stretch.look(record, self.repeat(stretch.still[NEXT].get(record, ())))
+        return self.look(stretch.times[record], stretch.record(record))
 
     def _look_closer(self, look: Look, channel: int) -> float:
         """Say of a value what it is, and return the evidence of its move."""
@@ -207,12 +204,12 @@ class ChannelMoves:
         for channel in look.begun:
             self._follow(channel, look.values[channel], look.time)
 
-    def go_on(self, stretch: Stretch, start: int, end: int) -> None:
-        """Measure the next moves from the last of some records that are trusted whole."""
+    def go_on(self, stretch: Stretch, record: int, *, past: bool) -> None:
+        """Measure the next moves from a record; *past* as :meth:`.Stretch.before` has it."""
         known = self._known
-        known.before = known.trusted if end == start + 1 else stretch.records[end - 2].copy()
-        known.trusted = stretch.records[end - 1].copy()
-        known.trusted_at = [stretch.times[end - 1]] * len(known.trusted)
+        known.before = stretch.before(record, past=past)
+        known.trusted = stretch.record(record)
+        known.trusted_at = [stretch.times[record]] * len(known.trusted)
 
     def goes_on(self, stretch: Stretch, record: int) -> bool:
         """Say whether a record is measured from all values of the one before it."""
@@ -220,16 +217,27 @@ class ChannelMoves:
         if self._doubts or not record:
             return not self._doubts and known.is_all_of(known.trusted_at[0])
         before = record - 1
-        return known.is_all_of(stretch.times[before]) and known.trusted == stretch.records[before]
+        return known.is_all_of(stretch.times[before]) and known.trusted == stretch.record(before)
 
-    def count(self, stretch: Stretch, trusted: list[int], compared: list[int]) -> None:
-        """Learn the moves of records, and how far some are from those long before."""
+    def count(self, stretch: Stretch, start: int, trusted: Trusted, number: int) -> None:
+        """Learn the moves of records, and how far some are from those long before.
+
+        Parameters
+        ----------
+        start
+            The first record.
+        trusted
+            Whether it is, and each of those after it.
+        number
+            That of the first record.
+        """
+        met, ordinary = stretch.met(start, trusted)
+        known, first = self._known, -number % COMPARED
+        end = start + ordinary.shape[1]
+        compared = ordinary[:, first::COMPARED] & ~np.isnan(known.far)[:, None]
+        apart = stretch.apart(known.far)[:, start + first : end : COMPARED][compared]
         fresh = np.frombuffer(self._sizes.fresh, np.uint8)
-        met = stretch.places.take(np.array(trusted, np.intp), axis=1)
-        moves = stretch.values.take(np.array(compared, np.intp), axis=1)
-        moves -= np.array(self._known.far)[:, None]
-        apart = self._bounds.places(moves, np.frexp(moves)[1])[~np.isnan(moves)] + self._apart
-        places = np.concatenate([met.ravel(), apart])
+        places = np.concatenate([met, apart + self._apart])
         fresh += np.bincount(places, minlength=len(fresh)).astype(np.uint8)
 
     def compare(self, look: Look) -> None:
@@ -262,7 +270,7 @@ class ChannelMoves:
 
     def doubt_unusual(self, stretch: Stretch, record: int) -> None:
         """Remember the unusual values of a record where none were doubted before."""
-        values, time = stretch.records[record], stretch.times[record]
+        values, time = stretch.record(record), stretch.times[record]
         for channel in stretch.surprising(record):
             self._doubts[channel] = Doubt(values[channel], time, 0)
 
@@ -371,7 +379,7 @@ class ChannelMoves:
         if silence >= self._short:
             if silence > self._sensors[channel].gap:
                 return _UNKNOWN, 0.0
-            move /= _root(silence, self._period)
+            move /= reach(silence, self._period)
         if math.isnan(move):
             return _UNKNOWN, 0.0
         _, _, _, still, offset = self._limits[channel]
@@ -390,9 +398,3 @@ class ChannelMoves:
         if run > longest:
             known.longest[channel] = 2 * longest + SHORTEST if self.is_stuck(channel) else run
         known.runs[channel] = 0
-
-
-@lru_cache(maxsize=1_024)
-def _root(silence: int, period: int) -> float:
-    """Return how many times further a move goes over a silence than over one period."""
-    return math.sqrt(min(silence / period, _FAR))

@@ -26,6 +26,9 @@ MEMORY = 8_192
 ORDINARY = 2.0
 """Surprise up to which a move is trusted at once."""
 
+NEAR = 4.0
+"""Surprise up to which a value confirms the doubted one before it."""
+
 FEW = 8
 """Moves of a channel before any of them surprises."""
 
@@ -54,8 +57,8 @@ _REACHING = np.tri(BINS, BINS + 1)
 _REACHING[0] = 0
 """Of counts in bins, how many moves came to the lower end of each, and to the upper of the last."""
 
-_FALL = 4.0 ** -np.arange(BINS + 1)
-"""How the share falls from bin to bin where it is extrapolated."""
+_RISE = 4.0 ** np.arange(BINS + 1)
+"""How the share rises towards the first bin where it is extrapolated."""
 
 
 class MoveSizes:
@@ -71,6 +74,9 @@ class MoveSizes:
 
     Attributes
     ----------
+    tables
+        The next three, each in a row, but for the surprise of a place in which no move surprises:
+        that is minus infinity.
     evidence
         For each place.
     surprise
@@ -88,7 +94,7 @@ class MoveSizes:
 
     __slots__ = ("_counts", "evidence", "fresh", "known", "ordinary", "rise", "surprise", "tables")
 
-    tables: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    tables: NDArray[np.float64]
     evidence: list[float]
     surprise: list[float]
     rise: list[float]
@@ -137,20 +143,21 @@ class MoveSizes:
     def _tabulate(self) -> None:
         counts = self._counts.astype(np.float64)
         near, far = (counts + _PRIOR) / (counts @ _ALL + _ALL_PRIOR)
+        tables = np.empty((3, *near.shape))
+        evidence, surprise, rise = tables
+        np.log(2 * near / (far + _ANYWHERE), out=evidence)
         reached = counts[0] @ _REACHING
         moves = reached[:, :1]
         levels = np.log((moves + 1) / _extrapolated(reached))
         lower, upper = levels[:, :-1], levels[:, 1:]
         known = moves >= FEW
         surprising = (upper > ORDINARY) & known
-        evidence = np.log(2 * near / (far + _ANYWHERE)).ravel()
-        rise = (upper - lower).ravel()
-        self.tables = evidence, np.where(surprising, lower, -np.inf).ravel(), rise
-        self.evidence, self.surprise, self.rise = (
-            evidence.tolist(),
-            lower.ravel().tolist(),
-            rise.tolist(),
-        )
+        np.subtract(upper, lower, out=rise)
+        surprise.fill(-np.inf)
+        np.copyto(surprise, lower, where=surprising)
+        self.tables = tables.reshape(3, -1)
+        self.evidence, _, self.rise = self.tables.tolist()
+        self.surprise = lower.ravel().tolist()
         self.known = known.ravel().tolist()
         self.ordinary = [
             last - count
@@ -162,8 +169,9 @@ class MoveSizes:
 
 def _extrapolated(reached: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how many may be expected there: more, where fewer than :data:`_STEADY` were seen."""
-    few = reached.copy()
+    few = reached * _RISE
     few[:, :-1][reached[:, 1:] >= _STEADY] = 0
-    expected = np.maximum.accumulate(few / _FALL, axis=1) * _FALL
-    most: NDArray[np.float64] = np.maximum(np.maximum(reached, expected), _LEAST)
-    return most
+    expected = np.maximum.accumulate(few, axis=1, out=few)
+    expected /= _RISE
+    np.maximum(expected, reached, out=expected)
+    return np.maximum(expected, _LEAST, out=expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from operator import sub
 from zlib import crc32
 
 import msgspec
@@ -121,8 +121,9 @@ class StreamGuard:
         """
         if not self._settings.enabled:
             return True
-        times = [self._newest, *(record.time for record in records)]
-        if self._doubted or not all(0 < b - a <= self._gap for a, b in pairwise(times)):
+        times = [record.time for record in records]
+        ahead = list(map(sub, times, [self._newest, *times]))
+        if self._doubted or not 0 < min(ahead) <= max(ahead) <= self._gap:
             return False
         for record in records[-REMEMBERED:]:
             self._repeats(record)

@@ -27,11 +27,15 @@ GENTLE = GuardSettings()
 Table = NDArray[np.float64]
 
 
-def walk(records: int, seed: int, channels: int = CHANNELS) -> Table:
-    """Channels that wander through their range, each at a pace of its own."""
+def walk(records: int, seed: int, channels: int = CHANNELS, *, evenly: bool = False) -> Table:
+    """Channels that wander through their range, each at a pace of its own.
+
+    Long steps are rare, unless they go *evenly*: then the longest is as common as any.
+    """
     rng = np.random.default_rng(seed)
     pace = np.geomspace(0.1, 1.0, channels)
-    steps = rng.standard_t(3, (records, channels)) * pace
+    size = records, channels
+    steps = (rng.uniform(-1, 1, size) if evenly else rng.standard_t(3, size)) * pace
     turned = np.abs((50 * rng.random(channels) + 25 + np.cumsum(steps, axis=0)) % 200 - 100)
     return np.asarray(np.round(turned, 2), np.float64)
 
@@ -195,10 +199,11 @@ def test_a_restart_goes_on_exactly_there(cut: int) -> None:
 @st.composite
 def troubled(draw: st.DrawFn) -> tuple[list[int], Table]:
     """Times and values of a stream to which everything happens now and then."""
-    channels, seed = draw(st.sampled_from([1, 3, 4, 6])), draw(st.integers(0, 2**32 - 1))
+    channels, seed = draw(st.sampled_from([1, 3, 4, 6, 12])), draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
-    table, count = walk(700, seed, channels), 700
-    table[:, -1] = np.round(table[:, -1] / 8)  # often the same again
+    table, count = walk(700, seed, channels, evenly=draw(st.booleans())), 700
+    rounded = draw(st.sampled_from([0, 1, channels]))
+    table[:, :rounded] = np.round(table[:, :rounded], 1)  # often the same again
     times = np.arange(count) * MINUTE
     for share, trouble in (
         (0.01, lambda n: rng.uniform(0, 100, (n, channels))),
@@ -221,14 +226,16 @@ def troubled(draw: st.DrawFn) -> tuple[list[int], Table]:
     cuts=st.sets(st.integers(1, 699), max_size=8),
     ordered=st.booleans(),
     strict=st.booleans(),
+    gap=st.sampled_from([1, 2, 60]),
 )
 @settings(max_examples=100, deadline=None)
 def test_records_are_judged_the_same_however_they_are_cut_into_batches(
-    stream: tuple[list[int], Table], cuts: set[int], ordered: bool, strict: bool
+    stream: tuple[list[int], Table], cuts: set[int], ordered: bool, strict: bool, gap: int
 ) -> None:
     times, table = stream
-    inches = replace(SENSORS[0], foreign=(conversion("in", "cm"),))
-    sensors = [inches, *SENSORS[2 : table.shape[1]], replace(SENSORS[0], ordered=ordered)]
+    plain = replace(SENSORS[0], gap=gap * MINUTE)
+    inches = replace(plain, foreign=(conversion("in", "cm"),))
+    sensors = [inches, *[plain] * (table.shape[1] - 2), replace(plain, ordered=ordered)]
     chosen = GuardSettings(cell=4, row=0.5, stuck=1) if strict else GENTLE
     alone, together = (Judge(sensors[-table.shape[1] :], chosen) for _ in range(2))
     for start, end in pairwise([0, *sorted(cuts), len(times)]):
@@ -238,6 +245,21 @@ def test_records_are_judged_the_same_however_they_are_cut_into_batches(
         assert found == {place: marks for place, marks in enumerate(judged) if marks}
         encoded = [msgspec.msgpack.encode(one.save()) for one in (alone, together)]
         assert encoded[0] == encoded[1]
+
+
+@pytest.mark.parametrize("channels", [4, 6])
+@pytest.mark.parametrize("decimals", [1, 2])
+def test_records_of_which_many_are_left_out_are_judged_the_same_together(
+    channels: int, decimals: int
+) -> None:
+    table = np.round(walk(3000, channels, channels, evenly=True), decimals)
+    alone, together = (Judge(SENSORS[:channels], GENTLE) for _ in range(2))
+    times = [number * MINUTE for number in range(3000)]
+    one_by_one = [alone.judge(*record) for record in zip(times, table.tolist(), strict=True)]
+    found = together.judge_all(times, table.T.copy())
+    assert found == {place: marks for place, marks in enumerate(one_by_one) if marks}
+    encoded = [msgspec.msgpack.encode(one.save()) for one in (alone, together)]
+    assert encoded[0] == encoded[1]
 
 
 def test_what_is_of_another_number_of_channels_is_refused() -> None:
