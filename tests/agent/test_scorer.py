@@ -5,6 +5,8 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater_agent.events import Happened, Label, Prediction
 from headwater_agent.labels import Entry, Labelled
@@ -75,6 +77,22 @@ def test_a_model_that_said_nothing_is_not_compared() -> None:
     scoring = scorer()
     list(scoring.count([labelled(2.5)], np.array([[math.nan, 0.5, 0.5]])))
     assert scoring._learner.score.labels == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 9)), max_size=60), st.integers(1, 40))
+def test_it_makes_no_difference_how_labels_of_streams_are_cut_into_calls(
+    story: list[tuple[int, float]], size: int
+) -> None:
+    together, in_pieces = scorer(), scorer()
+    found = [
+        labelled(0.0, msgspec.structs.replace(prediction(time=1_000 * at), stream=f"tank-{stream}"))
+        for at, (stream, _) in enumerate(story)
+    ]
+    table = np.array([(loss, loss / 3, loss / 7) for _, loss in story]).reshape(-1, 3)
+    list(together.count(found, table))
+    for at in range(0, len(found), size):
+        list(in_pieces.count(found[at : at + size], table[at : at + size]))
+    assert dict(in_pieces.changes()) == dict(together.changes())
 
 
 def test_a_correction_leaves_the_scores_as_if_the_label_had_been_right_at_once() -> None:
