@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -58,8 +59,7 @@ class _Bets(msgspec.Struct, array_like=True):
             steps = np.log1p(np.multiply.outer(_BOTH_WAYS, chunk))
             before = np.frombuffer(self.won).reshape(*_BOTH_WAYS.shape, 1)
             won = np.concatenate([before, steps], axis=2).cumsum(axis=2)[:, :, 1:]
-            lost = np.frombuffer(self.logs).reshape(-1, *_BOTH_WAYS.shape)
-            first, second = _joint(won, lost).max(axis=1).tolist()
+            first, second = _joint(won, self.logs).max(axis=1).tolist()
             self.highest = max(self.highest[0], first), max(self.highest[1], second)
             self.won = won[:, :, -1].tobytes()
             self.blocks += len(chunk)
@@ -170,7 +170,7 @@ class Evidence(msgspec.Struct, array_like=True):
         return (_adjusted(self.even.highest[1]) + _adjusted(self.odd.highest[1])) / 2
 
 
-def _joint(won: Numbers, lost: Numbers) -> Numbers:
+def _joint(won: Numbers, logs: bytes) -> Numbers:
     """Return the logarithm ``[2, K]`` of the joint wealth after each of K blocks.
 
     All starts win the same from block to block, so those that there are can be joined before.
@@ -179,18 +179,28 @@ def _joint(won: Numbers, lost: Numbers) -> Numbers:
     ----------
     won
         ``[2, 6, K]``, from the first block on.
-    lost
+    logs
         ``[S, 2, 6]``, until a start began; one that is yet to come holds its share unbet.
     """
-    starts = len(lost)
-    number = np.arange(starts)
-    shares = 1 / ((number + 1) * (number + 2))
-    joined = np.logaddexp.reduce(lost + np.log(shares / len(STAKES))[:, None, None], axis=0)
+    starts, joined = _starts(logs)
     rest = 1 / (starts + 1)
-    by_stake = won + joined[:, :, None]
+    by_stake = won + joined
     top = np.maximum(by_stake.max(axis=1), math.log(rest))
     shifted = np.exp(by_stake - top[:, None]).sum(axis=1) + rest * np.exp(-top)
     return np.asarray(top + np.log(shifted))
+
+
+@lru_cache(maxsize=256)
+def _starts(logs: bytes) -> tuple[int, Numbers]:
+    """Return how many starts there are, and ``[2, 6, 1]``: the logarithms joined by their shares.
+
+    They stay the same for as many blocks as there were before.
+    """
+    lost = np.frombuffer(logs).reshape(-1, *_BOTH_WAYS.shape)
+    number = np.arange(len(lost))
+    shares = 1 / ((number + 1) * (number + 2))
+    joined = np.logaddexp.reduce(lost + np.log(shares / len(STAKES))[:, None, None], axis=0)
+    return len(lost), joined[:, :, None]
 
 
 def _adjusted(log_highest: float) -> float:

@@ -25,6 +25,9 @@ NAMES = ("baseline", "released", "personal")
 
 Errors = NDArray[np.float64]
 
+_COLUMNS = (2, 0, 1)
+"""Where they stand among the outputs that are stacked."""
+
 
 def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[float]) -> Errors:
     """Return ``[N, 3]``: the errors of baseline, released and personal, NaN where one said nothing.
@@ -39,12 +42,13 @@ def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[fl
     if not found:
         return np.zeros((0, 3))
     made = [item.entry.prediction for item in found]
-    truth = np.array(labels, np.float32)[:, None]
+    truth = np.array(labels, np.float32)
     if manifest.task == "anomaly":
         flagged = np.array([[False, *flags(prediction)] for prediction in made])
-        return np.asarray(flagged != (truth > 0), np.float64)
-    released, personal, baseline = (errors(manifest, said, truth) for said in stack_outputs(made))
-    return np.stack([baseline, released, personal], axis=1)
+        return np.asarray(flagged != (truth[:, None] > 0), np.float64)
+    said, truths = stack_outputs(made), np.concatenate([truth, truth, truth])
+    wrong = errors(manifest, said.reshape(len(truths), -1), truths[:, None])
+    return wrong.reshape(3, -1)[_COLUMNS, :].T
 
 
 def flags(prediction: Prediction) -> tuple[bool, bool]:
@@ -205,7 +209,8 @@ class Scorer:
 
 def _with_served(table: Errors, personal: NDArray[np.bool_]) -> Errors:
     """Return ``[N, 4]``: a table of errors, and beside it that of what was published."""
-    return np.column_stack([table, np.where(personal, table[:, 2], table[:, 1])])
+    served = np.where(personal, table[:, 2], table[:, 1])
+    return np.concatenate([table, served[:, None]], axis=1)
 
 
 def _by_stream(
