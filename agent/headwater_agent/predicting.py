@@ -78,13 +78,12 @@ class Predicting:
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
         windows, beside, held = answer.windows, answer.beside, self.held
-        baselines = self._baselines(windows)
+        said = np.empty((len(cut), 3, self._outputs), np.float32)
+        said[:, 0], said[:, 1], said[:, 2] = released, personal, self._baselines(windows)
         limits = self._streams.judge(windows.streams, released, personal)
         made: list[Prediction] = []
         known = key = ""
-        for one, ours, theirs, usual, limit in zip(
-            cut, released, personal, baselines, limits, strict=False
-        ):  # strict would ask arrays for one more, which takes as long as a prediction
+        for one, outputs, limit in zip(cut, said, limits, strict=True):
             row, marked = one.row, one.marked
             stream, time = row.stream, row.slot * self._period
             if stream != known:
@@ -95,9 +94,7 @@ class Predicting:
                     stream,
                     time,
                     version,
-                    ours,
-                    theirs,
-                    usual,
+                    outputs,
                     "degraded" if marked or one.missing > DEGRADED_MISSING else "ok",
                     one.received,
                     serving,

@@ -15,7 +15,7 @@ from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
 from headwater_agent.scores import Score
 from headwater_agent.served import Change, Losses
-from headwater_agent.stacking import stack_outputs
+from headwater_agent.stacking import stack
 from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
@@ -46,9 +46,8 @@ def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[fl
     if manifest.task == "anomaly":
         flagged = np.array([[False, *flags(prediction)] for prediction in made])
         return np.asarray(flagged != (truth[:, None] > 0), np.float64)
-    said, truths = stack_outputs(made), np.concatenate([truth, truth, truth])
-    wrong = errors(manifest, said.reshape(len(truths), -1), truths[:, None])
-    return wrong.reshape(3, -1)[_COLUMNS, :].T
+    said = stack([prediction.said for prediction in made]).reshape(3 * len(made), -1)
+    return errors(manifest, said, truth.repeat(3)[:, None]).reshape(-1, 3)[:, _COLUMNS]
 
 
 def flags(prediction: Prediction) -> tuple[bool, bool]:

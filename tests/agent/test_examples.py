@@ -21,11 +21,8 @@ def examples(model: Manifest | None = None) -> Examples:
 
 
 def prediction(minute: int, *, marked: bool = False) -> Prediction:
-    none = floats(0.0)
-    time = minute * MINUTE
-    return Prediction(
-        f"p{minute}", "tank-1", time, "v1", none, none, none, "ok", received=0, marked=marked
-    )
+    none, time = np.zeros((3, 1), np.float32), minute * MINUTE
+    return Prediction(f"p{minute}", "tank-1", time, "v1", none, "ok", received=0, marked=marked)
 
 
 def keep(kept: Examples, made: Prediction, label: float) -> Entry:

@@ -14,9 +14,8 @@ WINDOW = np.zeros((3, 2), np.float32)
 
 
 def prediction(slot: int, stream: str = "tank-1") -> Prediction:
-    none = floats(0.0)
-    key = f"{stream}-{slot}"
-    return Prediction(key, stream, slot * MINUTE, "v1", none, none, none, "ok", received=0)
+    key, none = f"{stream}-{slot}", np.zeros((3, 1), np.float32)
+    return Prediction(key, stream, slot * MINUTE, "v1", none, "ok", received=0)
 
 
 def row(slot: int, level: float, *, observed: bool = True) -> Row:

@@ -31,8 +31,8 @@ NO_WINDOW = np.zeros((0, 0), np.float32)
 def prediction(
     released: float = 2.0, personal: float = 3.0, baseline: float = 1.0, time: int = 0
 ) -> Prediction:
-    one, two, three = (floats(value) for value in (released, personal, baseline))
-    return Prediction("p", "tank-1", time, "v1", one, two, three, "ok", received=0)
+    said = floats(released, personal, baseline)[:, None]
+    return Prediction("p", "tank-1", time, "v1", said, "ok", received=0)
 
 
 def labelled(label: float, made: Prediction | None = None) -> Labelled:
@@ -50,8 +50,8 @@ def test_a_table_of_errors_has_baseline_released_and_personal() -> None:
 
 
 def test_errors_of_classes_are_zero_or_one() -> None:
-    one, two, three = (floats(*row) for row in ([0, 1, 0], [0, 0, 1], [1, 0, 0]))
-    made = Prediction("p", "tank-1", 0, "v1", one, two, three, "ok", received=0)
+    said = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float32)
+    made = Prediction("p", "tank-1", 0, "v1", said, "ok", received=0)
     assert errors_of(classification(), [labelled(1, made)], [1]).tolist() == [[1, 0, 1]]
 
 
