@@ -151,8 +151,9 @@ class Learner:
         """
         if not self._settings.enabled:
             return
-        yield from self._refine(sum(not example.reserved for example in examples))
-        self._waiting.add(example for example in examples if not example.reserved)
+        usable = [example for example in examples if not example.reserved]
+        yield from self._refine(len(usable))
+        self._waiting.add(usable)
         while len(self._waiting) > MAX_WAITING:
             self.dropped += self._waiting.thin()
             if not self._overloaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import starmap
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Matching:
         if not predictions:
             return []
         windows = [cut.window for cut in batch.joined.cut]
-        made = [Entry(*pair) for pair in zip(predictions, windows, strict=True)]
+        made = list(starmap(Entry, zip(predictions, windows, strict=True)))
         if self._detects:
             normal = [
                 entry
