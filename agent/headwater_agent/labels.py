@@ -122,21 +122,22 @@ class Labels:
         predictions = [entry.prediction for entry in made]
         speak_of = [(said.stream, said.time + self._horizon) for said in predictions]
         fresh = dict(zip(speak_of, made, strict=True))
-        found: list[Labelled | None] = []
+        found: list[Labelled] = []
         for place, label in zip(places, self.observed(rows), strict=True):
-            if isfinite(label):
-                entry = fresh.get(place) or self._waiting_for(*place)
-                if entry is not None:
-                    found.append(self.take(entry, label))
-        newest = dict(places)
-        for stream, time in newest.items():
-            self._forget_before(stream, time + self._kept_from)
+            entry = (fresh.get(place) or self._waiting_for(*place)) if isfinite(label) else None
+            if entry is not None:
+                before, entry.label = entry.label, label
+                if label != before:
+                    found.append(Labelled(entry, label, before))
+        kept_from = {stream: time + self._kept_from for stream, time in dict(places).items()}
+        for stream, time in kept_from.items():
+            self._forget_before(stream, time)
         for (stream, time), entry in fresh.items():
-            if time >= newest[stream] + self._kept_from:
+            if time >= kept_from[stream]:
                 self.expect(entry)
             else:
                 self.given_up += entry.label is None
-        return [item for item in found if item is not None]
+        return found
 
     def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:
         """Go on with what the store knows, up to the newest rows of the streams."""
