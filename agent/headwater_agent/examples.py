@@ -62,20 +62,23 @@ class Examples:
         labels
             ``[N, 1]``.
         """
-        made, held, stream, first, end = self._made.examples, self._made.held, "", 0, 0
+        made, sequence, stream, first, end = self._made, self.sequence, "", 0, 0
         for entry, label in zip(entries, labels, strict=True):
             prediction = entry.prediction
             time = prediction.time
             if prediction.stream != stream or not first <= time < end:
                 stream = prediction.stream
                 first, end, use = self._blocks.stretch(stream, time)
+                reserved = use == "judge"
             if use == "embargo":
                 continue
             if prediction.marked:
-                held.append(Held(stream, time, label, use == "judge"))
+                made.held.append(Held(stream, time, label, reserved))
                 continue
-            self.sequence = entry.sequence = self.sequence + 1
-            made.append(Example(self.sequence, stream, time, entry.window, label, use == "judge"))
+            sequence += 1
+            entry.sequence = sequence
+            made.examples.append(Example(sequence, stream, time, entry.window, label, reserved))
+        self.sequence = sequence
 
     def clear(self, examples: Iterable[Example]) -> None:
         """Keep examples that had been held back."""

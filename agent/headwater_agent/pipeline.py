@@ -311,8 +311,7 @@ class Pipeline:
 
     def _count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
         """Take labels that are the first of their predictions."""
-        for item in found:
-            self.streams[item.entry.prediction.stream].baseline.labelled(item.label)
+        self.streams.labelled([(item.entry.prediction.stream, item.label) for item in found])
         self._matching.learn_from(found)
         self.ranking.count(found)
         yield from self._scorer.count(found, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
@@ -110,6 +110,13 @@ class Streams:
             self[name].judge(ours, theirs)
             for name, ours, theirs in zip(names, released, personal, strict=True)
         ]
+
+    def labelled(self, labels: Iterable[tuple[str, float]]) -> None:
+        """Show the baselines of streams the labels of their predictions."""
+        if self._manifest.task != "classification":
+            labels = dict(labels).items()  # shares are counted; else the newest is all they need
+        for name, label in labels:
+            self[name].baseline.labelled(label)
 
     def join(self, records: Sequence[Record], into: Joined) -> list[Told]:
         """Guard the records, join them to rows and cut the windows that become complete.
