@@ -32,15 +32,17 @@ class ReservedBlocks:
         self._newest: dict[str, tuple[int, int, Use]] = {}
         """Of each stream what was said last, and from when to when: it stays so for a while."""
 
-    def use(self, stream: str, time: int) -> Use:
-        """Say what an example whose window ends at *time* may be used for."""
+    def stretch(self, stream: str, time: int) -> tuple[int, int, Use]:
+        """Say what an example whose window ends at *time* may be used for.
+
+        Before it: from when on, and until when, this is said of all times.
+        """
         known = self._newest.get(stream)
         if known is None or not known[0] <= time < known[1]:
-            known = self._newest[stream] = self._use(stream, time)
-        return known[2]
+            known = self._newest[stream] = self._stretch(stream, time)
+        return known
 
-    def _use(self, stream: str, time: int) -> tuple[int, int, Use]:
-        """Return from when on, and until when, what is said of this time is said of all."""
+    def _stretch(self, stream: str, time: int) -> tuple[int, int, Use]:
         away = (-self._embargo, self._embargo, 0, self._horizon)
         blocks = [(time + far) // self._block for far in away]
         starts = [self._block * number - far for number, far in zip(blocks, away, strict=True)]

@@ -108,8 +108,8 @@ class Windows(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What was predicted for one window before its label was known.
 
-    ``released``, ``personal`` and ``baseline`` are float32 ``[K]`` in the target's unit (or
-    probabilities, or a score of how unusual the window is). ``served`` names the one that is
+    ``said`` is float32 ``[3, K]``: what released, personal and baseline say, in the target's unit
+    (or probabilities, or a score of how unusual the window is). ``served`` names the one that is
     published. ``thresholds`` are the scores from which on released and personal call a window an
     anomaly (NaN: none yet, or another task). ``marked`` says that the guard keeps a cell of the
     window aside. ``id`` is the same whenever the same version sees the same window again.
@@ -120,15 +120,31 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
     stream: str
     time: int
     version: str
-    released: Floats
-    personal: Floats
-    baseline: Floats
+    said: Floats
     quality: Literal["ok", "degraded"]
     received: int
     served: Model = "released"
     thresholds: tuple[float, float] = (math.nan, math.nan)
     marked: bool = False
     beside: Floats | None = None
+
+    @property
+    def released(self) -> Floats:
+        """What the released model says, ``[K]``."""
+        released: Floats = self.said[0]
+        return released
+
+    @property
+    def personal(self) -> Floats:
+        """What the personal model says, ``[K]``."""
+        personal: Floats = self.said[1]
+        return personal
+
+    @property
+    def baseline(self) -> Floats:
+        """What one would say without a model, ``[K]``."""
+        baseline: Floats = self.said[2]
+        return baseline
 
 
 class Example(msgspec.Struct, frozen=True, eq=False, gc=False):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -25,10 +26,15 @@ MAX_STARTS = 40
 TOGETHER = 1_024
 """Most blocks that are paid out in one go."""
 
+FEW = 16
+"""Fewer differences are counted faster one by one."""
+
 _BOTH_WAYS = np.array([STAKES, STAKES]) * [[1.0], [-1.0]]
 """The stakes on the first forecaster and on the second."""
 
-Wealth = NDArray[np.float64]
+Numbers = NDArray[np.float64]
+Blocks = NDArray[np.int64]
+Means = Sequence[float] | Numbers
 
 
 class _Bets(msgspec.Struct, array_like=True):
@@ -45,21 +51,20 @@ class _Bets(msgspec.Struct, array_like=True):
     highest: tuple[float, float] = (0.0, 0.0)
     won: bytes = b""
 
-    def settle(self, means: Sequence[float]) -> None:
+    def settle(self, means: Means) -> None:
         """Pay out blocks in their order, each with the mean difference that it brought."""
-        if means and not self.won:
+        if len(means) and not self.won:
             self.won = bytes(_BOTH_WAYS.nbytes)
         for chunk in self._between_starts(means):
-            steps = np.log1p(np.multiply.outer(np.array(chunk), _BOTH_WAYS))
-            before = np.frombuffer(self.won).reshape(1, *_BOTH_WAYS.shape)
-            won = np.concatenate([before, steps]).cumsum(axis=0)[1:]
-            lost = np.frombuffer(self.logs).reshape(-1, *_BOTH_WAYS.shape)
-            first, second = _joint(won, lost).max(axis=0).tolist()
+            steps = np.log1p(np.multiply.outer(_BOTH_WAYS, chunk))
+            before = np.frombuffer(self.won).reshape(*_BOTH_WAYS.shape, 1)
+            won = np.concatenate([before, steps], axis=2).cumsum(axis=2)[:, :, 1:]
+            first, second = _joint(won, self.logs).max(axis=1).tolist()
             self.highest = max(self.highest[0], first), max(self.highest[1], second)
-            self.won = won[-1].tobytes()
+            self.won = won[:, :, -1].tobytes()
             self.blocks += len(chunk)
 
-    def _between_starts(self, means: Sequence[float]) -> Iterator[Sequence[float]]:
+    def _between_starts(self, means: Means) -> Iterator[Means]:
         """Begin anew where that is due, and yield the blocks up to there in pieces."""
         done = 0
         while done < len(means):
@@ -93,7 +98,7 @@ class Evidence(msgspec.Struct, array_like=True):
     even: _Bets = msgspec.field(default_factory=_Bets)
     odd: _Bets = msgspec.field(default_factory=_Bets)
 
-    def add(self, blocks: Sequence[int], differences: Sequence[float]) -> None:
+    def add(self, blocks: Blocks, differences: Numbers) -> None:
         """Count differences in the order in which their labels came.
 
         It makes no difference how they are cut into calls.
@@ -101,17 +106,24 @@ class Evidence(msgspec.Struct, array_like=True):
         Parameters
         ----------
         blocks
-            Numbers of the blocks of time in which the two predictions were made. A block must be
-            as long as labels take to come.
+            ``[N]``, the blocks of time in which the two predictions were made. A block must be as
+            long as labels take to come.
         differences
-            From -1 to 1, above 0 where the first forecaster was better.
+            ``[N]``, from -1 to 1, above 0 where the first forecaster was better.
         """
-        settled: tuple[list[float], list[float]] = ([], [])
+        add = self._add_few if len(blocks) < FEW else self._add_many
+        even, odd = add(blocks, differences)
+        self.even.settle(even)
+        self.odd.settle(odd)
+
+    def _add_few(self, blocks: Blocks, differences: Numbers) -> tuple[Means, Means]:
+        """Count differences; return what the even and the odd blocks brought that are over."""
+        over: tuple[list[float], list[float]] = ([], [])
         newest, reference, count, total = self.block, self.reference, self.count, self.total
-        for block, difference in zip(blocks, differences, strict=True):
+        for block, difference in zip(blocks.tolist(), differences.tolist(), strict=True):
             if block > newest:
                 if reference:
-                    settled[newest % 2].append(total / reference)
+                    over[newest % 2].append(total / reference)
                 reference = max(reference, count)
                 newest, count, total = block, 0, 0.0
             if block == newest:
@@ -120,8 +132,30 @@ class Evidence(msgspec.Struct, array_like=True):
                     within = -1.0 <= difference <= 1.0
                     total += difference if within else math.copysign(1.0, difference)
         self.block, self.reference, self.count, self.total = newest, reference, count, total
-        self.even.settle(settled[0])
-        self.odd.settle(settled[1])
+        return over
+
+    def _add_many(self, blocks: Blocks, differences: Numbers) -> tuple[Means, Means]:
+        """Do what :meth:`_add_few` does; the open block's total goes before the differences."""
+        in_time = blocks >= np.maximum.accumulate(np.maximum(blocks, self.block))
+        blocks = np.concatenate([[self.block], blocks[in_time]])
+        begins = np.flatnonzero(np.diff(blocks, prepend=self.block - 1))
+        numbers, lengths = blocks[begins], np.diff(begins, append=len(blocks))
+        of_block = np.arange(len(numbers)).repeat(lengths)
+        places = np.arange(len(blocks)) - begins[of_block] + 1
+        places[: lengths[0]] += self.count - 1
+        lengths[0] += self.count - 1
+        references = np.maximum.accumulate([self.reference, *lengths[:-1].tolist()])
+        counted = places <= references[of_block]
+        counted[0] = True
+        within = differences[in_time]
+        within = np.where(np.abs(within) <= 1.0, within, np.copysign(1.0, within))
+        shares = np.concatenate([[self.total], within])
+        totals = np.bincount(of_block[counted], shares[counted], len(numbers))
+        self.block, self.reference = int(numbers[-1]), int(references[-1])
+        self.count, self.total = int(lengths[-1]), float(totals[-1])
+        over = np.flatnonzero(references[:-1])
+        means, odd = totals[over] / references[over], numbers[over] % 2 == 1
+        return means[~odd], means[odd]
 
     def copy(self) -> Evidence:
         """Return the same evidence, to go on with apart."""
@@ -136,27 +170,37 @@ class Evidence(msgspec.Struct, array_like=True):
         return (_adjusted(self.even.highest[1]) + _adjusted(self.odd.highest[1])) / 2
 
 
-def _joint(won: Wealth, lost: Wealth) -> Wealth:
-    """Return the logarithm ``[K, 2]`` of the joint wealth after each of K blocks.
+def _joint(won: Numbers, logs: bytes) -> Numbers:
+    """Return the logarithm ``[2, K]`` of the joint wealth after each of K blocks.
 
     All starts win the same from block to block, so those that there are can be joined before.
 
     Parameters
     ----------
     won
-        ``[K, 2, 6]``, from the first block on.
-    lost
+        ``[2, 6, K]``, from the first block on.
+    logs
         ``[S, 2, 6]``, until a start began; one that is yet to come holds its share unbet.
     """
-    starts = len(lost)
-    number = np.arange(starts)
-    shares = 1 / ((number + 1) * (number + 2))
-    joined = np.logaddexp.reduce(lost + np.log(shares / len(STAKES))[:, None, None], axis=0)
+    starts, joined = _starts(logs)
     rest = 1 / (starts + 1)
     by_stake = won + joined
-    top = np.maximum(by_stake.max(axis=2), math.log(rest))
-    shifted = np.exp(by_stake - top[:, :, None]).sum(axis=2) + rest * np.exp(-top)
+    top = np.maximum(by_stake.max(axis=1), math.log(rest))
+    shifted = np.exp(by_stake - top[:, None]).sum(axis=1) + rest * np.exp(-top)
     return np.asarray(top + np.log(shifted))
+
+
+@lru_cache(maxsize=256)
+def _starts(logs: bytes) -> tuple[int, Numbers]:
+    """Return how many starts there are, and ``[2, 6, 1]``: the logarithms joined by their shares.
+
+    They stay the same for as many blocks as there were before.
+    """
+    lost = np.frombuffer(logs).reshape(-1, *_BOTH_WAYS.shape)
+    number = np.arange(len(lost))
+    shares = 1 / ((number + 1) * (number + 2))
+    joined = np.logaddexp.reduce(lost + np.log(shares / len(STAKES))[:, None, None], axis=0)
+    return len(lost), joined[:, :, None]
 
 
 def _adjusted(log_highest: float) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from msgspec.structs import replace
 
 from headwater_agent.blocks import ReservedBlocks
-from headwater_agent.events import Correction, Example, Floats, Held, Prediction
+from headwater_agent.events import Correction, Example, Floats, Held
 from headwater_agent.labels import Entry
 from headwater_agent.learner import Learner
 from headwater_models.manifest import Manifest
@@ -50,27 +50,35 @@ class Examples:
         self._learner = learner
         self._made = Made()
 
-    def keep(self, prediction: Prediction, window: Floats, label: Floats) -> int:
-        """Make an example of a prediction's window, or hold it back while a cell is doubted.
+    def keep(self, entries: Sequence[Entry], labels: Floats) -> None:
+        """Make examples of predictions with their windows, or hold back while a cell is doubted.
 
-        The label is float32 ``[1]``.
+        Each that becomes an example is told its sequence.
 
-        Returns
-        -------
-        int
-            Its sequence; 0 where it is held back, or may be used for nothing.
+        Parameters
+        ----------
+        entries
+            N of them, in the order of their labels.
+        labels
+            ``[N, 1]``.
         """
-        use = self._blocks.use(prediction.stream, prediction.time)
-        if use == "embargo":
-            return 0
-        place = (prediction.stream, prediction.time)
-        reserved = use == "judge"
-        if prediction.marked:
-            self._made.held.append(Held(*place, label, reserved))
-            return 0
-        self.sequence += 1
-        self._made.examples.append(Example(self.sequence, *place, window, label, reserved))
-        return self.sequence
+        made, sequence, stream, first, end = self._made, self.sequence, "", 0, 0
+        for entry, label in zip(entries, labels, strict=True):
+            prediction = entry.prediction
+            time = prediction.time
+            if prediction.stream != stream or not first <= time < end:
+                stream = prediction.stream
+                first, end, use = self._blocks.stretch(stream, time)
+                reserved = use == "judge"
+            if use == "embargo":
+                continue
+            if prediction.marked:
+                made.held.append(Held(stream, time, label, reserved))
+                continue
+            sequence += 1
+            entry.sequence = sequence
+            made.examples.append(Example(sequence, stream, time, entry.window, label, reserved))
+        self.sequence = sequence
 
     def clear(self, examples: Iterable[Example]) -> None:
         """Keep examples that had been held back."""
@@ -83,7 +91,7 @@ class Examples:
         self.corrections += 1
         if not entry.sequence:
             if entry.prediction.marked:
-                self.keep(entry.prediction, entry.window, np.array([label], np.float32))
+                self.keep([entry], np.array([[label]], np.float32))
             return
         self._made.corrections.append(Correction(entry.sequence, label))
         examples = self._made.examples

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isfinite, nan
 
 import msgspec
 import numpy as np
@@ -17,6 +17,8 @@ from headwater_models.manifest import Manifest
 MAX_WAITING = 20_000
 """Most predictions of a device that wait for a label or a correction; the oldest give way."""
 
+FEW = 16
+"""The target of fewer rows is looked at faster one by one."""
 
 _NEVER = 2**62
 
@@ -80,30 +82,77 @@ class Labels:
         self._horizon = int(manifest.horizon)
         self._period = int(manifest.grid.period)
         self._target = manifest.target_index if self._forecast else 0
-        self._late, self._tolerance = late, tolerance
+        self._kept_from = (self._period if self._forecast else 0) - late
+        """From when on, counted from the newest row, what is spoken of may still be labelled."""
+        self._tolerance = tolerance
         self._streams: dict[str, _Stream] = {}
         self._by_id: dict[str, Entry] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def expect(self, prediction: Prediction, window: Floats) -> Entry:
-        """Remember a prediction made before its label is known."""
-        entry = Entry(prediction, window)
-        self._hold(entry)
-        return entry
+    def expect(self, entry: Entry) -> None:
+        """Hold a prediction made before its label is known."""
+        prediction = entry.prediction
+        stream = self._streams.get(prediction.stream)
+        if stream is None:
+            stream = self._streams[prediction.stream] = _Stream()
+        speaks_of = prediction.time + self._horizon
+        if speaks_of not in stream.entries:
+            stream.times.append(speaks_of)
+        stream.entries[speaks_of] = self._by_id[prediction.id] = entry
+        if len(self._by_id) > MAX_WAITING:
+            oldest = next(iter(self._by_id.values())).prediction
+            self._forget_before(oldest.stream, oldest.time + self._horizon + self._period)
+
+    def follow(self, rows: Sequence[Row], made: Sequence[Entry]) -> list[Labelled]:
+        """Let rows label what waits and what is predicted at them, and hold what outlives them.
+
+        It comes to what :meth:`meet`, :meth:`expect` and :meth:`let_go` of one after the other
+        would, but what meets its label among them needs no place.
+
+        Parameters
+        ----------
+        rows
+            As they came, of any streams.
+        made
+            Predictions of some of them, not held yet.
+        """
+        places = [(row.stream, row.slot * self._period) for row in rows]
+        predictions = [entry.prediction for entry in made]
+        speak_of = [(said.stream, said.time + self._horizon) for said in predictions]
+        fresh = dict(zip(speak_of, made, strict=True))
+        found: list[Labelled] = []
+        for place, label in zip(places, self.observed(rows), strict=True):
+            entry = (fresh.get(place) or self._waiting_for(*place)) if isfinite(label) else None
+            if entry is not None:
+                before, entry.label = entry.label, label
+                if label != before:
+                    found.append(Labelled(entry, label, before))
+        kept_from = {stream: time + self._kept_from for stream, time in dict(places).items()}
+        for stream, time in kept_from.items():
+            self._forget_before(stream, time)
+        for (stream, time), entry in fresh.items():
+            if time >= kept_from[stream]:
+                self.expect(entry)
+            else:
+                self.given_up += entry.label is None
+        return found
 
     def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:
         """Go on with what the store knows, up to the newest rows of the streams."""
         for entry in sorted(entries, key=lambda entry: entry.prediction.time):
-            self._hold(entry)
+            self.expect(entry)
         for row in rows:
             self.let_go(row)
 
     def observed(self, rows: Sequence[Row]) -> list[float]:
         """Return the target as it was observed in each row; what is not finite is no label."""
         if not self._forecast or not rows:
-            return [math.nan] * len(rows)
+            return [nan] * len(rows)
+        if len(rows) < FEW:
+            at = self._target
+            return [float(row.values[at]) if row.observed[at] else nan for row in rows]
         values = stack([row.values for row in rows])[:, self._target]
         seen = stack([row.observed for row in rows])[:, self._target]
         told: list[float] = np.where(seen, values, np.nan).tolist()
@@ -111,18 +160,14 @@ class Labels:
 
     def meet(self, row: Row, label: float) -> Labelled | None:
         """Return what a row labels, by the target as it was :meth:`observed` in it."""
-        stream = self._streams.get(row.stream)
-        if stream is None or not math.isfinite(label):
+        if not isfinite(label):
             return None
-        entry = stream.entries.get(row.slot * self._period)
+        entry = self._waiting_for(row.stream, row.slot * self._period)
         return self.take(entry, label) if entry is not None else None
 
     def let_go(self, row: Row) -> None:
         """Let go of what is beyond labels and corrections now that a row is there, and was met."""
-        stream = self._streams.get(row.stream)
-        if stream is not None:
-            met = self._period if self._forecast else 0
-            self._forget_before(stream, row.slot * self._period + met - self._late)
+        self._forget_before(row.stream, row.slot * self._period + self._kept_from)
 
     def find(self, label: Label) -> Entry | None:
         """Return what a label from outside is for; None where there is nothing, or no longer."""
@@ -135,26 +180,16 @@ class Labels:
 
     def forget(self, stream: str) -> None:
         """Let go of everything that a label for a stream could be for, or correct."""
-        self._forget_before(self._streams.get(stream, _Stream()), _NEVER)
+        self._forget_before(stream, _NEVER)
 
     def waiting(self) -> Iterator[Entry]:
         """Yield the entries that have no label yet, oldest first."""
         return (entry for entry in self._by_id.values() if entry.label is None)
 
-    def _hold(self, entry: Entry) -> None:
-        prediction = entry.prediction
-        stream = self._streams.get(prediction.stream)
-        if stream is None:
-            stream = self._streams[prediction.stream] = _Stream()
-        speaks_of = prediction.time + self._horizon
-        if speaks_of not in stream.entries:
-            stream.times.append(speaks_of)
-        stream.entries[speaks_of] = self._by_id[prediction.id] = entry
-        if len(self._by_id) > MAX_WAITING:
-            oldest = next(iter(self._by_id.values())).prediction
-            self._forget_before(
-                self._streams[oldest.stream], oldest.time + self._horizon + self._period
-            )
+    def _waiting_for(self, stream: str, time: int) -> Entry | None:
+        """Return the entry that speaks of a time."""
+        known = self._streams.get(stream)
+        return known.entries.get(time) if known is not None else None
 
     def _at(self, label: Label) -> Entry | None:
         """Return the entry that speaks of the row of a label's time, or of the time nearest."""
@@ -170,9 +205,10 @@ class Labels:
             return None
         return stream.entries[best]
 
-    def _forget_before(self, stream: _Stream, time: int) -> None:
-        """Let go of what speaks of an earlier time."""
-        if not stream.times or stream.times[0] >= time:
+    def _forget_before(self, name: str, time: int) -> None:
+        """Let go of what speaks of an earlier time of a stream."""
+        stream = self._streams.get(name)
+        if stream is None or not stream.times or stream.times[0] >= time:
             return
         count = bisect_left(stream.times, time)
         for passed in stream.times[:count]:

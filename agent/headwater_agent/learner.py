@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -27,8 +25,8 @@ from headwater_agent.gathering import Gathering
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
-from headwater_agent.stacking import stack
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
+from headwater_agent.waiting import Waiting
 from headwater_agent.watch import SavedWatch
 from headwater_models.arrays import Arrays
 from headwater_models.fading import faded
@@ -135,7 +133,7 @@ class Learner:
         self.changed = self.unrepeatable = self.paused = False
         self._settings = settings
         self._hurried, self._hurried_until = 1.0, 0
-        self._waiting: deque[Example] = deque()
+        self._waiting = Waiting(settings.batch, normal_alone=normal_alone)
         self._allowed = 0
         self._overloaded = False
         self._training: list[BranchName] = []
@@ -145,7 +143,6 @@ class Learner:
         self._refined = ""
         self._unrefined = 0
         self._seen = 0
-        self._normal_alone = normal_alone
 
     def learn(self, examples: list[Example]) -> Iterator[Refine | Happened]:
         """Take examples in the order of their sequence; see :meth:`study`.
@@ -154,14 +151,11 @@ class Learner:
         """
         if not self._settings.enabled:
             return
-        yield from self._refine(sum(not example.reserved for example in examples))
-        waiting = self._waiting
-        waiting.extend(example for example in examples if not example.reserved)
-        while len(waiting) > MAX_WAITING:
-            kept = list(waiting)[1::2]
-            self.dropped += len(waiting) - len(kept)
-            waiting.clear()
-            waiting.extend(kept)
+        usable = [example for example in examples if not example.reserved]
+        yield from self._refine(len(usable))
+        self._waiting.add(usable)
+        while len(self._waiting) > MAX_WAITING:
+            self.dropped += self._waiting.thin()
             if not self._overloaded:
                 self._overloaded = True
                 detail = "learning does not keep up; every other example is left out"
@@ -175,17 +169,11 @@ class Learner:
     @property
     def is_due(self) -> bool:
         """Whether there is a whole batch to learn from."""
-        return len(self._waiting) >= self._settings.batch and not self.paused
+        return self._waiting.batches > 0 and not self.paused
 
     def correct(self, sequence: int, label: float) -> bool:
         """Correct an example that waits to be learned; False where it was learned already."""
-        for i, example in enumerate(self._waiting):
-            if example.sequence == sequence:
-                self._waiting[i] = msgspec.structs.replace(
-                    example, label=np.array([label], np.float32)
-                )
-                return True
-        return False
+        return self._waiting.correct(sequence, label)
 
     def trained(self, event: Trained) -> Iterator[Train]:
         """Take over what a step made and ask for the next one if it is due."""
@@ -255,7 +243,7 @@ class Learner:
 
     def leave_out(self, stream: str) -> None:
         """Learn from none of the examples of a stream that wait."""
-        self._waiting = deque(e for e in self._waiting if e.stream != stream)
+        self._waiting.leave_out(stream)
 
     def hurry(self, factor: float, steps: int) -> None:
         """Multiply the learning rate for the next steps."""
@@ -329,22 +317,11 @@ class Learner:
         yield Refine(self.version.name, self.personal.begin(self.version))
 
     def _due(self) -> Iterator[Train]:
-        size = self._settings.batch
         if self._training or not self.is_due or not self._allowed:
             self._overloaded &= self.is_due
             return
+        self._batch, self._through = self._waiting.take(self._allowed)
         self._allowed -= 1
-        examples = [self._waiting.popleft() for _ in range(size)]
-        self._through = examples[-1].sequence
-        self._batch = Batch(
-            window=stack([example.window for example in examples]),
-            time=np.array([example.time for example in examples], np.int64),
-            label=stack([example.label for example in examples]),
-            weight=np.ones(size, np.float32),
-        )
-        if self._normal_alone:
-            weight = (self._batch.label[:, 0] == 0).astype(np.float32)
-            self._batch = replace(self._batch, weight=weight)
         self._training = ["personal", "contribution"] if self.contribution else ["personal"]
         yield self._step("personal", self._batch)
 

@@ -34,7 +34,7 @@ from headwater_agent.segment_log import (
     SegmentLog,
 )
 from headwater_agent.settings import StoreSettings
-from headwater_agent.stacking import stack, stack_outputs
+from headwater_agent.stacking import stack
 from headwater_agent.store import kept_rows
 from headwater_agent.stored import DEGRADED, MARKED, PERSONAL, Records
 from headwater_models.manifest import Manifest
@@ -180,8 +180,7 @@ class LogWriter:
 
     def _made(self, made: Sequence[Prediction]) -> bytes:
         """Return what was predicted, float32 ``[N, 3, K]``."""
-        said = stack_outputs(made).reshape(3, len(made), self._outputs)
-        return said.swapaxes(0, 1).astype("<f4").tobytes()
+        return stack([one.said for one in made]).astype("<f4").tobytes()
 
     def _new(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
         """Return predictions without those that were written before."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import starmap
 
 import numpy as np
 
-from headwater_agent.events import Floats, Label, Prediction, Refuse, Row
+from headwater_agent.events import Label, Prediction, Refuse, Row
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
 from headwater_agent.labels import Entry, Labelled, Labels
@@ -39,37 +40,40 @@ class Matching:
     ) -> Generator[Refuse, None, list[Labelled]]:
         """Take the rows and labels of a batch as they came, and return what met its label.
 
-        Where nothing is known of their order, what the rows leave behind is let go at the end; so
-        it is where no label came, for then it makes no difference.
+        Where nothing is known of the order of labels, what the rows leave behind is let go at the
+        end.
         """
+        rows, made = batch.joined.rows, self._made(batch, predictions)
+        if not batch.labels:
+            return self._labels.follow(rows, made)
         found: list[Labelled | None] = []
-        at_once = bool(batch.labels) and not batch.patient
-        cut = iter(zip(batch.joined.cut, predictions, strict=True)) if predictions else iter(())
-        following = next(cut, None)
-        observed = iter(self._labels.observed(batch.joined.rows))
+        waiting = iter(zip(batch.joined.cut, made, strict=True)) if made else iter(())
+        following = next(waiting, None)
+        observed = iter(self._labels.observed(rows))
         for item in batch.in_order():
             if isinstance(item, Label):
                 found.append((yield from self._meet_label(item)))
                 continue
             found.append(self._labels.meet(item, next(observed)))
             if following is not None and following[0].row is item:
-                self._expect(following[1], following[0].window)
-                following = next(cut, None)
-            if at_once:
+                self._labels.expect(following[1])
+                following = next(waiting, None)
+            if not batch.patient:
                 self._labels.let_go(item)
-        newest: dict[str, Row] = {row.stream: row for row in batch.joined.rows}
+        newest: dict[str, Row] = {row.stream: row for row in rows}
         for row in newest.values():
             self._labels.let_go(row)
         return [item for item in found if item is not None]
 
     def learn_from(self, found: Sequence[Labelled]) -> None:
         """Make examples of labelled predictions; an anomaly model has made them already."""
-        values = np.array([[item.label] for item in found], np.float32)
-        for item, label in zip(found, values, strict=True):
+        if not self._detects:
+            labels = np.array([item.label for item in found], np.float32)[:, None]
+            self._examples.keep([item.entry for item in found], labels)
+            return
+        for item in found:
             entry = item.entry
-            if not self._detects:
-                entry.sequence = self._examples.keep(entry.prediction, entry.window, label)
-            elif item.label and (entry.sequence or entry.prediction.marked):
+            if item.label and (entry.sequence or entry.prediction.marked):
                 self._examples.correct(entry, item.label)
 
     def _meet_label(self, label: Label) -> Generator[Refuse, None, Labelled | None]:
@@ -79,9 +83,17 @@ class Matching:
             return None
         return self._labels.take(entry, label.value)
 
-    def _expect(self, prediction: Prediction, window: Floats) -> Entry:
-        waits = self._labels.expect(prediction, window)
-        if self._detects and not flags(prediction)[prediction.served == "personal"]:
-            normal = np.zeros(1, np.float32)
-            waits.sequence = self._examples.keep(prediction, window, normal)
-        return waits
+    def _made(self, batch: Intake, predictions: Sequence[Prediction]) -> list[Entry]:
+        """Return predictions with their windows; what an anomaly model calls normal it learns."""
+        if not predictions:
+            return []
+        windows = [cut.window for cut in batch.joined.cut]
+        made = list(starmap(Entry, zip(predictions, windows, strict=True)))
+        if self._detects:
+            normal = [
+                entry
+                for entry in made
+                if not flags(entry.prediction)[entry.prediction.served == "personal"]
+            ]
+            self._examples.keep(normal, np.zeros((len(normal), 1), np.float32))
+        return made

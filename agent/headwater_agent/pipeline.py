@@ -294,20 +294,20 @@ class Pipeline:
         now = errors_of(self._manifest, found, [item.label for item in found])
         self._watch_errors(found, now)
         self._batch.scores += [Score(item.entry.prediction.id, item.label) for item in found]
-        for corrects, places in groupby(range(len(found)), lambda i: found[i].before is not None):
-            if corrects:
-                for i in places:
-                    yield from self._correct(found[i], now[i])
+        corrects = [item.before is not None for item in found]
+        start = 0
+        for is_correction, run in groupby(corrects):
+            end = start + len(list(run))
+            if is_correction:
+                for item, errors in zip(found[start:end], now[start:end], strict=True):
+                    yield from self._correct(item, errors)
             else:
-                first, *_ = run = list(places)
-                yield from self._count(
-                    found[first : first + len(run)], now[first : first + len(run)]
-                )
+                yield from self._count(found[start:end], now[start:end])
+            start = end
 
     def _count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
         """Take labels that are the first of their predictions."""
-        for item in found:
-            self.streams[item.entry.prediction.stream].baseline.labelled(item.label)
+        self.streams.labelled([(item.entry.prediction.stream, item.label) for item in found])
         self._matching.learn_from(found)
         self.ranking.count(found)
         yield from self._scorer.count(found, now)

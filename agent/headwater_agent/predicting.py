@@ -77,27 +77,30 @@ class Predicting:
         sane = _is_finite(personal) or not _is_finite(released)
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
-        beside, times = answer.beside, answer.windows.times.tolist()
-        baselines = self._baselines(answer.windows)
-        limits = self._streams.judge(answer.windows.streams, released, personal)
+        windows, beside, held = answer.windows, answer.beside, self.held
+        said = np.empty((len(cut), 3, self._outputs), np.float32)
+        said[:, 0], said[:, 1], said[:, 2] = released, personal, self._baselines(windows)
+        limits = self._streams.judge(windows.streams, released, personal)
         made: list[Prediction] = []
-        for i, one in enumerate(cut):
+        known = key = ""
+        for one, outputs, limit in zip(cut, said, limits, strict=True):
             row, marked = one.row, one.marked
+            stream, time = row.stream, row.slot * self._period
+            if stream != known:
+                known, key = stream, _key(stream, version)
             made.append(
                 Prediction(
-                    id=prediction_id(row.stream, times[i], version),
-                    stream=row.stream,
-                    time=times[i],
-                    version=version,
-                    released=released[i],
-                    personal=personal[i],
-                    baseline=baselines[i],
-                    quality="degraded" if marked or one.missing > DEGRADED_MISSING else "ok",
-                    received=one.received,
-                    served=serving,
-                    marked=marked or self.held,
-                    thresholds=limits[i],
-                    beside=None if beside is None else beside[i],
+                    f"{key}{time:x}",
+                    stream,
+                    time,
+                    version,
+                    outputs,
+                    "degraded" if marked or one.missing > DEGRADED_MISSING else "ok",
+                    one.received,
+                    serving,
+                    limit,
+                    marked or held,
+                    None if beside is None else beside[len(made)],
                 )
             )
         return tuple(made), sane
@@ -114,11 +117,7 @@ def _is_finite(made: Floats) -> bool:
     return bool(np.isfinite(made).all())
 
 
-def prediction_id(stream: str, time: int, version: str) -> str:
-    """Name a prediction: the same version of the same window always gives the same name."""
-    return f"{_key(stream, version)}{time:x}"
-
-
 @lru_cache(maxsize=65_536)
 def _key(stream: str, version: str) -> str:
+    """Name a stream's predictions by a version; with a time it is always that window's name."""
     return blake2b(f"{stream}\n{version}".encode(), digest_size=8).hexdigest()

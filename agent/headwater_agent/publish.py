@@ -173,10 +173,8 @@ class Publisher:
     def _served(
         self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        numbers: list[Floats] = []
-        for made in predictions:
-            numbers += (made.released, made.personal, made.baseline)
-        said = iter(self._texts(numbers))
+        numbers = stack([made.said for made in predictions])
+        said = iter(self._texts(numbers.reshape(3 * len(predictions), -1)))
         messages = []
         for made, time, until, verdict, ours, theirs, usual in zip(
             predictions, seen, valid, self._verdicts(predictions), said, said, said, strict=True
@@ -204,7 +202,8 @@ class Publisher:
         tables = [made.beside for made in predictions if made.beside is not None]
         if len(tables) < len(predictions):
             return []
-        said, count = self._values([row for table in tables for row in table]), len(self._beside)
+        count = len(self._beside)
+        said = self._values(stack(tables).reshape(count * len(tables), -1))
         messages = []
         for i, (made, time, until) in enumerate(zip(predictions, seen, valid, strict=True)):
             payload = PublishedBeside(
@@ -268,18 +267,18 @@ class Publisher:
         encoded = self._encoder.encode(payload)
         return self._topics_of(stream)[0], encoded.replace(b"%", b"%%").replace(b"\0", b"%s")
 
-    def _texts(self, made: Sequence[Floats]) -> list[bytes]:
-        """Return what stands for each ``[K]``, encoded."""
+    def _texts(self, made: Floats) -> list[bytes]:
+        """Return what stands for each row ``[K]``, encoded."""
         if not self._names and len(made) < _FEW:
             return list(map(_text, made))
         return self._encoder.encode_lines(self._values(made)).split(b"\n")[:-1]
 
-    def _values(self, made: Sequence[Floats]) -> list[Value]:
-        """Return what stands for each ``[K]``."""
-        if len(made) * made[0].size < _FEW:
+    def _values(self, made: Floats) -> list[Value]:
+        """Return what stands for each row ``[K]``."""
+        if made.size < _FEW:
             numbers = [[_short(value) for value in values.tolist()] for values in made]
         else:
-            numbers = _shortened(stack(made)).tolist()
+            numbers = _shortened(made).tolist()
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]

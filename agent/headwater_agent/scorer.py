@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headwater_agent.events import Happened, Prediction
@@ -13,7 +15,7 @@ from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
 from headwater_agent.scores import Score
 from headwater_agent.served import Change, Losses
-from headwater_agent.stacking import stack_outputs
+from headwater_agent.stacking import stack
 from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
@@ -22,6 +24,9 @@ NAMES = ("baseline", "released", "personal")
 """The columns of a table of errors."""
 
 Errors = NDArray[np.float64]
+
+_COLUMNS = (2, 0, 1)
+"""Where they stand among the outputs that are stacked."""
 
 
 def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[float]) -> Errors:
@@ -37,12 +42,12 @@ def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[fl
     if not found:
         return np.zeros((0, 3))
     made = [item.entry.prediction for item in found]
-    truth = np.array(labels, np.float32)[:, None]
+    truth = np.array(labels, np.float32)
     if manifest.task == "anomaly":
         flagged = np.array([[False, *flags(prediction)] for prediction in made])
-        return np.asarray(flagged != (truth > 0), np.float64)
-    released, personal, baseline = (errors(manifest, said, truth) for said in stack_outputs(made))
-    return np.stack([baseline, released, personal], axis=1)
+        return np.asarray(flagged != (truth[:, None] > 0), np.float64)
+    said = stack([prediction.said for prediction in made]).reshape(3 * len(made), -1)
+    return errors(manifest, said, truth.repeat(3)[:, None]).reshape(-1, 3)[:, _COLUMNS]
 
 
 def served_of(table: Errors, made: Sequence[Prediction]) -> Errors:
@@ -102,20 +107,17 @@ class Scorer:
         if not found:
             return
         made = [item.entry.prediction for item in found]
-        personal = [prediction.served == "personal" for prediction in made]
-        known = np.asarray(np.isfinite(now).all(axis=1))
-        for stream, losses in _by_stream(made, _with_served(now, personal), known).items():
-            self._changed[""] = self._changed[stream] = None
-            self._learner.streams.setdefault(stream, Score()).add(losses)
-        self._learner.score.add(_with_served(now, personal)[known].tolist())
-        blocks = [prediction.time // self._block for prediction in made]
+        personal = np.array([prediction.served == "personal" for prediction in made])
+        self._add(made, _with_served(now, personal))
+        blocks = np.array([prediction.time for prediction in made], np.int64) // self._block
         yield from self._judge(Losses(blocks, now[:, 1], now[:, 2], personal))
 
     def correct(self, item: Labelled, before: Errors, now: Errors) -> Iterator[Happened]:
         """Put the errors ``[3]`` under the corrected label in the place of those before."""
         prediction = item.entry.prediction
         if np.isfinite(now).all() and np.isfinite(before).all():
-            change = _with_served((now - before)[None], [prediction.served == "personal"])[0]
+            served_personal = np.array([prediction.served == "personal"])
+            change = _with_served((now - before)[None], served_personal)[0]
             self._changed[""] = self._changed[prediction.stream] = None
             of_stream = self._learner.streams.setdefault(prediction.stream, Score())
             for score in (self._learner.score, of_stream):
@@ -157,10 +159,10 @@ class Scorer:
         )
         yield from self._judge(
             Losses(
-                [prediction.time // self._block],
+                np.array([prediction.time // self._block]),
                 np.array([released]),
                 np.array([personal]),
-                [prediction.served == "personal"],
+                np.array([prediction.served == "personal"]),
             )
         )
 
@@ -173,6 +175,25 @@ class Scorer:
         self._learner.reset()
         self._changed[""] = None
         return Happened("reset", why)
+
+    def _add(self, made: Sequence[Prediction], losses: Errors) -> None:
+        """Add the losses ``[N, 4]`` of predictions to the scores, where all are known.
+
+        Of a device with a single stream both scores are the same.
+        """
+        learner = self._learner
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(losses).all(axis=1))
+        rows: list[list[float]] = losses[known].tolist()
+        names = [prediction.stream for prediction in compress(made, known.tolist())]
+        for stream, own in _by_stream(names, rows).items():
+            self._changed[""] = self._changed[stream] = None
+            score = learner.streams.setdefault(stream, Score())
+            alone = score == learner.score and len(own) == len(rows)
+            score.add(own)
+            if alone:
+                learner.score = replace(score)
+                return
+        learner.score.add(rows)
 
     def _judge(self, losses: Losses) -> Iterator[Happened]:
         self._changed[""] = None
@@ -193,17 +214,19 @@ class Scorer:
         )
 
 
-def _with_served(table: Errors, personal: Sequence[bool]) -> Errors:
+def _with_served(table: Errors, personal: NDArray[np.bool_]) -> Errors:
     """Return ``[N, 4]``: a table of errors, and beside it that of what was published."""
-    return np.column_stack([table, np.where(personal, table[:, 2], table[:, 1])])
+    served = np.where(personal, table[:, 2], table[:, 1])
+    return np.concatenate([table, served[:, None]], axis=1)
 
 
 def _by_stream(
-    made: Sequence[Prediction], losses: Errors, known: NDArray[np.bool_]
-) -> dict[str, list[list[float]]]:
-    """Return the losses of each stream, in order, where all are known."""
+    names: Sequence[str], losses: Sequence[list[float]]
+) -> dict[str, Sequence[list[float]]]:
+    """Return the losses of each stream, in order."""
+    if len(set(names)) == 1:
+        return {names[0]: losses}
     found: dict[str, list[list[float]]] = {}
-    for prediction, row, whole in zip(made, losses.tolist(), known.tolist(), strict=True):
-        if whole:
-            found.setdefault(prediction.stream, []).append(row)
-    return found
+    for name, row in zip(names, losses, strict=True):
+        found.setdefault(name, []).append(row)
+    return {**found}

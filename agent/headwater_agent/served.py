@@ -7,7 +7,7 @@ only while the account is below a bound, so on every stream whatever the excess 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,15 +27,15 @@ Change = Literal["promoted", "demoted", "reset"]
 class Losses:
     """Labelled predictions in the order of their labels.
 
-    ``blocks`` are the numbers of the blocks of time in which they were made (see
-    :meth:`.Evidence.add`); ``released`` and ``personal`` float64 ``[N]`` the losses of both, at
-    least 0; ``served_personal`` says for which of them the personal one was published.
+    Each is ``[N]``: ``blocks`` are the numbers of the blocks of time in which they were made (see
+    :meth:`.Evidence.add`); ``released`` and ``personal`` the losses of both, at least 0;
+    ``served_personal`` says for which of them the personal one was published.
     """
 
-    blocks: Sequence[int]
+    blocks: NDArray[np.int64]
     released: NDArray[np.float64]
     personal: NDArray[np.float64]
-    served_personal: Sequence[bool]
+    served_personal: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -135,12 +135,10 @@ class Served(msgspec.Struct):
         """
         account, evidence = replace(self.account), self.evidence.copy()
         theirs, ours = self._clipped(losses.released), self._clipped(losses.personal)
-        evidence.add(losses.blocks, ((theirs - ours) / self.clip).tolist())
+        evidence.add(losses.blocks, (theirs - ours) / self.clip)
         quiet = not self._is_proof(evidence)
-        costs = zip((ours - theirs).tolist(), losses.served_personal, strict=True)
-        quiet &= account.add(*(cost for cost, served in costs if served)) or (
-            self.serving == "released"
-        )
+        costs: list[float] = (ours - theirs)[losses.served_personal].tolist()
+        quiet &= account.add(*costs) or self.serving == "released"
         if len(losses) > 1 and not quiet:
             half = len(losses) // 2
             yield from self.scored(losses[:half], first)

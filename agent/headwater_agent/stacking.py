@@ -32,9 +32,4 @@ def join(pieces: Sequence[NDArray[_T]]) -> NDArray[_T]:
 
 def stack_outputs(predictions: Sequence[Prediction]) -> Floats:
     """Return what released, personal and baseline say, ``[3, N, K]``; N is at least 1."""
-    said = stack(
-        [made.released for made in predictions]
-        + [made.personal for made in predictions]
-        + [made.baseline for made in predictions]
-    )
-    return said.reshape(3, len(predictions), -1)
+    return stack([made.said for made in predictions]).swapaxes(0, 1)

@@ -304,15 +304,12 @@ class PredictionTable:
             thresholds = reals(stored.table[6:8]).T.tolist()
             for place in own.tolist():
                 _, stream, time, received, version, flags, *_ = stored.table[:, place].tolist()
-                released, personal, baseline = made[place].copy()
                 yield Prediction(
                     id=ids[place],
                     stream=names[stream],
                     time=time,
                     version=versions.get(version, ""),
-                    released=released,
-                    personal=personal,
-                    baseline=baseline,
+                    said=made[place].copy(),
                     quality="degraded" if flags & DEGRADED else "ok",
                     received=received,
                     served=served[bool(flags & PERSONAL)],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 
 import msgspec
@@ -47,8 +48,8 @@ class Joined:
 Told = Refuse | Happened
 """What is to be told of records that did not simply become rows."""
 
-_Made = tuple[int, Row, Cut | None]
-"""A row, behind the place in the batch of the record that completed it, and its window, if any."""
+_Made = tuple[Sequence[int], Sequence[Row], Sequence[Cut | None]]
+"""Of each row the place in the batch of the record that completed it, itself, and its window."""
 
 
 class Streams:
@@ -110,6 +111,13 @@ class Streams:
             for name, ours, theirs in zip(names, released, personal, strict=True)
         ]
 
+    def labelled(self, labels: Iterable[tuple[str, float]]) -> None:
+        """Show the baselines of streams the labels of their predictions."""
+        if self._manifest.task != "classification":
+            labels = dict(labels).items()  # shares are counted; else the newest is all they need
+        for name, label in labels:
+            self[name].baseline.labelled(label)
+
     def join(self, records: Sequence[Record], into: Joined) -> list[Told]:
         """Guard the records, join them to rows and cut the windows that become complete.
 
@@ -117,11 +125,8 @@ class Streams:
         be told.
         """
         told: list[Told] = []
-        places: dict[str, list[int]] = {}
-        for place, record in enumerate(records):
-            places.setdefault(record.stream, []).append(place)
         made: list[_Made] = []
-        for name, own in places.items():
+        for name, own in _places(records).items():
             stream = self._streams.get(name)
             if stream is None:
                 if len(self._streams) >= MAX_STREAMS:
@@ -129,11 +134,10 @@ class Streams:
                     continue
                 stream = self.renew(name)
             into.touched[name] = self.heard[name] = None
-            made += self._rows(stream, own, records, into.marks, told)
-        if len(places) > 1:
-            made.sort(key=itemgetter(0))
-        into.rows += [row for _, row, _ in made]
-        into.cut += [cut for _, _, cut in made if cut is not None]
+            made.append(self._rows(stream, own, records, into.marks, told))
+        _, rows, cuts = made[0] if len(made) == 1 else _in_order(made)
+        into.rows += rows
+        into.cut += [cut for cut in cuts if cut is not None]
         return told
 
     def _rows(
@@ -143,18 +147,20 @@ class Streams:
         records: Sequence[Record],
         marks: list[Mark],
         told: list[Told],
-    ) -> list[_Made]:
+    ) -> _Made:
         """Join the records of one stream, all at once where each is a row that follows the last."""
         came = [records[place] for place in places]
         if len(came) == 1 or not stream.guard.admit_all(came):
             came, places = _admit(stream, came, places, told)
         if not came:
-            return []
+            return (), (), ()
         if stream.rows.follow(came):
             judged, paused = self._judge(stream, came, marks, told)
-            return _cut(stream, stream.rows.append(judged), places, came, paused)
-        rows: list[Row] = []
-        of_row: list[tuple[int, Record, bool]] = []
+            rows = stream.rows.append(judged)
+            return places, rows, _cut(stream, rows, came, paused)
+        rows, of_row = [], []
+        completed_by: list[Record] = []
+        paused = []
         for place, record in zip(places, came, strict=True):
             if not stream.rows.accepts(record):
                 told.append(Refuse("late", record.stream))
@@ -162,8 +168,10 @@ class Streams:
             (one,), (pause,) = self._judge(stream, [record], marks, told)
             for row in stream.rows.add(one):
                 rows.append(row)
-                of_row.append((place, record, pause))
-        return _cut(stream, rows, *zip(*of_row, strict=True)) if rows else []
+                of_row.append(place)
+                completed_by.append(record)
+                paused.append(pause)
+        return of_row, rows, _cut(stream, rows, completed_by, paused)
 
     def _judge(
         self, stream: Stream, admitted: Sequence[Record], marks: list[Mark], told: list[Told]
@@ -206,35 +214,48 @@ def _admit(
     return admitted, places_of
 
 
+def _places(records: Sequence[Record]) -> dict[str, Sequence[int]]:
+    """Return the places of the records of each stream."""
+    if len({record.stream for record in records}) == 1:
+        return {records[0].stream: range(len(records))}
+    places: dict[str, list[int]] = {}
+    for place, record in enumerate(records):
+        places.setdefault(record.stream, []).append(place)
+    return {**places}
+
+
+def _in_order(made: Sequence[_Made]) -> _Made:
+    """Return what was made of several streams, in the order of its places."""
+    of_each = sorted(chain.from_iterable(zip(*own, strict=True) for own in made), key=itemgetter(0))
+    places, rows, cuts = zip(*of_each, strict=True) if of_each else ((), (), ())
+    return places, rows, cuts
+
+
 def _cut(
-    stream: Stream,
-    rows: Sequence[Row],
-    places: Sequence[int],
-    records: Sequence[Record],
-    paused: Sequence[bool],
-) -> list[_Made]:
-    """Cut the windows that can be predicted.
+    stream: Stream, rows: Sequence[Row], records: Sequence[Record], paused: Sequence[bool]
+) -> list[Cut | None]:
+    """Return the window of each row that can be predicted.
 
     Parameters
     ----------
     rows
         In their order.
-    places, records, paused
-        For each row the record that completed it, its place in the batch, and whether learning
-        was paused then.
+    records, paused
+        For each row the record that completed it, and whether learning was paused then.
     """
-    made: list[_Made] = []
-    windows = stream.window.push(rows)
-    for row, window, place, record, pause in zip(
-        rows, windows, places, records, paused, strict=True
+    cuts: list[Cut | None] = []
+    known = None
+    for row, window, record, pause in zip(
+        rows, stream.window.push(rows), records, paused, strict=True
     ):
-        cut = None
-        if window is not None and window.missing <= MAX_MISSING and _saw_something(row):
-            marked = window.marked or pause
-            cut = Cut(row, window.values, record.received, marked, window.missing)
-        made.append((place, row, cut))
-    return made
-
-
-def _saw_something(row: Row) -> bool:
-    return 1 in row.observed.tobytes()
+        if window is None or window.missing > MAX_MISSING:
+            cuts.append(None)
+            continue
+        if row.observed is not known:
+            if 1 not in row.observed.tobytes():
+                cuts.append(None)
+                continue
+            known = row.observed
+        marked = window.marked or pause
+        cuts.append(Cut(row, window.values, record.received, marked, window.missing))
+    return cuts

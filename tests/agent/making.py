@@ -57,9 +57,7 @@ def prediction(slot: int, stream: str = "s", value: float = 1.0) -> Prediction:
         stream=stream,
         time=slot * PERIOD,
         version="v1",
-        released=np.array([value], np.float32),
-        personal=np.array([value + 1], np.float32),
-        baseline=np.array([value + 2], np.float32),
+        said=np.array([[value], [value + 1], [value + 2]], np.float32),
         quality="ok",
         received=slot * PERIOD + 7,
     )

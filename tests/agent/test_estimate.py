@@ -44,15 +44,15 @@ def made(
     start: int = 0,
 ) -> Made:
     """Predictions, one a minute; all arguments ``[N, K]``."""
+    theirs = released if personal is None else personal
+    said = np.stack([released, theirs, released if baseline is None else baseline], axis=1)
     predictions = [
         Prediction(
             id=f"{stream}-{start + i}",
             stream=stream,
             time=(start + i) * MINUTE,
             version="v1",
-            released=released[i].astype(np.float32),
-            personal=(released if personal is None else personal)[i].astype(np.float32),
-            baseline=(released if baseline is None else baseline)[i].astype(np.float32),
+            said=said[i].astype(np.float32),
             quality="ok",
             received=0,
         )

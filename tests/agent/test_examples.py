@@ -21,16 +21,21 @@ def examples(model: Manifest | None = None) -> Examples:
 
 
 def prediction(minute: int, *, marked: bool = False) -> Prediction:
-    none = floats(0.0)
-    time = minute * MINUTE
-    return Prediction(
-        f"p{minute}", "tank-1", time, "v1", none, none, none, "ok", received=0, marked=marked
-    )
+    none, time = np.zeros((3, 1), np.float32), minute * MINUTE
+    return Prediction(f"p{minute}", "tank-1", time, "v1", none, "ok", received=0, marked=marked)
+
+
+def keep(kept: Examples, made: Prediction, label: float) -> Entry:
+    entry = Entry(made, WINDOW)
+    kept.keep([entry], floats(label)[None])
+    return entry
 
 
 def test_examples_are_numbered_in_the_order_they_are_made() -> None:
     kept = examples()
-    assert [kept.keep(prediction(n), WINDOW, floats(n)) for n in (1, 2, 3)] == [1, 2, 3]
+    entries = [Entry(prediction(n), WINDOW) for n in (1, 2, 3)]
+    kept.keep(entries, floats(1, 2, 3)[:, None])
+    assert [entry.sequence for entry in entries] == [1, 2, 3]
     assert [(e.sequence, float(e.label[0])) for e in kept.drain().examples] == [
         (1, 1),
         (2, 2),
@@ -41,7 +46,7 @@ def test_examples_are_numbered_in_the_order_they_are_made() -> None:
 
 def test_a_window_with_a_doubted_cell_is_held_back() -> None:
     kept = examples()
-    assert kept.keep(prediction(1, marked=True), WINDOW, floats(7.0)) == 0
+    assert keep(kept, prediction(1, marked=True), 7.0).sequence == 0
     made = kept.drain()
     assert made.examples == []
     assert [(h.stream, h.time, h.label.tolist()) for h in made.held] == [("tank-1", MINUTE, [7])]
@@ -49,21 +54,21 @@ def test_a_window_with_a_doubted_cell_is_held_back() -> None:
 
 def test_what_was_held_back_is_numbered_when_it_may_be_used_after_all() -> None:
     kept = examples()
-    kept.keep(prediction(1), WINDOW, floats(1.0))
+    keep(kept, prediction(1), 1.0)
     kept.clear([Example(0, "tank-1", MINUTE, WINDOW, floats(7), False)])
     assert [e.sequence for e in kept.drain().examples] == [1, 2]
 
 
 def test_nothing_near_the_border_of_a_reserved_block_is_an_example() -> None:
     kept = examples(manifest(share=0.5, block=20))
-    used = [kept.keep(prediction(n), WINDOW, floats(0.0)) > 0 for n in range(2_000)]
+    used = [keep(kept, prediction(n), 0.0).sequence > 0 for n in range(2_000)]
     assert not all(used)
     assert any(example.reserved for example in kept.drain().examples)
 
 
 def test_a_correction_reaches_an_example_of_the_same_batch() -> None:
     kept = examples()
-    entry = Entry(prediction(1), WINDOW, sequence=kept.keep(prediction(1), WINDOW, floats(1.0)))
+    entry = keep(kept, prediction(1), 1.0)
     kept.correct(entry, 5.0)
     made = kept.drain()
     assert made.examples[0].label.tolist() == [5]
@@ -73,7 +78,7 @@ def test_a_correction_reaches_an_example_of_the_same_batch() -> None:
 
 def test_a_correction_of_what_was_learned_is_late() -> None:
     kept = examples()
-    entry = Entry(prediction(1), WINDOW, sequence=kept.keep(prediction(1), WINDOW, floats(1.0)))
+    entry = keep(kept, prediction(1), 1.0)
     kept.drain()
     kept.correct(entry, 5.0)
     assert (kept.corrections, kept.late_corrections) == (1, 1)

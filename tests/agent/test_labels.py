@@ -14,9 +14,8 @@ WINDOW = np.zeros((3, 2), np.float32)
 
 
 def prediction(slot: int, stream: str = "tank-1") -> Prediction:
-    none = floats(0.0)
-    key = f"{stream}-{slot}"
-    return Prediction(key, stream, slot * MINUTE, "v1", none, none, none, "ok", received=0)
+    key, none = f"{stream}-{slot}", np.zeros((3, 1), np.float32)
+    return Prediction(key, stream, slot * MINUTE, "v1", none, "ok", received=0)
 
 
 def row(slot: int, level: float, *, observed: bool = True) -> Row:
@@ -46,7 +45,7 @@ def come(labels: Labels, slot: int, level: float = 1.0) -> Labelled | None:
 
 def forecast() -> Labels:
     labels = Labels(manifest(horizon=2))
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     return labels
 
 
@@ -83,14 +82,14 @@ def test_after_a_jump_the_old_predictions_are_forgotten() -> None:
 
 def test_a_row_is_no_label_where_labels_come_from_outside() -> None:
     labels = outside()
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     assert met(labels, row(5, 1.0)) is None
 
 
 def test_a_label_finds_its_prediction_by_id() -> None:
     labels = outside()
-    labels.expect(prediction(5), WINDOW)
-    labels.expect(prediction(6), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
+    labels.expect(Entry(prediction(6), WINDOW))
     assert told(meet(labels, Label(2.0, id="tank-1-5"))) == ("tank-1-5", 2.0, None)
     assert meet(labels, Label(2.0, id="another")) is None
 
@@ -98,27 +97,27 @@ def test_a_label_finds_its_prediction_by_id() -> None:
 def test_a_label_finds_the_prediction_nearest_in_time() -> None:
     labels = outside(tolerance=2)
     for slot in (5, 9, 12):
-        labels.expect(prediction(slot), WINDOW)
+        labels.expect(Entry(prediction(slot), WINDOW))
     found = [told(meet(labels, at(minute))) for minute in (6.9, 8.1, 12.0, 14.5)]
     assert [f and f[0] for f in found] == ["tank-1-5", "tank-1-9", "tank-1-12", None]
 
 
 def test_the_time_of_a_label_is_the_one_that_a_forecast_speaks_of() -> None:
     labels = outside(model=manifest(horizon=2))
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     assert meet(labels, at(5)) is None
     assert told(meet(labels, at(7))) == ("tank-1-5", 1.0, None)
 
 
 def test_a_label_of_another_stream_finds_nothing() -> None:
     labels = outside()
-    labels.expect(prediction(5, "tank-2"), WINDOW)
+    labels.expect(Entry(prediction(5, "tank-2"), WINDOW))
     assert meet(labels, at(5)) is None
 
 
 def test_a_second_label_corrects_the_first_and_the_same_once_more_changes_nothing() -> None:
     labels = outside()
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     assert told(meet(labels, at(5, 1.0))) == ("tank-1-5", 1.0, None)
     assert meet(labels, at(5, 1.0)) is None
     assert told(meet(labels, at(5, 3.0))) == ("tank-1-5", 3.0, 1.0)
@@ -126,14 +125,14 @@ def test_a_second_label_corrects_the_first_and_the_same_once_more_changes_nothin
 
 def test_a_forecast_labelled_by_its_stream_can_be_corrected_from_outside() -> None:
     labels = outside(model=manifest(horizon=2))
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     assert told(met(labels, row(7, 2.5))) == ("tank-1-5", 2.5, None)
     assert told(meet(labels, at(7, 2.75))) == ("tank-1-5", 2.75, 2.5)
 
 
 def test_a_label_may_come_until_the_limit_and_not_later() -> None:
     labels = outside(late=10)
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     come(labels, 15)
     assert meet(labels, at(5)) is not None
     come(labels, 16)
@@ -144,22 +143,22 @@ def test_a_label_may_come_until_the_limit_and_not_later() -> None:
 def test_a_label_with_the_time_of_its_record_finds_the_row_that_the_record_belongs_to() -> None:
     for tolerance in (0, 1, 5):
         labels = outside(tolerance=tolerance)
-        labels.expect(prediction(5), WINDOW)
+        labels.expect(Entry(prediction(5), WINDOW))
         assert told(meet(labels, at(5.98, 1.0))) == ("tank-1-5", 1.0, None)
-        labels.expect(prediction(6), WINDOW)
+        labels.expect(Entry(prediction(6), WINDOW))
         assert told(meet(labels, at(5.98, 2.0))) == ("tank-1-5", 2.0, 1.0)
 
 
 def test_without_a_tolerance_a_label_never_goes_to_a_neighbour() -> None:
     labels = outside()
     for slot in (4, 6):
-        labels.expect(prediction(slot), WINDOW)
+        labels.expect(Entry(prediction(slot), WINDOW))
     assert [meet(labels, at(minute)) for minute in (3.99, 5, 5.5, 5.99)] == [None] * 4
 
 
 def test_the_time_of_a_correction_falls_into_the_row_that_the_forecast_speaks_of() -> None:
     labels = outside(model=manifest(horizon=2))
-    labels.expect(prediction(5), WINDOW)
+    labels.expect(Entry(prediction(5), WINDOW))
     assert told(meet(labels, at(7.5))) == ("tank-1-5", 1.0, None)
 
 
@@ -179,7 +178,7 @@ def test_what_the_store_knows_can_be_labelled_and_corrected_up_to_the_same_limit
 def test_no_more_than_so_many_predictions_wait() -> None:
     labels = outside(late=10**6)
     for slot in range(MAX_WAITING + 100):
-        labels.expect(prediction(slot), WINDOW)
+        labels.expect(Entry(prediction(slot), WINDOW))
     assert len(labels) <= MAX_WAITING
     assert labels.given_up >= 100
 
@@ -194,7 +193,7 @@ def test_a_label_meets_what_a_search_of_all_predictions_would_find(
 ) -> None:
     labels = Labels(regression_manifest(), late=10**9, tolerance=tolerance * MINUTE // 10)
     for slot in sorted(slots):
-        labels.expect(prediction(slot), WINDOW)
+        labels.expect(Entry(prediction(slot), WINDOW))
     known: dict[int, float] = {}
     for tenth, value in coming:
         found = meet(labels, at(tenth / 10, float(value)))
@@ -205,3 +204,39 @@ def test_a_label_meets_what_a_search_of_all_predictions_would_find(
         else:
             assert told(found) == (f"tank-1-{best}", float(value), known.get(best))
             known[best] = float(value)
+
+
+story = st.tuples(st.integers(0, 2), st.integers(1, 3), st.booleans(), st.booleans())
+
+
+@given(st.lists(story, max_size=30), st.integers(1, 30), st.integers(0, 4))
+def test_it_makes_no_difference_how_rows_and_predictions_are_cut_into_batches(
+    story: list[tuple[int, int, bool, bool]], size: int, late: int
+) -> None:
+    """Of each row: the stream, the slots since the one before, the target seen, a prediction."""
+    one_by_one, together = (Labels(manifest(horizon=2), late=late * MINUTE) for _ in range(2))
+    newest = [0, 0, 0]
+    came: list[tuple[Row, bool]] = []
+    for stream, step, is_seen, is_predicted in story:
+        newest[stream] += step
+        seen = np.array([is_seen, True])
+        came.append((Row(f"tank-{stream}", newest[stream], floats(step, 0), seen), is_predicted))
+
+    def entry(row: Row) -> Entry:
+        return Entry(prediction(row.slot, row.stream), WINDOW)
+
+    alone: list[Labelled | None] = []
+    for row, is_predicted in came:
+        alone.append(met(one_by_one, row))
+        if is_predicted:
+            one_by_one.expect(entry(row))
+        one_by_one.let_go(row)
+    batched: list[Labelled] = []
+    for at in range(0, len(came), size):
+        part = came[at : at + size]
+        made = [entry(row) for row, is_predicted in part if is_predicted]
+        batched += together.follow([row for row, _ in part], made)
+    assert [told(item) for item in batched] == [told(item) for item in alone if item is not None]
+    assert together.given_up == one_by_one.given_up
+    waiting = [[e.prediction.id for e in labels.waiting()] for labels in (together, one_by_one)]
+    assert waiting[0] == waiting[1]

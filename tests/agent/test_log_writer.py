@@ -78,7 +78,7 @@ def test_every_field_of_a_prediction_comes_back(desk: Desk) -> None:
         prediction(3),
         replace(prediction(4, "t"), version="v2", quality="degraded", received=-1),
         replace(prediction(5), served="personal", thresholds=(0.1, float("nan"))),
-        replace(prediction(6), marked=True, released=np.array([np.nan], np.float32)),
+        replace(prediction(6), marked=True, said=np.array([[np.nan], [1], [2]], np.float32)),
     ]
     desk.write(*made)
     for found, wanted in zip(desk.predictions(), made, strict=True):
@@ -125,7 +125,7 @@ def test_numbers_go_on_where_they_were_even_when_all_predictions_are_gone(desk: 
 
 
 def test_values_that_are_not_float32_are_stored_as_such(desk: Desk) -> None:
-    desk.write(replace(prediction(1), released=np.array([1.5], np.float64)))
+    desk.write(replace(prediction(1), said=np.array([[1.5], [2], [3]], np.float64)))
     (found,) = desk.predictions()
     assert (found.released.tolist(), found.released.dtype.name) == ([1.5], "float32")
 

@@ -11,7 +11,7 @@ from headwater_agent.matching import Matching
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
 from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
-from tests.agent.model import MINUTE, anomaly, floats, manifest, record, regression, version
+from tests.agent.model import MINUTE, anomaly, manifest, record, regression, version
 
 
 class Device:
@@ -41,7 +41,7 @@ class Device:
                 cut.row.stream,
                 cut.row.slot * MINUTE,
                 "v",
-                *(floats(1.0),) * 3,
+                np.ones((3, 1), np.float32),
                 "ok",
                 0,
                 thresholds=(threshold, threshold),

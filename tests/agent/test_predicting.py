@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from headwater_agent.events import Floats, Infer, Inferred, Model, Prediction, Row
+from headwater_agent.events import Floats, Infer, Inferred, Model, Prediction, Row, Version
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
-from headwater_agent.predicting import Predicting, prediction_id
+from headwater_agent.predicting import Predicting
 from headwater_agent.streams import Cut, Streams
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest, regression, version
@@ -19,16 +20,19 @@ def cut(minute: int, *, missing: float = 0.0, marked: bool = False, level: float
     return Cut(row, np.full((3, 2), level, np.float32), minute * MINUTE + 7, marked, missing)
 
 
-def predicting(model: Manifest) -> Predicting:
-    learner = new_learner(model, version(), LearnerSettings(), ServeSettings())
+def predicting(model: Manifest, of: Version | None = None) -> Predicting:
+    learner = new_learner(model, of or version(), LearnerSettings(), ServeSettings())
     learner.served.serving = "personal"
     return Predicting(model, learner, Streams(model, PipelineSettings()))
 
 
 def made(
-    *windows: Cut, personal: Floats | None = None, model: Manifest | None = None
+    *windows: Cut,
+    personal: Floats | None = None,
+    model: Manifest | None = None,
+    of: Version | None = None,
 ) -> tuple[tuple[Prediction, ...], bool]:
-    asking = predicting(model or manifest())
+    asking = predicting(model or manifest(), of)
     ask = asking.ask(windows)
     assert isinstance(ask, Infer)
     released = np.arange(len(windows), dtype=np.float32)[:, None]
@@ -69,9 +73,11 @@ def test_a_model_whose_labels_come_from_outside_has_the_streams_baseline() -> No
 
 
 def test_a_name_is_the_same_for_the_same_version_and_window_alone() -> None:
-    name = prediction_id("roof", 1_700_000_000_000, "v1")
-    assert name == prediction_id("roof", 1_700_000_000_000, "v1")
-    others = [("attic", 1_700_000_000_000, "v1"), ("roof", 1_700_000_000_001, "v1")]
-    others.append(("roof", 1_700_000_000_000, "v2"))
-    assert len({name, *(prediction_id(*other) for other in others)}) == 4
-    assert len(name) <= 64
+    def name(window: Cut, of: Version | None = None) -> str:
+        return made(window, of=of)[0][0].id
+
+    same = name(cut(5))
+    assert same == name(cut(5))
+    elsewhere = structs.replace(cut(5), row=structs.replace(cut(5).row, stream="tank-2"))
+    assert len({same, name(cut(6)), name(elsewhere), name(cut(5), version(2))}) == 4
+    assert len(same) <= 64

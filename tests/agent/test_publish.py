@@ -105,7 +105,8 @@ def test_a_clock_that_went_back_gives_no_negative_latency() -> None:
 
 
 def test_a_missing_baseline_is_null() -> None:
-    lacking = msgspec.structs.replace(prediction(1), baseline=np.array([np.nan], np.float32))
+    said = np.array([[1], [2], [np.nan]], np.float32)
+    lacking = msgspec.structs.replace(prediction(1), said=said)
     assert sent(lacking)["baseline"] is None
 
 
@@ -118,8 +119,8 @@ def test_a_class_is_published_as_the_probability_of_each() -> None:
         target="",
         horizon=Duration(0),
     )
-    odds = np.array([0.25, 0.75], np.float32)
-    made = Prediction("i", "s", 1, "v", odds, odds, odds, "ok", 0)
+    odds = np.array([[0.25, 0.75]] * 3, np.float32)
+    made = Prediction("i", "s", 1, "v", odds, "ok", 0)
     found = sent(made, manifest)
     assert found["prediction"] == {"calm": 0.25, "storm": 0.75}
     assert (found["time"], found["target"]) == (found["valid"], "")

@@ -5,6 +5,8 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater_agent.events import Happened, Label, Prediction
 from headwater_agent.labels import Entry, Labelled
@@ -29,8 +31,8 @@ NO_WINDOW = np.zeros((0, 0), np.float32)
 def prediction(
     released: float = 2.0, personal: float = 3.0, baseline: float = 1.0, time: int = 0
 ) -> Prediction:
-    one, two, three = (floats(value) for value in (released, personal, baseline))
-    return Prediction("p", "tank-1", time, "v1", one, two, three, "ok", received=0)
+    said = floats(released, personal, baseline)[:, None]
+    return Prediction("p", "tank-1", time, "v1", said, "ok", received=0)
 
 
 def labelled(label: float, made: Prediction | None = None) -> Labelled:
@@ -48,8 +50,8 @@ def test_a_table_of_errors_has_baseline_released_and_personal() -> None:
 
 
 def test_errors_of_classes_are_zero_or_one() -> None:
-    one, two, three = (floats(*row) for row in ([0, 1, 0], [0, 0, 1], [1, 0, 0]))
-    made = Prediction("p", "tank-1", 0, "v1", one, two, three, "ok", received=0)
+    said = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float32)
+    made = Prediction("p", "tank-1", 0, "v1", said, "ok", received=0)
     assert errors_of(classification(), [labelled(1, made)], [1]).tolist() == [[1, 0, 1]]
 
 
@@ -81,6 +83,22 @@ def test_a_model_that_said_nothing_is_not_compared() -> None:
     scoring = scorer()
     list(scoring.count([labelled(2.5)], np.array([[math.nan, 0.5, 0.5]])))
     assert scoring._learner.score.labels == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 9)), max_size=60), st.integers(1, 40))
+def test_it_makes_no_difference_how_labels_of_streams_are_cut_into_calls(
+    story: list[tuple[int, float]], size: int
+) -> None:
+    together, in_pieces = scorer(), scorer()
+    found = [
+        labelled(0.0, msgspec.structs.replace(prediction(time=1_000 * at), stream=f"tank-{stream}"))
+        for at, (stream, _) in enumerate(story)
+    ]
+    table = np.array([(loss, loss / 3, loss / 7) for _, loss in story]).reshape(-1, 3)
+    list(together.count(found, table))
+    for at in range(0, len(found), size):
+        list(in_pieces.count(found[at : at + size], table[at : at + size]))
+    assert dict(in_pieces.changes()) == dict(together.changes())
 
 
 def test_a_correction_leaves_the_scores_as_if_the_label_had_been_right_at_once() -> None:

@@ -28,7 +28,8 @@ def score(
     state: Served, block: int, released: float, personal: float, served: Model
 ) -> Change | None:
     """Score one prediction."""
-    losses = Losses([block], np.array([released]), np.array([personal]), [served == "personal"])
+    of_personal = np.array([served == "personal"])
+    losses = Losses(np.array([block]), np.array([released]), np.array([personal]), of_personal)
     return next((change for _, change in state.scored(losses)), None)
 
 
@@ -237,8 +238,8 @@ def test_it_makes_no_difference_how_losses_are_cut_into_calls(
     together, in_pieces = served(strict, CLIP), served(strict, CLIP)
     together.serving = in_pieces.serving = "personal" if promoted else "released"
     steps, released, personal, of_personal = zip(*story, strict=True)
-    blocks = np.cumsum(steps).tolist()
-    whole = Losses(blocks, np.array(released), np.array(personal), of_personal)
+    blocks = np.cumsum(steps)
+    whole = Losses(blocks, np.array(released), np.array(personal), np.array(of_personal))
     at_once = list(together.scored(whole))
     bit_by_bit = [
         change

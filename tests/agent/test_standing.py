@@ -10,10 +10,14 @@ from headwater_agent.served import Losses, served
 from headwater_agent.standing import Standing, encode_own, encode_stream, read_standing
 
 
+def loss(block: int, released: float, personal: float) -> Losses:
+    return Losses(np.array([block]), np.array([released]), np.array([personal]), np.array([False]))
+
+
 def test_account_evidence_and_scores_come_back_as_they_were() -> None:
     mine = served(ServeSettings(), 2.0)
     for block in range(40):
-        list(mine.scored(Losses([block], np.array([1.0]), np.array([0.5]), [False])))
+        list(mine.scored(loss(block, 1.0, 0.5)))
     mine.account.add(1.25)
     own, stream = Score(labels=7, released=0.5), Score(labels=3, personal=0.25)
     found = read_standing([encode_own(mine, own), encode_stream("tank-1", stream)])
@@ -28,7 +32,7 @@ def test_it_stays_small_however_long_the_stream() -> None:
     """It is written with each group of labels."""
     mine = served(ServeSettings(), 1.0)
     for block in range(5_000):
-        list(mine.scored(Losses([block], np.array([0.5]), np.array([0.25]), [False])))
+        list(mine.scored(loss(block, 0.5, 0.25)))
     assert len(encode_own(mine, Score())[1]) < 4_096
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,7 +9,8 @@ from headwater_agent.events import Happened, Record, Refuse
 from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.streams import Joined, Streams
-from tests.agent.model import manifest, record
+from headwater_models.manifest import Manifest
+from tests.agent.model import classification, manifest, record, regression
 
 
 def join(known: Streams, *items: Record) -> tuple[Joined, list[Refuse | Happened]]:
@@ -107,3 +109,14 @@ def _told(joined: Joined) -> list[object]:
     rows = [(row.stream, row.slot, row.marked, row.values.tobytes()) for row in joined.rows]
     cut = [(c.row.stream, c.row.slot, c.marked, c.missing, c.window.tobytes()) for c in joined.cut]
     return [rows, cut, set(joined.marks)]
+
+
+@pytest.mark.parametrize("model", [manifest(), regression(), classification()])
+def test_baselines_see_labels_as_if_one_by_one(model: Manifest) -> None:
+    together, one_by_one = (Streams(model, PipelineSettings()) for _ in range(2))
+    labels = [("tank-1", 1.0), ("b", 2.0), ("tank-1", 2.0), ("tank-1", 0.0)]
+    together.labelled(labels)
+    for name, label in labels:
+        one_by_one[name].baseline.labelled(label)
+    for name in ("tank-1", "b"):
+        assert together[name].baseline.save() == one_by_one[name].baseline.save()

@@ -9,7 +9,7 @@ from headwater_agent.drift_settings import DriftSettings, React, Watched
 from headwater_agent.drift_settings import Estimate as EstimateSettings
 from headwater_agent.events import Alarm, Prediction, Row
 from headwater_agent.watch import Reaction, SavedWatch, Watch, about
-from tests.agent.model import MINUTE, floats, manifest
+from tests.agent.model import MINUTE, manifest
 
 ERROR = Alarm("tank-1", 0, "adwin", "", 2.0, 1.0)
 INPUT = Alarm("tank-1", 0, "page-hinkley", "level", 2.0, 1.0)
@@ -21,8 +21,8 @@ def watch(**react: object) -> Watch:
 
 
 def prediction(minute: int, said: float = 1.0) -> Prediction:
-    made = floats(said)
-    return Prediction("id", "tank-1", minute * MINUTE, "v1", made, made, made, "ok", 0)
+    made = np.full((3, 1), said, np.float32)
+    return Prediction("id", "tank-1", minute * MINUTE, "v1", made, "ok", 0)
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,8 @@ def compare(device: Device, examples: Examples) -> None:
     known = {key for key, label in labels.items() if np.isfinite(label)}
     kept = {(example.stream, example.time) for example in device.examples}
     assert kept <= known
-    use = ReservedBlocks(device.bundle.manifest).use
-    assert all(use(*key) == "embargo" for key in known - kept)
+    blocks = ReservedBlocks(device.bundle.manifest)
+    assert all(blocks.stretch(*key)[2] == "embargo" for key in known - kept)
 
 
 def first_of_each_slot(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
