@@ -116,8 +116,10 @@ class Cohort:
         found = dict(zip(self._outputs, running.outputs.result(), strict=True))
         before, after = (mean_losses(found[name], running.judged) for name in ("before", "after"))
         changes = found.get("change", [None] * len(replays))
+        finite = "change" in found and bool(np.isfinite(found["change"]).all())
         weights = self._weights(replays, found)
-        return list(map(Replayed, weights, running.learned, before, after, changes))
+        told = weights, running.learned, before, after, changes, repeat(finite)
+        return list(map(Replayed, *told))
 
     def _weights(self, replays: Sequence[Replay], found: Stacks) -> Iterable[Arrays]:
         names = self._names

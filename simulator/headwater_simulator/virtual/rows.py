@@ -32,6 +32,9 @@ class Batches:
 
 def usable_counts(replays: Sequence[Replay]) -> Places:
     """Return how many rows of each training can be learned from, ``[K]``; at least one training."""
+    known = [replay.usable for replay in replays]
+    if None not in known:
+        return np.array(known, np.intp)
     examples = [replay.examples for replay in replays]
     ends = np.cumsum([0, *(len(one.weight) for one in examples)])
     label = np.concatenate([one.label for one in examples])[:, 0]

@@ -124,7 +124,7 @@ class FleetTrainer:
         found: dict[int, Promise] = {}
         counts = usable_counts([job.replay for job in jobs])
         steps = [_steps(job, count) for job, count in zip(jobs, counts.tolist(), strict=True)]
-        for places in _alike([_kind(job.replay, n) for job, n in zip(jobs, steps, strict=True)]):
+        for places in _alike(map(_kind, jobs, steps)):
             for some in _calls(places, jobs):
                 replays, taken = [jobs[i].replay for i in some], np.array([steps[i] for i in some])
                 graph = self._whole(replays)
@@ -253,11 +253,12 @@ def _alone(job: Job, trainer: Trainer) -> Replayed:
     return job.replay.run(trainer, lambda: next(left) == 0)
 
 
-def _kind(replay: Replay, steps: int) -> tuple[int, float, float | None, int]:
+def _kind(job: Job, steps: int) -> tuple[int, float, float | None, int]:
     """Return what trainings that are done together have in common.
 
     None takes more than twice the steps of another, in which it would take part without a row.
     """
+    replay = job.replay
     mu = None if replay.hold is None else replay.hold.mu
     return replay.batch, replay.learning_rate, mu, steps.bit_length()
 

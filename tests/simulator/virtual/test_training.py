@@ -385,6 +385,18 @@ def test_where_the_change_is_told_weights_are_only_when_they_are_wanted() -> Non
     np.testing.assert_allclose(whole.change, np.concatenate([m.ravel() for m in moved]), atol=1e-6)
 
 
+def test_changes_are_known_to_be_finite_where_all_of_a_call_are() -> None:
+    model = built()
+    names = [array.name for array in model.manifest.shared]
+    trainer, jobs = FleetTrainer(model.train, Tally(), shared=names), [job(model, 20, 1)] * 2
+
+    assert all(made.finite for made in trainer.replay(jobs))
+
+    lost = {name: np.full_like(array, np.nan) for name, array in jobs[0].replay.start.items()}
+    jobs[0] = Job(msgspec.structs.replace(jobs[0].replay, start=lost))
+    assert not any(made.finite for made in trainer.replay(jobs))
+
+
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 @pytest.mark.parametrize("mu", [0.0, 0.1])
 def test_devices_that_begin_alike_come_to_what_each_comes_to_alone(
