@@ -120,11 +120,8 @@ class Member:
 
     def looks(self, now: int) -> int:
         """Return when it looks for messages next."""
-        every: int = self.group.link.poll or self.poll_ms
-        if not every:
-            return now
-        every = max(every, self.poll_ms)
-        return round((ceil(now / every - self.phase) + self.phase) * every)
+        every, phase = max(self.group.link.poll, self.poll_ms), self.phase
+        return round((ceil(now / every - phase) + phase) * every) if every else now
 
     def rests_until(self, time: int, now: int) -> bool:
         """Say whether it neither comes, goes nor breaks from now on until a moment."""
