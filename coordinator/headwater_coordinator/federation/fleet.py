@@ -289,9 +289,9 @@ class Fleet:
         if not given:
             return ()
         expires, busy = given[0].expires_ms, list[str]()
-        self._asked.update((one.ask, one) for one in given)
         self._expiries.set_all([one.ask for one in given], expires)
         for one in given:
+            self._asked[one.ask] = one
             if type(one.task) is not wire.CheckIn:
                 one.device.open += 1
                 busy.append(one.device.node)

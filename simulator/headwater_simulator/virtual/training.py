@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 from weakref import WeakSet
 
+import msgspec
 import numpy as np
 
 from headwater.errors import UnsupportedError
@@ -21,7 +22,7 @@ from headwater_models.graphs.serialisation import decode
 from headwater_models.graphs.stack import stack
 from headwater_models.session import OpenGraph, Trainer
 from headwater_simulator.virtual.cohort import Cohort, alike, stacked
-from headwater_simulator.virtual.rows import NAMES, usable_counts
+from headwater_simulator.virtual.rows import usable_counts
 
 MEMBERS = 128
 """Devices in one call at most: what is computed for them then stays in the processor's cache."""
@@ -36,8 +37,7 @@ Promise = Callable[[], Replayed]
 """Returns what a training comes to, and waits for it where need be."""
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False, gc=False):
     """A training that a device has begun; it comes to ``steps`` steps at most (None: to all)."""
 
     replay: Replay
@@ -163,7 +163,7 @@ class FleetTrainer:
         return Trained(*made)
 
     def _together(self, graph: OpenGraph, steps: Sequence[Train]) -> Iterator[Trained]:
-        names, outputs = (*NAMES, "weight"), list(graph.outputs)
+        names, outputs = ("window", "time", "label", "weight"), list(graph.outputs)
         parameters = stacked([one.parameters for one in steps])
         feeds = {
             **{name: np.stack([getattr(one.batch, name) for one in steps]) for name in names},

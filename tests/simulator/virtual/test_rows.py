@@ -116,7 +116,7 @@ def test_devices_are_judged_on_the_rows_that_they_are_judged_on_alone(
 
         judged = rows.judged()
         losses = (rows.arrays["time"][judged.places] % 1_000).astype(np.float32)
-        found = mean_losses(losses, judged)
+        found, doubled = mean_losses(judged, losses, 2 * losses)
 
         for loss, replay in zip(found, alone, strict=True):
             own = replay.course().judged
@@ -124,6 +124,7 @@ def test_devices_are_judged_on_the_rows_that_they_are_judged_on_alone(
             time = replay.examples.time[own] % 1_000
             wanted = float(time @ weight / weight.sum()) if len(own) else 0.0
             assert loss == pytest.approx(wanted)
+        assert doubled == pytest.approx([2 * loss for loss in found])
 
 
 @given(Sizes, st.integers(1, 8))
