@@ -122,9 +122,10 @@ class Past:
 
     def of(self, node: str) -> Conduct:
         """Return how a device has behaved so far."""
-        if node not in self.conduct:
-            self.conduct[node] = Conduct()
-        return self.conduct[node]
+        conduct = self.conduct.get(node)
+        if conduct is None:
+            conduct = self.conduct[node] = Conduct()
+        return conduct
 
 
 @dataclass(slots=True)

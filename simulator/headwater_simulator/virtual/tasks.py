@@ -111,21 +111,22 @@ class Tasks:
                 and not member.coming
                 and member not in behind
                 and not member.group.link.reordering
-                and member.rests_until(at, now)
+                and at < (until_ms := member.undisturbed_until(now))
                 and not (type(delivery.ask.task) is wire.CheckIn and _sets_pace(delivery))
             ):
-                self._do_ahead(delivery, now)
+                self._do_ahead(delivery, until_ms)
             else:
                 left.append(delivery)
                 behind.add(member)
         return left
 
-    def _do_ahead(self, delivery: Delivery, now: int) -> None:
+    def _do_ahead(self, delivery: Delivery, until_ms: float) -> None:
+        """Let a device do a task that nothing comes between before a moment."""
         member, ask, at = delivery.member, delivery.ask.ask, delivery.at_ms
         done = self._done(delivery, at)
         if not isinstance(done, Training):
             self._post.will_send(at, member, partial(self._told, member, ask, done, at))
-        elif member.rests_until(done.end_ms, now) and not done.late:
+        elif done.end_ms < until_ms and not done.late:
             self._post.will_send(done.end_ms, member, partial(self._ended, member, ask, done))
         else:
             member.running.append(done)
@@ -239,7 +240,7 @@ class Tasks:
             and delivery.member.online
             and delivery.member.coming[0] is delivery
             and not delivery.member.group.link.reordering
-            and delivery.member.rests_until(delivery.at_ms, now)
+            and delivery.at_ms < delivery.member.undisturbed_until(now)
             and self._outlasted(delivery)
         ][: self._processor.room]
         self._catch_up([(one.member, one.at_ms) for one in certain])

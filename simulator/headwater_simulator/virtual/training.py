@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ class FleetTrainer:
             return []
         found: dict[int, Promise] = {}
         counts = usable_counts([job.replay for job in jobs])
-        steps = [_steps(job, count) for job, count in zip(jobs, counts.tolist(), strict=True)]
+        steps = list(map(_steps, jobs, counts.tolist()))
         for places in _alike(map(_kind, jobs, steps)):
             for some in _calls(places, jobs):
                 replays, taken = [jobs[i].replay for i in some], np.array([steps[i] for i in some])
@@ -265,15 +265,16 @@ def _kind(job: Job, steps: int) -> tuple[int, float, float | None, int]:
 
 def _steps(job: Job, rows: int) -> int:
     """Return how many steps a training comes to with so many rows to learn from."""
-    steps = -(-rows // job.replay.batch) * job.replay.epochs
+    replay = job.replay
+    steps = -(-rows // replay.batch) * replay.epochs
     return steps if job.steps is None else min(steps, job.steps)
 
 
 def _alike(kinds: Iterable[Any]) -> Iterable[list[int]]:
     """Return the places of equal kinds, in the order in which each kind comes first."""
-    places: dict[Any, list[int]] = {}
+    places: defaultdict[Any, list[int]] = defaultdict(list)
     for place, kind in enumerate(kinds):
-        places.setdefault(kind, []).append(place)
+        places[kind].append(place)
     return places.values()
 
 
