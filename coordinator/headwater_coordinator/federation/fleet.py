@@ -156,7 +156,10 @@ class Fleet:
         device.version = reply.version
         device.sequence = self._state.sequences.get(reply.version, device.sequence)
         self._offers.discard(device.node)
-        self._place([device], now)
+        if device.online and device.name and self._runs_release(device):
+            self._current[device.node] = None
+        else:
+            self._place([device], now)
         return Note(device)
 
     def lacks_base(self, device: Device, now: int) -> None:

@@ -72,8 +72,9 @@ class Rows:
         if timed:
             self.arrays["time"] = _joined([one.time for one in examples])
         self._weight = _joined([one.weight for one in examples])
-        self._usable = np.arange(len(self._weight))
-        if int(counts.sum()) < len(self._usable) - 1:
+        self._usable: Places | None = None
+        """Those that can be learned from, then the blank one; None where all can."""
+        if int(counts.sum()) < len(self._weight) - 1:
             usable = np.isfinite(label[:, 0]) & (self._weight > 0)
             usable[-1] = True
             self._usable = np.flatnonzero(usable)
@@ -93,22 +94,19 @@ class Rows:
         in_pass = np.maximum(-(-self._counts // self._batch), 1)
         order = np.zeros((members, int(self._counts.max())), np.intp)
         drawn = np.zeros(members, np.intp)
-        made = Batches(
-            np.empty((longest, members, self._batch), np.intp),
-            np.empty((longest, members, self._batch), np.float32),
-        )
-        begins = np.arange(members)[:, None] * order.shape[1]
         numbers = np.arange(longest)[:, None]
         passes, part = np.divmod(np.minimum(numbers, self._steps - 1), in_pass)
-        offset = part[:, :, None] * self._batch + np.arange(self._batch)
-        there = (offset < self._counts[:, None]) & (numbers < self._steps)[:, :, None]
-        taken = begins + offset * there
+        places = part[:, :, None] * self._batch + np.arange(self._batch)
+        there = (places < self._counts[:, None]) & (numbers < self._steps)[:, :, None]
+        places *= there
+        places += np.arange(members)[:, None] * order.shape[1]
         for some in _stretches(passes):
             self._draw(order, drawn, passes[some.start] + 1)
-            places = self._usable.take(self._first[:, None] + order.take(taken[some]))
-            made.places[some] = places
-            made.weight[some] = np.where(there[some], self._weight.take(places), 0)
-        return made
+            places[some] = order.take(places[some])
+        places += self._first[:, None]
+        if self._usable is not None:
+            places = self._usable.take(places)
+        return Batches(places, np.where(there, self._weight.take(places), 0))
 
     def _draw(self, order: Places, drawn: Places, passes: Places) -> None:
         """Draw the orders of those that are in another pass than before."""
@@ -124,19 +122,25 @@ class Rows:
         batches = max(-(-int(counts.max()) // self._batch), 1)
         offset = np.arange(batches * self._batch).reshape(batches, 1, self._batch)
         there = offset < counts[:, None]
-        places = rows.take(_begins(counts)[:, None] + offset * there)
+        places = _begins(counts)[:, None] + offset * there
+        if rows is not None:
+            places = rows.take(places)
         return Batches(places, np.where(there, self._weight.take(places), 0))
 
-    def _judged(self) -> tuple[Places, Places]:
-        """Return rows that devices are judged on, then the blank one; and how many each has."""
+    def _judged(self) -> tuple[Places | None, Places]:
+        """Return rows that devices are judged on, then the blank one; and how many each has.
+
+        None stands for all rows.
+        """
         counts = np.minimum(self._counts, LOSS_ROWS)
         if (counts == self._counts).all():
             return self._usable, counts
+        usable = np.arange(len(self._weight)) if self._usable is None else self._usable
         parts = []
         for key, first, count in zip(self._keys, self._first, self._counts, strict=True):
             order = orders(key[None], count[None], 0)[0][:LOSS_ROWS]
-            parts.append(self._usable[first + np.sort(order)])
-        return np.concatenate([*parts, self._usable[-1:]]), counts
+            parts.append(usable[first + np.sort(order)])
+        return np.concatenate([*parts, usable[-1:]]), counts
 
 
 def mean_losses(judged: Batches, *losses: Floats) -> list[list[float]]:
