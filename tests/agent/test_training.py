@@ -13,7 +13,13 @@ from headwater import wire
 from headwater.errors import StorageError
 from headwater.objects import Vector
 from headwater_agent import events, training
-from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS, DeclinedError, tell_update
+from headwater_agent.answers import (
+    MIN_EXAMPLES,
+    MIN_ROWS,
+    DeclinedError,
+    data_until,
+    tell_update,
+)
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.events import Example, Row
@@ -286,6 +292,23 @@ def test_an_update_that_is_large_but_finite_is_offered() -> None:
     change[-1] = np.nan
     with pytest.raises(DeclinedError, match="failed"):
         told(change)
+
+
+def test_an_update_is_of_data_up_to_the_end_of_a_block_and_of_no_data_there_is_none() -> None:
+    block = int(MANIFEST.reserve.block)
+
+    def rows(*times: int) -> events.Batch:
+        count = len(times)
+        return events.Batch(
+            np.zeros((count, 2, 2), np.float32),
+            np.array(times, np.int64),
+            np.zeros((count, 1), np.float32),
+            np.ones(count, np.float32),
+        )
+
+    assert data_until(MANIFEST, rows(3 * block + 1, 5 * block - 1, 0)) == 5 * block
+    with pytest.raises(DeclinedError, match="too-few-examples"):
+        data_until(MANIFEST, rows())
 
 
 def test_a_task_that_is_not_there_is_explained(tmp_path: Path) -> None:
