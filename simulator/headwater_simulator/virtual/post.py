@@ -24,8 +24,8 @@ from headwater_simulator.virtual.network import Network
 POLL_MS = 500
 """How often the coordinator looks at what came and what is due, as the server does."""
 
-Answer = Callable[[], e.Replied]
-"""Returns what a device sends, as soon as it is sent."""
+Answer = e.Replied | Callable[[], e.Replied]
+"""What a device sends, or returns it as soon as it is sent."""
 
 _Arriving = tuple[int, bool, int, e.Event]
 """When an event comes, whether it is a device's answer, and which one it is of all."""
@@ -86,7 +86,7 @@ class Post:
 
     def send(self, member: Member, replied: e.Replied) -> None:
         """Send an answer of a device that is connected."""
-        self.will_send(self._agenda.now, member, lambda: replied)
+        self.will_send(self._agenda.now, member, replied)
 
     def will_send(self, time: int, member: Member, answer: Answer) -> None:
         """Send an answer of a device, at a moment at which it is connected."""
@@ -100,7 +100,9 @@ class Post:
         leaving = self._leaving.take(now)
         if not leaving:
             return
-        replies = [answer() for _, _, _, answer in leaving]
+        replies = [
+            answer if isinstance(answer, e.Replied) else answer() for _, _, _, answer in leaving
+        ]
         links = [member.group.link for _, _, member, _ in leaving]
         fates = self._network.up(links, [replied.size for replied in replies])
         for (sent, _, member, _), replied, some in zip(leaving, replies, fates, strict=True):
@@ -164,11 +166,21 @@ class Post:
             self._agenda.at(delivery.at_ms, partial(self._arrived, delivery))
 
     def _sizes(self, asked: Sequence[Asked]) -> Iterator[int]:
-        """Yield the bytes of each task with its arrays; one that many are given is encoded once."""
-        last, size = None, 0
+        """Yield the bytes of each task with its arrays.
+
+        One that many are given is encoded once. Those to train in a round differ in their names
+        alone, which are equally long.
+        """
+        last: wire.Task | None = None
+        size = 0
         for ask, arrays in asked:
-            if ask.task is not last:
-                last, size = ask.task, len(wire.encode(ask.task))
+            task = ask.task
+            if type(task) is wire.Train:
+                if type(last) is not wire.Train or last.round != task.round:
+                    size = len(wire.encode(task))
+            elif task is not last:
+                size = len(wire.encode(task))
+            last = task
             yield size if arrays is None else size + self._packed_bytes
 
     def _arrived(self, delivery: Delivery) -> None:

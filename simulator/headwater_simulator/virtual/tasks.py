@@ -124,7 +124,9 @@ class Tasks:
         """Let a device do a task that nothing comes between before a moment."""
         member, ask, at = delivery.member, delivery.ask.ask, delivery.at_ms
         done = self._done(delivery, at)
-        if not isinstance(done, Training):
+        if isinstance(done, wire.Received):
+            self._post.will_send(at, member, self._told(member, ask, done, at))
+        elif not isinstance(done, Training):
             self._post.will_send(at, member, partial(self._told, member, ask, done, at))
         elif done.end_ms < until_ms and not done.late:
             self._post.will_send(done.end_ms, member, partial(self._ended, member, ask, done))
