@@ -133,11 +133,18 @@ def make_update(
             examples=examples,
         )
         made = _difference(manifest, contributed, base)
-    return tell_update(task, manifest, made, device=device, sequence=sequence, examples=examples)
+    until = data_until(manifest, examples)
+    return tell_update(task, made, device=device, sequence=sequence, until=until)
 
 
 def plan_replay(
-    task: wire.Train, manifest: Manifest, *, base: Arrays, start: Arrays, examples: Batch
+    task: wire.Train,
+    manifest: Manifest,
+    *,
+    base: Arrays,
+    start: Arrays,
+    examples: Batch,
+    usable: int | None = None,
 ) -> Replay:
     """Return the training that a task asks for.
 
@@ -149,6 +156,8 @@ def plan_replay(
         The same, with the arrays that stay on the device as the personal model has them.
     examples
         Those that are :func:`worth_learning`.
+    usable
+        How many of them can be learned from, where that is known already.
 
     Raises
     ------
@@ -166,6 +175,7 @@ def plan_replay(
         learning_rate=task.learning_rate,
         seed=int(task.task, 16),
         hold=_hold(task, manifest, base),
+        usable=usable,
     )
 
 
@@ -184,25 +194,17 @@ def offer_replayed(manifest: Manifest, training: Replay, made: Replayed, base: A
 
 
 def tell_update(
-    task: wire.Train,
-    manifest: Manifest,
-    made: Offer,
-    *,
-    device: str,
-    sequence: int,
-    examples: Batch,
+    task: wire.Train, made: Offer, *, device: str, sequence: int, until: int
 ) -> tuple[wire.Update, Vector]:
-    """Return the answer to a task, and its vector.
+    """Return the answer to a task, and its vector; *until* is of :func:`data_until`.
 
     Raises
     ------
     DeclinedError
-        When there are no examples, or what came out is not finite.
+        When what came out is not finite.
     """
-    if not len(examples.time):
-        raise DeclinedError("too-few-examples")
     judged = math.isfinite(made.loss_before) and math.isfinite(made.loss_after)
-    if not (judged and _finite(made.vector)):
+    if not (judged and (made.finite or _finite(made.vector))):
         raise DeclinedError("failed")
     update = wire.Update(
         task=task.task,
@@ -213,9 +215,22 @@ def tell_update(
         examples=made.examples,
         loss_before=made.loss_before,
         loss_after=made.loss_after,
-        data_until_ms=block_end(manifest, examples.time.item(examples.time.argmax())),
+        data_until_ms=until,
     )
     return update, made.vector
+
+
+def data_until(manifest: Manifest, examples: Batch) -> int:
+    """Return when the block ends that the newest example lies in.
+
+    Raises
+    ------
+    DeclinedError
+        When there are none.
+    """
+    if not len(examples.time):
+        raise DeclinedError("too-few-examples")
+    return block_end(manifest, examples.time.item(examples.time.argmax()))
 
 
 def _finite(vector: Vector) -> bool:
@@ -231,7 +246,7 @@ def _difference(manifest: Manifest, made: Replayed, base: Arrays) -> Offer:
     if change is None:
         with np.errstate(invalid="ignore", over="ignore"):
             change = pack(manifest, made.weights) - pack(manifest, base)
-    return Offer(change, made.examples, made.loss_before, made.loss_after)
+    return Offer(change, made.examples, made.loss_before, made.loss_after, made.finite)
 
 
 def offer_gathered(

@@ -131,8 +131,10 @@ class Gathering:
         self.parameters = release | head
 
 
-class Offer(msgspec.Struct, frozen=True, eq=False):
+class Offer(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a device offers the fleet: a packed vector, of how many examples, and mean losses.
+
+    ``finite`` says that the vector is known to be so.
 
     Those of a contribution of statistics are in the learner's own loss over all of its examples:
     by the head of the version that the fleet has, and by the one that this device refines it to.
@@ -142,6 +144,7 @@ class Offer(msgspec.Struct, frozen=True, eq=False):
     examples: int
     loss_before: float
     loss_after: float
+    finite: bool = False
 
 
 Refusal = Literal["unknown-base", "too-few-examples", "failed"]

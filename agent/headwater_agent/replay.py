@@ -66,7 +66,7 @@ class Replayed(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a replay made: the weights, how many examples it used, and their mean losses.
 
     ``change`` is the packed difference of the shared arrays to the start, float32 ``[n]``, where it
-    is known already; then there may be no weights.
+    is known already; then there may be no weights. ``finite`` says that it is known to be so.
     """
 
     weights: Arrays
@@ -74,6 +74,7 @@ class Replayed(msgspec.Struct, frozen=True, eq=False, gc=False):
     loss_before: float
     loss_after: float
     change: Floats | None = None
+    finite: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +123,8 @@ class Replay(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
         Of the orders (:func:`orders`), or a generator of it.
     hold
         What keeps the weights near to a version, if anything.
+    usable
+        How many rows can be learned from, where that is known already.
     """
 
     start: Arrays
@@ -132,6 +135,7 @@ class Replay(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     learning_rate: float
     seed: int | np.random.Generator
     hold: Hold | None = None
+    usable: int | None = None
 
     @property
     def key(self) -> int:

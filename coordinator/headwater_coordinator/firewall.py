@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,6 +25,8 @@ LARGEST_CHANGE = 1e6
 (and so can never overflow float32 when it is merged)."""
 
 _DIFFERENCE_RTOL = 1e-3
+_FLOAT: np.dtype[Any] = np.dtype(np.float32)
+_DOUBLE: np.dtype[Any] = np.dtype(np.float64)
 
 
 class Expected(msgspec.Struct, frozen=True, gc=False):
@@ -74,9 +77,9 @@ def malformation(
     """
     if reply.examples < 1:
         return "The update says that it learned from no example."
-    return _not_finite(loss_before=reply.loss_before, loss_after=reply.loss_after) or (
-        _vector(vector, manifest, reply.examples, length or norm)
-    )
+    if not (math.isfinite(reply.loss_before) and math.isfinite(reply.loss_after)):
+        return _not_finite(loss_before=reply.loss_before, loss_after=reply.loss_after)
+    return _vector(vector, manifest, reply.examples, length or norm)
 
 
 def _identity(reply: wire.Reply, expected: Expected) -> str | None:
@@ -181,9 +184,9 @@ _RULES: dict[type[wire.Task], dict[type[wire.Reply], Callable[..., str | None]]]
 def _vector(
     vector: Vector, manifest: Manifest, examples: int, length: Callable[[Vector], float]
 ) -> str | None:
-    size, dtype = packed_size(manifest), "float32"
+    size, dtype = packed_size(manifest), _FLOAT
     if manifest.statistics:
-        size, dtype = sum(array.size for array in manifest.statistics), "float64"
+        size, dtype = sum(array.size for array in manifest.statistics), _DOUBLE
     if vector.dtype != dtype or vector.shape != (size,):
         return f"The array is {vector.dtype} {list(vector.shape)}; {dtype} [{size}] is expected."
     if not manifest.statistics and length(vector) <= LARGEST_CHANGE:

@@ -122,9 +122,10 @@ class Past:
 
     def of(self, node: str) -> Conduct:
         """Return how a device has behaved so far."""
-        if node not in self.conduct:
-            self.conduct[node] = Conduct()
-        return self.conduct[node]
+        conduct = self.conduct.get(node)
+        if conduct is None:
+            conduct = self.conduct[node] = Conduct()
+        return conduct
 
 
 @dataclass(slots=True)
@@ -146,7 +147,7 @@ class State:
     past: Past = field(default_factory=Past)
     _nodes: dict[str, str] = field(init=False)
     _ages: dict[str, int] = field(init=False, default_factory=dict, compare=False)
-    _aged: tuple[int, int] = field(init=False, default=(0, 0), compare=False)
+    _aged: Version | None = field(init=False, default=None, compare=False)
 
     def __post_init__(self) -> None:
         self._nodes = {one.name: one.node for one in self.devices.values() if one.name}
@@ -156,9 +157,11 @@ class State:
 
         Sequence numbers only rise; after a restore they leap.
         """
-        known = len(self.sequences), self.release.sequence
-        if self._aged != known:
-            self._aged, newest = known, sorted(self.sequences, key=self.sequences.__getitem__)
+        if self._aged is not self.release or len(self._ages) != len(self.sequences):
+            self._aged, newest = (
+                self.release,
+                sorted(self.sequences, key=self.sequences.__getitem__),
+            )
             self._ages = {name: age for age, name in enumerate(reversed(newest))}
         return self._ages.get(base)
 

@@ -18,6 +18,7 @@ from headwater_agent import events
 from headwater_agent.answers import (
     DeclinedError,
     check_in,
+    data_until,
     judge_candidate,
     make_update,
     offer_replayed,
@@ -262,11 +263,10 @@ class VirtualDevice:
         offered = offer_replayed(manifest, begun.training, made, begun.training.start)
         update, change = tell_update(
             task,
-            manifest,
             offered,
             device=self.name,
             sequence=begun.sequence,
-            examples=begun.training.examples,
+            until=data_until(manifest, begun.training.examples),
         )
         return update, self._sent(task, change)
 

@@ -13,7 +13,13 @@ from headwater import wire
 from headwater.errors import StorageError
 from headwater.objects import Vector
 from headwater_agent import events, training
-from headwater_agent.answers import MIN_EXAMPLES, MIN_ROWS, DeclinedError, tell_update
+from headwater_agent.answers import (
+    MIN_EXAMPLES,
+    MIN_ROWS,
+    DeclinedError,
+    data_until,
+    tell_update,
+)
 from headwater_agent.client import Delivered
 from headwater_agent.correspondence import StoredTask
 from headwater_agent.events import Example, Row
@@ -274,24 +280,35 @@ def test_an_update_that_is_large_but_finite_is_offered() -> None:
     size = packed_size(MANIFEST)
     change = np.full(size, 3e30, np.float32)
     assert not np.isfinite(np.vdot(change, change))
-    rows = events.Batch(
-        np.zeros((9, 2, 2), np.float32),
-        np.arange(9, dtype=np.int64),
-        np.zeros((9, 1), np.float32),
-        np.ones(9, np.float32),
-    )
 
     def told(vector: Floats) -> tuple[wire.Update, Vector]:
         name = task_name(1)
         task = wire.Train(task=name, model=name, base=name, round=1)
         made = Offer(vector, 9, 1.0, 0.5)
-        return tell_update(task, MANIFEST, made, device=NAME, sequence=1, examples=rows)
+        return tell_update(task, made, device=NAME, sequence=1, until=0)
 
     update, vector = told(change)
     assert (update.examples, vector is change) == (9, True)
     change[-1] = np.nan
     with pytest.raises(DeclinedError, match="failed"):
         told(change)
+
+
+def test_an_update_is_of_data_up_to_the_end_of_a_block_and_of_no_data_there_is_none() -> None:
+    block = int(MANIFEST.reserve.block)
+
+    def rows(*times: int) -> events.Batch:
+        count = len(times)
+        return events.Batch(
+            np.zeros((count, 2, 2), np.float32),
+            np.array(times, np.int64),
+            np.zeros((count, 1), np.float32),
+            np.ones(count, np.float32),
+        )
+
+    assert data_until(MANIFEST, rows(3 * block + 1, 5 * block - 1, 0)) == 5 * block
+    with pytest.raises(DeclinedError, match="too-few-examples"):
+        data_until(MANIFEST, rows())
 
 
 def test_a_task_that_is_not_there_is_explained(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from headwater_coordinator.events import Ask, Effect, Note
 from headwater_coordinator.federation.order import Order
 from headwater_coordinator.federation.pace import Pace
 from headwater_coordinator.federation.pool import Pool
-from headwater_coordinator.federation.selection import select
+from headwater_coordinator.federation.selection import Uniform, select
 from headwater_coordinator.settings import Discipline
 from headwater_coordinator.state import Device, State
 
@@ -50,7 +50,8 @@ class Fleet:
 
     A device is *idle* when it is online, has said who it is, was not forgotten, has no question
     open but a check-in, and needs no rest after failures. Idle devices may judge. They may be asked
-    for an update too, unless ``spare`` and one of theirs waits to be merged.
+    for an update too, unless ``spare`` and one of theirs waits to be merged; where that is never
+    so, and each is asked with the same probability, one pool holds both.
 
     Parameters
     ----------
@@ -90,8 +91,10 @@ class Fleet:
         self._check_ins: Order[int] = Order()
         self._offers: Order[int] = Order()
         self._rests: Order[int] = Order()
-        self._idle = Pool()
         self.trainable = select(settings.selection, rng, settings.explored)
+        self._idle, self._apart = Pool(), True
+        if isinstance(self.trainable, Uniform) and not spare:
+            self._idle, self._apart = self.trainable.pool, False
 
     # Who is there
 
@@ -153,7 +156,10 @@ class Fleet:
         device.version = reply.version
         device.sequence = self._state.sequences.get(reply.version, device.sequence)
         self._offers.discard(device.node)
-        self._place([device], now)
+        if device.online and device.name and self._runs_release(device):
+            self._current[device.node] = None
+        else:
+            self._place([device], now)
         return Note(device)
 
     def lacks_base(self, device: Device, now: int) -> None:
@@ -289,14 +295,15 @@ class Fleet:
         if not given:
             return ()
         expires, busy = given[0].expires_ms, list[str]()
-        self._asked.update((one.ask, one) for one in given)
         self._expiries.set_all([one.ask for one in given], expires)
         for one in given:
+            self._asked[one.ask] = one
             if type(one.task) is not wire.CheckIn:
                 one.device.open += 1
                 busy.append(one.device.node)
         self._idle.discard_all(busy)
-        self.trainable.discard_all(busy)
+        if self._apart:
+            self.trainable.discard_all(busy)
         ttl = expires - now
         return [Ask(one.ask, one.device.node, one.task, one.arrays, ttl) for one in given]
 
@@ -365,6 +372,8 @@ class Fleet:
             self._idle.add(node)
         else:
             self._idle.discard_all((node,))
+        if not self._apart:
+            return
         if idle and not (self._spare and node in self._state.pending):
             self.trainable.add(device)
         else:

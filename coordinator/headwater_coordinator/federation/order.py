@@ -44,7 +44,8 @@ class Order(Generic[K]):
 
     def set_all(self, names: Sequence[str], key: K) -> None:
         """Give different names, of which there is one at least, the same key."""
-        self.discard_all(names)
+        if not self._keys.keys().isdisjoint(names):
+            self.discard_all(names)
         self._keys.update(dict.fromkeys(names, key))
         there = self._names.get(key)
         if isinstance(there, dict):

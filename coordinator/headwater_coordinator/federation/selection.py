@@ -43,29 +43,35 @@ class Selection(Protocol):
 
 
 class Uniform:
-    """Everyone with the same probability."""
+    """Everyone with the same probability.
+
+    Attributes
+    ----------
+    pool
+        Who could be asked.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._pool = Pool()
+        self.pool = Pool()
 
     def __len__(self) -> int:
-        return len(self._pool)
+        return len(self.pool)
 
     def add(self, device: Device) -> None:
         """See :class:`Selection`."""
-        self._pool.add(device.node)
+        self.pool.add(device.node)
 
     def discard_all(self, nodes: Sequence[str]) -> None:
         """See :class:`Selection`."""
-        self._pool.discard_all(nodes)
+        self.pool.discard_all(nodes)
 
     def learned(self, device: Device) -> None:
         """See :class:`Selection`."""
 
     def pick(self, count: int) -> list[str]:
         """See :class:`Selection`."""
-        return self._pool.sample(count, self._rng)
+        return self.pool.sample(count, self._rng)
 
 
 class Fair:

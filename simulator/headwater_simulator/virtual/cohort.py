@@ -79,7 +79,8 @@ class Cohort:
         """Lay out what the call takes, and let it be made; False where that was done before."""
         if self._running is not None or self.made:
             return False
-        rows = Rows(self._replays, self._counts, self._steps)
+        timed = "time" in self._graph.inputs
+        rows = Rows(self._replays, self._counts, self._steps, timed=timed)
         judged = rows.judged()
         feeds = self._feeds(rows) | {"judged": judged.places}
         outputs = pool.submit(self._graph.run, feeds, self._outputs)
@@ -114,10 +115,12 @@ class Cohort:
     def _read(self, running: _Running) -> list[Replayed]:
         replays, self._replays = self._replays, ()
         found = dict(zip(self._outputs, running.outputs.result(), strict=True))
-        before, after = (mean_losses(found[name], running.judged) for name in ("before", "after"))
+        before, after = mean_losses(running.judged, found["before"], found["after"])
         changes = found.get("change", [None] * len(replays))
+        finite = "change" in found and bool(np.isfinite(found["change"]).all())
         weights = self._weights(replays, found)
-        return list(map(Replayed, weights, running.learned, before, after, changes))
+        told = weights, running.learned, before, after, changes, repeat(finite)
+        return list(map(Replayed, *told))
 
     def _weights(self, replays: Sequence[Replay], found: Stacks) -> Iterable[Arrays]:
         names = self._names

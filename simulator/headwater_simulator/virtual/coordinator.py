@@ -232,17 +232,20 @@ class VirtualCoordinator:
     def _averaged(self, base: Version, ordered: Sequence[Pending]) -> tuple[Arrays, StrategyState]:
         """Return the arrays that the strategy makes of updates, and its state after it."""
         vectors = [self._vectors.pop(one.node) for one in ordered]
+        staleness = self.federation.state.staleness
+        ages = {base: staleness(base) or 0 for base in {one.base for one in ordered}}
         about = [
             About(
                 node=one.node,
                 examples=one.weight,
-                staleness=self.federation.state.staleness(one.base) or 0,
+                staleness=ages[one.base],
                 loss=loss,
             )
             for one, (_, loss) in zip(ordered, vectors, strict=True)
         ]
+        bases = {base: self._pack(base) for base in {one.base for one in ordered}}
         source = MemorySource(
-            [vector for vector, _ in vectors], [self._pack(one.base) for one in ordered]
+            [vector for vector, _ in vectors], [bases[one.base] for one in ordered]
         )
         updates = Updates(packed_size(self._manifest), about, source)
         made = self._strategy.merge(self._pack(base.name), updates, self._states[base.name])

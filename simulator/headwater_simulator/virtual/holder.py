@@ -10,6 +10,7 @@ from headwater import wire
 from headwater.objects import Vector
 from headwater_agent.answers import (
     DeclinedError,
+    data_until,
     judge_candidate,
     offer_gathered,
     offer_replayed,
@@ -19,7 +20,7 @@ from headwater_agent.answers import (
 )
 from headwater_agent.compressing import prepare
 from headwater_agent.events import Batch, Floats, Version
-from headwater_agent.replay import Replayed, Step
+from headwater_agent.replay import Replayed, Step, usable_rows
 from headwater_models.arrays import Arrays
 from headwater_models.manifest import Manifest
 from headwater_models.session import Predictor
@@ -55,6 +56,8 @@ class Holder:
         self._version = version
         self._updates = 0
         self._lost: Floats | None = None
+        self._usable: int | None = None
+        self._until: int | None = None
 
     def check_in(self, model: str) -> wire.CheckedIn:
         """Say who it is and what it runs."""
@@ -76,8 +79,16 @@ class Holder:
         weights = self.begin(task)
         if self._manifest.statistics:
             return self._gathered(task, weights, trainer)
+        learned = self._tables.holding(self._number).learned
+        if self._usable is None:
+            self._usable = len(usable_rows(learned))
         training = plan_replay(
-            task, self._manifest, base=weights, start=weights, examples=self.learned
+            task,
+            self._manifest,
+            base=weights,
+            start=weights,
+            examples=learned,
+            usable=self._usable,
         )
         return Begun(task, self._updates, training)
 
@@ -92,13 +103,10 @@ class Holder:
         """Return the answer to a task whose training was done; raises as an agent does."""
         task, training = begun.task, begun.training
         offered = offer_replayed(self._manifest, training, made, training.start)
+        if self._until is None:
+            self._until = data_until(self._manifest, training.examples)
         update, change = tell_update(
-            task,
-            self._manifest,
-            offered,
-            device=self.name,
-            sequence=begun.sequence,
-            examples=training.examples,
+            task, offered, device=self.name, sequence=begun.sequence, until=self._until
         )
         return update, self._sent(task, change)
 
@@ -147,11 +155,10 @@ class Holder:
         _, gathered, _ = trainer.step(examples, weights, no_statistics(manifest), 0.0)
         update, statistics = tell_update(
             task,
-            manifest,
             offer_gathered(manifest, weights, gathered, weights),
             device=self.name,
             sequence=self._updates,
-            examples=examples,
+            until=data_until(manifest, examples),
         )
         return update, self._sent(task, statistics)
 

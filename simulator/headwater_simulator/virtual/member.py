@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 
 import msgspec
 import numpy as np
@@ -120,18 +120,15 @@ class Member:
 
     def looks(self, now: int) -> int:
         """Return when it looks for messages next."""
-        every: int = self.group.link.poll or self.poll_ms
-        if not every:
-            return now
-        every = max(every, self.poll_ms)
-        return round((ceil(now / every - self.phase) + self.phase) * every)
+        every, phase = max(self.group.link.poll, self.poll_ms), self.phase
+        return round((ceil(now / every - phase) + phase) * every) if every else now
 
-    def rests_until(self, time: int, now: int) -> bool:
-        """Say whether it neither comes, goes nor breaks from now on until a moment."""
+    def undisturbed_until(self, now: int) -> float:
+        """Return when it comes, goes or breaks next; infinity where it never does."""
         disturbed = self.disturbed
         if not disturbed or disturbed[-1] <= now:
-            return True
-        return disturbed[bisect_right(disturbed, now)] > time
+            return inf
+        return disturbed[bisect_right(disturbed, now)]
 
     def seconds(self, rows: int) -> float:
         """Return how long it trains on so many rows."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headwater_simulator.scenario.settings import Link
 
@@ -29,6 +31,9 @@ class Fate(NamedTuple):
     delay: int
     held: bool
 
+
+REMEMBERED = 4_096
+"""Delays of which the fate of a message that comes once is kept."""
 
 MANY = 10
 """From so many messages on it takes less time to draw for all of them at once."""
@@ -52,7 +57,7 @@ class Network:
         self._rng = rng
         self.traffic = Traffic()
 
-    def up(self, links: Sequence[Link], sizes: Sequence[int]) -> Iterable[list[Fate]]:
+    def up(self, links: Sequence[Link], sizes: Sequence[int]) -> Iterable[Sequence[Fate]]:
         """Say what becomes of each message of devices: it comes once, twice or never.
 
         Parameters
@@ -65,34 +70,44 @@ class Network:
         self.traffic.up += sum(sizes)
         return self._fates(links, sizes, attrgetter("up"))
 
-    def down(self, links: Sequence[Link], sizes: Sequence[int]) -> Iterable[list[Fate]]:
+    def down(self, links: Sequence[Link], sizes: Sequence[int]) -> Iterable[Sequence[Fate]]:
         """Say what becomes of each message to a device, from when the device looks for it."""
         self.traffic.down += sum(sizes)
         return self._fates(links, sizes, attrgetter("down"))
 
     def _fates(
         self, links: Sequence[Link], sizes: Sequence[int], rate: Callable[[Link], float]
-    ) -> Iterable[list[Fate]]:
+    ) -> Iterable[Sequence[Fate]]:
         """Draw for each in turn; at once, and the same, where many come, and all of them once."""
         self.traffic.messages += len(links)
+        if len(links) >= MANY and links.count(links[0]) == len(links) and not _rough(links[0]):
+            return self._once_each(links[0], sizes, rate(links[0]))
         kinds = dict(zip(map(id, links), links, strict=True))
-        rough = any(link.loss or link.duplication or link.reordering for link in kinds.values())
-        if rough or len(links) < MANY:
+        if len(links) < MANY or any(map(_rough, kinds.values())):
             return [
                 self._fate_of(link, size, rate(link))
                 for link, size in zip(links, sizes, strict=True)
             ]
         told = [(float(link.latency), link.jitter, rate(link)) for link in kinds.values()]
         places = {kind: place for place, kind in enumerate(kinds)}
-        which = [places[kind] for kind in map(id, links)] if len(kinds) > 1 else [0] * len(links)
+        which = [places[kind] for kind in map(id, links)]
         delays, jitters, speeds = np.array(told).T.take(which, axis=1)
         if jitters.any():
             delays[jitters > 0] *= self._rng.lognormal(0.0, jitters[jitters > 0])
         spent = 1000.0 * np.array(sizes, np.float64)
         delays += np.divide(spent, speeds, out=np.zeros_like(spent), where=speeds > 0)
-        whole: list[int] = np.rint(delays).astype(np.int64).tolist()
-        fates = {delay: [Fate(delay, held=False)] for delay in set(whole)}
-        return [fates[delay] for delay in whole]
+        return _rounded(delays)
+
+    def _once_each(
+        self, link: Link, sizes: Sequence[int], speed: float
+    ) -> Iterable[Sequence[Fate]]:
+        """Draw for all that take one link."""
+        delays = np.full(len(sizes), float(link.latency))
+        if link.jitter:
+            delays *= self._rng.lognormal(0.0, link.jitter, len(sizes))
+        if speed:
+            delays += 1000.0 * np.array(sizes, np.float64) / speed
+        return _rounded(delays)
 
     def _fate_of(self, link: Link, size: int, rate: float) -> list[Fate]:
         traffic, rng = self.traffic, self._rng
@@ -113,3 +128,20 @@ class Network:
             delay += 1000.0 * size / rate
         held = bool(link.reordering) and rng.random() < link.reordering
         return Fate(round(delay + (link.held if held else 0)), held)
+
+
+def _rough(link: Link) -> bool:
+    """Say whether messages may be lost, come twice, or overtake others."""
+    return bool(link.loss or link.duplication or link.reordering)
+
+
+def _rounded(delays: NDArray[np.float64]) -> Iterable[Sequence[Fate]]:
+    """Return what becomes of messages that come once each, after so long."""
+    whole: list[int] = np.rint(delays).astype(np.int64).tolist()
+    return map(_once, whole)
+
+
+@lru_cache(REMEMBERED)
+def _once(delay: int) -> tuple[Fate]:
+    """Return what becomes of a message that comes once, and keeps its place."""
+    return (Fate(delay, held=False),)

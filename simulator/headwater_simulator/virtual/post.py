@@ -7,28 +7,28 @@ which it was sent.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import cast
 
 from headwater import wire
 from headwater_coordinator import events as e
 from headwater_simulator.virtual.agenda import Agenda
 from headwater_simulator.virtual.coordinator import Asked, VirtualCoordinator
+from headwater_simulator.virtual.due import Due
 from headwater_simulator.virtual.member import Delivery, Member
 from headwater_simulator.virtual.network import Network
 
 POLL_MS = 500
 """How often the coordinator looks at what came and what is due, as the server does."""
 
-Answer = Callable[[], e.Replied]
-"""Returns what a device sends, as soon as it is sent."""
+Answer = e.Replied | Callable[[], e.Replied]
+"""What a device sends, or returns it as soon as it is sent."""
 
-
-_Moved = TypeVar("_Moved", bound=tuple[Any, ...])
+_Arriving = tuple[int, bool, int, e.Event]
+"""When an event comes, whether it is a device's answer, and which one it is of all."""
 
 
 class Post:
@@ -71,8 +71,8 @@ class Post:
         self._packed_bytes = packed_bytes
         self._ahead, self._deliver = ahead, deliver
         self.coming: dict[Delivery, wire.Train] = {}
-        self._leaving: list[tuple[int, int, Member, Answer]] = []
-        self._arriving: list[tuple[int, bool, int, e.Event]] = []
+        self._leaving = Due[tuple[int, int, Member, Answer]]()
+        self._arriving = Due[_Arriving]()
         self._count = 0
         self._look_ms: int | None = None
 
@@ -81,40 +81,41 @@ class Post:
     def tell(self, event: e.Event) -> None:
         """Let the coordinator take an event when it looks next, before what was sent."""
         self._count += 1
-        self._arriving.append((self._agenda.now, False, self._count, event))
+        self._arriving.add((self._agenda.now, False, self._count, event))
         self._plan_look(self._agenda.now)
 
     def send(self, member: Member, replied: e.Replied) -> None:
         """Send an answer of a device that is connected."""
-        self.will_send(self._agenda.now, member, lambda: replied)
+        self.will_send(self._agenda.now, member, replied)
 
     def will_send(self, time: int, member: Member, answer: Answer) -> None:
         """Send an answer of a device, at a moment at which it is connected."""
         self._count += 1
-        self._leaving.append((time, self._count, member, answer))
+        self._leaving.add((time, self._count, member, answer))
         if self._look_ms is None or time <= self._look_ms - POLL_MS:
             self._plan_look(time)
 
     def settle(self, now: int) -> None:
         """Put on its way what was sent by a moment."""
-        leaving, self._leaving = _by(now, self._leaving)
+        leaving = self._leaving.take(now)
         if not leaving:
             return
-        replies = [answer() for _, _, _, answer in leaving]
+        replies = [
+            answer if isinstance(answer, e.Replied) else answer() for _, _, _, answer in leaving
+        ]
         links = [member.group.link for _, _, member, _ in leaving]
         fates = self._network.up(links, [replied.size for replied in replies])
         for (sent, _, member, _), replied, some in zip(leaving, replies, fates, strict=True):
             log, size = member.log, replied.size
             log.up += size
-            if not some and isinstance(replied.reply, wire.Update):
+            if not some and type(replied.reply) is wire.Update:
                 log.lost += 1
             for delay, held in some:
                 at = sent + delay
                 if not held:
-                    at = max(at, member.sent_ms)
-                    member.sent_ms = at
+                    at = member.sent_ms = max(at, member.sent_ms)
                 self._count += 1
-                self._arriving.append((at, True, self._count, replied))
+                self._arriving.add((at, True, self._count, replied))
 
     def _plan_look(self, time: int) -> None:
         """Let the coordinator look at a moment, or as soon after it as it does."""
@@ -130,14 +131,12 @@ class Post:
         self._look_ms = None
         now, due = self._agenda.now, self._coordinator.due_ms
         self.settle(now)
-        came, self._arriving = _by(now, self._arriving)
-        if self._arriving:
-            self._plan_look(self._arriving[0][0])
-        if self._leaving:
-            self._plan_look(self._leaving[0][0])
+        came = self._arriving.take(now)
+        for next_ms in (self._arriving.next_ms, self._leaving.next_ms):
+            if next_ms is not None:
+                self._plan_look(next_ms)
         if came or (due is not None and due <= now):
-            events = _in_columns([event for _, _, _, event in came])
-            self._ask(self._coordinator.feed([*events, e.Ticked()], now))
+            self._ask(self._coordinator.feed([*_in_columns(came), e.Ticked()], now))
             due = self._coordinator.due_ms
         if due is not None and not self._agenda.over:
             self._plan_look(max(due, now + 1))
@@ -167,11 +166,21 @@ class Post:
             self._agenda.at(delivery.at_ms, partial(self._arrived, delivery))
 
     def _sizes(self, asked: Sequence[Asked]) -> Iterator[int]:
-        """Yield the bytes of each task with its arrays; one that many are given is encoded once."""
-        last, size = None, 0
+        """Yield the bytes of each task with its arrays.
+
+        One that many are given is encoded once. Those to train in a round differ in their names
+        alone, which are equally long.
+        """
+        last: wire.Task | None = None
+        size = 0
         for ask, arrays in asked:
-            if ask.task is not last:
-                last, size = ask.task, len(wire.encode(ask.task))
+            task = ask.task
+            if type(task) is wire.Train:
+                if type(last) is not wire.Train or last.round != task.round:
+                    size = len(wire.encode(task))
+            elif task is not last:
+                size = len(wire.encode(task))
+            last = task
             yield size if arrays is None else size + self._packed_bytes
 
     def _arrived(self, delivery: Delivery) -> None:
@@ -180,17 +189,11 @@ class Post:
         self._deliver(delivery)
 
 
-def _by(now: int, moved: list[_Moved]) -> tuple[list[_Moved], list[_Moved]]:
-    """Bring what moves at moments into their order; return what does by now, and the rest."""
-    moved.sort()
-    count = bisect_right(moved, now, key=itemgetter(0))
-    return moved[:count], moved[count:]
-
-
-def _in_columns(events: Sequence[e.Event]) -> Iterator[e.Event]:
-    """Yield events in their order, answers that come one after the other as one."""
-    for answered, some in groupby(events, lambda one: isinstance(one, e.Replied)):
+def _in_columns(came: Sequence[_Arriving]) -> Iterator[e.Event]:
+    """Yield what came in its order, answers that came one after the other as one event."""
+    for answered, some in groupby(came, itemgetter(1)):
+        events = [event for _, _, _, event in some]
         if answered:
-            yield e.Answered([one for one in some if isinstance(one, e.Replied)])
+            yield e.Answered(cast("list[e.Replied]", events))
         else:
-            yield from some
+            yield from events

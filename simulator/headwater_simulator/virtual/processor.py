@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 
 from headwater_agent.events import Infer, Inferred, Train, Trained
 from headwater_models.session import Predictor, Trainer
@@ -56,12 +57,12 @@ class Processor:
     def put_off(self, training: Training) -> None:
         """Compute a training later, with others."""
         self._put_off.append(training)
-        if not self.room:
+        if len(self._put_off) == WAITING:
             self.compute()
 
     def compute(self) -> None:
         """Begin all trainings that were put off; what they come to is promised."""
-        trainings, self._put_off = sorted(self._put_off, key=lambda one: one.end_ms), []
+        trainings, self._put_off = sorted(self._put_off, key=attrgetter("end_ms")), []
         promises = self._begin([training.job for training in trainings])
         for training, promise in zip(trainings, promises, strict=True):
             training.made = promise

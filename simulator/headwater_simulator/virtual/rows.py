@@ -6,8 +6,9 @@ here for all of them in arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from numpy.typing import NDArray
 
 from headwater_agent.events import Floats
 from headwater_agent.replay import LOSS_ROWS, Places, Replay, orders
-
-NAMES = ("window", "time", "label")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +31,9 @@ class Batches:
 
 def usable_counts(replays: Sequence[Replay]) -> Places:
     """Return how many rows of each training can be learned from, ``[K]``; at least one training."""
+    known = [replay.usable for replay in replays]
+    if None not in known:
+        return np.array(known, np.intp)
     examples = [replay.examples for replay in replays]
     ends = np.cumsum([0, *(len(one.weight) for one in examples)])
     label = np.concatenate([one.label for one in examples])[:, 0]
@@ -52,20 +54,30 @@ class Rows:
         The trainings; at least one.
     counts, steps
         How many rows of each can be learned from, and how many steps it comes to.
+    timed
+        Whether their times are wanted.
 
     Attributes
     ----------
     arrays
-        Window ``[R, T, C]``, time ``[R]`` and label ``[R, 1]`` of all.
+        Window ``[R, T, C]``, label ``[R, 1]`` and time ``[R]`` of all.
     """
 
-    def __init__(self, replays: Sequence[Replay], counts: Places, steps: Places) -> None:
+    def __init__(
+        self, replays: Sequence[Replay], counts: Places, steps: Places, *, timed: bool = True
+    ) -> None:
         examples = [replay.examples for replay in replays]
-        self.arrays = {name: _joined([getattr(one, name) for one in examples]) for name in NAMES}
+        label = _joined([one.label for one in examples])
+        self.arrays = {"window": _joined([one.window for one in examples]), "label": label}
+        if timed:
+            self.arrays["time"] = _joined([one.time for one in examples])
         self._weight = _joined([one.weight for one in examples])
-        usable = np.isfinite(self.arrays["label"][:, 0]) & (self._weight > 0)
-        usable[-1] = True
-        self._usable = np.flatnonzero(usable)
+        self._usable: Places | None = None
+        """Those that can be learned from, then the blank one; None where all can."""
+        if int(counts.sum()) < len(self._weight) - 1:
+            usable = np.isfinite(label[:, 0]) & (self._weight > 0)
+            usable[-1] = True
+            self._usable = np.flatnonzero(usable)
         self._counts, self._steps, self._batch = counts, steps, replays[0].batch
         self._first = _begins(counts)
         self._keys = np.array([replay.key for replay in replays], np.uint64)
@@ -82,21 +94,19 @@ class Rows:
         in_pass = np.maximum(-(-self._counts // self._batch), 1)
         order = np.zeros((members, int(self._counts.max())), np.intp)
         drawn = np.zeros(members, np.intp)
-        made = Batches(
-            np.empty((longest, members, self._batch), np.intp),
-            np.empty((longest, members, self._batch), np.float32),
-        )
-        begins = np.arange(members)[:, None] * order.shape[1]
-        for number in range(longest):
-            passes, part = np.divmod(np.minimum(number, self._steps - 1), in_pass)
-            self._draw(order, drawn, passes + 1)
-            offset = part[:, None] * self._batch + np.arange(self._batch)
-            there = (offset < self._counts[:, None]) & (number < self._steps[:, None])
-            taken = order.take(begins + offset * there)
-            places = self._usable.take(self._first[:, None] + taken)
-            made.places[number] = places
-            made.weight[number] = np.where(there, self._weight.take(places), 0)
-        return made
+        numbers = np.arange(longest)[:, None]
+        passes, part = np.divmod(np.minimum(numbers, self._steps - 1), in_pass)
+        places = part[:, :, None] * self._batch + np.arange(self._batch)
+        there = (places < self._counts[:, None]) & (numbers < self._steps)[:, :, None]
+        places *= there
+        places += np.arange(members)[:, None] * order.shape[1]
+        for some in _stretches(passes):
+            self._draw(order, drawn, passes[some.start] + 1)
+            places[some] = order.take(places[some])
+        places += self._first[:, None]
+        if self._usable is not None:
+            places = self._usable.take(places)
+        return Batches(places, np.where(there, self._weight.take(places), 0))
 
     def _draw(self, order: Places, drawn: Places, passes: Places) -> None:
         """Draw the orders of those that are in another pass than before."""
@@ -112,29 +122,42 @@ class Rows:
         batches = max(-(-int(counts.max()) // self._batch), 1)
         offset = np.arange(batches * self._batch).reshape(batches, 1, self._batch)
         there = offset < counts[:, None]
-        places = rows.take(_begins(counts)[:, None] + offset * there)
+        places = _begins(counts)[:, None] + offset * there
+        if rows is not None:
+            places = rows.take(places)
         return Batches(places, np.where(there, self._weight.take(places), 0))
 
-    def _judged(self) -> tuple[Places, Places]:
-        """Return rows that devices are judged on, then the blank one; and how many each has."""
+    def _judged(self) -> tuple[Places | None, Places]:
+        """Return rows that devices are judged on, then the blank one; and how many each has.
+
+        None stands for all rows.
+        """
         counts = np.minimum(self._counts, LOSS_ROWS)
         if (counts == self._counts).all():
             return self._usable, counts
+        usable = np.arange(len(self._weight)) if self._usable is None else self._usable
         parts = []
         for key, first, count in zip(self._keys, self._first, self._counts, strict=True):
             order = orders(key[None], count[None], 0)[0][:LOSS_ROWS]
-            parts.append(self._usable[first + np.sort(order)])
-        return np.concatenate([*parts, self._usable[-1:]]), counts
+            parts.append(usable[first + np.sort(order)])
+        return np.concatenate([*parts, usable[-1:]]), counts
 
 
-def mean_losses(losses: Floats, judged: Batches) -> list[float]:
-    """Return the weighted mean of losses ``[B, M, N]`` for each member; 0 where it has no row."""
+def mean_losses(judged: Batches, *losses: Floats) -> list[list[float]]:
+    """Return weighted means of losses ``[B, M, N]`` for each member; 0 where it has no row."""
     weight = judged.weight.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = (weight * losses).sum(axis=(0, 2))
     whole = weight.sum(axis=(0, 2))
-    means: list[float] = (total / np.where(whole > 0, whole, 1)).tolist()
-    return means
+    whole[whole <= 0] = 1
+    with np.errstate(invalid="ignore", over="ignore"):
+        return [((weight * one).sum(axis=(0, 2)) / whole).tolist() for one in losses]
+
+
+def _stretches(passes: Places) -> Iterator[slice]:
+    """Cut steps, whose passes are ``[S, M]``, where a device goes on to another pass."""
+    cuts = np.flatnonzero((passes[1:] != passes[:-1]).any(axis=1)) + 1
+    for start, stop in pairwise([0, *cuts.tolist(), len(passes)]):
+        if start < stop:
+            yield slice(start, stop)
 
 
 def _begins(counts: Places) -> Places:

@@ -30,22 +30,22 @@ def take_up(
     """
     member = delivery.member
     try:
-        begun = _misled(member, member.device.begin_update(task, trainer), now, manifest)
-        return _training(delivery, begun, now) if isinstance(begun, Begun) else begun
+        begun = member.device.begin_update(task, trainer)
+        if not isinstance(begun, Begun):
+            return begun
+        attack = member.attack
+        if attack is not None and attack.kind == "label-flip" and now >= attack.start:
+            begun = _misled(begun, manifest)
+        return _training(delivery, begun, now)
     except DeclinedError as declined:
         return declined
 
 
-def _misled(member: Member, begun: Begun | Made, now: int, manifest: Manifest) -> Begun | Made:
-    """Turn the labels that a device learns from, where that is how it attacks."""
-    attack = member.attack
-    if attack is None or attack.kind != "label-flip" or now < attack.start:
-        return begun
-    if not isinstance(begun, Begun):
-        return begun
+def _misled(begun: Begun, manifest: Manifest) -> Begun:
+    """Turn the labels that a device learns from."""
     training = begun.training
     examples = mislabelled(manifest, training.examples)
-    turned = msgspec.structs.replace(training, examples=examples)
+    turned = msgspec.structs.replace(training, examples=examples, usable=None)
     return msgspec.structs.replace(begun, training=turned)
 
 

@@ -111,21 +111,24 @@ class Tasks:
                 and not member.coming
                 and member not in behind
                 and not member.group.link.reordering
-                and member.rests_until(at, now)
-                and not _sets_pace(delivery)
+                and at < (until_ms := member.undisturbed_until(now))
+                and not (type(delivery.ask.task) is wire.CheckIn and _sets_pace(delivery))
             ):
-                self._do_ahead(delivery, now)
+                self._do_ahead(delivery, until_ms)
             else:
                 left.append(delivery)
                 behind.add(member)
         return left
 
-    def _do_ahead(self, delivery: Delivery, now: int) -> None:
+    def _do_ahead(self, delivery: Delivery, until_ms: float) -> None:
+        """Let a device do a task that nothing comes between before a moment."""
         member, ask, at = delivery.member, delivery.ask.ask, delivery.at_ms
         done = self._done(delivery, at)
-        if not isinstance(done, Training):
+        if isinstance(done, wire.Received):
+            self._post.will_send(at, member, self._told(member, ask, done, at))
+        elif not isinstance(done, Training):
             self._post.will_send(at, member, partial(self._told, member, ask, done, at))
-        elif member.rests_until(done.end_ms, now) and not done.late:
+        elif done.end_ms < until_ms and not done.late:
             self._post.will_send(done.end_ms, member, partial(self._ended, member, ask, done))
         else:
             member.running.append(done)
@@ -133,21 +136,23 @@ class Tasks:
 
     def _done(self, delivery: Delivery, now: int) -> _Done:
         """Let a device do a task at a moment; a training is only begun."""
+        member, task = delivery.member, delivery.ask.task
+        if type(task) is wire.Train:
+            done = delivery.taken or self._take_up(delivery, task, now)
+            if type(done) is Training:
+                member.busy_until = done.end_ms
+                self._chronicle.worked(1, now)
+                return done
+            return _declined(member, task.task, done) if isinstance(done, DeclinedError) else done
         try:
-            done = self._answer(delivery, now)
+            return self._answer(member, task, delivery.arrays)
         except DeclinedError as declined:
-            return _declined(delivery.member, getattr(delivery.ask.task, "task", ""), declined)
-        if type(done) is Training:
-            delivery.member.busy_until = done.end_ms
-            self._chronicle.worked(1, now)
-        return done
+            return _declined(member, getattr(task, "task", ""), declined)
 
-    def _answer(self, delivery: Delivery, now: int) -> _Done:
-        member, task, arrays = delivery.member, delivery.ask.task, delivery.arrays
+    def _answer(self, member: Member, task: wire.Task, arrays: Arrays | None) -> wire.Reply:
+        """Let a device answer what is no training."""
         device = member.device
         match task:
-            case wire.Train():
-                return self._begun(delivery, task, now)
             case wire.Release() if arrays is not None:
                 device.take(self._version(task.version, arrays), task.merged)
                 return wire.Received(device=member.name, version=task.version, accepted=True)
@@ -172,12 +177,6 @@ class Tasks:
 
     # Training
 
-    def _begun(self, delivery: Delivery, task: wire.Train, now: int) -> Made | Training:
-        taken = delivery.taken or self._take_up(delivery, task, now)
-        if isinstance(taken, DeclinedError):
-            raise taken
-        return taken
-
     def _take_up(
         self, delivery: Delivery, task: wire.Train, now: int
     ) -> Made | Training | DeclinedError:
@@ -185,7 +184,7 @@ class Tasks:
         taken = delivery.taken = take_up(
             delivery, task, now, self._manifest, self._processor.trainer
         )
-        if isinstance(taken, Training) and not taken.late:
+        if type(taken) is Training and not taken.late:
             self._processor.put_off(taken)
         return taken
 
@@ -243,7 +242,7 @@ class Tasks:
             and delivery.member.online
             and delivery.member.coming[0] is delivery
             and not delivery.member.group.link.reordering
-            and delivery.member.rests_until(delivery.at_ms, now)
+            and delivery.at_ms < delivery.member.undisturbed_until(now)
             and self._outlasted(delivery)
         ][: self._processor.room]
         self._catch_up([(one.member, one.at_ms) for one in certain])

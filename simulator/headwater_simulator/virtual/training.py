@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 from weakref import WeakSet
 
+import msgspec
 import numpy as np
 
 from headwater.errors import UnsupportedError
@@ -21,7 +22,7 @@ from headwater_models.graphs.serialisation import decode
 from headwater_models.graphs.stack import stack
 from headwater_models.session import OpenGraph, Trainer
 from headwater_simulator.virtual.cohort import Cohort, alike, stacked
-from headwater_simulator.virtual.rows import NAMES, usable_counts
+from headwater_simulator.virtual.rows import usable_counts
 
 MEMBERS = 128
 """Devices in one call at most: what is computed for them then stays in the processor's cache."""
@@ -36,8 +37,7 @@ Promise = Callable[[], Replayed]
 """Returns what a training comes to, and waits for it where need be."""
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False, gc=False):
     """A training that a device has begun; it comes to ``steps`` steps at most (None: to all)."""
 
     replay: Replay
@@ -123,8 +123,8 @@ class FleetTrainer:
             return []
         found: dict[int, Promise] = {}
         counts = usable_counts([job.replay for job in jobs])
-        steps = [_steps(job, count) for job, count in zip(jobs, counts.tolist(), strict=True)]
-        for places in _alike([_kind(job.replay, n) for job, n in zip(jobs, steps, strict=True)]):
+        steps = list(map(_steps, jobs, counts.tolist()))
+        for places in _alike(map(_kind, jobs, steps)):
             for some in _calls(places, jobs):
                 replays, taken = [jobs[i].replay for i in some], np.array([steps[i] for i in some])
                 graph = self._whole(replays)
@@ -163,7 +163,7 @@ class FleetTrainer:
         return Trained(*made)
 
     def _together(self, graph: OpenGraph, steps: Sequence[Train]) -> Iterator[Trained]:
-        names, outputs = (*NAMES, "weight"), list(graph.outputs)
+        names, outputs = ("window", "time", "label", "weight"), list(graph.outputs)
         parameters = stacked([one.parameters for one in steps])
         feeds = {
             **{name: np.stack([getattr(one.batch, name) for one in steps]) for name in names},
@@ -253,26 +253,28 @@ def _alone(job: Job, trainer: Trainer) -> Replayed:
     return job.replay.run(trainer, lambda: next(left) == 0)
 
 
-def _kind(replay: Replay, steps: int) -> tuple[int, float, float | None, int]:
+def _kind(job: Job, steps: int) -> tuple[int, float, float | None, int]:
     """Return what trainings that are done together have in common.
 
     None takes more than twice the steps of another, in which it would take part without a row.
     """
+    replay = job.replay
     mu = None if replay.hold is None else replay.hold.mu
     return replay.batch, replay.learning_rate, mu, steps.bit_length()
 
 
 def _steps(job: Job, rows: int) -> int:
     """Return how many steps a training comes to with so many rows to learn from."""
-    steps = -(-rows // job.replay.batch) * job.replay.epochs
+    replay = job.replay
+    steps = -(-rows // replay.batch) * replay.epochs
     return steps if job.steps is None else min(steps, job.steps)
 
 
 def _alike(kinds: Iterable[Any]) -> Iterable[list[int]]:
     """Return the places of equal kinds, in the order in which each kind comes first."""
-    places: dict[Any, list[int]] = {}
+    places: defaultdict[Any, list[int]] = defaultdict(list)
     for place, kind in enumerate(kinds):
-        places.setdefault(kind, []).append(place)
+        places[kind].append(place)
     return places.values()
 
 

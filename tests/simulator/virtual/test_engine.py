@@ -43,7 +43,7 @@ from headwater_simulator.virtual import processor, training
 from headwater_simulator.virtual.coordinator import VirtualCoordinator
 from headwater_simulator.virtual.engine import Engine
 from headwater_simulator.virtual.member import Delivery, Member
-from headwater_simulator.virtual.post import Post
+from headwater_simulator.virtual.post import Answer, Post
 from headwater_simulator.virtual.tasks import Tasks
 from tests.simulator.virtual.scenes import (
     MINUTE,
@@ -489,12 +489,12 @@ def test_messages_keep_their_order_on_a_link_that_reorders_none(
     def deliver(_: object, delivery: Any) -> None:
         assert not any(one.at_ms < delivery.at_ms for one in delivery.member.coming)
 
-    def will_send(post: Post, time: int, member: Any, answer: Callable[[], Any]) -> None:
+    def will_send(post: Post, time: int, member: Any, answer: Answer) -> None:
         entry = [time, 0]
         sent.setdefault(member.name, []).append(entry)
 
         def made() -> Any:
-            kept.append(answer())
+            kept.append(answer if isinstance(answer, e.Replied) else answer())
             entry[1] = id(kept[-1])
             return kept[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from math import inf
 from typing import Any, cast
 
 import numpy as np
@@ -153,11 +154,7 @@ def test_it_rests_until_something_befalls_it() -> None:
     one = member()
     one.disturbed += [10, 20, 20]
 
-    assert one.rests_until(9, now=0)
-    assert not one.rests_until(10, now=0)
-    assert one.rests_until(19, now=10)
-    assert not one.rests_until(30, now=10)
-    assert one.rests_until(10**9, now=20)
+    assert [one.undisturbed_until(now) for now in (0, 9, 10, 19, 20)] == [10, 10, 20, 20, inf]
 
 
 def test_power_is_back_when_the_last_cut_is_over() -> None:

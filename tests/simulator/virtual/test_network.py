@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ BOUND = 4 * 0.5 / MESSAGES**0.5
 """Four standard errors of a share of so many messages, at most."""
 
 
-def sent(link: Link, *, size: int = 100, seed: int = 1) -> tuple[Network, list[list[Fate]]]:
+def sent(link: Link, *, size: int = 100, seed: int = 1) -> tuple[Network, list[Sequence[Fate]]]:
     network = Network(np.random.default_rng(seed))
     return network, list(network.down([link] * MESSAGES, [size] * MESSAGES))
 
@@ -94,11 +96,12 @@ def fates(network: Network, messages: list[tuple[Link, int]]) -> list[tuple[Fate
     return [tuple(some) for some in network.up(links, sizes)]
 
 
-@given(st.data(), st.booleans())
+@given(st.data(), st.booleans(), st.booleans())
 def test_messages_fare_together_as_they_fare_one_after_the_other(
-    data: st.DataObject, rough: bool
+    data: st.DataObject, rough: bool, same: bool
 ) -> None:
     links = st.one_of(EVEN, ROUGH) if rough else EVEN
+    links = st.just(data.draw(links)) if same else links
     messages = data.draw(st.lists(st.tuples(links, st.integers(0, 10_000)), max_size=3 * MANY))
     cut = data.draw(st.integers(0, MANY))
     together, apart, alone = (Network(np.random.default_rng(1)) for _ in range(3))

@@ -179,6 +179,27 @@ def test_a_task_is_on_its_way_until_it_is_delivered(train: bool) -> None:
     assert not scene.members[0].coming
 
 
+def test_every_task_counts_with_the_bytes_that_it_has() -> None:
+    scene = Scene()
+    release = wire.Release(model=HASH, version=HASH, statement="signed")
+    tasks: list[wire.Task] = [
+        *(wire.Train(task=c * 64, model=HASH, base=HASH, round=9) for c in "abc"),
+        *(release, release, wire.CheckIn()),
+        *(wire.Train(task=c * 64, model=HASH, base=HASH, round=10) for c in "def"),
+        wire.CheckIn(poll_ms=12_345),
+    ]
+    scene.coordinator.asks = [
+        e.Ask(str(place), scene.members[place % 2].name, task, None, 10**6)
+        for place, task in enumerate(tasks)
+    ]
+    scene.sends(0, "awake")
+
+    scene.run()
+
+    sizes = [len(wire.encode(task)) for task in tasks]
+    assert [one.log.down for one in scene.members] == [sum(sizes[::2]), sum(sizes[1::2])]
+
+
 def test_what_would_come_too_late_is_not_delivered() -> None:
     scene = Scene()
     scene.coordinator.asks = [e.Ask("it", "all-00000", wire.CheckIn(), None, 39)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,7 +59,14 @@ def told(rows: Rows, batches: Batches, step: int, member: int) -> list[tuple[int
 def test_the_rows_that_can_be_learned_from_are_counted(sizes: list[tuple[int, int]]) -> None:
     alone = replays(sizes, 4)
 
-    assert usable_counts(alone).tolist() == [replay.course().usable for replay in alone]
+    counts = [replay.course().usable for replay in alone]
+    known = [
+        msgspec.structs.replace(replay, usable=count)
+        for replay, count in zip(alone, counts, strict=True)
+    ]
+
+    for some in (alone, known, [*known[:-1], alone[-1]]):
+        assert usable_counts(some).tolist() == counts
 
 
 @given(Sizes, st.integers(1, 8))
@@ -108,7 +116,7 @@ def test_devices_are_judged_on_the_rows_that_they_are_judged_on_alone(
 
         judged = rows.judged()
         losses = (rows.arrays["time"][judged.places] % 1_000).astype(np.float32)
-        found = mean_losses(losses, judged)
+        found, doubled = mean_losses(judged, losses, 2 * losses)
 
         for loss, replay in zip(found, alone, strict=True):
             own = replay.course().judged
@@ -116,6 +124,7 @@ def test_devices_are_judged_on_the_rows_that_they_are_judged_on_alone(
             time = replay.examples.time[own] % 1_000
             wanted = float(time @ weight / weight.sum()) if len(own) else 0.0
             assert loss == pytest.approx(wanted)
+        assert doubled == pytest.approx([2 * loss for loss in found])
 
 
 @given(Sizes, st.integers(1, 8))

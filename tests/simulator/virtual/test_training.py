@@ -131,7 +131,9 @@ def agree(ours: Sequence[Replayed], theirs: Sequence[Replayed], within: float) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_step_together_is_one_step_alone(kind: Kind, optimiser: str) -> None:
     model = built(kind, optimiser)
-    jobs = [replace(job(model, rows, seed), steps=1) for seed, rows in enumerate(ROWS)]
+    jobs = [
+        msgspec.structs.replace(job(model, rows, seed), steps=1) for seed, rows in enumerate(ROWS)
+    ]
 
     made = fleet(kind, optimiser).replay(jobs)
 
@@ -144,7 +146,7 @@ def test_fifty_steps_together_are_fifty_steps_alone(kind: Kind, optimiser: str) 
     model = built(kind, optimiser)
     budgets = (None, 50, 33, 17)
     jobs = [
-        replace(job(model, 40 + 9 * seed, seed, epochs=10, mu=0.1), steps=steps)
+        msgspec.structs.replace(job(model, 40 + 9 * seed, seed, epochs=10, mu=0.1), steps=steps)
         for seed, steps in enumerate(budgets)
     ]
 
@@ -193,7 +195,9 @@ def test_a_device_that_has_no_step_left_keeps_its_weights_bit_for_bit() -> None:
     trainer = FleetTrainer(model.train, Tally())
 
     stopped = [
-        trainer.replay([replace(short, steps=2), replace(long, steps=steps)])[0].weights
+        trainer.replay(
+            [msgspec.structs.replace(short, steps=2), msgspec.structs.replace(long, steps=steps)]
+        )[0].weights
         for steps in (2, 3, 60)
     ]
 
@@ -239,9 +243,9 @@ def test_no_call_has_more_windows_than_memory_is_stated_for(
     whole = FleetTrainer(model.train, Tally()).replay(jobs)
     laid_out: list[int] = []
 
-    def watched(replays: Sequence[Replay], *more: Any) -> Rows:
+    def watched(replays: Sequence[Replay], *more: Any, timed: bool) -> Rows:
         laid_out.append(sum(len(replay.examples.weight) for replay in replays))
-        return Rows(replays, *more)
+        return Rows(replays, *more, timed=timed)
 
     monkeypatch.setattr(cohort, "Rows", watched)
     monkeypatch.setattr(training, "WINDOWS_BYTES", 39 * jobs[0].replay.examples.window[0].nbytes)
@@ -260,7 +264,9 @@ def test_what_cannot_be_stacked_is_done_alone_and_counted(
     monkeypatch.setattr(training, "stack", refuse)
     monkeypatch.setattr(training, "replay_many", refuse)
     model, tally = built(), Tally()
-    jobs = [replace(job(model, rows, seed), steps=3) for seed, rows in enumerate(ROWS)]
+    jobs = [
+        msgspec.structs.replace(job(model, rows, seed), steps=3) for seed, rows in enumerate(ROWS)
+    ]
     trainer = FleetTrainer(model.train, tally)
 
     made = trainer.replay(jobs)
@@ -328,9 +334,9 @@ def test_only_a_few_calls_are_laid_out_before_their_results_are_needed(
     jobs = [job(model, 20, seed) for seed in range(20)]
     laid_out: list[int] = []
 
-    def watched(*given: Any) -> Rows:
+    def watched(*given: Any, timed: bool) -> Rows:
         laid_out.append(1)
-        return Rows(*given)
+        return Rows(*given, timed=timed)
 
     monkeypatch.setattr(cohort, "Rows", watched)
     with all_processors() as pool:
@@ -383,6 +389,18 @@ def test_where_the_change_is_told_weights_are_only_when_they_are_wanted() -> Non
     np.testing.assert_array_equal(brief.change, whole.change)
     moved = [whole.weights[name] - jobs[0].replay.start[name] for name in names]
     np.testing.assert_allclose(whole.change, np.concatenate([m.ravel() for m in moved]), atol=1e-6)
+
+
+def test_changes_are_known_to_be_finite_where_all_of_a_call_are() -> None:
+    model = built()
+    names = [array.name for array in model.manifest.shared]
+    trainer, jobs = FleetTrainer(model.train, Tally(), shared=names), [job(model, 20, 1)] * 2
+
+    assert all(made.finite for made in trainer.replay(jobs))
+
+    lost = {name: np.full_like(array, np.nan) for name, array in jobs[0].replay.start.items()}
+    jobs[0] = Job(msgspec.structs.replace(jobs[0].replay, start=lost))
+    assert not any(made.finite for made in trainer.replay(jobs))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
