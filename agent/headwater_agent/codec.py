@@ -130,10 +130,13 @@ class Decoder:
         """
         if len(messages) < FEW:
             return list(map(self._decode_alone, messages, repeat(received_ms)))
-        made = self._plain_records(messages, received_ms)
         return [
-            made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)
-            for i, m in enumerate(messages)
+            [record]
+            if record is not None
+            else self.decode(message.topic, message.payload, received_ms, message.receipt)
+            for record, message in zip(
+                self._plain_records(messages, received_ms), messages, strict=True
+            )
         ]
 
     def _decode_alone(self, message: Message, received_ms: int) -> list[Record] | Refusal:
@@ -145,20 +148,20 @@ class Decoder:
                 return [record]
         return self.decode(message.topic, message.payload, received_ms, message.receipt)
 
-    def _plain_records(
-        self, messages: Sequence[Message], received_ms: int
-    ) -> dict[int, list[Record]]:
-        """Return the records of what is plain, by the place of the message."""
+    def _plain_records(self, messages: Sequence[Message], received_ms: int) -> list[Record | None]:
+        """Return the record of each message; None for what is not plain."""
         found: dict[PlainPayloads, list[tuple[int, Fields, str | None]]] = {}
-        for i, message in enumerate(messages):
+        for place, message in enumerate(messages):
             if (read := self._read_plain(message)) is not None:
-                found.setdefault(read[0], []).append((i, *read[1:]))
-        made: dict[int, list[Record]] = {}
+                plain, fields, stream = read
+                found.setdefault(plain, []).append((place, fields, stream))
+        made: list[Record | None] = [None] * len(messages)
         for plain, items in found.items():
-            places, fields, streams = zip(*items, strict=True)
+            places, of_places, streams = zip(*items, strict=True)
             receipts = [messages[place].receipt for place in places]
-            records = plain.records(fields, streams, receipts, received_ms)
-            made |= {place: [r] for place, r in zip(places, records, strict=True) if r is not None}
+            records = plain.records(of_places, streams, receipts, received_ms)
+            for place, record in zip(places, records, strict=True):
+                made[place] = record
         return made
 
     def _read_plain(self, message: Message) -> tuple[PlainPayloads, Fields, str | None] | None:
@@ -167,15 +170,16 @@ class Decoder:
             place = self._place(message.topic)
         except UnusableError:
             return None
-        source = place.source
+        source, payload = place.source, message.payload
+        plain = source.plain
         if (
-            source.plain is None
-            or len(message.payload) > source.settings.max_payload
-            or self._is_timeless(source)
+            plain is None
+            or len(payload) > source.settings.max_payload
+            or (self.timeless and self._is_timeless(source))
         ):
             return None
-        fields = source.plain.read(message.payload)
-        return None if fields is None else (source.plain, fields, place.stream)
+        fields = plain.read(payload)
+        return None if fields is None else (plain, fields, place.stream)
 
     def decode(
         self, topic: str, payload: bytes, received_ms: int, receipt: int
@@ -207,8 +211,10 @@ class Decoder:
             )
         except UnusableError as unusable:
             alone = Message(topic, payload, 0, retained=False, receipt=receipt)
-            plain = self._plain_records([alone], received_ms)
-            return plain.get(0) or Refusal(unusable.reason, topic, unusable.detail)
+            (record,) = self._plain_records([alone], received_ms)
+            if record is not None:
+                return [record]
+            return Refusal(unusable.reason, topic, unusable.detail)
 
     def _find_place(self, topic: str) -> _Place:
         check_topic(topic)

@@ -44,7 +44,7 @@ class Sender:
         self._stored: set[int] = set()
         self._afresh = bool(left)
         for message in left:
-            self._publish(message.topic, message.payload, qos=1, retain=message.retain)
+            self._publish([(message.topic, message.payload)], qos=1, retain=message.retain)
 
     def room(self) -> int:
         """Return how many messages may be published now: none until the broker has caught up."""
@@ -58,8 +58,7 @@ class Sender:
 
     def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
-        for topic, payload in messages:
-            self._publish(topic, payload, qos=self._qos, retain=retain)
+        self._publish(list(messages), qos=self._qos, retain=retain)
         self._transport.flush()
 
     def acknowledge(self, receipts: Iterable[int], *, last: bool = False) -> None:
@@ -98,7 +97,11 @@ class Sender:
                 self._stored.discard(token)
                 self._gone.append(token)
 
-    def _publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
-        token = self._transport.publish(topic, payload, qos=qos, retain=retain)
-        if token:
-            self._fresh[token] = Unsent(token, topic, payload, retain)
+    def _publish(self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool) -> None:
+        tokens = self._transport.publish_all(messages, qos=qos, retain=retain)
+        if qos:
+            self._fresh |= {
+                token: Unsent(token, topic, payload, retain)
+                for token, (topic, payload) in zip(tokens, messages, strict=True)
+                if token
+            }

@@ -177,6 +177,7 @@ class Publisher:
         for made in predictions:
             numbers += (made.released, made.personal, made.baseline)
         said = iter(self._texts(numbers))
+        received, latency = now_ms, b"0"
         messages = []
         for made, time, until, verdict, ours, theirs, usual in zip(
             predictions, seen, valid, self._verdicts(predictions), said, said, said, strict=True
@@ -184,6 +185,9 @@ class Publisher:
             topic, template = self._template(
                 made.stream, made.version, made.served, made.quality, bool(verdict)
             )
+            if made.received != received:
+                received = made.received
+                latency = b"%d" % max(0, now_ms - received)
             payload = template % (
                 made.id.encode(),
                 time,
@@ -193,7 +197,7 @@ class Publisher:
                 usual,
                 theirs,
                 *verdict,
-                b"%d" % max(0, now_ms - made.received),
+                latency,
             )
             messages.append((topic, payload))
         return messages
@@ -347,8 +351,7 @@ def _isos(times: Sequence[int]) -> list[bytes]:
     if len(times) < _FEW:
         return list(map(_iso, times))
     moments = np.array(times, np.int64).astype("datetime64[ms]")
-    texts: list[bytes] = np.datetime_as_string(moments, timezone="UTC").astype(np.bytes_).tolist()
-    return texts
+    return [text + b"Z" for text in moments.astype(np.bytes_).tolist()]
 
 
 def _iso(time: int) -> bytes:

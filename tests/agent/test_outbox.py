@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from headwater_agent.outbox import MOST, Sender
 from headwater_agent.store import Outbox, Unsent
@@ -26,6 +26,11 @@ class Wire:
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
         self.sent.append((topic, payload, qos, retain))
         return len(self.sent) if qos else 0
+
+    def publish_all(
+        self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool
+    ) -> list[int]:
+        return [self.publish(*message, qos=qos, retain=retain) for message in messages]
 
     def delivered(self) -> list[int]:
         has, self.has = self.has, []

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from headwater_agent.packets import PacketError, PacketReader, encode_publish
+from headwater_agent.packets import PacketError, PacketReader, encode_publishes
 from headwater_agent.paho_client import CHUNK, PacketSocket, explain
 
 PINGRESP = b"\xd0\x00"
-PUBLISH = encode_publish("a", b"x", v5=True, retain=False)
+PUBLISH = encode_publishes([("a", b"x")], v5=True, retain=False)[0]
 
 
 def over(near: socket.socket) -> PacketSocket:
