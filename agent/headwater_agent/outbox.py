@@ -84,6 +84,14 @@ class Sender:
         afresh, self._afresh = self._afresh, False
         return Outbox(added, gone, afresh) if added or gone or afresh else None
 
+    def gone(self, *, whole: bool) -> Outbox | None:
+        """Return what need not be stored any more, if anything; *whole*: only once that is all."""
+        self._hear()
+        if not self._gone or (whole and self._stored):
+            return None
+        gone, self._gone = self._gone, []
+        return Outbox(gone=gone)
+
     def losses(self) -> Counter[str]:
         """Count what was lost on its way to the broker since the last call."""
         now = Counter({"unsent": self._transport.dropped, "not-taken": self._transport.refused})

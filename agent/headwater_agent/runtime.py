@@ -155,8 +155,7 @@ class Agent:
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._backlog, self._trouble = Backlog(), ""
-        self._taken_at, self._taken_ms = 0.0, 0
-        self._listened_at = time.monotonic()
+        self._taken_at, self._taken_ms, self._listened_at = 0.0, 0, time.monotonic()
         self._stopping = self._goes_on = False
 
     @property
@@ -232,6 +231,8 @@ class Agent:
 
     def _take(self, messages: Sequence[Message]) -> None:
         """Predict from what came in, as one batch."""
+        if (gone := self._sender.gone(whole=not messages)) is not None:
+            self._writer.put(gone)
         if not messages:
             return
         self._taken_at = time.perf_counter()
@@ -303,8 +304,7 @@ class Agent:
         taken = self._redelivery.fingerprints(receipts)
         outbox = self._sender.changes()
         more = [Fingerprints(taken)] if taken else []
-        if entries or outbox:
-            self._writer.put(*entries, *more, *([outbox] if outbox else []))
+        self._writer.put(*([outbox] if outbox else []), *entries, *more)
 
     def _keep_house(self) -> None:
         self._look_at_exchange()

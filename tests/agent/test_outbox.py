@@ -75,6 +75,23 @@ def test_what_the_broker_has_before_the_next_write_costs_none() -> None:
     assert sender.changes() is None
 
 
+def test_the_store_is_told_what_the_broker_has_between_two_writes() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=9)
+    sender.send([("a", b"1"), ("a", b"2"), ("a", b"3")], retain=False)
+    assert sender.gone(whole=False) is None
+    sender.changes()
+    sender.send([("a", b"4")], retain=False)
+    wire.has = [1, 4]
+    assert sender.gone(whole=True) is None
+    assert told(sender.gone(whole=False)) == ([], [1], False)
+    wire.has = [2]
+    assert sender.gone(whole=True) is None
+    wire.has = [3]
+    assert told(sender.gone(whole=True)) == ([], [2, 3], False)
+    assert sender.changes() is None
+
+
 def test_what_waits_in_the_store_is_not_looked_at_again() -> None:
     sender = Sender(Wire(), (), qos=1, most=2_000)
     for number in range(1, 1_001):
