@@ -13,7 +13,6 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -24,10 +23,10 @@ from headwater_agent.deliveries import Deliveries
 from headwater_agent.packets import PacketError, encode_pubacks, encode_publishes
 from headwater_agent.paho_client import (
     CHUNK,
-    MAX_PACKET,
     REFUSALS,
     PacketSocket,
     PahoClient,
+    connect_properties,
     explain,
     tls_context,
 )
@@ -49,6 +48,12 @@ Beyond it the oldest are dropped and counted.
 
 MAX_OUTPUT = 4 * 2**20
 """Bytes of our publishes of QoS 0 that wait for the network; beyond it they are dropped."""
+
+MANY, ANSWERS_S = 100, 0.002
+"""Where more of our publishes wait for an answer, how long for more answers to come.
+
+Brokers send them one by one, and each would be a wake-up.
+"""
 
 STEADY_S = 10.0
 """Seconds after which a connection counts as good, so that the backoff starts again."""
@@ -146,8 +151,10 @@ class MqttTransport:
             return []
         writable, until = self._client.want_write(), time.monotonic() + timeout
         readable = self._waker.wait(min(timeout, 1.0), stream.fileno(), writable=writable)
-        if readable and self._linger:
-            self._waker.wait(min(self._linger, until - time.monotonic()))
+        many = len(self._deliveries) > MANY
+        linger = max(self._linger, ANSWERS_S) if many else self._linger
+        if readable and linger:
+            self._waker.wait(min(linger, until - time.monotonic()))
         return self._exchange(stream)
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
@@ -245,7 +252,7 @@ class MqttTransport:
         if self._v5:
             options = {
                 "clean_start": not self._session.persistent,
-                "properties": _connect_properties(broker, self._session),
+                "properties": connect_properties(broker, self._session),
             }
         try:
             self._client.connect(broker.host, broker.port, broker.keepalive // 1000, **options)
@@ -389,12 +396,3 @@ def probe(broker: Broker, session: Session, seconds: float) -> None:
         waker.close()
     if trouble or not reached:
         raise UnreachableError(trouble or f"Broker {broker.url}: it does not answer.")
-
-
-def _connect_properties(broker: Broker, session: Session) -> Properties:
-    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    expiry = min(broker.session_expiry // 1000, 0xFFFF_FFFF) if session.persistent else 0
-    properties.SessionExpiryInterval = expiry
-    properties.ReceiveMaximum = broker.receive_maximum
-    properties.MaximumPacketSize = MAX_PACKET
-    return properties  # type: ignore[no-any-return]
