@@ -141,45 +141,46 @@ class Decoder:
 
     def _decode_alone(self, message: Message, received_ms: int) -> list[Record] | Refusal:
         """Decode one message without arrays over many."""
-        if (found := self._read_plain(message)) is not None:
-            plain, fields, stream = found
-            record = plain.record(fields, stream, message.receipt, received_ms)
-            if record is not None:
-                return [record]
+        if (found := self._plain_of(message.topic)) is not None:
+            plain, stream = found
+            if (fields := plain.read(message.payload)) is not None:
+                record = plain.record(fields, stream, message.receipt, received_ms)
+                if record is not None:
+                    return [record]
         return self.decode(message.topic, message.payload, received_ms, message.receipt)
 
     def _plain_records(self, messages: Sequence[Message], received_ms: int) -> list[Record | None]:
         """Return the record of each message; None for what is not plain."""
-        found: dict[PlainPayloads, list[tuple[int, Fields, str | None]]] = {}
+        columns: dict[PlainPayloads, tuple[list[int], list[Fields], list[str | None]]] = {}
+        topic, found = "", None
         for place, message in enumerate(messages):
-            if (read := self._read_plain(message)) is not None:
-                plain, fields, stream = read
-                found.setdefault(plain, []).append((place, fields, stream))
+            if message.topic is not topic:
+                topic = message.topic
+                if (found := self._plain_of(topic)) is not None:
+                    plain, stream = found
+                    places, read, streams = columns.setdefault(plain, ([], [], []))
+            if found is not None and (fields := plain.read(message.payload)) is not None:
+                places.append(place)
+                read.append(fields)
+                streams.append(stream)
         made: list[Record | None] = [None] * len(messages)
-        for plain, items in found.items():
-            places, of_places, streams = zip(*items, strict=True)
+        for plain, (places, read, streams) in columns.items():
             receipts = [messages[place].receipt for place in places]
-            records = plain.records(of_places, streams, receipts, received_ms)
+            records = plain.records(read, streams, receipts, received_ms)
             for place, record in zip(places, records, strict=True):
                 made[place] = record
         return made
 
-    def _read_plain(self, message: Message) -> tuple[PlainPayloads, Fields, str | None] | None:
-        """Return how a message is read, its fields and its stream, where it is plain."""
+    def _plain_of(self, topic: str) -> tuple[PlainPayloads, str | None] | None:
+        """Return how what is plain on a topic is read, and the stream that the topic names."""
         try:
-            place = self._place(message.topic)
+            place = self._place(topic)
         except UnusableError:
             return None
-        source, payload = place.source, message.payload
-        plain = source.plain
-        if (
-            plain is None
-            or len(payload) > source.settings.max_payload
-            or (self.timeless and self._is_timeless(source))
-        ):
+        plain = place.source.plain
+        if plain is None or (self.timeless and self._is_timeless(place.source)):
             return None
-        fields = plain.read(payload)
-        return None if fields is None else (plain, fields, place.stream)
+        return plain, place.stream
 
     def decode(
         self, topic: str, payload: bytes, received_ms: int, receipt: int

@@ -67,6 +67,7 @@ class PlainPayloads:
     ) -> None:
         self._time = settings.time
         self._ahead = int(settings.time.ahead)
+        self._largest = settings.max_payload
         self._cells = len(keys)
         self._numbers = itemgetter(slice(self._cells))
         self._columns = np.array(columns)
@@ -104,7 +105,10 @@ class PlainPayloads:
         Nothing is made of keys that nobody asked for, so what they hold is bounded by the size of
         the payload alone: it may lie deep, be many, or be no text.
         """
-        if len(payload) > 2 * _BRACKETS and payload.count(b"[") + payload.count(b"{") > _BRACKETS:
+        size = len(payload)
+        if size > self._largest or (
+            size > 2 * _BRACKETS and payload.count(b"[") + payload.count(b"{") > _BRACKETS
+        ):
             return None
         try:
             found: Fields = msgspec.structs.astuple(self._decode(payload))

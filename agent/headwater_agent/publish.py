@@ -282,8 +282,10 @@ class Publisher:
         """Return what stands for each ``[K]``."""
         if len(made) * made[0].size < _FEW:
             numbers = [[_short(value) for value in values.tolist()] for values in made]
-        else:
+        elif self._names:
             numbers = _shortened(stack(made)).tolist()
+        else:
+            return list(_shortened(stack(made))[:, 0].tolist())
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
