@@ -202,7 +202,7 @@ class Agent:
     def _acknowledge(self, came: Sequence[Message]) -> None:
         """Acknowledge what is durable, in groups that no broker waits for."""
         durable, now = self._writer.committed(), time.monotonic()
-        self._in_flight.arrived(sum(message.qos for message in came), now)
+        self._in_flight.arrived(sum([message.qos for message in came]), now)
         self._in_flight.acknowledged(len(durable), now)
         self._writer.records = self._pace.messages = self._in_flight.group
         self._sender.acknowledge(durable)
