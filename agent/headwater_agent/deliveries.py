@@ -80,15 +80,16 @@ class Deliveries:
             When one of them is no message in MQTT; then none is queued.
         """
         packets = Unnumbered.of(messages, v5=self._v5, retain=retain)
-        tokens = range(self._token + 1, self._token + 1 + len(packets))
-        self._token += len(packets)
-        self._queue.extend(zip(tokens, packets, strict=True))
+        first = self._token + 1
+        for packet in packets:
+            self._token += 1
+            self._queue.append((self._token, packet))
         while len(self._queue) > self._limit:
             token, _ = self._queue.popleft()
             self.dropped += 1
             if token:
                 self._settled.append(token)
-        return tokens
+        return range(first, self._token + 1)
 
     def lead(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Set the message that goes before the queue; it replaces one that was not sent yet."""
@@ -126,15 +127,19 @@ class Deliveries:
         if self._lead is not None and len(packets) < room:
             self._queue.appendleft((0, self._lead))
             self._lead = None
-        while (room_left := min(room - len(packets), len(self._queue))) > 0:
-            for packet_id in self._unused_ids(room_left):
-                own = self._queue.popleft()
-                encoded = own[1].numbered(packet_id)
-                if len(encoded) > self._largest:
-                    self._refuse(own, f"the broker takes no packet over {self._largest} bytes")
-                else:
-                    self._in_flight[packet_id] = own
-                    packets.append(encoded)
+        queue, in_flight, packet_id = self._queue, self._in_flight, self._last_id
+        while queue and len(packets) < room:
+            packet_id = FIRST_PACKET_ID if packet_id == _LAST_PACKET_ID else packet_id + 1
+            if packet_id in in_flight:
+                continue
+            own = queue.popleft()
+            encoded = own[1].numbered(packet_id)
+            if len(encoded) > self._largest:
+                self._refuse(own, f"the broker takes no packet over {self._largest} bytes")
+            else:
+                in_flight[packet_id] = own
+                packets.append(encoded)
+        self._last_id = packet_id
         return packets
 
     def acknowledge(self, pubacks: Iterable[tuple[int, int]]) -> None:
@@ -155,17 +160,6 @@ class Deliveries:
         """Return the tokens of the messages that were settled since the last call."""
         settled, self._settled = self._settled, []
         return settled
-
-    def _unused_ids(self, count: int) -> Sequence[int]:
-        """Return the next packet ids that none in flight has; at least one."""
-        while True:
-            first = FIRST_PACKET_ID if self._last_id == _LAST_PACKET_ID else self._last_id + 1
-            following = range(first, min(first + count, _LAST_PACKET_ID + 1))
-            self._last_id = following[-1]
-            if self._in_flight.keys().isdisjoint(following):
-                return following
-            if free := [one for one in following if one not in self._in_flight]:
-                return free
 
     def _refuse(self, own: _Own, why: str) -> None:
         token, packet = own

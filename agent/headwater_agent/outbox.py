@@ -56,9 +56,9 @@ class Sender:
             return 0
         return self._most - waiting
 
-    def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
+    def send(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
-        self._publish(list(messages), qos=self._qos, retain=retain)
+        self._publish(messages, qos=self._qos, retain=retain)
         self._transport.flush()
 
     def acknowledge(self, receipts: Iterable[int], *, last: bool = False) -> None:
@@ -86,7 +86,8 @@ class Sender:
 
     def gone(self, *, whole: bool) -> Outbox | None:
         """Return what need not be stored any more, if anything; *whole*: only once that is all."""
-        self._hear()
+        if self._stored:
+            self._hear()
         if not self._gone or (whole and self._stored):
             return None
         gone, self._gone = self._gone, []
@@ -108,8 +109,7 @@ class Sender:
     def _publish(self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool) -> None:
         tokens = self._transport.publish_all(messages, qos=qos, retain=retain)
         if qos:
-            self._fresh |= {
-                token: Unsent(token, topic, payload, retain)
-                for token, (topic, payload) in zip(tokens, messages, strict=True)
-                if token
-            }
+            fresh = self._fresh
+            for token, (topic, payload) in zip(tokens, messages, strict=True):
+                if token:
+                    fresh[token] = Unsent(token, topic, payload, retain)

@@ -154,12 +154,13 @@ class PacketReader:
                 return at
             if first & _TYPE_AND_QOS_2 == _PUBLISH:
                 self._publish(data, first, body, stop)
-            elif run := _PLAIN_PUBACKS(data, at):
-                stop = run.end()
-                words = struct.unpack_from(f">{(stop - at) // 4}I", data, at)
-                self._received.acknowledged += [(word & 0xFFFF, 0) for word in words]
             elif first & _TYPE == _PUBACK:
-                self._puback(data, body, stop)
+                if data[stop : stop + 2] == b"\x40\x02" and (run := _PLAIN_PUBACKS(data, at)):
+                    stop = run.end()
+                    words = struct.unpack_from(f">{(stop - at) // 4}I", data, at)
+                    self._received.acknowledged += [(word & 0xFFFF, 0) for word in words]
+                else:
+                    self._puback(data, body, stop)
             else:
                 self.others += data[at:stop]
             at = stop

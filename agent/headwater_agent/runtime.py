@@ -294,7 +294,7 @@ class Agent:
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
         retain = self._settings.output.retain
-        self._sender.send(map(self._publisher.encode_alarm, alarms), retain=retain)
+        self._sender.send(list(map(self._publisher.encode_alarm, alarms)), retain=retain)
         for alarm in alarms:
             _log.warning("stream %s %s", alarm.stream, told(alarm))
 
