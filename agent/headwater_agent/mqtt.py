@@ -49,12 +49,6 @@ Beyond it the oldest are dropped and counted.
 MAX_OUTPUT = 4 * 2**20
 """Bytes of our publishes of QoS 0 that wait for the network; beyond it they are dropped."""
 
-MANY, ANSWERS_S = 100, 0.002
-"""Where more of our publishes wait for an answer, how long for more answers to come.
-
-Brokers send them one by one, and each would be a wake-up.
-"""
-
 STEADY_S = 10.0
 """Seconds after which a connection counts as good, so that the backoff starts again."""
 
@@ -151,10 +145,8 @@ class MqttTransport:
             return []
         writable, until = self._client.want_write(), time.monotonic() + timeout
         readable = self._waker.wait(min(timeout, 1.0), stream.fileno(), writable=writable)
-        many = len(self._deliveries) > MANY
-        linger = max(self._linger, ANSWERS_S) if many else self._linger
-        if readable and linger:
-            self._waker.wait(min(linger, until - time.monotonic()))
+        if readable and self._linger:
+            self._waker.wait(min(self._linger, until - time.monotonic()))
         return self._exchange(stream)
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:

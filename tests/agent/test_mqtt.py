@@ -36,7 +36,7 @@ from headwater.errors import SettingsError, UnreachableError
 from headwater.settings import Duration
 from headwater_agent import mqtt
 from headwater_agent.broker_settings import Broker
-from headwater_agent.mqtt import ANSWERS_S, MANY, MqttTransport, probe
+from headwater_agent.mqtt import MqttTransport, probe
 from headwater_agent.packets import PacketReader, encode_publishes
 from headwater_agent.paho_client import CHUNK, PacketSocket
 from headwater_agent.transport import Message, Session, Status, Waker
@@ -298,21 +298,6 @@ def test_messages_linger_only_where_there_are_some_and_no_longer_than_a_poll_may
     assert (wait, for_socket) == (1.0, True)
     assert (lingers, for_more) == (0.2, False)
     assert short <= 0.1
-
-
-@pytest.mark.parametrize("messages", [MANY, MANY + 1])
-def test_the_answers_to_many_messages_are_taken_together(mosquitto: int, messages: int) -> None:
-    broker = Broker(url=f"mqtt://127.0.0.1:{mosquitto}")
-    waker = Waits()
-    sender = MqttTransport(broker, PLAIN, waker=waker, delays=quick)
-    with closing(waker), closing(sender):
-        poll_until(lambda: sender.connected, sender)
-        sender.publish_all([("a", b"")] * messages, qos=1, retain=False)
-        sender.flush()
-        waker.waits.clear()
-        sender.poll(1.0)
-        assert waker.waits[1:] == ([(ANSWERS_S, False)] if messages > MANY else [])
-        poll_until(lambda: not sender._deliveries, sender)
 
 
 def test_a_wrong_password_gets_a_sentence(join: Join, tmp_path: Path) -> None:
