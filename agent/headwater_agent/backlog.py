@@ -47,13 +47,13 @@ class Backlog:
         if not waiting and len(came) <= room:
             return came
         waiting += came
-        self._bytes += sum(map(_size, came))
+        self._bytes += _size(came)
         if self._bytes > MOST_BYTES:
             room = AT_ONCE
         now = [waiting.popleft() for _ in range(min(room, len(waiting)))]
-        self._bytes -= sum(map(_size, now))
+        self._bytes -= _size(now)
         return now
 
 
-def _size(message: Message) -> int:
-    return len(message.payload) + OVERHEAD
+def _size(messages: Sequence[Message]) -> int:
+    return sum([len(message.payload) for message in messages]) + OVERHEAD * len(messages)

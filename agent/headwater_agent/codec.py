@@ -130,52 +130,57 @@ class Decoder:
         """
         if len(messages) < FEW:
             return list(map(self._decode_alone, messages, repeat(received_ms)))
-        made = self._plain_records(messages, received_ms)
         return [
-            made.get(i) or self.decode(m.topic, m.payload, received_ms, m.receipt)
-            for i, m in enumerate(messages)
+            [record]
+            if record is not None
+            else self.decode(message.topic, message.payload, received_ms, message.receipt)
+            for record, message in zip(
+                self._plain_records(messages, received_ms), messages, strict=True
+            )
         ]
 
     def _decode_alone(self, message: Message, received_ms: int) -> list[Record] | Refusal:
         """Decode one message without arrays over many."""
-        if (found := self._read_plain(message)) is not None:
-            plain, fields, stream = found
-            record = plain.record(fields, stream, message.receipt, received_ms)
-            if record is not None:
-                return [record]
+        if (found := self._plain_of(message.topic)) is not None:
+            plain, stream = found
+            if (fields := plain.read(message.payload)) is not None:
+                record = plain.record(fields, stream, message.receipt, received_ms)
+                if record is not None:
+                    return [record]
         return self.decode(message.topic, message.payload, received_ms, message.receipt)
 
-    def _plain_records(
-        self, messages: Sequence[Message], received_ms: int
-    ) -> dict[int, list[Record]]:
-        """Return the records of what is plain, by the place of the message."""
-        found: dict[PlainPayloads, list[tuple[int, Fields, str | None]]] = {}
-        for i, message in enumerate(messages):
-            if (read := self._read_plain(message)) is not None:
-                found.setdefault(read[0], []).append((i, *read[1:]))
-        made: dict[int, list[Record]] = {}
-        for plain, items in found.items():
-            places, fields, streams = zip(*items, strict=True)
+    def _plain_records(self, messages: Sequence[Message], received_ms: int) -> list[Record | None]:
+        """Return the record of each message; None for what is not plain."""
+        columns: dict[PlainPayloads, tuple[list[int], list[Fields], list[str | None]]] = {}
+        topic, found = "", None
+        for place, message in enumerate(messages):
+            if message.topic is not topic:
+                topic = message.topic
+                if (found := self._plain_of(topic)) is not None:
+                    plain, stream = found
+                    places, read, streams = columns.setdefault(plain, ([], [], []))
+            if found is not None and (fields := plain.read(message.payload)) is not None:
+                places.append(place)
+                read.append(fields)
+                streams.append(stream)
+        made: list[Record | None] = [None] * len(messages)
+        for plain, (places, read, streams) in columns.items():
             receipts = [messages[place].receipt for place in places]
-            records = plain.records(fields, streams, receipts, received_ms)
-            made |= {place: [r] for place, r in zip(places, records, strict=True) if r is not None}
+            records = plain.records(read, streams, receipts, received_ms)
+            for place, record in zip(places, records, strict=True):
+                made[place] = record
         return made
 
-    def _read_plain(self, message: Message) -> tuple[PlainPayloads, Fields, str | None] | None:
-        """Return how a message is read, its fields and its stream, where it is plain."""
+    def _plain_of(self, topic: str) -> tuple[PlainPayloads, str | None] | None:
+        """Return how what is plain on a topic is read, and the stream that the topic names."""
         try:
-            place = self._place(message.topic)
+            place = self._place(topic)
         except UnusableError:
             return None
-        source = place.source
-        if (
-            source.plain is None
-            or len(message.payload) > source.settings.max_payload
-            or self._is_timeless(source)
-        ):
+        plain = place.source.plain
+        if plain is None or (self.timeless and self._is_timeless(place.source)):
             return None
-        fields = source.plain.read(message.payload)
-        return None if fields is None else (source.plain, fields, place.stream)
+        return plain, place.stream
 
     def decode(
         self, topic: str, payload: bytes, received_ms: int, receipt: int
@@ -207,8 +212,10 @@ class Decoder:
             )
         except UnusableError as unusable:
             alone = Message(topic, payload, 0, retained=False, receipt=receipt)
-            plain = self._plain_records([alone], received_ms)
-            return plain.get(0) or Refusal(unusable.reason, topic, unusable.detail)
+            (record,) = self._plain_records([alone], received_ms)
+            if record is not None:
+                return [record]
+            return Refusal(unusable.reason, topic, unusable.detail)
 
     def _find_place(self, topic: str) -> _Place:
         check_topic(topic)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from headwater_agent.packets import Unnumbered
@@ -69,27 +69,31 @@ class Deliveries:
         """Return the messages that are not settled."""
         return len(self._queue) + len(self._in_flight) + (self._lead is not None)
 
-    def put(self, topic: str, payload: bytes, *, retain: bool) -> int:
-        """Queue a message; return its token, which :meth:`delivered` gives back one day.
+    def put(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> Sequence[int]:
+        """Queue topics and payloads; return their tokens.
+
+        :meth:`delivered` gives each back one day.
 
         Raises
         ------
         PacketError
-            When there is no such message in MQTT.
+            When one of them is no message in MQTT; then none is queued.
         """
-        packet = Unnumbered.of(topic, payload, v5=self._v5, retain=retain)
-        while len(self._queue) >= self._limit:
+        packets = Unnumbered.of(messages, v5=self._v5, retain=retain)
+        first = self._token + 1
+        for packet in packets:
+            self._token += 1
+            self._queue.append((self._token, packet))
+        while len(self._queue) > self._limit:
             token, _ = self._queue.popleft()
             self.dropped += 1
             if token:
                 self._settled.append(token)
-        self._token += 1
-        self._queue.append((self._token, packet))
-        return self._token
+        return range(first, self._token + 1)
 
     def lead(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Set the message that goes before the queue; it replaces one that was not sent yet."""
-        self._lead = Unnumbered.of(topic, payload, v5=self._v5, retain=retain)
+        (self._lead,) = Unnumbered.of([(topic, payload)], v5=self._v5, retain=retain)
 
     def resume(self, window: int, largest: int, *, session_present: bool) -> None:
         """Begin on a new connection.
@@ -123,42 +127,39 @@ class Deliveries:
         if self._lead is not None and len(packets) < room:
             self._queue.appendleft((0, self._lead))
             self._lead = None
-        while self._queue and len(packets) < room:
-            own = self._queue.popleft()
-            packet_id = self._unused_id()
+        queue, in_flight, packet_id = self._queue, self._in_flight, self._last_id
+        while queue and len(packets) < room:
+            packet_id = FIRST_PACKET_ID if packet_id == _LAST_PACKET_ID else packet_id + 1
+            if packet_id in in_flight:
+                continue
+            own = queue.popleft()
             encoded = own[1].numbered(packet_id)
             if len(encoded) > self._largest:
                 self._refuse(own, f"the broker takes no packet over {self._largest} bytes")
             else:
-                self._in_flight[packet_id] = own
+                in_flight[packet_id] = own
                 packets.append(encoded)
+        self._last_id = packet_id
         return packets
 
     def acknowledge(self, pubacks: Iterable[tuple[int, int]]) -> None:
         """Take packet ids and reason codes; an id that is not in flight is passed over."""
+        in_flight, again, settled = self._in_flight, self._again, self._settled
         for packet_id, reason in pubacks:
-            own = self._in_flight.pop(packet_id, None)
+            own = in_flight.pop(packet_id, None)
             if own is None:
                 continue
-            if self._again:
-                self._again.pop(packet_id, None)
+            if again:
+                again.pop(packet_id, None)
             if reason >= _REFUSED:
                 self._refuse(own, f"the broker says 0x{reason:02x}; check its access rules")
             elif own[0]:
-                self._settled.append(own[0])
+                settled.append(own[0])
 
     def delivered(self) -> list[int]:
         """Return the tokens of the messages that were settled since the last call."""
         settled, self._settled = self._settled, []
         return settled
-
-    def _unused_id(self) -> int:
-        while True:
-            self._last_id = (
-                FIRST_PACKET_ID if self._last_id == _LAST_PACKET_ID else self._last_id + 1
-            )
-            if self._last_id not in self._in_flight:
-                return self._last_id
 
     def _refuse(self, own: _Own, why: str) -> None:
         token, packet = own

@@ -165,7 +165,6 @@ class LogWriter:
         ids = [one.id for one in made]
         numbers = range(self._number + 1, self._number + 1 + len(made))
         self._number = numbers[-1]
-        self._know(ids, numbers)
         columns = (
             np.arange(numbers.start, numbers.stop, dtype=np.int64),
             self._streams([one.stream for one in made]),
@@ -183,21 +182,20 @@ class LogWriter:
         return stack([one.said for one in made]).astype("<f4").tobytes()
 
     def _new(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
-        """Return predictions without those that were written before."""
-        ids = [one.id for one in found]
-        if len(set(ids)) == len(ids) and self._known.keys().isdisjoint(ids):
-            return found
-        first = {one.id: one for one in reversed(found) if one.id not in self._known}
-        return [one for one in found if first.get(one.id) is one]
-
-    def _know(self, ids: Sequence[str], numbers: Sequence[int]) -> None:
-        self._known.update(zip(ids, numbers, strict=True))
-        if len(self._known) > KNOWN + KNOWN // 4:
-            for key in list(islice(self._known, len(self._known) - KNOWN)):
-                del self._known[key]
+        """Return predictions without those that were written before, and know them from now on."""
+        known, made = self._known, found
+        numbers = list(range(self._number + 1, self._number + 1 + len(found)))
+        given = list(map(known.setdefault, [one.id for one in found], numbers))
+        if given != numbers:
+            made = [found[i] for i, number in enumerate(numbers) if given[i] == number]
+            known.update(zip([one.id for one in made], numbers, strict=False))
+        if len(known) > KNOWN + KNOWN // 4:
+            for key in list(islice(known, len(known) - KNOWN)):
+                del known[key]
+        return made
 
     def _scores(self, scores: Sequence[Score]) -> None:
-        numbers = [self._known.get(score.prediction) for score in scores]
+        numbers = list(map(self._known.get, [score.prediction for score in scores]))
         reals = [score.label for score in scores]
         if None in numbers:
             pairs = [

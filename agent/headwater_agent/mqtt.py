@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -21,13 +20,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from headwater.errors import UnreachableError
 from headwater_agent.broker_settings import Broker
 from headwater_agent.deliveries import Deliveries
-from headwater_agent.packets import PacketError, encode_pubacks, encode_publish
+from headwater_agent.packets import PacketError, encode_pubacks, encode_publishes
 from headwater_agent.paho_client import (
     CHUNK,
-    MAX_PACKET,
     REFUSALS,
     PacketSocket,
     PahoClient,
+    connect_properties,
     explain,
     tls_context,
 )
@@ -151,28 +150,36 @@ class MqttTransport:
         return self._exchange(stream)
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
-        """Send a message, or queue it if it has QoS 1; see :meth:`Transport.publish`.
+        """Send one message as :meth:`publish_all` does."""
+        return self.publish_all([(topic, payload)], qos=qos, retain=retain)[0]
 
-        One of QoS 0 is dropped while there is no connection, and while much waits because the
+    def publish_all(
+        self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool
+    ) -> Sequence[int]:
+        """Send messages, or queue them if they have QoS 1; see :meth:`Transport.publish_all`.
+
+        Those of QoS 0 are dropped while there is no connection, and while much waits because the
         broker takes nothing; one on a topic that MQTT does not allow is always dropped.
         """
         try:
             if qos:
-                return self._deliveries.put(topic, payload, retain=retain)
-            packet = encode_publish(topic, payload, v5=self._v5, retain=retain)
+                return self._deliveries.put(messages, retain=retain)
+            packets = encode_publishes(messages, v5=self._v5, retain=retain)
         except PacketError as error:
+            if len(messages) > 1:
+                return [self.publish(*message, qos=qos, retain=retain) for message in messages]
             if not self._malformed:
                 log.warning("a message is not sent: %s (others are counted)", error)
             self._malformed += 1
-            return 0
+            return [0]
         if not self.connected or self._output_size > MAX_OUTPUT:
-            self._not_sent += 1
-            return 0
-        self._output.append(packet)
-        self._output_size += len(packet)
-        if self._output_size > CHUNK:
-            self.flush()
-        return 0
+            self._not_sent += len(packets)
+        else:
+            self._output += packets
+            self._output_size += sum(map(len, packets))
+            if self._output_size > CHUNK:
+                self.flush()
+        return [0] * len(packets)
 
     def delivered(self) -> list[int]:
         """Return tokens of QoS 1; see :meth:`Transport.delivered`.
@@ -237,7 +244,7 @@ class MqttTransport:
         if self._v5:
             options = {
                 "clean_start": not self._session.persistent,
-                "properties": _connect_properties(broker, self._session),
+                "properties": connect_properties(broker, self._session),
             }
         try:
             self._client.connect(broker.host, broker.port, broker.keepalive // 1000, **options)
@@ -381,12 +388,3 @@ def probe(broker: Broker, session: Session, seconds: float) -> None:
         waker.close()
     if trouble or not reached:
         raise UnreachableError(trouble or f"Broker {broker.url}: it does not answer.")
-
-
-def _connect_properties(broker: Broker, session: Session) -> Properties:
-    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    expiry = min(broker.session_expiry // 1000, 0xFFFF_FFFF) if session.persistent else 0
-    properties.SessionExpiryInterval = expiry
-    properties.ReceiveMaximum = broker.receive_maximum
-    properties.MaximumPacketSize = MAX_PACKET
-    return properties  # type: ignore[no-any-return]

@@ -44,7 +44,7 @@ class Sender:
         self._stored: set[int] = set()
         self._afresh = bool(left)
         for message in left:
-            self._publish(message.topic, message.payload, qos=1, retain=message.retain)
+            self._publish([(message.topic, message.payload)], qos=1, retain=message.retain)
 
     def room(self) -> int:
         """Return how many messages may be published now: none until the broker has caught up."""
@@ -56,10 +56,9 @@ class Sender:
             return 0
         return self._most - waiting
 
-    def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> None:
+    def send(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""
-        for topic, payload in messages:
-            self._publish(topic, payload, qos=self._qos, retain=retain)
+        self._publish(messages, qos=self._qos, retain=retain)
         self._transport.flush()
 
     def acknowledge(self, receipts: Iterable[int], *, last: bool = False) -> None:
@@ -85,6 +84,15 @@ class Sender:
         afresh, self._afresh = self._afresh, False
         return Outbox(added, gone, afresh) if added or gone or afresh else None
 
+    def gone(self, *, whole: bool) -> Outbox | None:
+        """Return what need not be stored any more, if anything; *whole*: only once that is all."""
+        if self._stored:
+            self._hear()
+        if not self._gone or (whole and self._stored):
+            return None
+        gone, self._gone = self._gone, []
+        return Outbox(gone=gone)
+
     def losses(self) -> Counter[str]:
         """Count what was lost on its way to the broker since the last call."""
         now = Counter({"unsent": self._transport.dropped, "not-taken": self._transport.refused})
@@ -98,7 +106,10 @@ class Sender:
                 self._stored.discard(token)
                 self._gone.append(token)
 
-    def _publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
-        token = self._transport.publish(topic, payload, qos=qos, retain=retain)
-        if token:
-            self._fresh[token] = Unsent(token, topic, payload, retain)
+    def _publish(self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool) -> None:
+        tokens = self._transport.publish_all(messages, qos=qos, retain=retain)
+        if qos:
+            fresh = self._fresh
+            for token, (topic, payload) in zip(tokens, messages, strict=True):
+                if token:
+                    fresh[token] = Unsent(token, topic, payload, retain)

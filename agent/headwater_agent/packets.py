@@ -7,8 +7,10 @@ cut; packets of other kinds come out as they went in. Formats after MQTT 3.1.1 a
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +29,9 @@ _LONGEST = (1 << 28) - 1
 _PUBLISH, _QOS_1, _DUP, _PUBACK = 0x30, 0x32, 0x08, 0x40
 _TYPE, _TYPE_AND_QOS_2 = 0xF0, 0xF4
 """Bits of a packet's first byte; the second leaves out QoS 2 and what is no QoS at all."""
+
+_PLAIN_PUBACKS = re.compile(rb"(?:\x40\x02..)+", re.DOTALL).match
+"""PUBACK packets behind one another that hold nothing but their packet ids."""
 
 _SHORT, _MIDDLE = struct.Struct(">BB").pack, struct.Struct(">BBB").pack
 _ID = struct.Struct(">H").pack
@@ -150,7 +155,12 @@ class PacketReader:
             if first & _TYPE_AND_QOS_2 == _PUBLISH:
                 self._publish(data, first, body, stop)
             elif first & _TYPE == _PUBACK:
-                self._puback(data, body, stop)
+                if data[stop : stop + 2] == b"\x40\x02" and (run := _PLAIN_PUBACKS(data, at)):
+                    stop = run.end()
+                    words = struct.unpack_from(f">{(stop - at) // 4}I", data, at)
+                    self._received.acknowledged += [(word & 0xFFFF, 0) for word in words]
+                else:
+                    self._puback(data, body, stop)
             else:
                 self.others += data[at:stop]
             at = stop
@@ -219,17 +229,22 @@ class Unnumbered(msgspec.Struct, frozen=True, gc=False):
     after: bytes
 
     @classmethod
-    def of(cls, topic: str, payload: bytes, *, v5: bool, retain: bool) -> Unnumbered:
-        """Return the packet of a message.
+    def of(
+        cls, messages: Iterable[tuple[str, bytes]], *, v5: bool, retain: bool
+    ) -> list[Unnumbered]:
+        """Return the packets of messages, each a topic and a payload.
 
         Raises
         ------
         PacketError
-            When nothing can be published on the topic, or the payload is too large.
+            When nothing can be published on a topic, or a payload is too large.
         """
-        name = _fields[topic]
-        after = b"\0" + payload if v5 else payload
-        return cls(topic, _header(_QOS_1 | retain, len(name) + 2 + len(after)) + name, after)
+        made, first = [], _QOS_1 | retain
+        for topic, payload in messages:
+            name, after = _fields[topic], b"\0" + payload if v5 else payload
+            before = _header(first, len(name) + 2 + len(after)) + name
+            made.append(cls(topic, before, after))
+        return made
 
     def numbered(self, packet_id: int, *, again: bool = False) -> bytes:
         """Return the packet with its id, and with the DUP flag if it is sent *again*."""
@@ -239,16 +254,22 @@ class Unnumbered(msgspec.Struct, frozen=True, gc=False):
         return before + _ID(packet_id) + self.after
 
 
-def encode_publish(topic: str, payload: bytes, *, v5: bool, retain: bool) -> bytes:
-    """Return a PUBLISH of QoS 0.
+def encode_publishes(
+    messages: Iterable[tuple[str, bytes]], *, v5: bool, retain: bool
+) -> list[bytes]:
+    """Return a PUBLISH of QoS 0 for each topic and payload.
 
     Raises
     ------
     PacketError
-        When nothing can be published on the topic, or the payload is too large.
+        When nothing can be published on a topic, or a payload is too large.
     """
-    head = _fields[topic] + b"\0" if v5 else _fields[topic]
-    return _header(_PUBLISH | retain, len(head) + len(payload)) + head + payload
+    first, fields = _PUBLISH | retain, _fields_v5 if v5 else _fields
+    packets = []
+    for topic, payload in messages:
+        head = fields[topic]
+        packets.append(_header(first, len(head) + len(payload)) + head + payload)
+    return packets
 
 
 def encode_pubacks(packet_ids: Iterable[int]) -> bytes:
@@ -270,6 +291,7 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise PacketError("a length has more than four bytes")
 
 
+@lru_cache(maxsize=4_096)
 def _header(first: int, length: int) -> bytes:
     """Return the fixed header of a packet."""
     if length < 1 << 7:
@@ -306,4 +328,9 @@ def _field(topic: str) -> bytes:
     return _ID(len(raw)) + raw
 
 
-_fields = _Remembered(_field)
+def _field_v5(topic: str) -> bytes:
+    """Return a topic, and that there are no properties, as MQTT 5 has it at QoS 0."""
+    return _fields[topic] + b"\0"
+
+
+_fields, _fields_v5 = _Remembered(_field), _Remembered(_field_v5)

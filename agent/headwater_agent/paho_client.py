@@ -8,11 +8,14 @@ import time
 from typing import Any
 
 import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from headwater.errors import SettingsError
 from headwater_agent.broker_settings import Broker
 from headwater_agent.deliveries import FIRST_PACKET_ID
 from headwater_agent.packets import PacketReader
+from headwater_agent.transport import Session
 
 CONNECT_S = 5.0
 """Seconds for the TCP connection and for the TLS handshake."""
@@ -209,6 +212,16 @@ class PahoClient(paho.Client):
     def drop(self) -> None:
         """Close the socket at once, if there is one."""
         self._sock_close()
+
+
+def connect_properties(broker: Broker, session: Session) -> Properties:
+    """Return what a CONNECT of MQTT 5 says of the session and our limits."""
+    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    expiry = min(broker.session_expiry // 1000, 0xFFFF_FFFF) if session.persistent else 0
+    properties.SessionExpiryInterval = expiry
+    properties.ReceiveMaximum = broker.receive_maximum
+    properties.MaximumPacketSize = MAX_PACKET
+    return properties  # type: ignore[no-any-return]
 
 
 def tls_context(broker: Broker) -> ssl.SSLContext:

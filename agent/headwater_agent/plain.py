@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -65,7 +67,9 @@ class PlainPayloads:
     ) -> None:
         self._time = settings.time
         self._ahead = int(settings.time.ahead)
+        self._largest = settings.max_payload
         self._cells = len(keys)
+        self._numbers = itemgetter(slice(self._cells))
         self._columns = np.array(columns)
         self._scale = np.array([conversion.scale for conversion in conversions])
         self._offset = np.array([conversion.offset for conversion in conversions])
@@ -83,7 +87,7 @@ class PlainPayloads:
             fields.append((settings.time.field, _time_type(settings.time.format)))
         if settings.stream:
             fields.append((settings.stream, str | int))
-        self._decoder = msgspec.json.Decoder(_struct(fields))
+        self._decode = msgspec.json.Decoder(_struct(fields)).decode
         self._stream = lru_cache(maxsize=16_384)(read_stream)
 
     @staticmethod
@@ -101,10 +105,13 @@ class PlainPayloads:
         Nothing is made of keys that nobody asked for, so what they hold is bounded by the size of
         the payload alone: it may lie deep, be many, or be no text.
         """
-        if len(payload) > 2 * _BRACKETS and payload.count(b"[") + payload.count(b"{") > _BRACKETS:
+        size = len(payload)
+        if size > self._largest or (
+            size > 2 * _BRACKETS and payload.count(b"[") + payload.count(b"{") > _BRACKETS
+        ):
             return None
         try:
-            found: Fields = msgspec.structs.astuple(self._decoder.decode(payload))
+            found: Fields = msgspec.structs.astuple(self._decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return None if msgspec.UNSET in found else found
@@ -171,7 +178,8 @@ class PlainPayloads:
         return received_ms if unit == "none" else read_iso_ms(fields[self._cells]) or 0
 
     def _values(self, found: Sequence[Fields]) -> Floats:
-        numbers = np.array([fields[: self._cells] for fields in found], np.float64)
+        cells = chain.from_iterable(map(self._numbers, found))
+        numbers = np.array(list(cells), np.float64).reshape(len(found), self._cells)
         values = np.full((len(found), self._channels), np.nan, np.float32)
         with np.errstate(over="ignore"):
             values[:, self._columns] = self._scale * numbers + self._offset

@@ -175,6 +175,7 @@ class Publisher:
     ) -> list[tuple[str, bytes]]:
         numbers = stack([made.said for made in predictions])
         said = iter(self._texts(numbers.reshape(3 * len(predictions), -1)))
+        received, latency = now_ms, b"0"
         messages = []
         for made, time, until, verdict, ours, theirs, usual in zip(
             predictions, seen, valid, self._verdicts(predictions), said, said, said, strict=True
@@ -182,6 +183,9 @@ class Publisher:
             topic, template = self._template(
                 made.stream, made.version, made.served, made.quality, bool(verdict)
             )
+            if made.received != received:
+                received = made.received
+                latency = b"%d" % max(0, now_ms - received)
             payload = template % (
                 made.id.encode(),
                 time,
@@ -191,7 +195,7 @@ class Publisher:
                 usual,
                 theirs,
                 *verdict,
-                b"%d" % max(0, now_ms - made.received),
+                latency,
             )
             messages.append((topic, payload))
         return messages
@@ -277,8 +281,10 @@ class Publisher:
         """Return what stands for each row ``[K]``."""
         if made.size < _FEW:
             numbers = [[_short(value) for value in values.tolist()] for values in made]
-        else:
+        elif self._names:
             numbers = _shortened(made).tolist()
+        else:
+            return list(_shortened(made)[:, 0].tolist())
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
@@ -346,8 +352,7 @@ def _isos(times: Sequence[int]) -> list[bytes]:
     if len(times) < _FEW:
         return list(map(_iso, times))
     moments = np.array(times, np.int64).astype("datetime64[ms]")
-    texts: list[bytes] = np.datetime_as_string(moments, timezone="UTC").astype(np.bytes_).tolist()
-    return texts
+    return [text + b"Z" for text in moments.astype(np.bytes_).tolist()]
 
 
 def _iso(time: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 from headwater_agent.codec import Decoder
 from headwater_agent.events import Arrived, Label, Record
@@ -73,6 +74,9 @@ class Reception:
                 self._count(decoded)
                 if message.receipt:
                     useless.append(message.receipt)
+                continue
+            if self._labels is None:
+                records += cast("list[Record]", decoded)
                 continue
             for item in decoded:
                 if isinstance(item, Record):

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
-from headwater_agent.transport import Message, connection_of, packet_of
+from headwater_agent.transport import Message, connection_of
 
 REACH = 16_384
 """Newest messages by which repeated ones are told at least."""
@@ -54,16 +54,19 @@ class Redelivery:
         """
         fresh: list[Message] = []
         repeated: list[int] = []
+        begun: dict[str, int] = {}
         for message in messages:
-            receipt = message.receipt
+            receipt, topic = message.receipt, message.topic
             if not receipt:
                 fresh.append(message)
                 continue
-            if connection_of(receipt) != self._connection:
+            if receipt >> 16 != self._connection:
                 self._connection = connection_of(receipt)
                 self._suspects = set(self._newest) if resumed else set()
                 self._left = self._reach if resumed else 0
-            fingerprint = _fingerprint(message)
+            if topic not in begun:
+                begun[topic] = crc32(topic.encode())
+            fingerprint = crc32(message.payload, begun[topic]) << 16 | receipt & 0xFFFF
             if self._left:
                 self._left -= 1
                 if fingerprint in self._suspects:
@@ -79,8 +82,3 @@ class Redelivery:
         """Return the fingerprints that belong to receipts, once; int64 each."""
         found = (self._of_receipt.pop(receipt, None) for receipt in receipts)
         return [fingerprint for fingerprint in found if fingerprint is not None]
-
-
-def _fingerprint(message: Message) -> int:
-    content = crc32(message.payload, crc32(message.topic.encode()))
-    return content << 16 | packet_of(message.receipt)

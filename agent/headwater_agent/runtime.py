@@ -155,8 +155,7 @@ class Agent:
         self._timeless = any(item.time.format == "none" for item in settings.inputs)
         self._counts: Counter[str] = Counter()
         self._backlog, self._trouble = Backlog(), ""
-        self._taken_at, self._taken_ms = 0.0, 0
-        self._listened_at = time.monotonic()
+        self._taken_at, self._taken_ms, self._listened_at = 0.0, 0, time.monotonic()
         self._stopping = self._goes_on = False
 
     @property
@@ -203,7 +202,7 @@ class Agent:
     def _acknowledge(self, came: Sequence[Message]) -> None:
         """Acknowledge what is durable, in groups that no broker waits for."""
         durable, now = self._writer.committed(), time.monotonic()
-        self._in_flight.arrived(sum(message.qos for message in came), now)
+        self._in_flight.arrived(sum([message.qos for message in came]), now)
         self._in_flight.acknowledged(len(durable), now)
         self._writer.records = self._pace.messages = self._in_flight.group
         self._sender.acknowledge(durable)
@@ -232,6 +231,8 @@ class Agent:
 
     def _take(self, messages: Sequence[Message]) -> None:
         """Predict from what came in, as one batch."""
+        if (gone := self._sender.gone(whole=not messages)) is not None:
+            self._writer.put(gone)
         if not messages:
             return
         self._taken_at = time.perf_counter()
@@ -293,7 +294,7 @@ class Agent:
 
     def _warn(self, alarms: tuple[events.Alarm, ...]) -> None:
         retain = self._settings.output.retain
-        self._sender.send(map(self._publisher.encode_alarm, alarms), retain=retain)
+        self._sender.send(list(map(self._publisher.encode_alarm, alarms)), retain=retain)
         for alarm in alarms:
             _log.warning("stream %s %s", alarm.stream, told(alarm))
 
@@ -303,8 +304,7 @@ class Agent:
         taken = self._redelivery.fingerprints(receipts)
         outbox = self._sender.changes()
         more = [Fingerprints(taken)] if taken else []
-        if entries or outbox:
-            self._writer.put(*entries, *more, *([outbox] if outbox else []))
+        self._writer.put(*([outbox] if outbox else []), *entries, *more)
 
     def _keep_house(self) -> None:
         self._look_at_exchange()

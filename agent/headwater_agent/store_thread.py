@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from headwater.errors import HeadwaterError, StorageError
 from headwater_agent import events
@@ -15,8 +15,11 @@ from headwater_agent.store import Count, Entry, Fingerprints, Outbox, PassingErr
 MAX_WAITING = 20_000
 """Rows, predictions, messages and the like that wait for the disk at most."""
 
-LARGE = MAX_WAITING // 2
+LARGE = MAX_WAITING * 3 // 4
 """From how many on they are a group, whatever its age and receipts."""
+
+HASTY = 100
+"""Where fewer receipts are a group, the broker waits for them, so nobody waits for the broker."""
 
 PATIENCE_S = 2.0
 """How long :meth:`StoreThread.put` waits for a disk that is slow; then it drops what it may."""
@@ -33,8 +36,10 @@ _log = logging.getLogger(__name__)
 class StoreThread:
     """Write entries in the order in which they came, many in one transaction.
 
-    A group is committed when it is ``every_s`` old, holds the receipts of ``records`` messages, or
-    is :data:`LARGE`. Only then are its receipts handed back, so a crash redelivers and never loses.
+    A group is committed when it is ``every_s`` old, holds the receipts of ``records`` messages and
+    the broker has what they led to, or is :data:`LARGE`. Only then are its receipts handed back, so
+    a crash redelivers and never loses. Messages that the broker has by then are not written; those
+    of an :class:`.Outbox` belong to what is handed over behind it, up to the next one.
 
     A group that cannot be written for now, as on a full disk, is tried again until it is. What
     comes meanwhile waits. What is over :data:`MAX_WAITING` is dropped and counted, but for what
@@ -58,10 +63,9 @@ class StoreThread:
         self.records = records
         self._wake = wake
         self._changed = threading.Condition()
-        self._waiting: list[Entry] = []
+        self._waiting: list[tuple[float, Entry]] = []
         self._weight = 0
-        self._unwritten = 0
-        self._since = 0.0
+        self._owed: dict[int, None] = {}
         self._flush = False
         self._stop = False
         self._overdue = False
@@ -89,16 +93,18 @@ class StoreThread:
             if self._weight >= MAX_WAITING and not self.trouble:
                 self._overdue = not self._changed.wait_for(self._may_go_on, PATIENCE_S)
             self._check()
+            now, first = time.monotonic(), not self._waiting
             for entry in entries:
+                if isinstance(entry, Outbox):
+                    self._hear(entry.gone)
                 if self._weight >= MAX_WAITING and self._drop(entry):
                     continue
-                if not self._waiting:
-                    self._since = time.monotonic()
-                self._waiting.append(entry)
+                self._waiting.append((now, entry))
                 self._weight += _weight(entry)
-                if isinstance(entry, events.Store):
-                    self._unwritten += len(entry.receipts)
-            self._changed.notify_all()
+                if isinstance(entry, Outbox):
+                    self._owed.update(dict.fromkeys(message.token for message in entry.added))
+            if first or self._full():
+                self._changed.notify_all()
 
     def flush(self) -> None:
         """Return once everything handed over so far is durable; raises as :meth:`put` does.
@@ -175,9 +181,14 @@ class StoreThread:
 
     def _forget_checkpoints(self) -> None:
         """Let the checkpoint that comes take the place of those that wait."""
-        kept: list[Entry] = [e for e in self._waiting if not isinstance(e, events.Checkpoint)]
+        kept = [one for one in self._waiting if not isinstance(one[1], events.Checkpoint)]
         self._weight -= len(self._waiting) - len(kept)
         self._waiting = kept
+
+    def _hear(self, gone: Iterable[int]) -> None:
+        """Take that the broker has messages: they need not be written any more."""
+        for token in gone:
+            self._owed.pop(token, None)
 
     def _run(self) -> None:
         try:
@@ -227,7 +238,7 @@ class StoreThread:
     def _next_group(self) -> list[Entry] | None:
         """Wait for a full group; None after :meth:`close`, when nothing waits."""
         with self._changed:
-            while not self._full():
+            while not (count := self._full()):
                 if not self._waiting:
                     if self._stop:
                         return None
@@ -235,17 +246,40 @@ class StoreThread:
                     self._changed.notify_all()
                     self._changed.wait()
                 else:
-                    self._changed.wait(max(0.0, self._since + self._every_s - time.monotonic()))
-            group, self._waiting, self._unwritten, self._weight = self._waiting, [], 0, 0
+                    self._changed.wait(max(0.0, self._due() - time.monotonic()))
+            group = [self._unheard(entry) for _, entry in self._waiting[:count]]
+            del self._waiting[:count]
+            self._weight = sum(_weight(entry) for _, entry in self._waiting)
             self._changed.notify_all()
             return group
 
-    def _full(self) -> bool:
+    def _due(self) -> float:
+        """Return when what waits longest is old enough."""
+        return self._waiting[0][0] + self._every_s
+
+    def _full(self) -> int:
+        """Return how many of the entries that wait, the first ones, are a group now."""
         if not self._waiting:
-            return False
-        old = time.monotonic() >= self._since + self._every_s
-        large = self._unwritten >= self.records or self._weight >= LARGE
-        return old or large or self._flush or self._stop
+            return 0
+        if self._stop or self._flush or self._weight >= LARGE or time.monotonic() >= self._due():
+            return len(self._waiting)
+        owed = next(iter(self._owed), None) if self.records >= HASTY else None
+        receipts = count = 0
+        for _, entry in self._waiting:
+            if isinstance(entry, Outbox) and owed is not None and _reaches(entry, owed):
+                break
+            if isinstance(entry, events.Store):
+                receipts += len(entry.receipts)
+            count += 1
+        return count if receipts >= self.records else 0
+
+    def _unheard(self, entry: Entry) -> Entry:
+        """Return an entry without the messages that the broker has."""
+        if not isinstance(entry, Outbox):
+            return entry
+        added = [message for message in entry.added if message.token in self._owed]
+        self._hear(message.token for message in added)
+        return Outbox(added, entry.gone, entry.afresh)
 
     def _hand_back(self, group: list[Entry]) -> None:
         with self._changed:
@@ -259,6 +293,11 @@ class StoreThread:
             self._error = error
             self._changed.notify_all()
         self._wake()
+
+
+def _reaches(outbox: Outbox, token: int) -> bool:
+    """Say whether messages from this token on are among those that are added."""
+    return bool(outbox.added) and outbox.added[-1].token >= token
 
 
 def _weight(entry: Entry) -> int:

@@ -6,7 +6,7 @@ import random
 import select
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Protocol
@@ -109,6 +109,11 @@ class Transport(Protocol):
         Returns a token that :meth:`delivered` gives back one day; 0 for QoS 0, and where the
         message had to be dropped (and counted).
         """
+
+    def publish_all(
+        self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool
+    ) -> Sequence[int]:
+        """Send topics and payloads as :meth:`publish` does each; return their tokens."""
 
     def delivered(self) -> list[int]:
         """Return the tokens of messages that the broker has acknowledged since the last call.
@@ -327,6 +332,12 @@ class MemoryTransport:
         self._token += 1
         self._delivered.append(self._token)
         return self._token
+
+    def publish_all(
+        self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool
+    ) -> Sequence[int]:
+        """Hand messages to the broker at once; see :meth:`Transport.publish_all`."""
+        return [self.publish(*message, qos=qos, retain=retain) for message in messages]
 
     def delivered(self) -> list[int]:
         """Return all tokens since the last call; see :meth:`Transport.delivered`."""

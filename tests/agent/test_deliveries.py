@@ -36,11 +36,16 @@ def sent(deliveries: Deliveries) -> list[Sent]:
     return [Sent.of(packet) for packet in deliveries.take()]
 
 
+def put(deliveries: Deliveries, payload: bytes) -> int:
+    (token,) = deliveries.put([("t", payload)], retain=False)
+    return token
+
+
 def started(window: int = 20, *, limit: int = 100, messages: int = 0) -> Deliveries:
     made = Deliveries(v5=True, limit=limit)
     made.resume(window, LARGEST, session_present=False)
     for n in range(messages):
-        made.put("t", b"%d" % n, retain=False)
+        put(made, b"%d" % n)
     return made
 
 
@@ -59,7 +64,7 @@ def test_as_many_are_in_flight_as_the_window_says() -> None:
 
 def test_tokens_come_back_in_the_order_of_the_acknowledgements() -> None:
     made = started()
-    tokens = [made.put("t", b"%d" % n, retain=False) for n in range(3)]
+    tokens = [put(made, b"%d" % n) for n in range(3)]
     assert len(set(tokens)) == 3
     assert all(tokens)
     for message in sent(made):
@@ -80,7 +85,7 @@ def test_an_acknowledgement_counts_once() -> None:
 
 def test_nothing_is_sent_before_the_broker_has_accepted_us() -> None:
     made = Deliveries(v5=True, limit=10)
-    made.put("t", b"0", retain=False)
+    put(made, b"0")
     assert made.take() == []
 
 
@@ -123,11 +128,19 @@ def test_the_oldest_makes_room() -> None:
     assert made.delivered() == [1, 2, 3]
 
 
+def test_of_many_at_once_the_oldest_make_room_too() -> None:
+    made = started(limit=10, messages=4)
+    messages = [("t", b"%d" % n) for n in range(4, 17)]
+    assert list(made.put(messages, retain=False)) == list(range(5, 18))
+    assert payloads(sent(made)) == list(range(7, 17))
+    assert (made.dropped, made.delivered()) == (7, list(range(1, 8)))
+
+
 def test_what_is_in_flight_is_not_dropped() -> None:
     made = started(window=2, limit=3, messages=2)
     sent(made)
     for n in range(2, 9):
-        made.put("t", b"%d" % n, retain=False)
+        put(made, b"%d" % n)
     made.resume(20, LARGEST, session_present=True)
     assert payloads(sent(made)) == [0, 1, 6, 7, 8]
 
@@ -171,14 +184,30 @@ def test_what_is_acknowledged_before_it_comes_again_does_not_come_again() -> Non
 
 def test_packet_ids_are_used_again_only_when_they_are_free() -> None:
     made = started(window=2)
-    made.put("t", b"0", retain=False)
+    put(made, b"0")
     (stays,) = sent(made)
     for n in range(70_000):
-        made.put("t", b"%d" % n, retain=False)
+        put(made, b"%d" % n)
         (other,) = sent(made)
         assert FIRST_PACKET_ID <= other.packet_id <= 65_535
         assert other.packet_id != stays.packet_id
         made.acknowledge([(other.packet_id, 0)])
+
+
+def test_many_at_once_get_the_packet_ids_that_are_free() -> None:
+    made = started(window=4, limit=70_000)
+    for n in range(65_520):
+        put(made, b"%d" % n)
+        (other,) = sent(made)
+        if n not in (3, 5):
+            made.acknowledge([(other.packet_id, 0)])
+    made.resume(20, LARGEST, session_present=True)
+    assert [m.packet_id - FIRST_PACKET_ID for m in sent(made)] == [3, 5]
+    made.put([("t", b"%d" % n) for n in range(30)], retain=False)
+    found = sent(made)
+    assert payloads(found) == list(range(18))
+    ids = [*range(65_522, 65_536), *(FIRST_PACKET_ID + n for n in (0, 1, 2, 4))]
+    assert [m.packet_id for m in found] == ids
 
 
 def test_a_message_that_the_broker_refuses_is_counted_and_not_sent_again(
@@ -186,7 +215,7 @@ def test_a_message_that_the_broker_refuses_is_counted_and_not_sent_again(
 ) -> None:
     made = started()
     with caplog.at_level(logging.WARNING):
-        tokens = [made.put("t", b"%d" % n, retain=False) for n in range(2)]
+        tokens = [put(made, b"%d" % n) for n in range(2)]
         for message in sent(made):
             made.acknowledge([(message.packet_id, 0x87)])
     assert made.refused == 2
@@ -207,8 +236,8 @@ def test_an_acknowledgement_without_a_subscriber_is_none_the_less_one() -> None:
 def test_a_message_larger_than_the_broker_takes_does_not_hold_up_the_others() -> None:
     made = Deliveries(v5=True, limit=10)
     made.resume(20, 50, session_present=False)
-    large = made.put("t", b"x" * 43, retain=False)
-    made.put("t", b"x" * 42, retain=False)
+    large = put(made, b"x" * 43)
+    put(made, b"x" * 42)
     assert [len(packet) for packet in made.take()] == [50]
     assert (made.delivered(), made.refused) == ([large], 1)
 
@@ -216,7 +245,7 @@ def test_a_message_larger_than_the_broker_takes_does_not_hold_up_the_others() ->
 def test_a_topic_that_mqtt_does_not_allow_is_refused_at_once() -> None:
     made = started()
     with pytest.raises(PacketError):
-        made.put("t/+", b"", retain=False)
+        made.put([("t", b""), ("t/+", b"")], retain=False)
     assert not made
 
 
@@ -245,7 +274,7 @@ class Delivering(RuleBasedStateMachine):
 
     @rule()
     def put(self) -> None:
-        self.tokens.append(self.made.put("t", b"%d" % next(self.numbers), retain=False))
+        self.tokens.append(put(self.made, b"%d" % next(self.numbers)))
 
     @rule()
     def take(self) -> None:

@@ -37,7 +37,7 @@ from headwater.settings import Duration
 from headwater_agent import mqtt
 from headwater_agent.broker_settings import Broker
 from headwater_agent.mqtt import MqttTransport, probe
-from headwater_agent.packets import PacketReader, encode_publish
+from headwater_agent.packets import PacketReader, encode_publishes
 from headwater_agent.paho_client import CHUNK, PacketSocket
 from headwater_agent.transport import Message, Session, Status, Waker
 from tests.conftest import free_port, skip_or_fail, wait_for_port
@@ -429,7 +429,7 @@ def test_one_read_takes_all_records_of_tls(
 ) -> None:
     stream, far = encrypted
     for _ in range(5):
-        far.sendall(encode_publish("a", b"x", v5=True, retain=False))
+        far.sendall(encode_publishes([("a", b"x")], v5=True, retain=False)[0])
     assert stream.read()
     assert len(stream.packets.take().messages) == 5
     assert not stream.read()
@@ -437,7 +437,7 @@ def test_one_read_takes_all_records_of_tls(
 
 def test_nothing_stays_hidden_in_tls(encrypted: tuple[PacketSocket, ssl.SSLSocket]) -> None:
     stream, far = encrypted
-    packets = encode_publish("a", bytes(90), v5=True, retain=False) * 10_000
+    packets = encode_publishes([("a", bytes(90))], v5=True, retain=False)[0] * 10_000
     threading.Thread(target=far.sendall, args=(packets,), daemon=True).start()
     found = 0
     ready = select.poll()
@@ -751,6 +751,19 @@ def test_a_topic_that_mqtt_does_not_allow_is_dropped_counted_and_said_once(
     assert not transport.trouble
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_topic_that_mqtt_does_not_allow_keeps_no_other_message_back(
+    join: Join, mosquitto: int, qos: int
+) -> None:
+    listener, transport = join(mosquitto), join(mosquitto, PLAIN)
+    poll_until(lambda: listener.connected and transport.connected, listener, transport)
+    messages = [("in/a", b"1"), ("in/#", b"2"), ("in/a", b"3")]
+    tokens = transport.publish_all(messages, qos=qos, retain=False)
+    assert [token > 0 for token in tokens] == [qos > 0, False, qos > 0]
+    assert transport.dropped == 1
+    assert [message.payload for message in receive(2, listener, transport)] == [b"1", b"3"]
+
+
 @contextmanager
 def deaf(join: Join) -> Iterator[tuple[MqttTransport, socket.socket]]:
     """Have a connection to a broker that reads nothing unless told to."""
@@ -775,7 +788,7 @@ def test_it_is_busy_while_the_broker_does_not_read_and_loses_nothing_of_a_batch(
 ) -> None:
     with deaf(join) as (transport, connection):
         assert not transport.busy
-        size = len(encode_publish("a", bytes(10_000), v5=True, retain=False))
+        size = len(encode_publishes([("a", bytes(10_000))], v5=True, retain=False)[0])
         sent = 0
         while not transport.busy:
             say(transport, 1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from headwater_agent.outbox import MOST, Sender
 from headwater_agent.store import Outbox, Unsent
@@ -26,6 +26,11 @@ class Wire:
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
         self.sent.append((topic, payload, qos, retain))
         return len(self.sent) if qos else 0
+
+    def publish_all(
+        self, messages: Sequence[tuple[str, bytes]], *, qos: int, retain: bool
+    ) -> list[int]:
+        return [self.publish(*message, qos=qos, retain=retain) for message in messages]
 
     def delivered(self) -> list[int]:
         has, self.has = self.has, []
@@ -67,6 +72,23 @@ def test_what_the_broker_has_before_the_next_write_costs_none() -> None:
     assert told(sender.changes()) == ([], [2], False)
     sender.send([("a", b"3")], retain=False)
     wire.has = [3]
+    assert sender.changes() is None
+
+
+def test_the_store_is_told_what_the_broker_has_between_two_writes() -> None:
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=9)
+    sender.send([("a", b"1"), ("a", b"2"), ("a", b"3")], retain=False)
+    assert sender.gone(whole=False) is None
+    sender.changes()
+    sender.send([("a", b"4")], retain=False)
+    wire.has = [1, 4]
+    assert sender.gone(whole=True) is None
+    assert told(sender.gone(whole=False)) == ([], [1], False)
+    wire.has = [2]
+    assert sender.gone(whole=True) is None
+    wire.has = [3]
+    assert told(sender.gone(whole=True)) == ([], [2, 3], False)
     assert sender.changes() is None
 
 

@@ -21,7 +21,7 @@ from headwater_agent.packets import (
     Received,
     Unnumbered,
     encode_pubacks,
-    encode_publish,
+    encode_publishes,
 )
 
 LIMIT = 1 << 20
@@ -54,11 +54,16 @@ PUBLISHES = st.fixed_dictionaries(
 Publish = dict[str, Any]
 
 
+def publish(topic: str, payload: bytes, *, v5: bool, retain: bool) -> bytes:
+    (packet,) = encode_publishes([(topic, payload)], v5=v5, retain=retain)
+    return packet
+
+
 def encoded(message: Publish, *, v5: bool, again: bool = False) -> bytes:
     topic, payload, retain = message["topic"], message["payload"], message["retain"]
     if not message["packet_id"]:
-        return encode_publish(topic, payload, v5=v5, retain=retain)
-    packet = Unnumbered.of(topic, payload, v5=v5, retain=retain)
+        return publish(topic, payload, v5=v5, retain=retain)
+    (packet,) = Unnumbered.of([(topic, payload)], v5=v5, retain=retain)
     assert packet.topic == topic
     return packet.numbered(message["packet_id"], again=again)
 
@@ -262,7 +267,7 @@ def test_a_packet_that_breaks_the_rules_is_refused(packet: bytes, v5: bool) -> N
 
 def test_what_came_before_a_broken_packet_can_be_taken() -> None:
     made = reader(v5=True)
-    good = Unnumbered.of("a", b"x", v5=True, retain=False).numbered(3)
+    good = encoded({"topic": "a", "payload": b"x", "packet_id": 3, "retain": False}, v5=True)
     with pytest.raises(PacketError):
         made.feed(b"\xd0\x00" + good + b"\x40\x02\x00\x09" + b"\x30\x00" + good)
     found = made.take()
@@ -276,9 +281,8 @@ def test_what_came_before_a_broken_packet_can_be_taken() -> None:
 @pytest.mark.parametrize("qos", [0, 1])
 def test_a_message_over_the_limit_is_passed_over(v5: bool, qos: int, size: int) -> None:
     def packet(payload: bytes, packet_id: int) -> bytes:
-        if not qos:
-            return encode_publish("site/roof", payload, v5=v5, retain=True)
-        return Unnumbered.of("site/roof", payload, v5=v5, retain=True).numbered(packet_id)
+        message = {"topic": "site/roof", "payload": payload, "retain": True}
+        return encoded(message | {"packet_id": qos and packet_id}, v5=v5)
 
     made = reader(v5=v5, limit=1_000)
     stream = b"".join(
@@ -309,7 +313,7 @@ def test_a_packet_over_the_limit_is_refused_before_it_is_buffered(v5: bool, kind
 
 @pytest.mark.parametrize("length", [127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
 def test_the_length_of_a_packet_takes_as_many_bytes_as_it_needs(length: int) -> None:
-    packet = encode_publish("a", bytes(length - 3), v5=False, retain=False)
+    packet = publish("a", bytes(length - 3), v5=False, retain=False)
     made = reader(v5=False, limit=length)
     made.feed(packet)
     assert [len(m.payload) for m in made.take().messages] == [length - 3]
@@ -330,7 +334,7 @@ def test_a_large_packet_in_small_pieces_is_put_together_once() -> None:
             return super()._split(data)
 
     made = Counting(v5=True, limit=LIMIT)
-    packet = encode_publish("a", b"x" * 100_000, v5=True, retain=False)
+    packet = publish("a", b"x" * 100_000, v5=True, retain=False)
     for at in range(0, len(packet), 10):
         made.feed(packet[at : at + 10])
     assert [len(m.payload) for m in made.take().messages] == [100_000]
@@ -347,9 +351,9 @@ def test_a_topic_that_is_no_text_has_a_receipt_and_no_message(topic: bytes) -> N
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "\ud800", "x" * 65_536])
 def test_a_topic_that_cannot_be_published_on_is_refused(topic: str) -> None:
-    for encode in (encode_publish, Unnumbered.of):
+    for encode in (encode_publishes, Unnumbered.of):
         with pytest.raises(PacketError, match="topic"):
-            encode(topic, b"", v5=True, retain=False)
+            encode([("a", b""), (topic, b"")], v5=True, retain=False)
 
 
 def test_a_payload_that_fits_into_no_packet_is_refused() -> None:
@@ -357,18 +361,19 @@ def test_a_payload_that_fits_into_no_packet_is_refused() -> None:
         def __len__(self) -> int:
             return (1 << 28) - 3
 
-    for encode in (encode_publish, Unnumbered.of):
+    for encode in (encode_publishes, Unnumbered.of):
         with pytest.raises(PacketError, match="longer than MQTT allows"):
-            encode("a", Huge(), v5=False, retain=False)
+            encode([("a", Huge())], v5=False, retain=False)
 
 
 def test_topics_are_remembered_up_to_a_bound() -> None:
     long = "x" * 300
     for n in range(10_000):
-        encode_publish(f"{n}", b"", v5=True, retain=False)
-        encode_publish(f"{long}{n}", b"", v5=True, retain=False)
-    assert 0 < len(packets._fields) <= 4_096
-    assert not any(len(topic) > 256 for topic in packets._fields)
+        publish(f"{n}", b"", v5=True, retain=False)
+        publish(f"{long}{n}", b"", v5=True, retain=False)
+    for fields in (packets._fields, packets._fields_v5):
+        assert 0 < len(fields) <= 4_096
+        assert not any(len(topic) > 256 for topic in fields)
 
 
 @given(st.lists(IDS, max_size=5))

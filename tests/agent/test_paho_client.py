@@ -3,14 +3,24 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from headwater_agent.packets import PacketError, PacketReader, encode_publish
-from headwater_agent.paho_client import CHUNK, PacketSocket, explain
+from headwater.settings import Duration
+from headwater_agent.broker_settings import Broker
+from headwater_agent.packets import PacketError, PacketReader, encode_publishes
+from headwater_agent.paho_client import (
+    CHUNK,
+    MAX_PACKET,
+    PacketSocket,
+    connect_properties,
+    explain,
+)
+from headwater_agent.transport import Session
 
 PINGRESP = b"\xd0\x00"
-PUBLISH = encode_publish("a", b"x", v5=True, retain=False)
+PUBLISH = encode_publishes([("a", b"x")], v5=True, retain=False)[0]
 
 
 def over(near: socket.socket) -> PacketSocket:
@@ -156,3 +166,12 @@ def test_what_is_sent_arrives(pair: Pair) -> None:
 )
 def test_why_there_is_no_connection_is_said_in_words(error: OSError, said: str) -> None:
     assert said in explain(error)
+
+
+def test_only_a_session_that_persists_outlives_its_connection() -> None:
+    broker = Broker(url="mqtt://localhost", session_expiry=Duration(90_000), receive_maximum=7)
+    for persistent, expiry in ((True, 90), (False, 0)):
+        session = Session(client_id="x", persistent=persistent)
+        made: Any = connect_properties(broker, session)
+        assert made.SessionExpiryInterval == expiry
+        assert (made.ReceiveMaximum, made.MaximumPacketSize) == (7, MAX_PACKET)

@@ -98,6 +98,23 @@ def test_together_messages_are_decoded_as_one_by_one(
     assert single.unreadable == together.unreadable
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["air/a", "air/b", "lab/a", "other"]), payloads), min_size=3)
+)
+def test_messages_of_several_inputs_are_decoded_as_one_by_one(
+    contents: list[tuple[str, bytes]],
+) -> None:
+    inputs = (Input(pattern="air/{stream}"), Input(pattern="lab/{stream}", max_payload=30))
+    agent = AgentSettings(device="d1", bundle=Path("m"), input=inputs)
+    messages = [
+        Message(topic, payload, 1, False, i) for i, (topic, payload) in enumerate(contents, 1)
+    ]
+    single, together = Decoder(agent, MANIFEST), Decoder(agent, MANIFEST)
+    one_by_one = [single.decode(m.topic, m.payload, NOW, m.receipt) for m in messages]
+    assert list(map(told, together.decode_all(messages, NOW))) == list(map(told, one_by_one))
+    assert single.unreadable == together.unreadable
+
+
 def plain(**options: object) -> PlainPayloads:
     return PlainPayloads(
         Input(pattern="air/{stream}", **options),  # type: ignore[arg-type]

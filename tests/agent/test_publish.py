@@ -146,7 +146,7 @@ def test_many_predictions_are_encoded_as_one_by_one() -> None:
     publisher = Publisher(SETTINGS, "m", small_manifest())
     personal = msgspec.structs.replace(prediction(2, "b"), served="personal", quality="degraded")
     made = [prediction(1), personal, prediction(3, "c", float("nan"))]
-    made += [prediction(17 * time) for time in range(40)]
+    made += [replace(prediction(17 * time), received=10 * (time // 3)) for time in range(40)]
     assert publisher.encode(made, 9_000) == [
         one for prediction in made for one in publisher.encode([prediction], 9_000)
     ]

@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.errors import StorageError
 from headwater_agent import events, store_thread
@@ -21,7 +23,7 @@ from headwater_agent.store import (
     Unsent,
     Update,
 )
-from headwater_agent.store_thread import StoreThread
+from headwater_agent.store_thread import HASTY, StoreThread
 from tests.agent.making import row, small_manifest
 
 FAR = 3600.0
@@ -118,6 +120,104 @@ def test_no_receipt_is_given_back_before_its_group_is_durable(slow: Rig) -> None
     slow.store.gate.set()
     slow.wait_until_woken()
     assert slow.thread.committed() == [1, 2, 3]
+
+
+ENOUGH = tuple(range(1, HASTY + 1))
+
+
+class Sending:
+    """A store thread whose group is full at :data:`ENOUGH` receipts, and messages to a broker."""
+
+    def __init__(self, every_s: float = FAR) -> None:
+        self.rig = Rig(every_s, HASTY)
+        self.sent = 0
+
+    def put(self, messages: int, receipts: tuple[int, ...] = ENOUGH) -> None:
+        first, self.sent = self.sent + 1, self.sent + messages
+        added = [Unsent(token, "t", b"") for token in range(first, self.sent + 1)]
+        self.rig.thread.put(Outbox(added), events.Store(receipts=receipts))
+
+    def hear(self, *tokens: int) -> None:
+        self.rig.thread.put(Outbox(gone=tokens))
+
+    def unsent(self) -> list[int]:
+        return [message.token for message in self.rig.store.messages().unsent]
+
+
+@pytest.fixture
+def sending() -> Iterator[Sending]:
+    made = Sending()
+    yield made
+    made.rig.thread.close()
+
+
+def test_a_full_group_waits_for_the_broker_and_does_not_write_what_it_has(
+    sending: Sending,
+) -> None:
+    sending.put(3)
+    sending.hear(1, 2)
+    assert sending.rig.thread._full() == 0
+    sending.hear(3)
+    sending.rig.wait_until_woken()
+    assert sending.rig.thread.committed() == list(ENOUGH)
+    assert (
+        next(entry for entry in sending.rig.store.groups[0] if isinstance(entry, Outbox)).added
+        == []
+    )
+    sending.rig.thread.flush()
+    assert sending.unsent() == []
+
+
+def test_what_came_later_waits_on_when_the_broker_has_what_came_first(sending: Sending) -> None:
+    sending.put(2)
+    sending.put(2, (1_001,))
+    sending.put(2)
+    sending.hear(1, 2, 3)
+    sending.rig.wait_until_woken()
+    assert sending.rig.thread.committed() == list(ENOUGH)
+    assert sending.unsent() == []
+    sending.rig.thread.flush()
+    assert sending.rig.thread.committed() == [1_001, *ENOUGH]
+    assert sending.unsent() == [4, 5, 6]
+    sending.hear(4, 6)
+    sending.rig.thread.flush()
+    assert sending.unsent() == [5]
+
+
+def test_an_old_group_does_not_wait_for_the_broker() -> None:
+    sending = Sending(every_s=0.001)
+    sending.put(2)
+    sending.rig.wait_until_woken()
+    assert sending.unsent() == [1, 2]
+    sending.rig.thread.close()
+
+
+def test_a_broker_that_waits_for_few_receipts_is_not_waited_for(sending: Sending) -> None:
+    sending.rig.thread.records = HASTY - 1
+    sending.put(2)
+    sending.rig.wait_until_woken()
+    assert sending.rig.thread.committed() == list(ENOUGH)
+    assert sending.unsent() == [1, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sets(st.integers(1, 12)), st.booleans())))
+def test_what_the_broker_has_not_is_stored_however_it_is_grouped(
+    steps: list[tuple[int, set[int], bool]],
+) -> None:
+    sending, heard = Sending(), set[int]()
+    for messages, tokens, flush in steps:
+        sending.put(messages)
+        new = sorted(token for token in tokens - heard if token <= sending.sent)
+        heard.update(new)
+        if new:
+            sending.hear(*new)
+        if flush:
+            sending.rig.thread.flush()
+            owed = [token for token in range(1, sending.sent + 1) if token not in heard]
+            assert sending.unsent() == owed
+    sending.rig.thread.close()
+    assert set(sending.unsent()) == set(range(1, sending.sent + 1)) - heard
+    assert sending.rig.thread.committed() == [*ENOUGH] * len(steps)
 
 
 def test_flush_returns_when_everything_is_durable(slow: Rig) -> None:

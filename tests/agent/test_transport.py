@@ -293,6 +293,18 @@ def test_a_token_comes_back_once_when_the_broker_has_the_message(world: World) -
     assert [token for token in found if token in tokens] == tokens
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_messages_that_are_published_together_come_in_order(world: World, qos: int) -> None:
+    listener, sender = world.client("l", "in", qos=0), world.client("s")
+    sent = [b"%d" % n for n in range(50)]
+    messages = [(world.topic("in"), payload) for payload in sent]
+    tokens = list(sender.transport.publish_all(messages, qos=qos, retain=False))
+    assert len(tokens) == len(set(tokens)) == 50 if qos else tokens == [0] * 50
+    sender.sync()
+    assert listener.payloads(50) == sent
+    assert not sender.transport.publish_all([], qos=qos, retain=False)
+
+
 def test_a_message_of_qos_0_has_no_token(world: World) -> None:
     sender = world.client("s")
     assert sender.transport.publish(world.topic("in"), b"x", qos=0, retain=False) == 0
