@@ -82,10 +82,10 @@ def measure(model: Path, effort: Effort, missing: dict[str, str]) -> Figures:
         "events_qos1_stored": min(found.stored["qos 1"]),
         **beside_floor(found.spent["qos 0"]),
         **beside_floor(found.spent["qos 1"], "_qos1"),
-        **events(found.spent["live 0"], "live_qos0"),
-        **events(found.spent["live 1"], "live_qos1"),
         **beside_floor(found.spent["live 0"], "_live"),
+        "live_qos0_lost": lost(found.spent["live 0"]),
         **beside_floor(found.spent["live 1"], "_live_qos1"),
+        "live_qos1_lost": lost(found.spent["live 1"]),
         **{f"counted_{name}": float(count) for name, count in found.counted.items()},
     }
 
@@ -117,12 +117,14 @@ def _take_turn(
                 _stream_steadily(found, running, effort, side)
             saturated = saturate(running, effort)
             found.spent[f"qos {qos}"][side].append(saturated)
-            if streams == 1:
-                found.spent[f"live {qos}"][side].append(running.live(saturated.events))
             if side == AGENT:
                 status = status_of(running.place)
                 found.stored[f"qos {qos}"].append(status.records / running.sensors.taken)
                 found.counted.update(status.counters)
+        if streams == 1 and side not in NAIVE:
+            with stage(model) as place, place.side(side, qos) as running:
+                running.warm()
+                found.spent[f"live {qos}"][side].append(running.live(saturated.events))
     except CannotRunError as error:
         if side == AGENT:
             raise
@@ -171,8 +173,13 @@ def events(spent: Mapping[str, Sequence[Spent]], name: str) -> Figures:
     return {
         name: compare(spent, _per_second, peers=NAIVE, unit="1/s", better="higher"),
         f"{name}_cpu": compare(spent, _per_cpu, peers=NAIVE, unit="1/s of CPU", better="higher"),
-        f"{name}_lost": statistics.fmean(_lost(turn) for turn in spent[AGENT]),
+        f"{name}_lost": lost(spent),
     }
+
+
+def lost(spent: Mapping[str, Sequence[Spent]]) -> float:
+    """Return the share of records that ours gave no answer to."""
+    return statistics.fmean(turn.lost / (turn.events + turn.lost) for turn in spent[AGENT])
 
 
 def beside_floor(spent: Mapping[str, Sequence[Spent]], suffix: str = "") -> Figures:
@@ -200,7 +207,3 @@ def _per_second(turn: Spent) -> float:
 
 def _per_cpu(turn: Spent) -> float:
     return turn.events / turn.cpu_s
-
-
-def _lost(turn: Spent) -> float:
-    return turn.lost / (turn.events + turn.lost)
