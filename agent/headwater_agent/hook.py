@@ -49,12 +49,12 @@ def refusal_of(command: Sequence[str], timeout_s: float, environ: Mapping[str, s
     deadline = time.monotonic() + timeout_s
     with process.stdout:
         output = _read(process.stdout, deadline)
-    try:
-        code = process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return f"{name} did not answer within {timeout_s:g} s"
-    finally:
-        _end(process)
+        try:
+            code = process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return f"{name} did not answer within {timeout_s:g} s"
+        finally:
+            _end(process)
     return None if code == 0 else _first_line(output) or f"{name} ended with code {code}"
 
 
