@@ -18,8 +18,10 @@ MAX_WAITING = 20_000
 LARGE = MAX_WAITING * 3 // 4
 """From how many on they are a group, whatever its age and receipts."""
 
-HASTY = 100
-"""Where fewer receipts are a group, the broker waits for them, so nobody waits for the broker."""
+HASTY = 250
+"""Where fewer receipts are a group, brokers may stand still until it is acknowledged (they send 20
+to 100 messages without), and take none of ours meanwhile, so that it waits for none of those.
+"""
 
 PATIENCE_S = 2.0
 """How long :meth:`StoreThread.put` waits for a disk that is slow; then it drops what it may."""
@@ -50,7 +52,8 @@ class StoreThread:
     store
         Used by this thread alone until :meth:`close`.
     every_s, records
-        When a group is full: its age in seconds, its number of receipts, which may be changed.
+        When a group is full: its age in seconds, its number of receipts, which may be changed: one
+        of fewer than at first, or than :data:`HASTY`, does not wait for the broker.
     wake
         Called from the thread after each commit, and when one fails.
     """
@@ -61,6 +64,7 @@ class StoreThread:
         self._store = store
         self._every_s = every_s
         self.records = records
+        self._patient_from = max(HASTY, records)
         self._wake = wake
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, Entry]] = []
@@ -263,7 +267,7 @@ class StoreThread:
             return 0
         if self._stop or self._flush or self._weight >= LARGE or time.monotonic() >= self._due():
             return len(self._waiting)
-        owed = next(iter(self._owed), None) if self.records >= HASTY else None
+        owed = next(iter(self._owed), None) if self.records >= self._patient_from else None
         receipts = count = 0
         for _, entry in self._waiting:
             if isinstance(entry, Outbox) and owed is not None and _reaches(entry, owed):

@@ -128,8 +128,8 @@ ENOUGH = tuple(range(1, HASTY + 1))
 class Sending:
     """A store thread whose group is full at :data:`ENOUGH` receipts, and messages to a broker."""
 
-    def __init__(self, every_s: float = FAR) -> None:
-        self.rig = Rig(every_s, HASTY)
+    def __init__(self, every_s: float = FAR, records: int = HASTY) -> None:
+        self.rig = Rig(every_s, records)
         self.sent = 0
 
     def put(self, messages: int, receipts: tuple[int, ...] = ENOUGH) -> None:
@@ -198,6 +198,15 @@ def test_a_broker_that_waits_for_few_receipts_is_not_waited_for(sending: Sending
     sending.rig.wait_until_woken()
     assert sending.rig.thread.committed() == list(ENOUGH)
     assert sending.unsent() == [1, 2]
+
+
+def test_a_broker_that_waits_for_fewer_than_at_first_is_not_waited_for() -> None:
+    sending = Sending(records=HASTY + 1)
+    sending.rig.thread.records = HASTY
+    sending.put(2)
+    sending.rig.wait_until_woken()
+    assert sending.unsent() == [1, 2]
+    sending.rig.thread.close()
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sets(st.integers(1, 12)), st.booleans())))
