@@ -16,6 +16,8 @@ _T = TypeVar("_T", bound=np.generic)
 def stack(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
     """Return what ``np.stack`` does of at least one array, in far less time for many small ones."""
     first = arrays[0]
+    if len(arrays) == 1:
+        return first[np.newaxis].copy()
     try:
         joined = bytearray().join(cast("Sequence[bytes]", arrays))  # each is a buffer
     except TypeError:  # one is not in C order
