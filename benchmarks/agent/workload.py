@@ -52,7 +52,7 @@ def model() -> Bundle:
         target=TARGET,
         horizon=PERIOD,
         loss="mae",
-        optimiser=Optimiser(name="adam", learning_rate=1e-3),
+        optimiser=Optimiser(name="adam", learning_rate=1e-3, batch=64),
         reserve=Reserve(share=0.0, block=Duration(60 * PERIOD)),
         hidden=(64, 64),
     )
