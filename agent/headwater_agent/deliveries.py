@@ -81,9 +81,8 @@ class Deliveries:
         """
         packets = Unnumbered.of(messages, v5=self._v5, retain=retain)
         first = self._token + 1
-        for packet in packets:
-            self._token += 1
-            self._queue.append((self._token, packet))
+        self._token += len(packets)
+        self._queue.extend(zip(range(first, self._token + 1), packets, strict=True))
         while len(self._queue) > self._limit:
             token, _ = self._queue.popleft()
             self.dropped += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +14,9 @@ MOST = 2_000
 
 It answers the one half while the other is made; any more would only wait, and be stored for that.
 """
+
+GATHER_S = 0.001
+"""How long answers of the broker gather while they are waited for: it sends each by itself."""
 
 
 class Sender:
@@ -55,6 +59,15 @@ class Sender:
         if self._transport.busy or 2 * waiting > self._most:
             return 0
         return self._most - waiting
+
+    def gather(self, rest: float) -> None:
+        """Where there is no room, let what comes gather, for *rest* seconds at most.
+
+        Nothing that comes can be used until the broker has caught up; its answers, and the messages
+        that only wait then, would else come a few to a wake-up.
+        """
+        if rest > 0.0 and not self.room():
+            time.sleep(min(rest, GATHER_S))
 
     def send(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> None:
         """Publish topics and payloads, and hand all of them to the broker at once."""

@@ -143,9 +143,12 @@ class PacketReader:
         while end - at > 1:
             first, length, body = data[at], data[at + 1], at + 2
             if length > 127:
-                length, body = _varint(data, at + 1, end)
-                if not body:
-                    break
+                if body < end and data[body] < 128:  # two bytes, as most messages have
+                    length, body = length - 128 | data[body] << 7, body + 1
+                else:
+                    length, body = _varint(data, at + 1, end)
+                    if not body:
+                        break
                 if length > self._limit:
                     return self._pass_over(data, at, body, length)
             stop = body + length

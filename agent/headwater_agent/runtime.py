@@ -183,7 +183,9 @@ class Agent:
         checkpoints = Checkpointing(self._pipeline.learner.learned_through)
         try:
             while not self._stopping:
-                came = self._transport.poll(self._rest(due))
+                rest = self._rest(due)
+                self._sender.gather(rest)
+                came = self._transport.poll(rest)
                 self._take(self._backlog.next(came, room=self._sender.room()))
                 self._catch_up(fresh=bool(came))
                 self._acknowledge(came)
@@ -319,17 +321,15 @@ class Agent:
 
     def _notice_silence(self) -> None:
         """Let the time count in which records could have come."""
-        now, before = time.monotonic(), self._listened_at
-        self._listened_at = now
+        before, self._listened_at = self._listened_at, time.monotonic()
         if self._transport.connected:
-            self._do_all(self._pipeline.feed(Passed(now - before)))
+            self._do_all(self._pipeline.feed(Passed(self._listened_at - before)))
 
     def _beat(self) -> None:
         """Tell systemd that the loop went round, and whether a record would become a prediction."""
-        transport, doing = self._transport, "predicting"
-        if not (able := transport.connected and not transport.trouble):
-            doing = transport.trouble or "waiting for the broker"
-        self._notifier.beat(able=able, status=self._writer.trouble or doing)
+        transport = self._transport
+        why = transport.trouble or ("" if transport.connected else "waiting for the broker")
+        self._notifier.beat(able=not why, status=self._writer.trouble or why or "predicting")
 
     def _store_counts(self) -> None:
         self._counts += self._reception.refused + self._sender.losses()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from headwater_agent.outbox import MOST, Sender
+import pytest
+
+from headwater_agent.outbox import GATHER_S, MOST, Sender
 from headwater_agent.store import Outbox, Unsent
 from headwater_agent.transport import Message
 
@@ -152,6 +154,24 @@ def test_there_is_no_room_while_the_network_is_behind() -> None:
     assert sender.room() == 4
     wire.busy = True
     assert sender.room() == 0
+
+
+def test_what_comes_gathers_only_where_it_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("headwater_agent.outbox.time.sleep", slept.append)
+    wire = Wire()
+    sender = Sender(wire, (), qos=1, most=2)
+    sender.gather(9.0)
+    assert slept == []
+    sender.send([("a", b"1"), ("a", b"2")], retain=False)
+    sender.gather(0.0)
+    assert slept == []
+    sender.gather(9.0)
+    sender.gather(GATHER_S / 2)
+    assert slept == [GATHER_S, GATHER_S / 2]
+    wire.has = [1]
+    sender.gather(9.0)
+    assert len(slept) == 2
 
 
 def test_nothing_is_acknowledged_until_the_broker_has_caught_up_with_what_came_of_it() -> None:
