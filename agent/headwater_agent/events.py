@@ -6,6 +6,7 @@ Times are UTC milliseconds of the event itself unless a name says otherwise.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -221,7 +222,7 @@ class Arrived(msgspec.Struct, frozen=True, eq=False, gc=False):
     once; otherwise that waits for :class:`Settle`.
     """
 
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     labels: tuple[Label, ...] = ()
     order: tuple[int, ...] = ()
     receipts: tuple[int, ...] = ()
@@ -371,7 +372,7 @@ class Store:
     nothing that was held back, is kept.
     """
 
-    rows: tuple[Row, ...] = ()
+    rows: Sequence[Row] = ()
     predictions: tuple[Prediction, ...] = ()
     scores: tuple[Score, ...] = ()
     examples: tuple[Example, ...] = ()

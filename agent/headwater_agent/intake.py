@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
+from headwater_agent.columns import receipts_of
 from headwater_agent.events import (
     Alarm,
     Arrived,
@@ -12,7 +14,6 @@ from headwater_agent.events import (
     Happened,
     Label,
     Prediction,
-    Record,
     Refuse,
     Row,
     Score,
@@ -63,15 +64,14 @@ class Intake:
             self.patient |= len(event.order) < len(event.labels)
             for count in event.order or [len(event.records)] * len(event.labels):
                 told += streams.join(event.records[start:count], self.joined)
-                self.places.append(len(self.joined.rows))
+                self.places.append(self.joined.count)
                 start = count
-        told += streams.join(event.records[start:], self.joined)
+        rest = event.records[start:] if start else event.records
+        told += streams.join(rest, self.joined)
         if event.receipts:
             self.receipts |= dict.fromkeys(filter(None, event.receipts))
-        items: tuple[Label | Record, ...] = (*event.labels, *event.records)
-        for item in items:
-            if item.receipt:
-                self.receipts[item.receipt] = None
+        own = chain((label.receipt for label in event.labels), receipts_of(event.records))
+        self.receipts |= dict.fromkeys(filter(None, own))
         return told
 
     def in_order(self) -> Iterator[Row | Label]:

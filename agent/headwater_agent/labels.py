@@ -10,8 +10,8 @@ from math import isfinite, nan
 import msgspec
 import numpy as np
 
+from headwater_agent.columns import observed_of, slots_of, streams_of, values_of
 from headwater_agent.events import Floats, Label, Prediction, Row
-from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
 MAX_WAITING = 20_000
@@ -118,7 +118,8 @@ class Labels:
         made
             Predictions of some of them, not held yet.
         """
-        places = [(row.stream, row.slot * self._period) for row in rows]
+        times = [slot * self._period for slot in slots_of(rows)]
+        places = list(zip(streams_of(rows), times, strict=True))
         predictions = [entry.prediction for entry in made]
         speak_of = [(said.stream, said.time + self._horizon) for said in predictions]
         fresh = dict(zip(speak_of, made, strict=True))
@@ -153,8 +154,7 @@ class Labels:
         if len(rows) < FEW:
             at = self._target
             return [float(row.values[at]) if row.observed[at] else nan for row in rows]
-        values = stack([row.values for row in rows])[:, self._target]
-        seen = stack([row.observed for row in rows])[:, self._target]
+        values, seen = values_of(rows)[:, self._target], observed_of(rows)[:, self._target]
         told: list[float] = np.where(seen, values, np.nan).tolist()
         return told
 

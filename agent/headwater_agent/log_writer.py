@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent import labels
+from headwater_agent.columns import slots_of, streams_of, values_of
 from headwater_agent.events import (
     Correction,
     Example,
@@ -34,7 +35,7 @@ from headwater_agent.segment_log import (
     SegmentLog,
 )
 from headwater_agent.settings import StoreSettings
-from headwater_agent.stacking import stack
+from headwater_agent.stacking import join, stack
 from headwater_agent.store import kept_rows
 from headwater_agent.stored import DEGRADED, MARKED, PERSONAL, Records
 from headwater_models.manifest import Manifest
@@ -73,7 +74,6 @@ class LogWriter:
         fingerprints: int,
     ) -> None:
         self._connection = connection
-        self._channels = len(manifest.channels)
         self._outputs = manifest.outputs
         self._limits = {
             ROWS: settings.rows,
@@ -104,7 +104,7 @@ class LogWriter:
 
     def append(self, batches: Sequence[Store]) -> None:
         """Append what batches hold in numbers, and drop the examples that they erase."""
-        self._rows(_all(batch.rows for batch in batches))
+        self._rows([batch.rows for batch in batches if batch.rows])
         self._predictions(_all(batch.predictions for batch in batches))
         self._scores(_all(batch.scores for batch in batches))
         self._examples(_all(batch.examples for batch in batches))
@@ -150,11 +150,11 @@ class LogWriter:
 
         self._log.drop(EXAMPLES, meant)
 
-    def _rows(self, rows: Sequence[Row]) -> None:
-        if rows:
-            cells = self._cells([row.values for row in rows], self._channels)
-            streams = self._streams([row.stream for row in rows])
-            slots = whole([row.slot for row in rows])
+    def _rows(self, parts: Sequence[Sequence[Row]]) -> None:
+        if parts:
+            cells = join(list(map(values_of, parts))).astype("<f4").tobytes()
+            streams = self._streams(_all(map(streams_of, parts)))
+            slots = whole(_all(map(slots_of, parts)))
             self._log.append(ROWS, (streams, slots), cells)
             self._move_on(streams, slots)
 

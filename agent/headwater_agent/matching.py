@@ -55,7 +55,11 @@ class Matching:
                 found.append((yield from self._meet_label(item)))
                 continue
             found.append(self._labels.meet(item, next(observed)))
-            if following is not None and following[0].row is item:
+            if (
+                following is not None
+                and following[0].row.stream == item.stream
+                and following[0].row.slot == item.slot
+            ):
                 self._labels.expect(following[1])
                 following = next(waiting, None)
             if not batch.patient:

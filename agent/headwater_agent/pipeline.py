@@ -221,7 +221,7 @@ class Pipeline:
                 self.learner.refined(event)
             case Cleared(marks, rows, examples):
                 self.examples.clear(examples)
-                self._batch.joined.rows.extend(rows)
+                self._batch.joined.add(rows)
                 yield from self._close(cleared=marks)
                 yield from self.learner.study()
             case Ticked():
@@ -352,7 +352,7 @@ class Pipeline:
         if self.learner.unrepeatable:
             yield self.checkpoint()
         yield Store(
-            rows=tuple(batch.joined.rows),
+            rows=batch.joined.rows,
             predictions=tuple(batch.predictions),
             scores=tuple(batch.scores),
             examples=tuple(made.examples),

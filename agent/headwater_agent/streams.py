@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 
 import msgspec
+import numpy as np
 
+from headwater_agent.columns import RecordRun, RowRun, streams_of
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
 from headwater_agent.guard.stream import StreamGuard
@@ -39,10 +41,25 @@ class Cut(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Joined:
     """What came of the records of a batch; ``touched`` are the streams that changed."""
 
-    rows: list[Row] = field(default_factory=list)
     cut: list[Cut] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)
+    count: int = 0
+    """How many rows there are."""
+    _parts: list[Sequence[Row]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows, in columns where they came so and all at once."""
+        if len(self._parts) > 1:
+            self._parts = [list(chain.from_iterable(self._parts))]
+        return self._parts[0] if self._parts else ()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take rows behind the others."""
+        if rows:
+            self._parts.append(rows)
+            self.count += len(rows)
 
 
 Told = Refuse | Happened
@@ -126,7 +143,7 @@ class Streams:
         """
         told: list[Told] = []
         made: list[_Made] = []
-        for name, own in _places(records).items():
+        for name, (places, own) in _of_each(records).items():
             stream = self._streams.get(name)
             if stream is None:
                 if len(self._streams) >= MAX_STREAMS:
@@ -134,9 +151,9 @@ class Streams:
                     continue
                 stream = self.renew(name)
             into.touched[name] = self.heard[name] = None
-            made.append(self._rows(stream, own, records, into.marks, told))
+            made.append(self._rows(stream, places, own, into.marks, told))
         _, rows, cuts = made[0] if len(made) == 1 else _in_order(made)
-        into.rows += rows
+        into.add(rows)
         into.cut += [cut for cut in cuts if cut is not None]
         return told
 
@@ -144,21 +161,21 @@ class Streams:
         self,
         stream: Stream,
         places: Sequence[int],
-        records: Sequence[Record],
+        came: Sequence[Record],
         marks: list[Mark],
         told: list[Told],
     ) -> _Made:
         """Join the records of one stream, all at once where each is a row that follows the last."""
-        came = [records[place] for place in places]
         if len(came) == 1 or not stream.guard.admit_all(came):
             came, places = _admit(stream, came, places, told)
         if not came:
             return (), (), ()
         if stream.rows.follow(came):
             judged, paused = self._judge(stream, came, marks, told)
-            rows = stream.rows.append(judged)
-            return places, rows, _cut(stream, rows, came, paused)
-        rows, of_row = [], []
+            whole = stream.rows.append(judged)
+            return places, whole, _cut(stream, whole, came, paused)
+        rows: list[Row] = []
+        of_row: list[int] = []
         completed_by: list[Record] = []
         paused = []
         for place, record in zip(places, came, strict=True):
@@ -175,20 +192,19 @@ class Streams:
 
     def _judge(
         self, stream: Stream, admitted: Sequence[Record], marks: list[Mark], told: list[Told]
-    ) -> tuple[list[Record], list[bool]]:
+    ) -> tuple[Sequence[Record], list[bool]]:
         """Return records as they may be used, and whether learning was paused after each."""
         self.records += len(admitted)
         guard, pauses = stream.guard, stream.guard.paused
         if len(admitted) == 1:
             alone = guard.judge(admitted[0])
             marks += alone.marks
-            judged, paused = [alone.record], [guard.paused]
+            judged: Sequence[Record] = [alone.record]
+            paused = [guard.paused]
         else:
             marked, paused = guard.judge_all(admitted)
-            judged = list(admitted)
-            for place, found in marked.items():
-                judged[place] = found.record
-                marks += found.marks
+            marks += chain.from_iterable(found.marks for found in marked.values())
+            judged = _replaced(admitted, {place: one.record for place, one in marked.items()})
         for pause in paused:
             if pause != pauses:
                 pauses = pause
@@ -214,14 +230,26 @@ def _admit(
     return admitted, places_of
 
 
-def _places(records: Sequence[Record]) -> dict[str, Sequence[int]]:
-    """Return the places of the records of each stream."""
-    if len({record.stream for record in records}) == 1:
-        return {records[0].stream: range(len(records))}
-    places: dict[str, list[int]] = {}
+def _replaced(records: Sequence[Record], judged: Mapping[int, Record]) -> Sequence[Record]:
+    """Return records with those that have marks, by place, in the place of the same without."""
+    if not judged:
+        return records
+    if isinstance(records, RecordRun):
+        return records.with_marked(judged)
+    return [judged.get(place, record) for place, record in enumerate(records)]
+
+
+def _of_each(records: Sequence[Record]) -> dict[str, tuple[Sequence[int], Sequence[Record]]]:
+    """Return the records of each stream, and their places."""
+    names = set(streams_of(records))
+    if len(names) == 1:
+        return {names.pop(): (range(len(records)), records)}
+    found: dict[str, tuple[list[int], list[Record]]] = {}
     for place, record in enumerate(records):
-        places.setdefault(record.stream, []).append(place)
-    return {**places}
+        places, own = found.setdefault(record.stream, ([], []))
+        places.append(place)
+        own.append(record)
+    return {**found}
 
 
 def _in_order(made: Sequence[_Made]) -> _Made:
@@ -243,19 +271,24 @@ def _cut(
     records, paused
         For each row the record that completed it, and whether learning was paused then.
     """
-    cuts: list[Cut | None] = []
-    known = None
-    for row, window, record, pause in zip(
-        rows, stream.window.push(rows), records, paused, strict=True
-    ):
-        if window is None or window.missing > MAX_MISSING:
-            cuts.append(None)
-            continue
-        if row.observed is not known:
-            if 1 not in row.observed.tobytes():
-                cuts.append(None)
-                continue
-            known = row.observed
-        marked = window.marked or pause
-        cuts.append(Cut(row, window.values, record.received, marked, window.missing))
-    return cuts
+    received: Iterable[int]
+    if isinstance(records, RecordRun):
+        received = repeat(records.received)
+    else:
+        received = (record.received for record in records)
+    return [
+        Cut(row, window.values, came, window.marked or pause, window.missing)
+        if window is not None and window.missing <= MAX_MISSING and seen
+        else None
+        for row, window, came, pause, seen in zip(
+            rows, stream.window.push(rows), received, paused, _seen(rows), strict=False
+        )
+    ]
+
+
+def _seen(rows: Sequence[Row]) -> Sequence[bool]:
+    """Say of each row whether anything was observed in it."""
+    if isinstance(rows, RowRun):
+        seen: list[bool] = np.any(rows.observed, axis=1).tolist()
+        return seen
+    return [1 in row.observed.tobytes() for row in rows]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
 from math import isnan
+from operator import sub
 
 import msgspec
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
+from headwater_agent.columns import marked_of, slots_of, values_of
 from headwater_agent.events import Floats, Row
-from headwater_agent.stacking import stack
 
 FEW = 4
 """Fewer rows are looked at faster one by one."""
@@ -52,49 +55,70 @@ class StreamWindow:
         self._rows: Floats = np.empty((0, channels), np.float32)
         """Windows are parts of it, so what is in it never changes: a new one follows a full one."""
         self._end = 0
-        self._missing: deque[int] = deque(maxlen=length)
+        self._missing = deque([0] * length, length)
         """Of the newest rows that follow one another, how many cells of each are missing."""
-        self._missing_of_all = 0
+        self._missing_of_all = self._run = 0
         self._slot: int | None = None
         self.marked_slot: int | None = None
 
     def push(self, rows: Sequence[Row]) -> list[Window | None]:
         """Append rows in their order; return the window that each of them completes."""
         made: list[Window | None] = []
-        if rows and rows[-1].slot - rows[0].slot == len(rows) - 1:
-            self._push(rows, made)
+        slots = slots_of(rows)
+        if slots and slots[-1] - slots[0] == len(rows) - 1:
+            self._push(rows, slots, made)
             return made
         start = 0
         for end in range(1, len(rows) + 1):
-            if end == len(rows) or rows[end].slot != rows[end - 1].slot + 1:
-                self._push(rows[start:end], made)
+            if end == len(rows) or slots[end] != slots[end - 1] + 1:
+                self._push(rows[start:end], slots[start:end], made)
                 start = end
         return made
 
-    def _push(self, rows: Sequence[Row], made: list[Window | None]) -> None:
+    def _push(self, rows: Sequence[Row], slots: Sequence[int], made: list[Window | None]) -> None:
         """Append rows that follow one another, and what each completes to *made*."""
-        counts = self._missing
-        if rows[0].slot - 1 != self._slot:
-            counts.clear()
-            self._missing_of_all = 0
-        self._slot = rows[-1].slot
-        length, end = self._length, self._append(rows)
-        kept, size = self._rows, length * self._rows.shape[1]
-        missing_of_all, marked_slot = self._missing_of_all, self.marked_slot
-        for row, missing in zip(rows, self._count_missing(rows), strict=True):
-            end += 1
-            if len(counts) == length:
-                missing_of_all -= counts[0]
-            counts.append(missing)
-            missing_of_all += missing
-            if row.marked:
-                marked_slot = row.slot
-            if len(counts) < length:
-                made.append(None)
-                continue
-            marked = marked_slot is not None and row.slot - marked_slot < length
-            made.append(Window(kept[end - length : end], missing_of_all / size, marked))
-        self._missing_of_all, self.marked_slot = missing_of_all, marked_slot
+        if slots[0] - 1 != self._slot:
+            self._missing = deque([0] * self._length, self._length)
+            self._missing_of_all = self._run = 0
+        self._slot = slots[-1]
+        self._run += len(rows)
+        start = self._append(rows)
+        missing = self._count_missing(rows)
+        kept, size = self._missing, self._length * self._rows.shape[1]
+        changes = map(sub, missing, chain(kept, missing))
+        totals = list(accumulate(changes, initial=self._missing_of_all))
+        kept.extend(missing)
+        self._missing_of_all = totals[-1]
+        marked = self._mark(rows, slots)
+        whole = min(len(rows), self._run - self._length + 1)
+        if whole < len(rows):
+            made += [None] * (len(rows) - max(whole, 0))
+        if whole > 0:
+            shares = [total / size for total in totals[-whole:]]
+            first = start + len(rows) - whole + 1 - self._length
+            made += map(Window, self._windows(first, whole), shares, marked[-whole:])
+
+    def _mark(self, rows: Sequence[Row], slots: Sequence[int]) -> list[bool]:
+        """Say of each window that ends with one of the rows whether a row of it has a mark."""
+        newest, length = self.marked_slot, self._length
+        flags = marked_of(rows)
+        if not any(flags) and (newest is None or slots[0] - newest >= length):
+            return [False] * len(rows)
+        marked: list[bool] = []
+        for slot, flag in zip(slots, flags, strict=True):
+            if flag:
+                newest = slot
+            marked.append(newest is not None and slot - newest < length)
+        self.marked_slot = newest
+        return marked
+
+    def _windows(self, first: int, count: int) -> Iterable[Floats]:
+        """Return so many windows, one place apart."""
+        rows, length = self._rows, self._length
+        if count < FEW:
+            return [rows[start : start + length] for start in range(first, first + count)]
+        part = rows[first : first + count + length - 1]
+        return sliding_window_view(part, length, axis=0).transpose(0, 2, 1)
 
     def _append(self, rows: Sequence[Row]) -> int:
         """Return the place of the first of them, with room for a window's other rows before it."""
@@ -110,7 +134,7 @@ class StreamWindow:
             for place, row in enumerate(rows, start):
                 self._rows[place] = row.values
         else:
-            self._rows[start : self._end] = stack([row.values for row in rows])
+            self._rows[start : self._end] = values_of(rows)
         return start
 
     def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from headwater_agent.columns import times_of, values_of
 from headwater_agent.events import Mark, Record, Refuse
 from headwater_agent.guard.channel import Sensor
 from headwater_agent.guard.judge import Judge, Marks, SavedJudge
 from headwater_agent.guard.settings import GuardSettings
-from headwater_agent.stacking import stack
 
 REMEMBERED = 32
 """Newest records of a stream by which a repeated one is told."""
@@ -121,13 +121,13 @@ class StreamGuard:
         """
         if not self._settings.enabled:
             return True
-        times = [record.time for record in records]
+        times = times_of(records)
         ahead = list(map(sub, times, [self._newest, *times]))
         if self._doubted or not 0 < min(ahead) <= max(ahead) <= self._gap:
             return False
         for record in records[-REMEMBERED:]:
             self._repeats(record)
-        self._newest, self._received = records[-1].time, records[-1].received
+        self._newest, self._received = times[-1], records[-1].received
         return True
 
     def judge(self, record: Record) -> Judged:
@@ -166,8 +166,8 @@ class StreamGuard:
                     marked[place] = judged
                 paused.append(self.paused)
             return marked, paused
-        values = np.array(stack([record.values for record in records]).T, np.float64, order="C")
-        found = self._judge.judge_all([record.time for record in records], values)
+        values = np.array(values_of(records).T, np.float64, order="C")
+        found = self._judge.judge_all(times_of(records), values)
         if not found and not self._recent:
             return marked, [self.paused] * len(records)
         for place, record in enumerate(records):
