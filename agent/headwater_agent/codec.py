@@ -122,7 +122,7 @@ class Decoder:
     ) -> list[list[Record] | Refusal]:
         """Decode messages that came together; each as :meth:`decode` does."""
         found = self.decode_together(messages, received_ms)
-        return [[record] for record in found] if isinstance(found, RecordRun) else found
+        return [[record] for record in found] if type(found) is RecordRun else found
 
     def decode_together(
         self, messages: Sequence[Message], received_ms: int
@@ -141,7 +141,7 @@ class Decoder:
         if len(messages) < FEW:
             return list(map(self._decode_alone, messages, repeat(received_ms)))
         records = self._plain_records(messages, received_ms)
-        if isinstance(records, RecordRun):
+        if type(records) is RecordRun:
             return records
         return [
             [record]

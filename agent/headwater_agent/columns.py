@@ -6,10 +6,10 @@ these takes one array from the one before, instead of many small ones to lay sid
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import overload
+from typing import final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from headwater_agent.stacking import stack
 Cells = NDArray[np.bool_]
 
 
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordRun(Sequence[Record]):
     """RecordRun of one stream that came together and speak of the same channels.
@@ -94,6 +95,7 @@ class RecordRun(Sequence[Record]):
         return replace(self, values=values, marked=marked)
 
 
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class RowRun(Sequence[Row]):
     """Rows of one stream that follow one another.
@@ -145,42 +147,42 @@ class RowRun(Sequence[Row]):
 
 def values_of(items: Sequence[Record] | Sequence[Row]) -> Floats:
     """Return the values of at least one record or row, ``[N, C]``."""
-    if isinstance(items, RecordRun | RowRun):
+    if type(items) is RecordRun or type(items) is RowRun:
         return items.values
     return stack([item.values for item in items])
 
 
 def observed_of(rows: Sequence[Row]) -> Cells:
     """Return which cells of at least one row were observed, ``[N, C]``."""
-    return rows.observed if isinstance(rows, RowRun) else stack([row.observed for row in rows])
+    return rows.observed if type(rows) is RowRun else stack([row.observed for row in rows])
 
 
 def times_of(records: Sequence[Record]) -> Sequence[int]:
     """Return the times of records."""
-    return records.times if isinstance(records, RecordRun) else [record.time for record in records]
+    return records.times if type(records) is RecordRun else [record.time for record in records]
 
 
 def slots_of(rows: Sequence[Row]) -> Sequence[int]:
     """Return the slots of rows."""
-    return rows.slots if isinstance(rows, RowRun) else [row.slot for row in rows]
+    return rows.slots if type(rows) is RowRun else [row.slot for row in rows]
 
 
 def streams_of(items: Sequence[Record] | Sequence[Row]) -> list[str]:
     """Return the name of the stream of each record or row."""
-    if isinstance(items, RecordRun | RowRun):
+    if type(items) is RecordRun or type(items) is RowRun:
         return [items.stream] * len(items)
     return [item.stream for item in items]
 
 
 def marked_of(rows: Sequence[Row]) -> list[bool]:
     """Say of each row whether the guard keeps a cell of it aside."""
-    if isinstance(rows, RowRun) and not rows.marked:
+    if type(rows) is RowRun and not rows.marked:
         return [False] * len(rows)
     return [row.marked for row in rows]
 
 
-def receipts_of(records: Sequence[Record]) -> Iterable[int]:
+def receipts_of(records: Sequence[Record]) -> Sequence[int]:
     """Return the receipts of records."""
-    if isinstance(records, RecordRun):
+    if type(records) is RecordRun:
         return records.receipts
-    return (record.receipt for record in records)
+    return [record.receipt for record in records]

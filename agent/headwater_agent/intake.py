@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 
 from headwater_agent.columns import receipts_of
 from headwater_agent.events import (
@@ -70,8 +69,9 @@ class Intake:
         told += streams.join(rest, self.joined)
         if event.receipts:
             self.receipts |= dict.fromkeys(filter(None, event.receipts))
-        own = chain((label.receipt for label in event.labels), receipts_of(event.records))
-        self.receipts |= dict.fromkeys(filter(None, own))
+        own = [*[label.receipt for label in event.labels], *receipts_of(event.records)]
+        if any(own):
+            self.receipts |= dict.fromkeys(filter(None, own))
         return told
 
     def in_order(self) -> Iterator[Row | Label]:

@@ -35,7 +35,7 @@ from headwater_agent.segment_log import (
     SegmentLog,
 )
 from headwater_agent.settings import StoreSettings
-from headwater_agent.stacking import join, stack
+from headwater_agent.stacking import stack
 from headwater_agent.store import kept_rows
 from headwater_agent.stored import DEGRADED, MARKED, PERSONAL, Records
 from headwater_models.manifest import Manifest
@@ -104,7 +104,7 @@ class LogWriter:
 
     def append(self, batches: Sequence[Store]) -> None:
         """Append what batches hold in numbers, and drop the examples that they erase."""
-        self._rows([batch.rows for batch in batches if batch.rows])
+        self._rows(_all(batch.rows for batch in batches))
         self._predictions(_all(batch.predictions for batch in batches))
         self._scores(_all(batch.scores for batch in batches))
         self._examples(_all(batch.examples for batch in batches))
@@ -150,11 +150,11 @@ class LogWriter:
 
         self._log.drop(EXAMPLES, meant)
 
-    def _rows(self, parts: Sequence[Sequence[Row]]) -> None:
-        if parts:
-            cells = join(list(map(values_of, parts))).astype("<f4").tobytes()
-            streams = self._streams(_all(map(streams_of, parts)))
-            slots = whole(_all(map(slots_of, parts)))
+    def _rows(self, rows: Sequence[Row]) -> None:
+        if rows:
+            cells = values_of(rows).astype("<f4").tobytes()
+            streams = self._streams(streams_of(rows))
+            slots = whole(slots_of(rows))
             self._log.append(ROWS, (streams, slots), cells)
             self._move_on(streams, slots)
 
@@ -315,5 +315,7 @@ def _thresholds(made: Sequence[Prediction]) -> tuple[Ints, Ints]:
     return bits([one for one, _ in both]), bits([other for _, other in both])
 
 
-def _all(parts: Iterable[Sequence[Any]]) -> list[Any]:
-    return list(chain.from_iterable(parts))
+def _all(parts: Iterable[Sequence[Any]]) -> Sequence[Any]:
+    """Return what the parts hold, the only one that holds anything as it is."""
+    filled = [part for part in parts if part]
+    return filled[0] if len(filled) == 1 else list(chain.from_iterable(filled))

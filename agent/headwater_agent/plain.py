@@ -29,6 +29,9 @@ PER_US = {"us": 1_000, "ns": 1_000_000}
 LARGEST = float(np.finfo(np.float32).max)
 """From here on a value is infinite."""
 
+FEW = 64
+"""Fewer records are worth no columns."""
+
 _FAR = 2**53
 
 _BRACKETS = 500
@@ -175,7 +178,8 @@ class PlainPayloads:
                 for fields, name in zip(found, streams, strict=True)
             ]
         first = names[0]
-        if first and names.count(first) == len(names) and usable.all():
+        many = len(names) >= FEW
+        if many and first and names.count(first) == len(names) and usable.all():
             return RecordRun(first, times.tolist(), values, self._present, received_ms, receipts)
         return [
             Record(name, time, cells, self._present, received_ms, receipt)

@@ -67,7 +67,7 @@ class Reception:
             Wall clock at receipt, UTC milliseconds.
         """
         decoded_all = self._decode(messages, received)
-        if isinstance(decoded_all, RecordRun):
+        if type(decoded_all) is RecordRun:
             return Arrived(decoded_all, settle=False)
         records: list[Record] = []
         labels: list[Label] = []

@@ -80,7 +80,7 @@ class StreamRows:
             return False
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
-        if isinstance(records, RecordRun):
+        if type(records) is RecordRun:
             slots = [time // period for time in records.times]
             return slots == list(range(slot, slot + len(slots))) and _is_true(records.present)
         whole = None
@@ -217,7 +217,7 @@ def _is_true(cells: Cells) -> bool:
 
 def _marked(records: Sequence[Record]) -> Collection[int]:
     """Return the places of records with a mark."""
-    if isinstance(records, RecordRun):
+    if type(records) is RecordRun:
         return records.marked
     return {place for place, record in enumerate(records) if record.marked is not None}
 

@@ -9,9 +9,8 @@ from itertools import chain, repeat
 from operator import itemgetter
 
 import msgspec
-import numpy as np
 
-from headwater_agent.columns import RecordRun, RowRun, streams_of
+from headwater_agent.columns import RecordRun
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
 from headwater_agent.guard.stream import StreamGuard
@@ -234,16 +233,15 @@ def _replaced(records: Sequence[Record], judged: Mapping[int, Record]) -> Sequen
     """Return records with those that have marks, by place, in the place of the same without."""
     if not judged:
         return records
-    if isinstance(records, RecordRun):
+    if type(records) is RecordRun:
         return records.with_marked(judged)
     return [judged.get(place, record) for place, record in enumerate(records)]
 
 
 def _of_each(records: Sequence[Record]) -> dict[str, tuple[Sequence[int], Sequence[Record]]]:
     """Return the records of each stream, and their places."""
-    names = set(streams_of(records))
-    if len(names) == 1:
-        return {names.pop(): (range(len(records)), records)}
+    if type(records) is RecordRun or len({record.stream for record in records}) == 1:
+        return {records[0].stream: (range(len(records)), records)}
     found: dict[str, tuple[list[int], list[Record]]] = {}
     for place, record in enumerate(records):
         places, own = found.setdefault(record.stream, ([], []))
@@ -272,23 +270,23 @@ def _cut(
         For each row the record that completed it, and whether learning was paused then.
     """
     received: Iterable[int]
-    if isinstance(records, RecordRun):
+    if type(records) is RecordRun:
         received = repeat(records.received)
     else:
-        received = (record.received for record in records)
-    return [
-        Cut(row, window.values, came, window.marked or pause, window.missing)
-        if window is not None and window.missing <= MAX_MISSING and seen
-        else None
-        for row, window, came, pause, seen in zip(
-            rows, stream.window.push(rows), received, paused, _seen(rows), strict=False
-        )
-    ]
-
-
-def _seen(rows: Sequence[Row]) -> Sequence[bool]:
-    """Say of each row whether anything was observed in it."""
-    if isinstance(rows, RowRun):
-        seen: list[bool] = np.any(rows.observed, axis=1).tolist()
-        return seen
-    return [1 in row.observed.tobytes() for row in rows]
+        received = [record.received for record in records]
+    cuts: list[Cut | None] = []
+    known = None
+    for row, window, came, pause in zip(
+        rows, stream.window.push(rows), received, paused, strict=False
+    ):
+        if window is None or window.missing > MAX_MISSING:
+            cuts.append(None)
+            continue
+        if row.observed is not known:
+            if 1 not in row.observed.tobytes():
+                cuts.append(None)
+                continue
+            known = row.observed
+        marked = window.marked or pause
+        cuts.append(Cut(row, window.values, came, marked, window.missing))
+    return cuts

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, chain
 from math import isnan
 from operator import sub
 
 import msgspec
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from headwater_agent.columns import marked_of, slots_of, values_of
 from headwater_agent.events import Floats, Row
 
-FEW = 4
+FEW = 16
 """Fewer rows are looked at faster one by one."""
 
 SPARE = 16
@@ -57,7 +56,9 @@ class StreamWindow:
         self._end = 0
         self._missing = deque([0] * length, length)
         """Of the newest rows that follow one another, how many cells of each are missing."""
-        self._missing_of_all = self._run = 0
+        self._missing_of_all = 0
+        self._run = 0
+        """How many rows there are since the last jump."""
         self._slot: int | None = None
         self.marked_slot: int | None = None
 
@@ -81,22 +82,49 @@ class StreamWindow:
             self._missing = deque([0] * self._length, self._length)
             self._missing_of_all = self._run = 0
         self._slot = slots[-1]
-        self._run += len(rows)
-        start = self._append(rows)
-        missing = self._count_missing(rows)
-        kept, size = self._missing, self._length * self._rows.shape[1]
-        changes = map(sub, missing, chain(kept, missing))
+        push = self._push_few if len(rows) < FEW else self._push_many
+        push(rows, slots, made)
+
+    def _push_few(
+        self, rows: Sequence[Row], slots: Sequence[int], made: list[Window | None]
+    ) -> None:
+        """Append rows one by one."""
+        length, end = self._length, self._append(rows)
+        table, missing = self._rows, self._missing
+        for row, slot in zip(rows, slots, strict=True):
+            end += 1
+            self._run += 1
+            count = _count_missing(row)
+            self._missing_of_all += count - missing[0]
+            missing.append(count)
+            if row.marked:
+                self.marked_slot = slot
+            if self._run < length:
+                made.append(None)
+                continue
+            marked = self.marked_slot is not None and slot - self.marked_slot < length
+            share = self._missing_of_all / (length * table.shape[1])
+            made.append(Window(table[end - length : end], share, marked))
+
+    def _push_many(
+        self, rows: Sequence[Row], slots: Sequence[int], made: list[Window | None]
+    ) -> None:
+        """Append rows all at once."""
+        length, start = self._length, self._append(rows)
+        counts: list[int] = np.isnan(self._rows[start : self._end]).sum(axis=1).tolist()
+        changes = map(sub, counts, chain(self._missing, counts))
         totals = list(accumulate(changes, initial=self._missing_of_all))
-        kept.extend(missing)
+        self._missing.extend(counts)
         self._missing_of_all = totals[-1]
+        self._run += len(rows)
         marked = self._mark(rows, slots)
-        whole = min(len(rows), self._run - self._length + 1)
+        whole = min(len(rows), self._run - length + 1)
         if whole < len(rows):
             made += [None] * (len(rows) - max(whole, 0))
         if whole > 0:
+            size = length * self._rows.shape[1]
             shares = [total / size for total in totals[-whole:]]
-            first = start + len(rows) - whole + 1 - self._length
-            made += map(Window, self._windows(first, whole), shares, marked[-whole:])
+            made += map(Window, self._windows(whole), shares, marked[-whole:])
 
     def _mark(self, rows: Sequence[Row], slots: Sequence[int]) -> list[bool]:
         """Say of each window that ends with one of the rows whether a row of it has a mark."""
@@ -112,13 +140,17 @@ class StreamWindow:
         self.marked_slot = newest
         return marked
 
-    def _windows(self, first: int, count: int) -> Iterable[Floats]:
-        """Return so many windows, one place apart."""
+    def _windows(self, count: int) -> Floats:
+        """Return the newest windows, ``[N, T, C]``, each a part of what is kept."""
         rows, length = self._rows, self._length
-        if count < FEW:
-            return [rows[start : start + length] for start in range(first, first + count)]
-        part = rows[first : first + count + length - 1]
-        return sliding_window_view(part, length, axis=0).transpose(0, 2, 1)
+        to_next, to_cell = rows.strides
+        return np.ndarray(
+            (count, length, rows.shape[1]),
+            np.float32,
+            rows,
+            (self._end - count - length + 1) * to_next,
+            (to_next, to_next, to_cell),
+        )
 
     def _append(self, rows: Sequence[Row]) -> int:
         """Return the place of the first of them, with room for a window's other rows before it."""
@@ -136,14 +168,6 @@ class StreamWindow:
         else:
             self._rows[start : self._end] = values_of(rows)
         return start
-
-    def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:
-        """Return how many cells of each of the newest rows are missing."""
-        if len(rows) < FEW:
-            return list(map(_count_missing, rows))
-        newest = self._rows[self._end - len(rows) : self._end]
-        counts: list[int] = np.isnan(newest).sum(axis=1).tolist()
-        return counts
 
 
 def _count_missing(row: Row) -> int:

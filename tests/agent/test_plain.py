@@ -12,6 +12,7 @@ from headwater_agent.codec import FEW, Decoder
 from headwater_agent.columns import RecordRun
 from headwater_agent.events import Record
 from headwater_agent.payload import Refusal
+from headwater_agent.plain import FEW as FEW_RECORDS
 from headwater_agent.plain import PlainPayloads
 from headwater_agent.settings import AgentSettings, ChannelField, Input, TimeField
 from headwater_agent.transport import Message
@@ -118,7 +119,10 @@ def test_messages_of_several_inputs_are_decoded_as_one_by_one(
 
 def test_plain_records_of_one_stream_come_in_columns() -> None:
     codec = decoder(Input(pattern="air/{stream}"))
-    plain = [Message("air/roof", b'{"temp": %d, "PM2.5": 1}' % i, 1, False, i) for i in range(FEW)]
+    plain = [
+        Message("air/roof", b'{"temp": %d, "PM2.5": 1}' % i, 1, False, i)
+        for i in range(FEW_RECORDS)
+    ]
     found = codec.decode_together(plain, NOW)
     assert isinstance(found, RecordRun)
     assert [told([record]) for record in found] == [
