@@ -130,14 +130,13 @@ class RowRun(Sequence[Row]):
             return Row(self.stream, self.slots[places], values, observed, places in self.marked)
         if places.step != 1:
             return [self[place] for place in places]
-        start, stop = places.start, places.stop
-        return RowRun(
-            self.stream,
-            self.first + start,
-            self.values[start:stop],
-            self.observed[start:stop],
-            {place - start for place in self.marked if place in places},
-        )
+        return self.part(places.start, places.stop)
+
+    def part(self, start: int, stop: int) -> RowRun:
+        """Return the rows from one place up to another."""
+        marked = {place - start for place in self.marked if start <= place < stop}
+        values, observed = self.values[start:stop], self.observed[start:stop]
+        return RowRun(self.stream, self.first + start, values, observed, marked)
 
     @property
     def slots(self) -> range:
@@ -186,3 +185,10 @@ def receipts_of(records: Sequence[Record]) -> Sequence[int]:
     if type(records) is RecordRun:
         return records.receipts
     return [record.receipt for record in records]
+
+
+def received_of(records: Sequence[Record]) -> Sequence[int]:
+    """Return when records were received."""
+    if type(records) is RecordRun:
+        return [records.received] * len(records)
+    return [record.received for record in records]

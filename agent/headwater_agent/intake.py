@@ -63,7 +63,7 @@ class Intake:
             self.patient |= len(event.order) < len(event.labels)
             for count in event.order or [len(event.records)] * len(event.labels):
                 told += streams.join(event.records[start:count], self.joined)
-                self.places.append(self.joined.count)
+                self.places.append(len(self.joined.rows))
                 start = count
         rest = event.records[start:] if start else event.records
         told += streams.join(rest, self.joined)

@@ -10,10 +10,11 @@ from math import isfinite
 import numpy as np
 
 from headwater_agent.baseline import persistence
+from headwater_agent.columns import slots_of, streams_of
+from headwater_agent.cuts import Cut, rows_of, windows_of
 from headwater_agent.events import Floats, Infer, Inferred, Prediction, Windows
 from headwater_agent.learner import Learner
-from headwater_agent.stacking import stack
-from headwater_agent.streams import Cut, Streams
+from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 
 FEW = 16
@@ -52,15 +53,11 @@ class Predicting:
 
     def ask(self, cut: Sequence[Cut]) -> Infer:
         """Ask both models about windows."""
-        streams: list[str] = []
-        times: list[int] = []
-        for one in cut:
-            streams.append(one.row.stream)
-            times.append(one.row.slot * self._period)
+        rows = rows_of(cut)
         windows = Windows(
-            streams=tuple(streams),
-            times=np.array(times, np.int64),
-            values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
+            streams=tuple(streams_of(rows)),
+            times=np.array([slot * self._period for slot in slots_of(rows)], np.int64),
+            values=windows_of(cut),
         )
         learner = self._learner
         return Infer(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
-from operator import itemgetter
+from itertools import chain
+from operator import itemgetter, or_
+from typing import TypeVar
 
-import msgspec
+import numpy as np
 
-from headwater_agent.columns import RecordRun
+from headwater_agent.columns import RecordRun, RowRun, received_of
+from headwater_agent.cuts import Cut, CutRun
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
 from headwater_agent.guard.stream import StreamGuard
@@ -22,50 +24,30 @@ MAX_STREAMS = 10_000
 """Most streams one agent follows; records of further ones are refused and counted."""
 
 
-class Cut(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A window to predict, and when the record that completed it was received.
-
-    ``marked`` says that it is not to be learned from, ``missing`` which share of its cells is
-    missing.
-    """
-
-    row: Row
-    window: Floats
-    received: int
-    marked: bool
-    missing: float
-
-
 @dataclass(slots=True)
 class Joined:
     """What came of the records of a batch; ``touched`` are the streams that changed."""
 
-    cut: list[Cut] = field(default_factory=list)
+    rows: Sequence[Row] = ()
+    cut: Sequence[Cut] = ()
     marks: list[Mark] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)
-    count: int = 0
-    """How many rows there are."""
-    _parts: list[Sequence[Row]] = field(default_factory=list)
 
-    @property
-    def rows(self) -> Sequence[Row]:
-        """The rows, in columns where they came so and all at once."""
-        if len(self._parts) > 1:
-            self._parts = [list(chain.from_iterable(self._parts))]
-        return self._parts[0] if self._parts else ()
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Take rows behind the others."""
-        if rows:
-            self._parts.append(rows)
-            self.count += len(rows)
+    def add(self, rows: Sequence[Row], cut: Sequence[Cut] = ()) -> None:
+        """Take more; what came in columns stays in them where nothing else comes."""
+        self.rows, self.cut = _behind(self.rows, rows), _behind(self.cut, cut)
 
 
 Told = Refuse | Happened
 """What is to be told of records that did not simply become rows."""
 
 _Made = tuple[Sequence[int], Sequence[Row], Sequence[Cut | None]]
-"""Of each row the place in the batch of the record that completed it, itself, and its window."""
+"""Of each row the place in the batch of the record that completed it, itself, and its window.
+
+Where it is a :class:`CutRun` the first rows may have none.
+"""
+
+_T = TypeVar("_T")
 
 
 class Streams:
@@ -152,8 +134,7 @@ class Streams:
             into.touched[name] = self.heard[name] = None
             made.append(self._rows(stream, places, own, into.marks, told))
         _, rows, cuts = made[0] if len(made) == 1 else _in_order(made)
-        into.add(rows)
-        into.cut += [cut for cut in cuts if cut is not None]
+        into.add(rows, cuts if type(cuts) is CutRun else [cut for cut in cuts if cut is not None])
         return told
 
     def _rows(
@@ -252,14 +233,20 @@ def _of_each(records: Sequence[Record]) -> dict[str, tuple[Sequence[int], Sequen
 
 def _in_order(made: Sequence[_Made]) -> _Made:
     """Return what was made of several streams, in the order of its places."""
-    of_each = sorted(chain.from_iterable(zip(*own, strict=True) for own in made), key=itemgetter(0))
+    of_each = sorted(
+        chain.from_iterable(
+            zip(places, rows, [*[None] * (len(rows) - len(cuts)), *cuts], strict=True)
+            for places, rows, cuts in made
+        ),
+        key=itemgetter(0),
+    )
     places, rows, cuts = zip(*of_each, strict=True) if of_each else ((), (), ())
     return places, rows, cuts
 
 
 def _cut(
     stream: Stream, rows: Sequence[Row], records: Sequence[Record], paused: Sequence[bool]
-) -> list[Cut | None]:
+) -> Sequence[Cut | None]:
     """Return the window of each row that can be predicted.
 
     Parameters
@@ -269,24 +256,39 @@ def _cut(
     records, paused
         For each row the record that completed it, and whether learning was paused then.
     """
-    received: Iterable[int]
-    if type(records) is RecordRun:
-        received = repeat(records.received)
-    else:
-        received = [record.received for record in records]
-    cuts: list[Cut | None] = []
-    known = None
-    for row, window, came, pause in zip(
-        rows, stream.window.push(rows), received, paused, strict=False
-    ):
-        if window is None or window.missing > MAX_MISSING:
-            cuts.append(None)
-            continue
-        if row.observed is not known:
-            if 1 not in row.observed.tobytes():
-                cuts.append(None)
-                continue
-            known = row.observed
-        marked = window.marked or pause
-        cuts.append(Cut(row, window.values, came, marked, window.missing))
-    return cuts
+    received = received_of(records)
+    if type(rows) is RowRun:
+        return _cut_run(stream, rows, received, paused)
+    return [
+        None
+        if window is None or window.missing > MAX_MISSING or 1 not in row.observed.tobytes()
+        else Cut(row, window.values, came, window.marked or pause, window.missing)
+        for row, window, came, pause in zip(
+            rows, stream.window.push(rows), received, paused, strict=True
+        )
+    ]
+
+
+def _cut_run(
+    stream: Stream, rows: RowRun, received: Sequence[int], paused: Sequence[bool]
+) -> Sequence[Cut | None]:
+    """Do what :func:`_cut` does of rows that follow one another."""
+    found = stream.window.push_run(rows)
+    if len(found.values) < len(rows):
+        first = len(rows) - len(found.values)
+        rows, received, paused = rows.part(first, len(rows)), received[first:], paused[first:]
+    marked = list(map(or_, found.marked, paused)) if any(paused) else found.marked
+    cuts = CutRun(rows, found.values, received, marked, found.missing)
+    whole = max(found.missing, default=0.0) <= MAX_MISSING
+    if whole and np.all(np.any(rows.observed, axis=1)):
+        return cuts
+    return [cut if cut.missing <= MAX_MISSING and cut.row.observed.any() else None for cut in cuts]
+
+
+def _behind(before: Sequence[_T], more: Sequence[_T]) -> Sequence[_T]:
+    """Return some behind others, which are changed where they are a list."""
+    if not before:
+        return more
+    joined = before if isinstance(before, list) else [*before]
+    joined.extend(more)
+    return joined

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from headwater_agent.cuts import Cut
 from headwater_agent.events import Floats, Infer, Inferred, Model, Prediction, Row, Version
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
 from headwater_agent.predicting import Predicting
-from headwater_agent.streams import Cut, Streams
+from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest, regression, version
 

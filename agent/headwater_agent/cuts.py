@@ -1,0 +1,77 @@
+"""Windows to predict: each by itself, or those of a run of rows in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final, overload
+
+import msgspec
+import numpy as np
+
+from headwater_agent.columns import RowRun
+from headwater_agent.events import Floats, Row
+from headwater_agent.stacking import stack
+
+
+class Cut(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A window to predict, and when the record that completed it was received.
+
+    ``marked`` says that it is not to be learned from, ``missing`` which share of its cells is
+    missing.
+    """
+
+    row: Row
+    window: Floats
+    received: int
+    marked: bool
+    missing: float
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class CutRun(Sequence[Cut]):
+    """Windows of which each ends with one of the rows; ``windows`` is ``[N, T, C]``."""
+
+    rows: RowRun
+    windows: Floats
+    received: Sequence[int]
+    marked: Sequence[bool]
+    missing: Sequence[float]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Cut]:
+        return map(Cut, self.rows, self.windows, self.received, self.marked, self.missing)
+
+    @overload
+    def __getitem__(self, at: int) -> Cut: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Cut]: ...
+
+    def __getitem__(self, at: int | slice) -> Cut | Sequence[Cut]:
+        places = range(len(self))[at]
+        if isinstance(places, range):
+            whole = places == range(len(self))
+            return self if whole else [self[place] for place in places]
+        return Cut(
+            self.rows[places],
+            self.windows[places],
+            self.received[places],
+            self.marked[places],
+            self.missing[places],
+        )
+
+
+def windows_of(cut: Sequence[Cut]) -> Floats:
+    """Return at least one window, ``[N, T, C]``, and nothing else in it."""
+    if type(cut) is CutRun:
+        return np.ascontiguousarray(cut.windows)
+    return cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut])
+
+
+def rows_of(cut: Sequence[Cut]) -> Sequence[Row]:
+    """Return the row that each window ends with."""
+    return cut.rows if type(cut) is CutRun else [one.row for one in cut]
