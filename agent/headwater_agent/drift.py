@@ -274,11 +274,10 @@ class _Rows:
         """Take rows; yield each channel with a change, and the row that shows it."""
         totals = iter(self._totals(rows))
         for at, is_sampled, ends in self._due.after(len(rows)):
-            row = rows[at]
-            found = self._sample(row) if is_sampled else []
+            found = self._sample(rows[at]) if is_sampled else []
             if ends:
                 found += self._close(*next(totals))
-            yield from ((row, *change) for change in found)
+            yield from ((rows[at], *change) for change in found)
 
     def _totals(self, rows: Sequence[Row]) -> Iterable[tuple[list[float], list[int]]]:
         """Return of each channel the sum and number of cells, for each mean that is whole."""
