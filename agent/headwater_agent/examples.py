@@ -12,6 +12,7 @@ from headwater_agent.blocks import ReservedBlocks
 from headwater_agent.events import Correction, Example, Floats, Held
 from headwater_agent.labels import Entry
 from headwater_agent.learner import Learner
+from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
 
 
@@ -50,35 +51,45 @@ class Examples:
         self._learner = learner
         self._made = Made()
 
-    def keep(self, entries: Sequence[Entry], labels: Floats) -> None:
-        """Make examples of predictions with their windows, or hold back while a cell is doubted.
+    def keep(self, predictions: Predictions, windows: Floats, labels: Sequence[float]) -> list[int]:
+        """Make examples of labelled predictions, or hold back while a cell is doubted.
 
-        Each that becomes an example is told its sequence.
+        Returns the sequence of each that became an example, 0 of the others.
 
         Parameters
         ----------
-        entries
+        predictions
             N of them, in the order of their labels.
+        windows
+            Float32 ``[N, T, C]``.
         labels
-            ``[N, 1]``.
+            N of them.
         """
         made, sequence, stream, first, end = self._made, self.sequence, "", 0, 0
-        for entry, label in zip(entries, labels, strict=True):
-            prediction = entry.prediction
-            time = prediction.time
-            if prediction.stream != stream or not first <= time < end:
-                stream = prediction.stream
+        sequences = []
+        for name, time, marked, window, label in zip(
+            predictions.streams,
+            predictions.times.tolist(),
+            predictions.marked,
+            windows,
+            np.array(labels, np.float32).tolist(),
+            strict=True,
+        ):
+            if name != stream or not first <= time < end:
+                stream = name
                 first, end, use = self._blocks.stretch(stream, time)
                 reserved = use == "judge"
             if use == "embargo":
-                continue
-            if prediction.marked:
+                sequences.append(0)
+            elif marked:
+                sequences.append(0)
                 made.held.append(Held(stream, time, label, reserved))
-                continue
-            sequence += 1
-            entry.sequence = sequence
-            made.examples.append(Example(sequence, stream, time, entry.window, label, reserved))
+            else:
+                sequence += 1
+                sequences.append(sequence)
+                made.examples.append(Example(sequence, stream, time, window, label, reserved))
         self.sequence = sequence
+        return sequences
 
     def clear(self, examples: Iterable[Example]) -> None:
         """Keep examples that had been held back."""
@@ -91,13 +102,14 @@ class Examples:
         self.corrections += 1
         if not entry.sequence:
             if entry.prediction.marked:
-                self.keep([entry], np.array([[label]], np.float32))
+                made = Predictions.of([entry.prediction])
+                (entry.sequence,) = self.keep(made, entry.window[None], [label])
             return
         self._made.corrections.append(Correction(entry.sequence, label))
         examples = self._made.examples
         for i, example in enumerate(examples):
             if example.sequence == entry.sequence:
-                examples[i] = replace(example, label=np.array([label], np.float32))
+                examples[i] = replace(example, label=float(np.float32(label)))
                 return
         self.late_corrections += not self._learner.correct(entry.sequence, label)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from math import isfinite, nan
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from headwater_agent.events import Floats, Label, Prediction, Row
+from headwater_agent.predictions import Predictions
 from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
 
@@ -41,6 +44,39 @@ class Labelled(msgspec.Struct, frozen=True, eq=False, gc=False):
     entry: Entry
     label: float
     before: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Met:
+    """Predictions that met their first labels, in columns and in the order of the labels.
+
+    ``windows`` is float32 ``[N, T, C]``; ``entries`` has what is held of each for a later label,
+    None where nothing is.
+    """
+
+    predictions: Predictions
+    windows: Floats
+    labels: list[float]
+    entries: list[Entry | None]
+
+
+Found = list[Met | Labelled]
+"""What met its label, in the order of the labels; what was corrected by itself."""
+
+
+def gather(found: Iterable[Labelled]) -> Found:
+    """Lay out in columns what met its first label, as far as no correction comes between."""
+    gathered: Found = []
+    for corrects, run in groupby(found, key=lambda item: item.before is not None):
+        items = list(run)
+        if corrects:
+            gathered += items
+            continue
+        entries = [item.entry for item in items]
+        predictions = Predictions.of([entry.prediction for entry in entries])
+        windows = stack([entry.window for entry in entries])
+        gathered.append(Met(predictions, windows, [item.label for item in items], [*entries]))
+    return gathered
 
 
 @dataclass(slots=True)
@@ -105,7 +141,13 @@ class Labels:
             oldest = next(iter(self._by_id.values())).prediction
             self._forget_before(oldest.stream, oldest.time + self._horizon + self._period)
 
-    def follow(self, rows: Sequence[Row], made: Sequence[Entry]) -> list[Labelled]:
+    def follow(
+        self,
+        rows: Sequence[Row],
+        made: Predictions,
+        windows: Floats,
+        sequences: Sequence[int] = (),
+    ) -> Found:
         """Let rows label what waits and what is predicted at them, and hold what outlives them.
 
         It comes to what :meth:`meet`, :meth:`expect` and :meth:`let_go` of one after the other
@@ -117,27 +159,41 @@ class Labels:
             As they came, of any streams.
         made
             Predictions of some of them, not held yet.
+        windows
+            Of the predictions, float32 ``[N, T, C]``.
+        sequences
+            Of the examples that these are already; none are without.
         """
-        places = [(row.stream, row.slot * self._period) for row in rows]
-        predictions = [entry.prediction for entry in made]
-        speak_of = [(said.stream, said.time + self._horizon) for said in predictions]
-        fresh = dict(zip(speak_of, made, strict=True))
-        found: list[Labelled] = []
-        for place, label in zip(places, self.observed(rows), strict=True):
-            entry = (fresh.get(place) or self._waiting_for(*place)) if isfinite(label) else None
-            if entry is not None:
-                before, entry.label = entry.label, label
-                if label != before:
-                    found.append(Labelled(entry, label, before))
-        kept_from = {stream: time + self._kept_from for stream, time in dict(places).items()}
-        for stream, time in kept_from.items():
-            self._forget_before(stream, time)
-        for (stream, time), entry in fresh.items():
-            if time >= kept_from[stream]:
-                self.expect(entry)
+        if not rows:
+            return []
+        streams, times = [row.stream for row in rows], [row.slot * self._period for row in rows]
+        speak_of = (made.times + self._horizon).tolist()
+        newest = dict(zip(streams, times, strict=True))
+        alone = len(newest) == 1
+        keys = speak_of if alone else zip(made.streams, speak_of, strict=True)
+        fresh: dict[Any, int] = dict(zip(keys, range(len(made)), strict=True))
+        places = times if alone else zip(streams, times, strict=True)
+        meeting = _Meeting()
+        for stream, time, at, label in zip(
+            streams, times, map(fresh.get, places), self.observed(rows), strict=True
+        ):
+            if not isfinite(label):
+                continue
+            if at is not None:
+                meeting.add(at, label)
+            elif (entry := self._waiting_for(stream, time)) is not None:
+                meeting.add_held(entry, label)
+        for stream, time in newest.items():
+            self._forget_before(stream, time + self._kept_from)
+        labels, held = meeting.labels(), dict[int, Entry]()
+        for at, time in enumerate(speak_of):
+            if time >= newest[made.streams[at]] + self._kept_from:
+                sequence = sequences[at] if sequences else 0
+                held[at] = Entry(made[at], windows[at], labels.get(at), sequence)
+                self.expect(held[at])
             else:
-                self.given_up += entry.label is None
-        return found
+                self.given_up += at not in labels
+        return meeting.found(made, windows, held)
 
     def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:
         """Go on with what the store knows, up to the newest rows of the streams."""
@@ -216,3 +272,62 @@ class Labels:
             self._by_id.pop(entry.prediction.id, None)
             self.given_up += entry.label is None
         del stream.times[:count]
+
+
+class _Meeting:
+    """Labels that rows bring, in their order: of predictions just made, and of what was held."""
+
+    def __init__(self) -> None:
+        self._places: list[int] = []
+        """Of predictions just made; below 0, from the end, of those that were held."""
+        self._labels: list[float] = []
+        self._held: list[Entry] = []
+        self._corrections: list[tuple[int, Labelled]] = []
+
+    def add(self, place: int, label: float) -> None:
+        """Take the label of a prediction just made."""
+        self._places.append(place)
+        self._labels.append(label)
+
+    def add_held(self, entry: Entry, label: float) -> None:
+        """Take a label, perhaps not the first, of what was held."""
+        before, entry.label = entry.label, label
+        if before is None:
+            self._held.append(entry)
+            self.add(-len(self._held), label)
+        elif label != before:
+            self._corrections.append((len(self._places), Labelled(entry, label, before)))
+
+    def labels(self) -> dict[int, float]:
+        """Return the labels of predictions just made, by their places."""
+        return dict(zip(self._places, self._labels, strict=True))
+
+    def found(self, made: Predictions, windows: Floats, fresh: Mapping[int, Entry]) -> Found:
+        """Return what met its label.
+
+        Parameters
+        ----------
+        made, windows
+            The predictions just made.
+        fresh
+            What is held of them, by their places.
+        """
+        count = len(self._held)
+        if count:
+            made = Predictions.join([[entry.prediction for entry in self._held], made])
+            waited = stack([entry.window for entry in self._held])
+            windows = np.concatenate([waited, windows]) if len(windows) else waited
+        entries = [fresh.get(place) if place >= 0 else self._held[~place] for place in self._places]
+        places = [place + count if place >= 0 else ~place for place in self._places]
+        found: Found = []
+        start = 0
+        for end, correction in [*self._corrections, (len(places), None)]:
+            if start < end:
+                own = places[start:end]
+                found.append(
+                    Met(made.take(own), windows[own], self._labels[start:end], entries[start:end])
+                )
+            if correction is not None:
+                found.append(correction)
+            start = end
+        return found

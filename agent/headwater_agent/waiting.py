@@ -75,7 +75,7 @@ class Waiting:
         """Correct the label of an example; False where it does not wait."""
         for i, example in enumerate(self._examples):
             if example.sequence == sequence:
-                self._examples[i] = replace(example, label=np.array([label], np.float32))
+                self._examples[i] = replace(example, label=float(np.float32(label)))
                 self._laid_out.clear()
                 return True
         return False
@@ -88,7 +88,7 @@ class Waiting:
         examples = list(islice(self._examples, batches * self._size))
         window = stack([example.window for example in examples])
         time = np.array([example.time for example in examples], np.int64)
-        label = stack([example.label for example in examples])
+        label = np.array([example.label for example in examples], np.float32)[:, None]
         weight = np.ones(len(examples), np.float32)
         if self._normal_alone:
             weight = (label[:, 0] == 0).astype(np.float32)

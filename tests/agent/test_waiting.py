@@ -13,7 +13,7 @@ SIZE = 4
 
 
 def example(sequence: int) -> Example:
-    window, label = np.full((3, 2), sequence, np.float32), np.array([sequence % 2], np.float32)
+    window, label = np.full((3, 2), sequence, np.float32), float(sequence % 2)
     return Example(sequence, f"tank-{sequence % 3}", 10 * sequence, window, label, reserved=False)
 
 
