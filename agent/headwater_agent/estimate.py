@@ -131,7 +131,7 @@ class Estimate:
         """
         if self._method is None:
             return
-        known = np.flatnonzero(np.isfinite(losses)).tolist()
+        known = np.flatnonzero(np.isfinite(losses))
         if len(known) < len(predictions):
             predictions = predictions.take(known)
             windows, losses = windows[known], losses[known]

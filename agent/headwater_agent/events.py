@@ -375,7 +375,7 @@ class Store:
     rows: tuple[Row, ...] = ()
     predictions: Sequence[Prediction] = ()
     scores: tuple[Score, ...] = ()
-    examples: tuple[Example, ...] = ()
+    examples: Sequence[Example] = ()
     marks: tuple[Mark, ...] = ()
     held: tuple[Held, ...] = ()
     cleared: tuple[Mark, ...] = ()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from math import isfinite, nan
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from headwater_agent.events import Floats, Label, Prediction, Row
+from headwater_agent.events import Floats, Label, Row
+from headwater_agent.met import Entry, Found, Labelled, Meeting
 from headwater_agent.predictions import Predictions
 from headwater_agent.stacking import stack
 from headwater_models.manifest import Manifest
@@ -24,59 +23,6 @@ FEW = 16
 """The target of fewer rows is looked at faster one by one."""
 
 _NEVER = 2**62
-
-
-class Entry(msgspec.Struct, eq=False, gc=False):
-    """A prediction with the window it was made on, and what came of it.
-
-    ``label`` is None until it comes; ``sequence`` is that of the example that it became (0: none).
-    """
-
-    prediction: Prediction
-    window: Floats
-    label: float | None = None
-    sequence: int = 0
-
-
-class Labelled(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A label that came; ``before`` is the label that it corrects, None where it is the first."""
-
-    entry: Entry
-    label: float
-    before: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Met:
-    """Predictions that met their first labels, in columns and in the order of the labels.
-
-    ``windows`` is float32 ``[N, T, C]``; ``entries`` has what is held of each for a later label,
-    None where nothing is.
-    """
-
-    predictions: Predictions
-    windows: Floats
-    labels: list[float]
-    entries: list[Entry | None]
-
-
-Found = list[Met | Labelled]
-"""What met its label, in the order of the labels; what was corrected by itself."""
-
-
-def gather(found: Iterable[Labelled]) -> Found:
-    """Lay out in columns what met its first label, as far as no correction comes between."""
-    gathered: Found = []
-    for corrects, run in groupby(found, key=lambda item: item.before is not None):
-        items = list(run)
-        if corrects:
-            gathered += items
-            continue
-        entries = [item.entry for item in items]
-        predictions = Predictions.of([entry.prediction for entry in entries])
-        windows = stack([entry.window for entry in entries])
-        gathered.append(Met(predictions, windows, [item.label for item in items], [*entries]))
-    return gathered
 
 
 @dataclass(slots=True)
@@ -173,27 +119,29 @@ class Labels:
         keys = speak_of if alone else zip(made.streams, speak_of, strict=True)
         fresh: dict[Any, int] = dict(zip(keys, range(len(made)), strict=True))
         places = times if alone else zip(streams, times, strict=True)
-        meeting = _Meeting()
+        meeting = Meeting()
+        places_met, labels_met = meeting.places, meeting.labels
         for stream, time, at, label in zip(
             streams, times, map(fresh.get, places), self.observed(rows), strict=True
         ):
             if not isfinite(label):
                 continue
             if at is not None:
-                meeting.add(at, label)
+                places_met.append(at)
+                labels_met.append(label)
             elif (entry := self._waiting_for(stream, time)) is not None:
-                meeting.add_held(entry, label)
+                meeting.meet(entry, label)
         for stream, time in newest.items():
             self._forget_before(stream, time + self._kept_from)
-        labels, held = meeting.labels(), dict[int, Entry]()
-        for at, time in enumerate(speak_of):
-            if time >= newest[made.streams[at]] + self._kept_from:
-                sequence = sequences[at] if sequences else 0
-                held[at] = Entry(made[at], windows[at], labels.get(at), sequence)
-                self.expect(held[at])
-            else:
-                self.given_up += at not in labels
-        return meeting.found(made, windows, held)
+        limits = times[-1] if alone else np.array([newest[stream] for stream in made.streams])
+        stay = np.flatnonzero(made.times + self._horizon >= limits + self._kept_from).tolist()
+        known = meeting.known()
+        for at in stay:
+            sequence = sequences[at] if sequences else 0
+            meeting.fresh[at] = Entry(made[at], windows[at], known.get(at), sequence)
+            self.expect(meeting.fresh[at])
+        self.given_up += len(made) - len(known.keys() | stay)
+        return meeting.found(made, windows)
 
     def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:
         """Go on with what the store knows, up to the newest rows of the streams."""
@@ -272,62 +220,3 @@ class Labels:
             self._by_id.pop(entry.prediction.id, None)
             self.given_up += entry.label is None
         del stream.times[:count]
-
-
-class _Meeting:
-    """Labels that rows bring, in their order: of predictions just made, and of what was held."""
-
-    def __init__(self) -> None:
-        self._places: list[int] = []
-        """Of predictions just made; below 0, from the end, of those that were held."""
-        self._labels: list[float] = []
-        self._held: list[Entry] = []
-        self._corrections: list[tuple[int, Labelled]] = []
-
-    def add(self, place: int, label: float) -> None:
-        """Take the label of a prediction just made."""
-        self._places.append(place)
-        self._labels.append(label)
-
-    def add_held(self, entry: Entry, label: float) -> None:
-        """Take a label, perhaps not the first, of what was held."""
-        before, entry.label = entry.label, label
-        if before is None:
-            self._held.append(entry)
-            self.add(-len(self._held), label)
-        elif label != before:
-            self._corrections.append((len(self._places), Labelled(entry, label, before)))
-
-    def labels(self) -> dict[int, float]:
-        """Return the labels of predictions just made, by their places."""
-        return dict(zip(self._places, self._labels, strict=True))
-
-    def found(self, made: Predictions, windows: Floats, fresh: Mapping[int, Entry]) -> Found:
-        """Return what met its label.
-
-        Parameters
-        ----------
-        made, windows
-            The predictions just made.
-        fresh
-            What is held of them, by their places.
-        """
-        count = len(self._held)
-        if count:
-            made = Predictions.join([[entry.prediction for entry in self._held], made])
-            waited = stack([entry.window for entry in self._held])
-            windows = np.concatenate([waited, windows]) if len(windows) else waited
-        entries = [fresh.get(place) if place >= 0 else self._held[~place] for place in self._places]
-        places = [place + count if place >= 0 else ~place for place in self._places]
-        found: Found = []
-        start = 0
-        for end, correction in [*self._corrections, (len(places), None)]:
-            if start < end:
-                own = places[start:end]
-                found.append(
-                    Met(made.take(own), windows[own], self._labels[start:end], entries[start:end])
-                )
-            if correction is not None:
-                found.append(correction)
-            start = end
-        return found

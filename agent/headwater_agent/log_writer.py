@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from headwater_agent import labels
 from headwater_agent.events import (
     Correction,
-    Example,
     Floats,
     Row,
     Score,
     Store,
 )
+from headwater_agent.kept import Kept
 from headwater_agent.predictions import Predictions
 from headwater_agent.segment import Ints, bits, whole
 from headwater_agent.segment_log import (
@@ -107,7 +107,7 @@ class LogWriter:
         self._rows(_all(batch.rows for batch in batches))
         self._predictions(Predictions.join([batch.predictions for batch in batches]))
         self._scores(_all(batch.scores for batch in batches))
-        self._examples(_all(batch.examples for batch in batches))
+        self._examples(Kept.join([batch.examples for batch in batches]))
         self._corrections(_all(batch.corrections for batch in batches))
         for name, through in _all(batch.erased for batch in batches):
             self._erase(name, through)
@@ -182,7 +182,7 @@ class LogWriter:
         numbers = list(range(self._number + 1, self._number + 1 + len(found)))
         given = list(map(known.setdefault, found.ids, numbers))
         if given != numbers:
-            made = found.take([i for i, number in enumerate(numbers) if given[i] == number])
+            made = found.take(np.flatnonzero(np.equal(given, numbers)))
             known.update(zip(made.ids, numbers, strict=False))
         if len(known) > KNOWN + KNOWN // 4:
             for key in list(islice(known, len(known) - KNOWN)):
@@ -202,16 +202,15 @@ class LogWriter:
         if numbers:
             self._log.append(SCORES, (np.array(numbers, np.int64), bits(reals)))
 
-    def _examples(self, made: Sequence[Example]) -> None:
+    def _examples(self, made: Kept) -> None:
         if made:
             columns = (
-                whole([one.sequence for one in made]),
-                self._streams([one.stream for one in made]),
-                whole([one.time for one in made]),
-                whole([int(one.reserved) for one in made]),
+                made.sequences,
+                self._streams(made.streams),
+                made.times,
+                made.reserved.astype(np.int64),
             )
-            labels = np.array([one.label for one in made], "<f4")
-            self._log.append(EXAMPLES, columns, labels.tobytes())
+            self._log.append(EXAMPLES, columns, made.labels.astype("<f4").tobytes())
 
     def _corrections(self, made: Sequence[Correction]) -> None:
         if made:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from itertools import repeat
 
+import numpy as np
+
 from headwater_agent.events import Floats, Label, Refuse, Row
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
-from headwater_agent.labels import Entry, Found, Labelled, Labels, Met, gather
+from headwater_agent.labels import Labels
+from headwater_agent.met import Entry, Found, Labelled, Met, gather
 from headwater_agent.predictions import Predictions
 from headwater_agent.scorer import flags
 from headwater_models.judging import has_meaning
@@ -94,11 +97,9 @@ class Matching:
 
     def _learn_normal(self, made: Predictions, windows: Floats) -> list[int]:
         """Make examples of what the served model calls normal; return the sequence of each."""
-        normal = [
-            place for place, one in enumerate(made) if not flags(one)[one.served == "personal"]
-        ]
+        normal = np.flatnonzero([not flags(one)[one.served == "personal"] for one in made])
         sequences = [0] * len(made)
         kept = self._examples.keep(made.take(normal), windows[normal], [0.0] * len(normal))
-        for place, sequence in zip(normal, kept, strict=True):
+        for place, sequence in zip(normal.tolist(), kept, strict=True):
             sequences[place] = sequence
         return sequences

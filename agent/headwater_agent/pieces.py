@@ -60,5 +60,5 @@ def without(
     """Return what is not of these streams."""
     if not streams:
         return predictions, windows
-    kept = [i for i, stream in enumerate(predictions.streams) if stream not in streams]
+    kept = np.flatnonzero([stream not in streams for stream in predictions.streams])
     return predictions.take(kept), windows[kept]

@@ -49,9 +49,10 @@ from headwater_agent.events import (
 )
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
-from headwater_agent.labels import Entry, Labelled, Labels, Met
+from headwater_agent.labels import Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.matching import Matching
+from headwater_agent.met import Entry, Labelled, Met
 from headwater_agent.owner import Owner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.predicting import Predicting
@@ -349,7 +350,7 @@ class Pipeline:
             rows=tuple(batch.joined.rows),
             predictions=made,
             scores=tuple(batch.scores),
-            examples=tuple(kept.examples),
+            examples=kept.examples,
             marks=tuple(batch.joined.marks),
             held=tuple(kept.held),
             cleared=cleared,

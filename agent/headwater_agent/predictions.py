@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.events import Floats, Model, Prediction
-from headwater_agent.stacking import stack
+from headwater_agent.stacking import Places, stack
 
 _T = TypeVar("_T")
 
@@ -80,16 +80,25 @@ class Predictions(Sequence[Prediction]):
             _beside([part.beside for part in parts], [len(part) for part in parts]),
         )
 
-    def take(self, places: Sequence[int]) -> Predictions:
+    def take(self, places: slice | Places) -> Predictions:
         """Return those at some places, in the order given."""
-        first = places[0] if places else 0
-        if list(places) == list(range(first, first + len(places))):
-            return self[first : first + len(places)]
-        return self._each(lambda column: _take(column, places))
+        if isinstance(places, slice):
+            return self._each(lambda column: column[places])
+        listed = places.tolist()
+        return self._each(
+            lambda column: (
+                column[places]
+                if isinstance(column, np.ndarray)
+                else [column[place] for place in listed]
+            )
+        )
 
     @property
     def personal(self) -> NDArray[np.bool_]:
         """Of which of them the personal model is served."""
+        first = self.served[0] if self.served else ""
+        if self.served.count(first) == len(self):
+            return np.full(len(self), first == "personal")
         return np.array([served == "personal" for served in self.served], np.bool_)
 
     def __len__(self) -> int:
@@ -120,7 +129,7 @@ class Predictions(Sequence[Prediction]):
     def __getitem__(self, place: int | slice) -> Prediction | Predictions:
         """Return one of them, or some in columns."""
         if isinstance(place, slice):
-            return self._each(lambda column: column[place])
+            return self.take(place)
         return Prediction(
             self.ids[place],
             self.streams[place],
@@ -157,10 +166,6 @@ _NOTHING: Floats = np.zeros((0, 3, 1), np.float32)
 
 def _chain(columns: Iterable[Sequence[_T]]) -> list[_T]:
     return list(chain.from_iterable(columns))
-
-
-def _take(column: Any, places: Sequence[int]) -> Any:
-    return column[places] if isinstance(column, np.ndarray) else [column[i] for i in places]
 
 
 def _beside(parts: Sequence[Floats | None], counts: Sequence[int]) -> Floats | None:

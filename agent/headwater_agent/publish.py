@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import starmap
-from typing import Any, Literal
+from itertools import repeat, starmap
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +28,8 @@ _FEW = 16
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
 """The powers of ten that float64 holds exactly."""
+
+_T = TypeVar("_T")
 
 _POINT, _EXPONENT = b".e"
 
@@ -163,7 +165,7 @@ class Publisher:
         made = Predictions.of(predictions)
         seen = _isos(made.times)
         valid = _isos(made.times + self._ahead) if self._ahead else seen
-        latencies = [max(0, now_ms - moment) for moment in made.received]
+        latencies = _each(lambda moment: max(0, now_ms - moment), made.received)
         messages = self._served(made, seen, valid, latencies)
         if self._arrays:
             messages = _in_arrays(messages)
@@ -177,38 +179,29 @@ class Publisher:
     ) -> list[tuple[str, bytes]]:
         said = self._texts(made.said.reshape(3 * len(made), -1))
         released, personal, baseline = said[0::3], said[1::3], said[2::3]
-        served = [
-            theirs if name == "personal" else ours
-            for name, ours, theirs in zip(made.served, released, personal, strict=True)
-        ]
+        if _alike(made.served):
+            served = personal if made.served[0] == "personal" else released
+        else:
+            served = [
+                theirs if name == "personal" else ours
+                for name, ours, theirs in zip(made.served, released, personal, strict=True)
+            ]
         ids = [key.encode() for key in made.ids]
-        texts = {one: b"%d" % one for one in set(latencies)}
-        latency = [texts[one] for one in latencies]
-        verdicts = self._verdicts(made)
-        kinds = list(
-            zip(
-                made.streams,
-                made.versions,
-                made.served,
-                made.qualities,
-                map(bool, verdicts),
-                strict=True,
-            )
-        )
+        latency = _each(lambda one: b"%d" % one, latencies)
         values: Iterable[tuple[bytes, ...]]
         values = zip(ids, seen, valid, served, released, baseline, personal, latency, strict=True)
-        if any(verdicts):
-            values = (
-                (*row[:-1], *verdict, row[-1])
-                for row, verdict in zip(values, verdicts, strict=True)
-            )
-        if kinds.count(kinds[0]) == len(kinds):
-            topic, template = self._template(*kinds[0])
-            return [(topic, template % row) for row in values]
-        forms = starmap(self._template, kinds)
-        return [
-            (topic, template % row) for (topic, template), row in zip(forms, values, strict=True)
-        ]
+        judged: Sequence[bool] = [False] * len(made)
+        if self._manifest.task == "anomaly":
+            verdicts = list(map(_verdict, made))
+            judged = list(map(bool, verdicts))
+            both = zip(values, verdicts, strict=True)
+            values = ((*row[:-1], *verdict, row[-1]) for row, verdict in both)
+        columns = (made.streams, made.versions, made.served, made.qualities, judged)
+        forms: Iterator[tuple[str, bytes]]
+        forms = starmap(self._template, zip(*columns, strict=True))
+        if all(map(_alike, columns)):
+            forms = repeat(next(forms), len(made))
+        return [(topic, form % row) for (topic, form), row in zip(forms, values, strict=True)]
 
     def _others(
         self,
@@ -297,16 +290,11 @@ class Publisher:
         elif self._names:
             numbers = _shortened(made).tolist()
         else:
-            return list(_shortened(made)[:, 0].tolist())
+            texts: list[Value] = _shortened(made[:, 0]).tolist()
+            return texts
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
-
-    def _verdicts(self, made: Predictions) -> Sequence[tuple[bytes, ...]]:
-        """Say of each whether its window is an anomaly, and the threshold, once there is one."""
-        if self._manifest.task != "anomaly":
-            return [()] * len(made)
-        return list(map(_verdict, made))
 
 
 def _verdict(prediction: Prediction) -> tuple[bytes, ...]:
@@ -316,6 +304,15 @@ def _verdict(prediction: Prediction) -> tuple[bytes, ...]:
     score = float(getattr(prediction, prediction.served)[0])
     shown = msgspec.json.encode(_short(threshold))
     return (b"true" if score >= threshold else b"false", shown)
+
+
+def _alike(column: Sequence[object]) -> bool:
+    return column.count(column[0]) == len(column)
+
+
+def _each(made: Callable[[int], _T], column: Sequence[int]) -> list[_T]:
+    """Return what is made of each, once where all are alike."""
+    return [made(column[0])] * len(column) if _alike(column) else list(map(made, column))
 
 
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater_agent.labels import Met
+from headwater_agent.met import Met
 from headwater_agent.scores import FADING
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headwater_agent.events import Happened, Prediction
-from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
+from headwater_agent.met import Labelled
 from headwater_agent.predictions import Predictions
-from headwater_agent.scores import Score
+from headwater_agent.scores import Loss, Score
 from headwater_agent.served import Change, Losses
 from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
@@ -180,7 +180,7 @@ class Scorer:
         """
         learner = self._learner
         known: NDArray[np.bool_] = np.asarray(np.isfinite(losses).all(axis=1))
-        rows: list[list[float]] = losses[known].tolist()
+        rows: list[Loss] = list(zip(*losses[known].T.tolist(), strict=True))
         names = list(compress(streams, known.tolist()))
         for stream, own in _by_stream(names, rows).items():
             self._changed[""] = self._changed[stream] = None
@@ -217,13 +217,11 @@ def _with_served(table: Errors, personal: NDArray[np.bool_]) -> Errors:
     return np.concatenate([table, served[:, None]], axis=1)
 
 
-def _by_stream(
-    names: Sequence[str], losses: Sequence[list[float]]
-) -> dict[str, Sequence[list[float]]]:
+def _by_stream(names: Sequence[str], losses: Sequence[Loss]) -> dict[str, Sequence[Loss]]:
     """Return the losses of each stream, in order."""
     if len(set(names)) == 1:
         return {names[0]: losses}
-    found: dict[str, list[list[float]]] = {}
+    found: dict[str, list[Loss]] = {}
     for name, row in zip(names, losses, strict=True):
         found.setdefault(name, []).append(row)
     return {**found}

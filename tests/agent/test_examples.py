@@ -5,8 +5,8 @@ import numpy as np
 
 from headwater_agent.events import Example, Prediction
 from headwater_agent.examples import Examples
-from headwater_agent.labels import Entry
 from headwater_agent.learner import new_learner
+from headwater_agent.met import Entry
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
@@ -36,14 +36,14 @@ def test_examples_are_numbered_in_the_order_they_are_made() -> None:
     made = Predictions.of([prediction(n) for n in (1, 2, 3)])
     assert kept.keep(made, np.stack([WINDOW] * 3), [1, 2, 3]) == [1, 2, 3]
     assert [(e.sequence, e.label) for e in kept.drain().examples] == [(1, 1), (2, 2), (3, 3)]
-    assert kept.drain().examples == []
+    assert not kept.drain().examples
 
 
 def test_a_window_with_a_doubted_cell_is_held_back() -> None:
     kept = examples()
     assert keep(kept, prediction(1, marked=True), 7.0).sequence == 0
     made = kept.drain()
-    assert made.examples == []
+    assert not made.examples
     assert [(h.stream, h.time, h.label) for h in made.held] == [("tank-1", MINUTE, 7)]
 
 

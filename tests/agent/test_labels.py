@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Label, Prediction, Row
-from headwater_agent.labels import MAX_WAITING, Entry, Found, Labelled, Labels, Met
+from headwater_agent.labels import MAX_WAITING, Labels
+from headwater_agent.met import Entry, Found, Labelled, Met
 from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest

@@ -66,7 +66,7 @@ def test_some_are_taken_in_the_order_given(some: list[int], data: st.DataObject)
     places = data.draw(
         st.lists(st.sampled_from(range(len(made))), max_size=9) if made else st.just([])
     )
-    taken = Predictions.of(made).take(places)
+    taken = Predictions.of(made).take(np.array(places, np.intp))
     assert list(map(without_beside, taken)) == [without_beside(made[i]) for i in places]
     part = slice(1, 4)
     assert list(map(without_beside, Predictions.of(made)[part])) == list(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.labels import Entry, Labelled, Met, gather
+from headwater_agent.met import Entry, Labelled, Met, gather
 from headwater_agent.ranking import Ranking
 from headwater_agent.scores import FADING
 from tests.agent.making import prediction, small_manifest

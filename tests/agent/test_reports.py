@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from headwater.wire import CheckedIn
-from headwater_agent.labels import Met
 from headwater_agent.live import LiveReport, read_ranks
+from headwater_agent.met import Met
 from headwater_agent.pipeline import Pipeline
 from headwater_agent.predictions import Predictions
 from headwater_agent.ranking import Ranking

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Happened, Label, Prediction
-from headwater_agent.labels import Entry, Labelled
 from headwater_agent.learner import new_learner
+from headwater_agent.met import Entry, Labelled
 from headwater_agent.pipeline_settings import LabelRules, LearnerSettings, ServeSettings
 from headwater_agent.predictions import Predictions
 from headwater_agent.scorer import Scorer, errors_of, served_of
