@@ -15,7 +15,6 @@ from headwater_agent.kept import Kept
 from headwater_agent.learner import Learner
 from headwater_agent.met import Entry
 from headwater_agent.predictions import Predictions
-from headwater_agent.stacking import span
 from headwater_models.manifest import Manifest
 
 
@@ -77,26 +76,19 @@ class Examples:
         uses, known = self._uses(predictions), np.array(labels, np.float32)
         marked, reserved = np.array(predictions.marked, np.bool_), uses == _JUDGE
         usable = uses != _EMBARGO
-        sequences = np.zeros(len(predictions), np.int64)
-        places = span(np.flatnonzero(usable & ~marked))
-        made = predictions.take(places)
-        sequences[places] = np.arange(self.sequence + 1, self.sequence + 1 + len(made))
+        whole = usable & ~marked
+        sequences = np.where(whole, whole.cumsum() + self.sequence, 0)
+        made = Kept(sequences, predictions.streams, predictions.times, windows, known, reserved)
+        if not whole.all():
+            made = made.take(np.flatnonzero(whole))
         self.sequence += len(made)
-        self._kept.append(
-            Kept(
-                sequences[places],
-                made.streams,
-                made.times,
-                windows[places],
-                known[places],
-                reserved[places],
-            )
-        )
+        self._kept.append(made)
         for place in np.flatnonzero(usable & marked).tolist():
             one = predictions[place]
             label, is_reserved = float(known[place]), bool(reserved[place])
             self._held.append(Held(one.stream, one.time, label, is_reserved))
-        return sequences.tolist()
+        listed: list[int] = sequences.tolist()
+        return listed
 
     def _uses(self, predictions: Predictions) -> NDArray[np.int8]:
         """Say of each what it may be used for."""

@@ -133,14 +133,18 @@ class Labels:
                 meeting.meet(entry, label)
         for stream, time in newest.items():
             self._forget_before(stream, time + self._kept_from)
-        limits = times[-1] if alone else np.array([newest[stream] for stream in made.streams])
-        stay = np.flatnonzero(made.times + self._horizon >= limits + self._kept_from).tolist()
+        stay: Sequence[int]
+        if alone:
+            stay = range(bisect_left(speak_of, times[-1] + self._kept_from), len(made))
+        else:
+            limits = [newest[stream] + self._kept_from for stream in made.streams]
+            stay = [at for at, time in enumerate(speak_of) if time >= limits[at]]
         known = meeting.known()
         for at in stay:
             sequence = sequences[at] if sequences else 0
             meeting.fresh[at] = Entry(made[at], windows[at], known.get(at), sequence)
             self.expect(meeting.fresh[at])
-        self.given_up += len(made) - len(known.keys() | stay)
+        self.given_up += len(made) - len(known) - sum(at not in known for at in stay)
         return meeting.found(made, windows)
 
     def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:

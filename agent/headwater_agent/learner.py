@@ -26,7 +26,6 @@ from headwater_agent.kept import Kept
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
-from headwater_agent.stacking import span
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
 from headwater_agent.waiting import Waiting
 from headwater_agent.watch import SavedWatch
@@ -154,7 +153,9 @@ class Learner:
         if not self._settings.enabled:
             return
         made = Kept.of(examples)
-        usable = made.take(span(np.flatnonzero(~made.reserved)))
+        usable = made
+        if made.reserved.any():
+            usable = made.take(np.flatnonzero(~made.reserved))
         yield from self._refine(len(usable))
         self._waiting.add(usable)
         while len(self._waiting) > MAX_WAITING:

@@ -109,9 +109,12 @@ class Meeting:
         places = np.array(self.places, np.intp)
         if count := len(self._held):
             held = [entry for _, entry in self._held]
-            made = Predictions.join([[entry.prediction for entry in held], made])
-            waited = stack([entry.window for entry in held])
-            windows = np.concatenate([waited, windows]) if len(windows) else waited
+            waited = Predictions.of([entry.prediction for entry in held])
+            theirs = stack([entry.window for entry in held])
+            if count == len(places):
+                made, windows = waited, theirs
+            else:
+                made, windows = Predictions.join([waited, made]), np.concatenate([theirs, windows])
             places = np.where(places < 0, ~places, places + count)
             for at, entry in self._held:
                 entries[at] = entry

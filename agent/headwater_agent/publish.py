@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import repeat, starmap
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -28,8 +28,6 @@ _FEW = 16
 _POWERS = 22
 _TENS = np.array([float(f"1e{power}") for power in range(_POWERS + 1)])
 """The powers of ten that float64 holds exactly."""
-
-_T = TypeVar("_T")
 
 _POINT, _EXPONENT = b".e"
 
@@ -164,18 +162,17 @@ class Publisher:
             return []
         made = Predictions.of(predictions)
         seen = _isos(made.times)
-        valid = _isos(made.times + self._ahead) if self._ahead else seen
-        latencies = _each(lambda moment: max(0, now_ms - moment), made.received)
-        messages = self._served(made, seen, valid, latencies)
+        valid = _isos(made.times, self._ahead) if self._ahead else seen
+        messages = self._served(made, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
         if self._beside and made.beside is not None:
-            beside = self._others(made, made.beside, seen, valid, latencies)
+            beside = self._others(made, made.beside, seen, valid, now_ms)
             messages += _in_arrays(beside) if self._arrays else beside
         return messages
 
     def _served(
-        self, made: Predictions, seen: list[bytes], valid: list[bytes], latencies: list[int]
+        self, made: Predictions, seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
         said = self._texts(made.said.reshape(3 * len(made), -1))
         released, personal, baseline = said[0::3], said[1::3], said[2::3]
@@ -186,10 +183,13 @@ class Publisher:
                 theirs if name == "personal" else ours
                 for name, ours, theirs in zip(made.served, released, personal, strict=True)
             ]
+        if _alike(made.received):
+            latencies = [b"%d" % max(0, now_ms - made.received[0])] * len(made)
+        else:
+            latencies = [b"%d" % max(0, now_ms - received) for received in made.received]
         ids = [key.encode() for key in made.ids]
-        latency = _each(lambda one: b"%d" % one, latencies)
         values: Iterable[tuple[bytes, ...]]
-        values = zip(ids, seen, valid, served, released, baseline, personal, latency, strict=True)
+        values = zip(ids, seen, valid, served, released, baseline, personal, latencies, strict=True)
         judged: Sequence[bool] = [False] * len(made)
         if self._manifest.task == "anomaly":
             verdicts = list(map(_verdict, made))
@@ -199,7 +199,7 @@ class Publisher:
         columns = (made.streams, made.versions, made.served, made.qualities, judged)
         forms: Iterator[tuple[str, bytes]]
         forms = starmap(self._template, zip(*columns, strict=True))
-        if all(map(_alike, columns)):
+        if len(made) > 1 and all(map(_alike, columns)):
             forms = repeat(next(forms), len(made))
         return [(topic, form % row) for (topic, form), row in zip(forms, values, strict=True)]
 
@@ -209,7 +209,7 @@ class Publisher:
         beside: Floats,
         seen: list[bytes],
         valid: list[bytes],
-        latencies: list[int],
+        now_ms: int,
     ) -> list[tuple[str, bytes]]:
         count = len(self._beside)
         said = self._values(beside.reshape(count * len(made), -1))
@@ -224,7 +224,7 @@ class Publisher:
                 target=self._manifest.target,
                 unit=self._unit,
                 predictions=dict(zip(self._beside, said[i * count : (i + 1) * count], strict=True)),
-                latency_ms=latencies[i],
+                latency_ms=max(0, now_ms - made.received[i]),
                 quality=made.qualities[i],
             )
             messages.append((self._topics_of(stream)[1], self._encoder.encode(payload)))
@@ -310,11 +310,6 @@ def _alike(column: Sequence[object]) -> bool:
     return column.count(column[0]) == len(column)
 
 
-def _each(made: Callable[[int], _T], column: Sequence[int]) -> list[_T]:
-    """Return what is made of each, once where all are alike."""
-    return [made(column[0])] * len(column) if _alike(column) else list(map(made, column))
-
-
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     """Join the payloads of each topic into arrays of bounded length."""
     of_topic: dict[str, list[bytes]] = {}
@@ -357,11 +352,11 @@ def _shortened(values: Floats) -> NDArray[np.float64]:
     return short
 
 
-def _isos(times: NDArray[np.int64]) -> list[bytes]:
-    """Return UTC milliseconds as ISO 8601, without the Z."""
+def _isos(times: NDArray[np.int64], ahead: int = 0) -> list[bytes]:
+    """Return what lies so much ahead of UTC milliseconds as ISO 8601, without the Z."""
     if len(times) < _FEW:
-        return list(map(_iso, times.tolist()))
-    texts: list[bytes] = times.astype("datetime64[ms]").astype(np.bytes_).tolist()
+        return [_iso(time + ahead) for time in times.tolist()]
+    texts: list[bytes] = (times + ahead).astype("datetime64[ms]").astype(np.bytes_).tolist()
     return texts
 
 

@@ -32,7 +32,7 @@ def join(pieces: Sequence[NDArray[_T]]) -> NDArray[_T]:
 
 
 def span(places: Places) -> slice | Places:
-    """Return places, as a slice where they follow one another."""
+    """Return places as a slice where they follow one another."""
     if len(places) and (np.diff(places) == 1).all():
         return slice(int(places[0]), int(places[-1]) + 1)
     return places
