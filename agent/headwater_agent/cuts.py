@@ -75,3 +75,14 @@ def windows_of(cut: Sequence[Cut]) -> Floats:
 def rows_of(cut: Sequence[Cut]) -> Sequence[Row]:
     """Return the row that each window ends with."""
     return cut.rows if type(cut) is CutRun else [one.row for one in cut]
+
+
+def told_of(cut: Sequence[Cut]) -> tuple[Sequence[int], Sequence[bool], Sequence[float]]:
+    """Return when windows were received, whether they are marked, and what of them is missing."""
+    if type(cut) is CutRun:
+        return cut.received, cut.marked, cut.missing
+    return (
+        [one.received for one in cut],
+        [one.marked for one in cut],
+        [one.missing for one in cut],
+    )

@@ -12,11 +12,11 @@ from headwater_agent.events import (
     Floats,
     Happened,
     Label,
-    Prediction,
     Refuse,
     Row,
     Score,
 )
+from headwater_agent.predictions import Predictions
 from headwater_agent.streams import Joined, Streams
 
 
@@ -30,10 +30,10 @@ class Intake:
         For each label, how many of the rows were there before it came.
     patient
         Whether the order of the labels among the records is unknown.
-    predictions
-        One for each window that was cut, as far as they are made.
-    windows
-        What they were made of, ``[N, T, C]``, in pieces.
+    predicted
+        How many of the windows that were cut have a prediction.
+    predictions, windows
+        These, in pieces, and what they were made of, ``[N, T, C]``.
     """
 
     joined: Joined = field(default_factory=Joined)
@@ -41,7 +41,8 @@ class Intake:
     places: list[int] = field(default_factory=list)
     patient: bool = False
     receipts: dict[int, None] = field(default_factory=dict)
-    predictions: list[Prediction] = field(default_factory=list)
+    predicted: int = 0
+    predictions: list[Predictions] = field(default_factory=list)
     windows: list[Floats] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)

@@ -160,7 +160,7 @@ def at(minute: float, value: float) -> Label:
 
 
 def labels_of(device: Mortal) -> list[float]:
-    return [float(e.label[0]) for e in device.store.load().examples]
+    return [e.label for e in device.store.load().examples]
 
 
 def test_a_label_that_came_before_a_crash_can_be_corrected_after_it() -> None:

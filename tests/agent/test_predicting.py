@@ -5,10 +5,11 @@ import pytest
 from msgspec import structs
 
 from headwater_agent.cuts import Cut
-from headwater_agent.events import Floats, Infer, Inferred, Model, Prediction, Row, Version
+from headwater_agent.events import Floats, Infer, Inferred, Model, Row, Version
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
 from headwater_agent.predicting import Predicting
+from headwater_agent.predictions import Predictions
 from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest, regression, version
@@ -32,7 +33,7 @@ def made(
     personal: Floats | None = None,
     model: Manifest | None = None,
     of: Version | None = None,
-) -> tuple[tuple[Prediction, ...], bool]:
+) -> tuple[Predictions, bool]:
     asking = predicting(model or manifest(), of)
     ask = asking.ask(windows)
     assert isinstance(ask, Infer)

@@ -28,7 +28,7 @@ def example(sequence: int) -> Example:
         stream=f"tank-{sequence % 3}",
         time=1_000 * sequence,
         window=np.full(SHAPE, sequence, np.float32),
-        label=np.array([sequence / 2], np.float32),
+        label=sequence / 2,
         reserved=False,
     )
 
