@@ -18,6 +18,7 @@ from headwater_agent.events import Floats, Record, Row
 from headwater_agent.stacking import stack
 
 Cells = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 @final
@@ -25,13 +26,13 @@ Cells = NDArray[np.bool_]
 class RecordRun(Sequence[Record]):
     """RecordRun of one stream that came together and speak of the same channels.
 
-    ``times`` and ``receipts`` are those of N records, ``values`` is ``[N, C]``, and ``present``,
-    ``[C]``, the channels that each of them speaks of. ``marked`` are the cells that the guard
-    doubts, by the place of the record.
+    ``times``, int64, and ``receipts`` are those of N records, ``values`` is ``[N, C]``, and
+    ``present``, ``[C]``, the channels that each of them speaks of. ``marked`` are the cells that
+    the guard doubts, by the place of the record.
     """
 
     stream: str
-    times: Sequence[int]
+    times: Ints
     values: Floats
     present: Cells
     received: int
@@ -45,7 +46,7 @@ class RecordRun(Sequence[Record]):
         return map(
             Record,
             repeat(self.stream),
-            self.times,
+            self.times.tolist(),
             self.values,
             repeat(self.present),
             repeat(self.received),
@@ -64,7 +65,7 @@ class RecordRun(Sequence[Record]):
         if not isinstance(places, range):
             return Record(
                 self.stream,
-                self.times[places],
+                int(self.times[places]),
                 self.values[places],
                 self.present,
                 self.received,
@@ -156,14 +157,24 @@ def observed_of(rows: Sequence[Row]) -> Cells:
     return rows.observed if type(rows) is RowRun else stack([row.observed for row in rows])
 
 
-def times_of(records: Sequence[Record]) -> Sequence[int]:
+def times_of(records: Sequence[Record]) -> list[int]:
     """Return the times of records."""
-    return records.times if type(records) is RecordRun else [record.time for record in records]
+    if type(records) is RecordRun:
+        times: list[int] = records.times.tolist()
+        return times
+    return [record.time for record in records]
 
 
 def slots_of(rows: Sequence[Row]) -> Sequence[int]:
     """Return the slots of rows."""
     return rows.slots if type(rows) is RowRun else [row.slot for row in rows]
+
+
+def slot_numbers(rows: Sequence[Row]) -> Ints:
+    """Return the slots of rows as an array."""
+    if type(rows) is RowRun:
+        return np.arange(rows.first, rows.first + len(rows), dtype=np.int64)
+    return np.array([row.slot for row in rows], np.int64)
 
 
 def streams_of(items: Sequence[Record] | Sequence[Row]) -> list[str]:

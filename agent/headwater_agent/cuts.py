@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import final, overload
 
 import msgspec
-import numpy as np
 
 from headwater_agent.columns import RowRun
 from headwater_agent.events import Floats, Row
-from headwater_agent.stacking import stack
 
 
 class Cut(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -63,18 +61,6 @@ class CutRun(Sequence[Cut]):
             self.marked[places],
             self.missing[places],
         )
-
-
-def windows_of(cut: Sequence[Cut]) -> Floats:
-    """Return at least one window, ``[N, T, C]``, and nothing else in it."""
-    if type(cut) is CutRun:
-        return np.ascontiguousarray(cut.windows)
-    return cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut])
-
-
-def rows_of(cut: Sequence[Cut]) -> Sequence[Row]:
-    """Return the row that each window ends with."""
-    return cut.rows if type(cut) is CutRun else [one.row for one in cut]
 
 
 def told_of(cut: Sequence[Cut]) -> tuple[Sequence[int], Sequence[bool], Sequence[float]]:

@@ -20,7 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headwater.sparing import spared
-from headwater_agent.columns import observed_of, streams_of, values_of
+from headwater_agent.columns import RowRun, observed_of, streams_of, values_of
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.due import Due
 from headwater_agent.events import Alarm, Row
@@ -287,7 +287,11 @@ class _Rows:
             before += rows
             return ()
         used = whole * mean_of - len(before)
-        parts, self._rows = [part for part in (before, rows[:used]) if part], [*rows[used:]]
+        self._rows = [*rows[used:]]
+        if type(rows) is RowRun:
+            parts = [part for part in (before, rows[:used]) if part]
+        else:
+            parts = [[*before, *rows[:used]]]
         there = join(list(map(observed_of, parts))).reshape(whole, mean_of, -1)
         values = join(list(map(values_of, parts))).reshape(there.shape)
         sums = np.where(there, values, 0).sum(axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent import labels
-from headwater_agent.columns import slots_of, streams_of, values_of
+from headwater_agent.columns import slot_numbers, streams_of, values_of
 from headwater_agent.events import (
     Correction,
     Floats,
@@ -154,7 +154,7 @@ class LogWriter:
         if rows:
             cells = values_of(rows).astype("<f4").tobytes()
             streams = self._streams(streams_of(rows))
-            slots = whole(slots_of(rows))
+            slots = slot_numbers(rows)
             self._log.append(ROWS, (streams, slots), cells)
             self._move_on(streams, slots)
 

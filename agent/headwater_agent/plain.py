@@ -180,7 +180,7 @@ class PlainPayloads:
         first = names[0]
         many = len(names) >= FEW
         if many and first and names.count(first) == len(names) and usable.all():
-            return RecordRun(first, times.tolist(), values, self._present, received_ms, receipts)
+            return RecordRun(first, times, values, self._present, received_ms, receipts)
         return [
             Record(name, time, cells, self._present, received_ms, receipt)
             if fits and name

@@ -10,11 +10,12 @@ from math import isfinite
 import numpy as np
 
 from headwater_agent.baseline import persistence
-from headwater_agent.columns import slots_of, streams_of
-from headwater_agent.cuts import Cut, rows_of, told_of, windows_of
+from headwater_agent.columns import slot_numbers
+from headwater_agent.cuts import Cut, CutRun, told_of
 from headwater_agent.events import Floats, Infer, Inferred, Windows
 from headwater_agent.learner import Learner
 from headwater_agent.predictions import Predictions
+from headwater_agent.stacking import stack
 from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 
@@ -54,15 +55,9 @@ class Predicting:
 
     def ask(self, cut: Sequence[Cut]) -> Infer:
         """Ask both models about windows."""
-        rows = rows_of(cut)
-        windows = Windows(
-            streams=tuple(streams_of(rows)),
-            times=np.array([slot * self._period for slot in slots_of(rows)], np.int64),
-            values=windows_of(cut),
-        )
         learner = self._learner
         return Infer(
-            windows,
+            self._lay_out(cut),
             {"released": learner.version.weights, "personal": learner.personal.parameters},
         )
 
@@ -96,6 +91,17 @@ class Predicting:
             beside=answer.beside,
         )
         return made, sane
+
+    def _lay_out(self, cut: Sequence[Cut]) -> Windows:
+        if type(cut) is CutRun:
+            times = slot_numbers(cut.rows) * self._period
+            windows = np.ascontiguousarray(cut.windows)
+            return Windows((cut.rows.stream,) * len(cut), times, windows)
+        return Windows(
+            streams=tuple([one.row.stream for one in cut]),
+            times=np.array([one.row.slot * self._period for one in cut], np.int64),
+            values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
+        )
 
     def _baselines(self, windows: Windows) -> Sequence[Floats] | Floats:
         if self._manifest.task == "forecast":

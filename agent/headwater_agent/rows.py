@@ -81,8 +81,9 @@ class StreamRows:
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
         if type(records) is RecordRun:
-            slots = [time // period for time in records.times]
-            return slots == list(range(slot, slot + len(slots))) and _is_true(records.present)
+            slots = records.times // period
+            follow = np.array_equal(slots, np.arange(slot, slot + len(slots)))
+            return follow and _is_true(records.present)
         whole = None
         for slot_of_record, record in enumerate(records, slot):
             if record.time // period != slot_of_record:

@@ -9,8 +9,6 @@ from itertools import chain
 from operator import itemgetter, or_
 from typing import TypeVar
 
-import numpy as np
-
 from headwater_agent.columns import RecordRun, RowRun, received_of
 from headwater_agent.cuts import Cut, CutRun
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
@@ -280,7 +278,7 @@ def _cut_run(
     marked = list(map(or_, found.marked, paused)) if any(paused) else found.marked
     cuts = CutRun(rows, found.values, received, marked, found.missing)
     whole = max(found.missing, default=0.0) <= MAX_MISSING
-    if whole and np.all(np.any(rows.observed, axis=1)):
+    if whole and (rows.observed.all() or rows.observed.any(axis=1).all()):
         return cuts
     return [cut if cut.missing <= MAX_MISSING and cut.row.observed.any() else None for cut in cuts]
 

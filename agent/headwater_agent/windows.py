@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from math import isnan
 from operator import sub
 
@@ -90,11 +90,7 @@ class StreamWindow:
         """Append rows that follow one another; return the windows that the last ones complete."""
         self._begin(rows.first, rows.slots[-1], len(rows))
         start = self._append(rows.values)
-        counts: list[int] = np.isnan(rows.values).sum(axis=1).tolist()
-        changes = map(sub, counts, chain(self._missing, counts))
-        totals = list(accumulate(changes, initial=self._missing_of_all))
-        self._missing.extend(counts)
-        self._missing_of_all = totals[-1]
+        missing = self._missing_shares(rows.values)
         marked = self._mark(rows)
         length, width = self._length, self._rows.shape[1]
         made = max(0, min(len(rows), self._run - length + 1))
@@ -107,8 +103,7 @@ class StreamWindow:
             (to_next, to_next, to_cell),
         )
         first = len(rows) - made
-        size = length * width
-        return WindowRun(values, [total / size for total in totals[first + 1 :]], marked[first:])
+        return WindowRun(values, missing[first:], marked[first:])
 
     def _begin(self, first: int, last: int, count: int = 1) -> None:
         """Expect rows of these slots; begin anew where there is a jump before them."""
@@ -117,6 +112,20 @@ class StreamWindow:
             self._missing_of_all = self._run = 0
         self._slot = last
         self._run += count
+
+    def _missing_shares(self, values: Floats) -> list[float]:
+        """Return what of the window that ends with each of these rows is missing."""
+        missing = np.isnan(values)
+        if not self._missing_of_all and not missing.any():
+            self._missing.extend(repeat(0, min(len(values), self._length)))
+            return [0.0] * len(values)
+        counts: list[int] = missing.sum(axis=1).tolist()
+        changes = map(sub, counts, chain(self._missing, counts))
+        totals = list(accumulate(changes, initial=self._missing_of_all))
+        self._missing.extend(counts)
+        self._missing_of_all = totals[-1]
+        size = self._length * values.shape[1]
+        return [total / size for total in totals[1:]]
 
     def _mark(self, rows: RowRun) -> list[bool]:
         """Say of each window that ends with one of the rows whether a row of it has a mark."""

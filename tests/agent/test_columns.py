@@ -13,6 +13,7 @@ from headwater_agent.columns import (
     marked_of,
     observed_of,
     receipts_of,
+    slot_numbers,
     slots_of,
     streams_of,
     times_of,
@@ -25,7 +26,7 @@ VALUES = np.arange(12, dtype=np.float32).reshape(6, 2)
 PRESENT = np.array([True, True])
 MARKED = {2: np.array([True, False])}
 
-RECORDS = RecordRun("tank-1", [10, 20, 30, 40, 50, 60], VALUES, PRESENT, 7, range(6), MARKED)
+RECORDS = RecordRun("tank-1", np.arange(10, 70, 10), VALUES, PRESENT, 7, range(6), MARKED)
 ROWS = RowRun("tank-1", 5, VALUES, VALUES > 3, {2})
 
 
@@ -83,6 +84,7 @@ def test_columns_of_records_are_the_same_of_a_run_and_of_a_list(records: Sequenc
 def test_columns_of_rows_are_the_same_of_a_run_and_of_a_list(rows: Sequence[Row]) -> None:
     one_by_one = list(rows)
     assert list(slots_of(rows)) == list(slots_of(one_by_one))
+    assert slot_numbers(rows).tolist() == slot_numbers(one_by_one).tolist() == list(slots_of(rows))
     assert streams_of(rows) == streams_of(one_by_one)
     assert marked_of(rows) == marked_of(one_by_one)
     np.testing.assert_array_equal(values_of(rows), values_of(one_by_one))

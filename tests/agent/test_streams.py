@@ -125,7 +125,7 @@ def test_records_in_columns_are_joined_as_one_by_one(
         record(minute, value, value) for minute, (_, value) in zip(minutes, steps, strict=True)
     ]
     values = np.array([item.values for item in items])
-    times, present = [item.time for item in items], items[0].present
+    times, present = np.array([item.time for item in items]), items[0].present
     run = RecordRun("tank-1", times, values, present, items[0].received, [0] * len(items))
     model = manifest(window=2, max_gap=3, hold=hold)
     settings = PipelineSettings(guard=GuardSettings(burst=0.5, records=4))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headwater_agent.columns import times_of, values_of
+from headwater_agent.columns import RecordRun, times_of, values_of
 from headwater_agent.events import Mark, Record, Refuse
 from headwater_agent.guard.channel import Sensor
 from headwater_agent.guard.judge import Judge, Marks, SavedJudge
@@ -121,13 +121,12 @@ class StreamGuard:
         """
         if not self._settings.enabled:
             return True
-        times = times_of(records)
-        ahead = list(map(sub, times, [self._newest, *times]))
-        if self._doubted or not 0 < min(ahead) <= max(ahead) <= self._gap:
+        least, most = _ahead(records, self._newest)
+        if self._doubted or not 0 < least <= most <= self._gap:
             return False
         for record in records[-REMEMBERED:]:
             self._repeats(record)
-        self._newest, self._received = times[-1], records[-1].received
+        self._newest, self._received = records[-1].time, records[-1].received
         return True
 
     def judge(self, record: Record) -> Judged:
@@ -310,3 +309,13 @@ class StreamGuard:
                 for channel, reason in sorted(marks.items())
             ),
         )
+
+
+def _ahead(records: Sequence[Record], newest: int) -> tuple[int, int]:
+    """Return the least and the most that a record is later than the one before it."""
+    if type(records) is RecordRun:
+        steps = np.diff(records.times, prepend=newest)
+        return int(steps.min()), int(steps.max())
+    times = times_of(records)
+    ahead = list(map(sub, times, [newest, *times]))
+    return min(ahead), max(ahead)
