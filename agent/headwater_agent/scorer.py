@@ -180,9 +180,10 @@ class Scorer:
         """
         learner = self._learner
         known: NDArray[np.bool_] = np.asarray(np.isfinite(losses).all(axis=1))
-        rows: list[Loss] = list(zip(*losses[known].T.tolist(), strict=True))
-        names = list(compress(streams, known.tolist()))
-        for stream, own in _by_stream(names, rows).items():
+        if not known.all():
+            losses, streams = losses[known], list(compress(streams, known.tolist()))
+        rows: list[Loss] = list(zip(*losses.T.tolist(), strict=True))
+        for stream, own in _by_stream(streams, rows).items():
             self._changed[""] = self._changed[stream] = None
             score = learner.streams.setdefault(stream, Score())
             alone = score == learner.score and len(own) == len(rows)

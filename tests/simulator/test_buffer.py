@@ -72,6 +72,7 @@ class AsAList(RuleBasedStateMachine):
         hold(batch, taken)
         self.given_out.append((batch, taken))
         after = self.buffer.after(through)
+        assert all(one.label == one.sequence / 2 for one in after)
         assert [one.sequence for one in after] == [
             one.sequence for one in self.kept if one.sequence > through
         ]
