@@ -1,7 +1,10 @@
-"""RecordRun and rows of one stream in columns, to be read one by one or all at once.
+"""Records and rows of one stream in columns, to be read one by one or all at once.
 
 What comes together is decoded, guarded, joined, watched and stored together. In columns each of
 these takes one array from the one before, instead of many small ones to lay side by side again.
+
+Whether something is a run is asked by ``type(...) is``: ``isinstance`` takes as long for a subclass
+of :class:`Sequence` as much else that is done of a single record.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ Ints = NDArray[np.int64]
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordRun(Sequence[Record]):
-    """RecordRun of one stream that came together and speak of the same channels.
+    """Records of one stream that came together and speak of the same channels.
 
     ``times``, int64, and ``receipts`` are those of N records, ``values`` is ``[N, C]``, and
     ``present``, ``[C]``, the channels that each of them speaks of. ``marked`` are the cells that
@@ -182,13 +185,6 @@ def streams_of(items: Sequence[Record] | Sequence[Row]) -> list[str]:
     if type(items) is RecordRun or type(items) is RowRun:
         return [items.stream] * len(items)
     return [item.stream for item in items]
-
-
-def marked_of(rows: Sequence[Row]) -> list[bool]:
-    """Say of each row whether the guard keeps a cell of it aside."""
-    if type(rows) is RowRun and not rows.marked:
-        return [False] * len(rows)
-    return [row.marked for row in rows]
 
 
 def receipts_of(records: Sequence[Record]) -> Sequence[int]:

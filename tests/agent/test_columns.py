@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from headwater_agent.columns import (
     RecordRun,
     RowRun,
-    marked_of,
     observed_of,
     receipts_of,
     slot_numbers,
@@ -86,6 +85,5 @@ def test_columns_of_rows_are_the_same_of_a_run_and_of_a_list(rows: Sequence[Row]
     assert list(slots_of(rows)) == list(slots_of(one_by_one))
     assert slot_numbers(rows).tolist() == slot_numbers(one_by_one).tolist() == list(slots_of(rows))
     assert streams_of(rows) == streams_of(one_by_one)
-    assert marked_of(rows) == marked_of(one_by_one)
     np.testing.assert_array_equal(values_of(rows), values_of(one_by_one))
     np.testing.assert_array_equal(observed_of(rows), observed_of(one_by_one))

@@ -135,6 +135,7 @@ def test_records_in_columns_are_joined_as_one_by_one(
     assert [one for item in items for one in one_by_one.join([item], pieces)] == told
     assert _told(whole) == _told(pieces)
     assert together["tank-1"].progress() == one_by_one["tank-1"].progress()
+    assert together.join(run[:0], whole) == []
 
 
 def _told(joined: Joined) -> list[object]:
