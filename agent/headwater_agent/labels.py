@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import Any
@@ -92,6 +92,7 @@ class Labels:
         rows: Sequence[Row],
         made: Predictions,
         windows: Floats,
+        view: Callable[[int], Floats],
         sequences: Sequence[int] = (),
     ) -> Found:
         """Let rows label what waits and what is predicted at them, and hold what outlives them.
@@ -107,6 +108,9 @@ class Labels:
             Predictions of some of them, not held yet.
         windows
             Of the predictions, float32 ``[N, T, C]``.
+        view
+            Returns the window of one by its place, as it is to be held: of its stream's rows,
+            which windows share, so that many of them take little room.
         sequences
             Of the examples that these are already; none are without.
         """
@@ -142,7 +146,7 @@ class Labels:
         known = meeting.known()
         for at in stay:
             sequence = sequences[at] if sequences else 0
-            meeting.fresh[at] = Entry(made[at], windows[at], known.get(at), sequence)
+            meeting.fresh[at] = Entry(made[at], view(at), known.get(at), sequence)
             self.expect(meeting.fresh[at])
         self.given_up += len(made) - len(known) - sum(at not in known for at in stay)
         return meeting.found(made, windows)

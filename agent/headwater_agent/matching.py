@@ -52,13 +52,16 @@ class Matching:
         predictions, windows
             What was predicted of it, and of which windows, float32 ``[N, T, C]``.
         """
-        rows = batch.joined.rows
+        rows, cut = batch.joined.rows, batch.joined.cut
         sequences = self._learn_normal(predictions, windows) if self._detects else ()
         if not batch.labels:
-            return self._labels.follow(rows, predictions, windows, sequences)
+            return self._labels.follow(
+                rows, predictions, windows, lambda place: cut[place].window, sequences
+            )
         found: list[Labelled | None] = []
-        made = map(Entry, predictions, windows, repeat(None), sequences or repeat(0))
-        waiting = zip(batch.joined.cut, made, strict=False)
+        views = [one.window for one in cut]
+        made = map(Entry, predictions, views, repeat(None), sequences or repeat(0))
+        waiting = zip(cut, made, strict=False)
         following = next(waiting, None)
         observed = iter(self._labels.observed(rows))
         for item in batch.in_order():

@@ -309,6 +309,8 @@ class Pipeline:
         if self.watch.watches:
             batch.alarms += self.watch.scored(made, met.windows, served_of(now, made))
         self.streams.labelled(zip(made.streams, met.labels, strict=True))
+        if batch.labels:
+            batch.joined.touched |= dict.fromkeys(made.streams)  # their baselines know more
         self._matching.learn_from(met)
         self.ranking.count(met)
         yield from self._scorer.count(made, now)

@@ -218,6 +218,16 @@ def test_a_label_that_is_sent_again_after_a_crash_changes_nothing() -> None:
     assert before.state == after.state
 
 
+def test_a_label_that_comes_without_records_is_known_to_the_baseline_after_a_crash() -> None:
+    crashed = outside(batch=1)
+    crashed.receive(record(1, 5.0))
+    crashed.receive(at(1, 50.0))
+    crashed.commit()
+    crashed.die()
+    crashed.receive(record(2, 6.0))
+    assert crashed.published[2].baseline.tolist() == [50.0]
+
+
 def test_what_a_label_calls_an_anomaly_after_a_crash_is_no_normal_example() -> None:
     quick = ThresholdSettings(smoothing=1, warm_up=20)
     device = Mortal(anomaly(), batch=100, labels=OUTSIDE, anomaly=quick)

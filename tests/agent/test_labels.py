@@ -246,8 +246,8 @@ def test_it_makes_no_difference_how_rows_and_predictions_are_cut_into_batches(
     for at in range(0, len(came), size):
         part = came[at : at + size]
         made = [prediction(row.slot, row.stream) for row, is_predicted in part if is_predicted]
-        windows = np.stack([WINDOW] * (len(made) + 1))[1:]
-        batched += together.follow([row for row, _ in part], Predictions.of(made), windows)
+        windows, rows = np.stack([WINDOW] * (len(made) + 1))[1:], [row for row, _ in part]
+        batched += together.follow(rows, Predictions.of(made), windows, lambda _: WINDOW)
     expected = [told(item) for item in alone if item is not None]
     assert [one for item in batched for one in told_all(item)] == expected
     assert together.given_up == one_by_one.given_up

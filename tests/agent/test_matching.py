@@ -79,6 +79,14 @@ def test_a_row_labels_the_forecast_that_speaks_of_it() -> None:
     assert len(device.labels) == 2
 
 
+def test_what_is_held_takes_no_room_of_its_own() -> None:
+    device = Device(manifest(window=3, horizon=2), late=10 * MINUTE)
+    device.take(*(record(minute, minute) for minute in range(6)))
+    held = [entry.window for entry in device.labels.waiting()]
+    assert len(held) == 2
+    assert np.shares_memory(held[0], held[1])
+
+
 def test_it_makes_no_difference_how_rows_are_cut_into_batches() -> None:
     records = [record(minute, minute) for minute in range(9)]
     together, in_pieces = (Device(manifest(window=2, horizon=2)) for _ in range(2))
