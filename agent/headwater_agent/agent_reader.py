@@ -151,7 +151,7 @@ class AgentReader:
                 kept.streams.tolist(),
                 kept.times.tolist(),
                 windows,
-                kept.labels.reshape(-1, 1),
+                kept.labels.tolist(),
                 strict=True,
             )
         ]
@@ -234,10 +234,7 @@ class AgentReader:
         )
         with self._snapshot():
             found = self._connection.execute(sql).fetchall()
-        return [
-            Held(name, time, np.array([label], np.float32), bool(reserved))
-            for name, time, label, reserved in found
-        ]
+        return [Held(name, time, label, bool(reserved)) for name, time, label, reserved in found]
 
     def streams(self) -> list[dict[str, Any]]:
         """Return for each stream its ``name``, ``rows``, ``examples`` and ``newest`` slot."""

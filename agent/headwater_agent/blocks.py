@@ -9,6 +9,8 @@ from headwater_models.manifest import Manifest
 
 Use = Literal["learn", "judge", "embargo"]
 
+_EVER = 1 << 62
+
 
 class ReservedBlocks:
     """Decide by stream and event time, the same on every device and after every restart.
@@ -37,6 +39,8 @@ class ReservedBlocks:
 
         Before it: from when on, and until when, this is said of all times.
         """
+        if not self._threshold:
+            return -_EVER, _EVER, "learn"
         known = self._newest.get(stream)
         if known is None or not known[0] <= time < known[1]:
             known = self._newest[stream] = self._stretch(stream, time)

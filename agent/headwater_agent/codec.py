@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import SettingsError
+from headwater_agent.columns import RecordRun
 from headwater_agent.events import Floats, Record
 from headwater_agent.payload import (
     ABSENT,
@@ -24,7 +25,7 @@ from headwater_agent.payload import (
     read_stream,
     read_time,
 )
-from headwater_agent.plain import LARGEST, Fields, PlainPayloads
+from headwater_agent.plain import LARGEST, PlainPayloads
 from headwater_agent.settings import AgentSettings, Input
 from headwater_agent.topics import Pattern
 from headwater_agent.transport import Message
@@ -119,7 +120,16 @@ class Decoder:
     def decode_all(
         self, messages: Sequence[Message], received_ms: int
     ) -> list[list[Record] | Refusal]:
-        """Decode messages that came together; each as :meth:`decode` does.
+        """Decode messages that came together; each as :meth:`decode` does."""
+        found = self.decode_together(messages, received_ms)
+        return [[record] for record in found] if type(found) is RecordRun else found
+
+    def decode_together(
+        self, messages: Sequence[Message], received_ms: int
+    ) -> RecordRun | list[list[Record] | Refusal]:
+        """Decode messages as :meth:`decode_all` does; what they hold in columns where it can be.
+
+        That is where each of them holds a plain record of the same stream.
 
         Parameters
         ----------
@@ -130,13 +140,14 @@ class Decoder:
         """
         if len(messages) < FEW:
             return list(map(self._decode_alone, messages, repeat(received_ms)))
+        records = self._plain_records(messages, received_ms)
+        if type(records) is RecordRun:
+            return records
         return [
             [record]
             if record is not None
             else self.decode(message.topic, message.payload, received_ms, message.receipt)
-            for record, message in zip(
-                self._plain_records(messages, received_ms), messages, strict=True
-            )
+            for record, message in zip(records, messages, strict=True)
         ]
 
     def _decode_alone(self, message: Message, received_ms: int) -> list[Record] | Refusal:
@@ -149,27 +160,44 @@ class Decoder:
                     return [record]
         return self.decode(message.topic, message.payload, received_ms, message.receipt)
 
-    def _plain_records(self, messages: Sequence[Message], received_ms: int) -> list[Record | None]:
+    def _plain_records(
+        self, messages: Sequence[Message], received_ms: int
+    ) -> RecordRun | list[Record | None]:
         """Return the record of each message; None for what is not plain."""
-        columns: dict[PlainPayloads, tuple[list[int], list[Fields], list[str | None]]] = {}
-        topic, found = "", None
-        for place, message in enumerate(messages):
-            if message.topic is not topic:
-                topic = message.topic
-                if (found := self._plain_of(topic)) is not None:
-                    plain, stream = found
-                    places, read, streams = columns.setdefault(plain, ([], [], []))
-            if found is not None and (fields := plain.read(message.payload)) is not None:
-                places.append(place)
-                read.append(fields)
-                streams.append(stream)
         made: list[Record | None] = [None] * len(messages)
-        for plain, (places, read, streams) in columns.items():
-            receipts = [messages[place].receipt for place in places]
-            records = plain.records(read, streams, receipts, received_ms)
+        for plain, (places, streams) in self._places_of_plain(messages).items():
+            whole = len(places) == len(messages)
+            own = messages if whole else [messages[place] for place in places]
+            payloads = [message.payload for message in own]
+            receipts = [message.receipt for message in own]
+            records = plain.records(payloads, streams, receipts, received_ms)
+            if whole:
+                return records
             for place, record in zip(places, records, strict=True):
                 made[place] = record
         return made
+
+    def _places_of_plain(
+        self, messages: Sequence[Message]
+    ) -> dict[PlainPayloads, tuple[Sequence[int], Sequence[str | None]]]:
+        """Return the messages to be read in each way of what is plain, and their streams."""
+        topics = [message.topic for message in messages]
+        if topics.count(topics[0]) == len(topics):
+            if (alone := self._plain_of(topics[0])) is None:
+                return {}
+            return {alone[0]: (range(len(topics)), [alone[1]] * len(topics))}
+        columns: dict[PlainPayloads, tuple[list[int], list[str | None]]] = {}
+        last, found = "", None
+        for place, topic in enumerate(topics):
+            if topic is not last:
+                last = topic
+                if (found := self._plain_of(topic)) is not None:
+                    plain, stream = found
+                    places, streams = columns.setdefault(plain, ([], []))
+            if found is not None:
+                places.append(place)
+                streams.append(stream)
+        return {**columns}
 
     def _plain_of(self, topic: str) -> tuple[PlainPayloads, str | None] | None:
         """Return how what is plain on a topic is read, and the stream that the topic names."""

@@ -20,11 +20,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from headwater.sparing import spared
+from headwater_agent.columns import RowRun, observed_of, streams_of, values_of
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.due import Due
 from headwater_agent.events import Alarm, Row
 from headwater_agent.runs import runs
-from headwater_agent.stacking import stack
+from headwater_agent.stacking import join
 from headwater_models.manifest import Manifest
 
 WARM_UP = 10
@@ -106,7 +107,7 @@ class DriftMonitor:
         if self._makers is None or not self._settings.watches("inputs"):
             return []
         alarms: list[Alarm] = []
-        for stream, part in runs([row.stream for row in rows]):
+        for stream, part in runs(streams_of(rows)):
             known, own = self._rows.get(stream), rows[part]
             if known is None:
                 if self._is_full(self._rows, len(own)):
@@ -271,23 +272,28 @@ class _Rows:
 
     def add(self, rows: Sequence[Row]) -> Iterator[tuple[Row, int, _Change]]:
         """Take rows; yield each channel with a change, and the row that shows it."""
-        self._rows += rows
-        totals = iter(self._totals())
+        totals = iter(self._totals(rows))
         for at, is_sampled, ends in self._due.after(len(rows)):
-            row = rows[at]
-            found = self._sample(row) if is_sampled else []
+            found = self._sample(rows[at]) if is_sampled else []
             if ends:
                 found += self._close(*next(totals))
-            yield from ((row, *change) for change in found)
+            yield from ((rows[at], *change) for change in found)
 
-    def _totals(self) -> Iterable[tuple[list[float], list[int]]]:
+    def _totals(self, rows: Sequence[Row]) -> Iterable[tuple[list[float], list[int]]]:
         """Return of each channel the sum and number of cells, for each mean that is whole."""
-        whole, mean_of = len(self._rows) // self._mean_of, self._mean_of
+        mean_of, before = self._mean_of, self._rows
+        whole = (len(before) + len(rows)) // mean_of
         if not whole:
+            before += rows
             return ()
-        rows, self._rows = self._rows[: whole * mean_of], self._rows[whole * mean_of :]
-        there = stack([row.observed for row in rows]).reshape(whole, mean_of, -1)
-        values = stack([row.values for row in rows]).reshape(there.shape)
+        used = whole * mean_of - len(before)
+        self._rows = [*rows[used:]]
+        if type(rows) is RowRun:
+            parts = [part for part in (before, rows[:used]) if part]
+        else:
+            parts = [[*before, *rows[:used]]]
+        there = join(list(map(observed_of, parts))).reshape(whole, mean_of, -1)
+        values = join(list(map(values_of, parts))).reshape(there.shape)
         sums = np.where(there, values, 0).sum(axis=1)
         return zip(sums.tolist(), there.sum(axis=1).tolist(), strict=True)
 

@@ -16,9 +16,9 @@ ICCV 2021.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import sqrt
-from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.drift_settings import DriftSettings
-from headwater_agent.events import Alarm, Floats, Prediction
+from headwater_agent.events import Alarm, Floats
 from headwater_agent.pieces import Pieces, without
-from headwater_agent.stacking import stack_outputs
+from headwater_agent.predictions import Predictions
 from headwater_models.judging import point
 from headwater_models.manifest import Manifest
 
@@ -119,7 +119,7 @@ class Estimate:
         self._streams.pop(stream, None)
         self._made.leave_out(stream)
 
-    def learn(self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers) -> None:
+    def learn(self, predictions: Predictions, windows: Floats, losses: Numbers) -> None:
         """Take predictions whose labels came.
 
         Parameters
@@ -131,15 +131,15 @@ class Estimate:
         """
         if self._method is None:
             return
-        known = np.flatnonzero(np.isfinite(losses)).tolist()
+        known = np.flatnonzero(np.isfinite(losses))
         if len(known) < len(predictions):
-            predictions = [predictions[i] for i in known]
+            predictions = predictions.take(known)
             windows, losses = windows[known], losses[known]
         self._labelled.add(predictions, windows, losses)
         if len(self._labelled) >= TOGETHER:
             self._learn(self._method)
 
-    def expect(self, predictions: Sequence[Prediction], windows: Floats) -> list[Alarm]:
+    def expect(self, predictions: Predictions, windows: Floats) -> list[Alarm]:
         """Take predictions as they are made; return an alarm where a chunk looks worse.
 
         Parameters as of :meth:`learn`.
@@ -148,10 +148,7 @@ class Estimate:
         if method is None:
             return []
         beyond: set[str] = set()
-        counts: dict[str, int] = {}
-        for made in predictions:
-            counts[made.stream] = counts.get(made.stream, 0) + 1
-        for name, count in counts.items():
+        for name, count in Counter(predictions.streams).items():
             if (stream := self._stream(name)) is None:
                 beyond.add(name)
             else:
@@ -195,14 +192,15 @@ class Estimate:
         predictions, windows, _ = self._made.drain()
         signals = method.signals(predictions, windows)
         weights = method.weights() if self.labels >= LEAST else None
-        places = _places(list(map(attrgetter("stream"), predictions)))
+        streams, times = predictions.streams, predictions.times
+        places = _places(streams)
         ends = [
             end
             for name, own in places.items()
             for end in self._fill(self._streams[name], signals, own, weights)
         ]
         return [
-            Alarm(predictions[end].stream, predictions[end].time, "estimate", "", expected, before)
+            Alarm(streams[end], int(times[end]), "estimate", "", expected, before)
             for end, expected, before in sorted(ends)
         ]
 
@@ -249,7 +247,7 @@ class _Method(Protocol):
 
     learned: Numbers
 
-    def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
+    def signals(self, predictions: Predictions, windows: Floats) -> Numbers:
         """Return ``[N, F]``: what is known of each prediction when it is made."""
 
     def learn(self, signals: Numbers, losses: Numbers) -> None:
@@ -268,10 +266,11 @@ class _Confidence:
         self.learned = np.zeros((2, len(self._edges) + 1))
         """How many predictions fell into each bin, and how many of them were wrong."""
 
-    def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
+    def signals(self, predictions: Predictions, windows: Floats) -> Numbers:
         del windows
-        made = np.array([served(prediction).max() for prediction in predictions], np.float64)
-        sure = np.clip(made, 1e-6, 1 - 1e-6)
+        said = predictions.said
+        served: Floats = np.where(predictions.personal[:, None], said[:, 1], said[:, 0])
+        sure: Numbers = np.clip(served.max(axis=1).astype(np.float64), 1e-6, 1 - 1e-6)
         bins = np.searchsorted(self._edges, np.log(sure / (1 - sure)))
         return np.eye(self.learned.shape[1])[bins]
 
@@ -298,11 +297,11 @@ class _Loss:
         self.learned = np.zeros((6, 7))
         """The signals' Gram matrix, and their product with the losses in the last column."""
 
-    def signals(self, predictions: Sequence[Prediction], windows: Floats) -> Numbers:
+    def signals(self, predictions: Predictions, windows: Floats) -> Numbers:
         released, personal, baseline = (
-            point(self._manifest, said) for said in stack_outputs(predictions)
+            point(self._manifest, said) for said in predictions.said.swapaxes(0, 1)
         )
-        said = np.where([p.served == "personal" for p in predictions], personal, released)
+        said = np.where(predictions.personal, personal, released)
         missing = np.isnan(windows)
         columns = [
             np.ones(len(said)),
@@ -344,11 +343,6 @@ class _Loss:
             cells = np.where(there, cells - mean[:, None], 0)
         squares = np.square(cells, out=cells).sum(axis=1)
         return np.asarray(np.sqrt(squares / count).mean(axis=1), np.float64)
-
-
-def served(prediction: Prediction) -> Floats:
-    """Return what was published, ``[K]``."""
-    return prediction.personal if prediction.served == "personal" else prediction.released
 
 
 def _places(streams: Sequence[str]) -> dict[str, Places]:

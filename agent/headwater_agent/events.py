@@ -6,6 +6,7 @@ Times are UTC milliseconds of the event itself unless a name says otherwise.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,7 +151,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Example(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A window with its label. ``sequence`` counts the examples of a device from 1.
 
-    ``time`` is that of the window's last row. ``label`` is float32 ``[1]`` (a class is its
+    ``time`` is that of the window's last row. ``label`` has float32's precision (a class is its
     index; 0 where an anomaly model takes the window for normal). A reserved example lies in a
     block that is never learned from; an embargoed one (neither learned nor judged on) is none.
     """
@@ -159,7 +160,7 @@ class Example(msgspec.Struct, frozen=True, eq=False, gc=False):
     stream: str
     time: int
     window: Floats
-    label: Floats
+    label: float
     reserved: bool
 
 
@@ -168,7 +169,7 @@ class Held(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     stream: str
     time: int
-    label: Floats
+    label: float
     reserved: bool
 
 
@@ -221,7 +222,7 @@ class Arrived(msgspec.Struct, frozen=True, eq=False, gc=False):
     once; otherwise that waits for :class:`Settle`.
     """
 
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     labels: tuple[Label, ...] = ()
     order: tuple[int, ...] = ()
     receipts: tuple[int, ...] = ()
@@ -340,7 +341,7 @@ class Refine:
 class Publish(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Send predictions out."""
 
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -371,10 +372,10 @@ class Store:
     nothing that was held back, is kept.
     """
 
-    rows: tuple[Row, ...] = ()
-    predictions: tuple[Prediction, ...] = ()
+    rows: Sequence[Row] = ()
+    predictions: Sequence[Prediction] = ()
     scores: tuple[Score, ...] = ()
-    examples: tuple[Example, ...] = ()
+    examples: Sequence[Example] = ()
     marks: tuple[Mark, ...] = ()
     held: tuple[Held, ...] = ()
     cleared: tuple[Mark, ...] = ()

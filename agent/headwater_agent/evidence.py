@@ -57,8 +57,8 @@ class _Bets(msgspec.Struct, array_like=True):
             self.won = bytes(_BOTH_WAYS.nbytes)
         for chunk in self._between_starts(means):
             steps = np.log1p(np.multiply.outer(_BOTH_WAYS, chunk))
-            before = np.frombuffer(self.won).reshape(*_BOTH_WAYS.shape, 1)
-            won = np.concatenate([before, steps], axis=2).cumsum(axis=2)[:, :, 1:]
+            steps[:, :, 0] += np.frombuffer(self.won).reshape(_BOTH_WAYS.shape)
+            won = steps.cumsum(axis=2)
             first, second = _joint(won, self.logs).max(axis=1).tolist()
             self.highest = max(self.highest[0], first), max(self.highest[1], second)
             self.won = won[:, :, -1].tobytes()
@@ -144,7 +144,7 @@ class Evidence(msgspec.Struct, array_like=True):
         places = np.arange(len(blocks)) - begins[of_block] + 1
         places[: lengths[0]] += self.count - 1
         lengths[0] += self.count - 1
-        references = np.maximum.accumulate([self.reference, *lengths[:-1].tolist()])
+        references = np.maximum.accumulate(np.append(self.reference, lengths[:-1]))
         counted = places <= references[of_block]
         counted[0] = True
         within = differences[in_time]

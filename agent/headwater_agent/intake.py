@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from headwater_agent.columns import receipts_of
 from headwater_agent.events import (
     Alarm,
     Arrived,
     Floats,
     Happened,
     Label,
-    Prediction,
-    Record,
     Refuse,
     Row,
     Score,
 )
+from headwater_agent.predictions import Predictions
 from headwater_agent.streams import Joined, Streams
 
 
@@ -30,10 +30,10 @@ class Intake:
         For each label, how many of the rows were there before it came.
     patient
         Whether the order of the labels among the records is unknown.
-    predictions
-        One for each window that was cut, as far as they are made.
-    windows
-        What they were made of, ``[N, T, C]``, in pieces.
+    predicted
+        How many of the windows that were cut have a prediction.
+    predictions, windows
+        These, in pieces, and what they were made of, ``[N, T, C]``.
     """
 
     joined: Joined = field(default_factory=Joined)
@@ -41,7 +41,8 @@ class Intake:
     places: list[int] = field(default_factory=list)
     patient: bool = False
     receipts: dict[int, None] = field(default_factory=dict)
-    predictions: list[Prediction] = field(default_factory=list)
+    predicted: int = 0
+    predictions: list[Predictions] = field(default_factory=list)
     windows: list[Floats] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
@@ -65,13 +66,13 @@ class Intake:
                 told += streams.join(event.records[start:count], self.joined)
                 self.places.append(len(self.joined.rows))
                 start = count
-        told += streams.join(event.records[start:], self.joined)
+        rest = event.records[start:] if start else event.records
+        told += streams.join(rest, self.joined)
         if event.receipts:
             self.receipts |= dict.fromkeys(filter(None, event.receipts))
-        items: tuple[Label | Record, ...] = (*event.labels, *event.records)
-        for item in items:
-            if item.receipt:
-                self.receipts[item.receipt] = None
+        own = [*[label.receipt for label in event.labels], *receipts_of(event.records)]
+        if any(own):
+            self.receipts |= dict.fromkeys(filter(None, own))
         return told
 
     def in_order(self) -> Iterator[Row | Label]:

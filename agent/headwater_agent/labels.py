@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
+from typing import Any
 
-import msgspec
 import numpy as np
 
-from headwater_agent.events import Floats, Label, Prediction, Row
-from headwater_agent.stacking import stack
+from headwater_agent.columns import observed_of, slots_of, streams_of, values_of
+from headwater_agent.events import Floats, Label, Row
+from headwater_agent.met import Entry, Found, Labelled, Meeting
+from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
 
 MAX_WAITING = 20_000
@@ -21,26 +23,6 @@ FEW = 16
 """The target of fewer rows is looked at faster one by one."""
 
 _NEVER = 2**62
-
-
-class Entry(msgspec.Struct, eq=False, gc=False):
-    """A prediction with the window it was made on, and what came of it.
-
-    ``label`` is None until it comes; ``sequence`` is that of the example that it became (0: none).
-    """
-
-    prediction: Prediction
-    window: Floats
-    label: float | None = None
-    sequence: int = 0
-
-
-class Labelled(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A label that came; ``before`` is the label that it corrects, None where it is the first."""
-
-    entry: Entry
-    label: float
-    before: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +87,14 @@ class Labels:
             oldest = next(iter(self._by_id.values())).prediction
             self._forget_before(oldest.stream, oldest.time + self._horizon + self._period)
 
-    def follow(self, rows: Sequence[Row], made: Sequence[Entry]) -> list[Labelled]:
+    def follow(
+        self,
+        rows: Sequence[Row],
+        made: Predictions,
+        windows: Floats,
+        view: Callable[[int], Floats],
+        sequences: Sequence[int] = (),
+    ) -> Found:
         """Let rows label what waits and what is predicted at them, and hold what outlives them.
 
         It comes to what :meth:`meet`, :meth:`expect` and :meth:`let_go` of one after the other
@@ -117,27 +106,50 @@ class Labels:
             As they came, of any streams.
         made
             Predictions of some of them, not held yet.
+        windows
+            Of the predictions, float32 ``[N, T, C]``.
+        view
+            Returns the window of one by its place, as it is to be held: of its stream's rows,
+            which windows share, so that many of them take little room.
+        sequences
+            Of the examples that these are already; none are without.
         """
-        places = [(row.stream, row.slot * self._period) for row in rows]
-        predictions = [entry.prediction for entry in made]
-        speak_of = [(said.stream, said.time + self._horizon) for said in predictions]
-        fresh = dict(zip(speak_of, made, strict=True))
-        found: list[Labelled] = []
-        for place, label in zip(places, self.observed(rows), strict=True):
-            entry = (fresh.get(place) or self._waiting_for(*place)) if isfinite(label) else None
-            if entry is not None:
-                before, entry.label = entry.label, label
-                if label != before:
-                    found.append(Labelled(entry, label, before))
-        kept_from = {stream: time + self._kept_from for stream, time in dict(places).items()}
-        for stream, time in kept_from.items():
-            self._forget_before(stream, time)
-        for (stream, time), entry in fresh.items():
-            if time >= kept_from[stream]:
-                self.expect(entry)
-            else:
-                self.given_up += entry.label is None
-        return found
+        if not rows:
+            return []
+        streams, times = streams_of(rows), [slot * self._period for slot in slots_of(rows)]
+        speak_of = (made.times + self._horizon).tolist()
+        newest = dict(zip(streams, times, strict=True))
+        alone = len(newest) == 1
+        keys = speak_of if alone else zip(made.streams, speak_of, strict=True)
+        fresh: dict[Any, int] = dict(zip(keys, range(len(made)), strict=True))
+        places = times if alone else zip(streams, times, strict=True)
+        meeting = Meeting()
+        places_met, labels_met = meeting.places, meeting.labels
+        for stream, time, at, label in zip(
+            streams, times, map(fresh.get, places), self.observed(rows), strict=True
+        ):
+            if not isfinite(label):
+                continue
+            if at is not None:
+                places_met.append(at)
+                labels_met.append(label)
+            elif (entry := self._waiting_for(stream, time)) is not None:
+                meeting.meet(entry, label)
+        for stream, time in newest.items():
+            self._forget_before(stream, time + self._kept_from)
+        stay: Sequence[int]
+        if alone:
+            stay = range(bisect_left(speak_of, times[-1] + self._kept_from), len(made))
+        else:
+            limits = [newest[stream] + self._kept_from for stream in made.streams]
+            stay = [at for at, time in enumerate(speak_of) if time >= limits[at]]
+        known = meeting.known()
+        for at in stay:
+            sequence = sequences[at] if sequences else 0
+            meeting.fresh[at] = Entry(made[at], view(at), known.get(at), sequence)
+            self.expect(meeting.fresh[at])
+        self.given_up += len(made) - len(known) - sum(at not in known for at in stay)
+        return meeting.found(made, windows)
 
     def restore(self, entries: Iterable[Entry], rows: Iterable[Row]) -> None:
         """Go on with what the store knows, up to the newest rows of the streams."""
@@ -153,8 +165,7 @@ class Labels:
         if len(rows) < FEW:
             at = self._target
             return [float(row.values[at]) if row.observed[at] else nan for row in rows]
-        values = stack([row.values for row in rows])[:, self._target]
-        seen = stack([row.observed for row in rows])[:, self._target]
+        values, seen = values_of(rows)[:, self._target], observed_of(rows)[:, self._target]
         told: list[float] = np.where(seen, values, np.nan).tolist()
         return told
 

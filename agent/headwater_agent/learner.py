@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ from headwater_agent.events import (
     Version,
 )
 from headwater_agent.gathering import Gathering
+from headwater_agent.kept import Kept
 from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
@@ -144,14 +145,17 @@ class Learner:
         self._unrefined = 0
         self._seen = 0
 
-    def learn(self, examples: list[Example]) -> Iterator[Refine | Happened]:
+    def learn(self, examples: Sequence[Example]) -> Iterator[Refine | Happened]:
         """Take examples in the order of their sequence; see :meth:`study`.
 
         While more wait than :data:`MAX_WAITING`, every other one is left out.
         """
         if not self._settings.enabled:
             return
-        usable = [example for example in examples if not example.reserved]
+        made = Kept.of(examples)
+        usable = made
+        if made.reserved.any():
+            usable = made.take(np.flatnonzero(~made.reserved))
         yield from self._refine(len(usable))
         self._waiting.add(usable)
         while len(self._waiting) > MAX_WAITING:
@@ -320,7 +324,7 @@ class Learner:
         if self._training or not self.is_due or not self._allowed:
             self._overloaded &= self.is_due
             return
-        self._batch, self._through = self._waiting.take(self._allowed)
+        self._batch, self._through = self._waiting.take(1)
         self._allowed -= 1
         self._training = ["personal", "contribution"] if self.contribution else ["personal"]
         yield self._step("personal", self._batch)

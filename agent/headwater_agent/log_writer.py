@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent import labels
+from headwater_agent.columns import slot_numbers, streams_of, values_of
 from headwater_agent.events import (
     Correction,
-    Example,
     Floats,
-    Prediction,
     Row,
     Score,
     Store,
 )
+from headwater_agent.kept import Kept
+from headwater_agent.predictions import Predictions
 from headwater_agent.segment import Ints, bits, whole
 from headwater_agent.segment_log import (
     CORRECTIONS,
@@ -73,7 +74,6 @@ class LogWriter:
         fingerprints: int,
     ) -> None:
         self._connection = connection
-        self._channels = len(manifest.channels)
         self._outputs = manifest.outputs
         self._limits = {
             ROWS: settings.rows,
@@ -105,9 +105,9 @@ class LogWriter:
     def append(self, batches: Sequence[Store]) -> None:
         """Append what batches hold in numbers, and drop the examples that they erase."""
         self._rows(_all(batch.rows for batch in batches))
-        self._predictions(_all(batch.predictions for batch in batches))
+        self._predictions(Predictions.join([batch.predictions for batch in batches]))
         self._scores(_all(batch.scores for batch in batches))
-        self._examples(_all(batch.examples for batch in batches))
+        self._examples(Kept.join([batch.examples for batch in batches]))
         self._corrections(_all(batch.corrections for batch in batches))
         for name, through in _all(batch.erased for batch in batches):
             self._erase(name, through)
@@ -152,43 +152,38 @@ class LogWriter:
 
     def _rows(self, rows: Sequence[Row]) -> None:
         if rows:
-            cells = self._cells([row.values for row in rows], self._channels)
-            streams = self._streams([row.stream for row in rows])
-            slots = whole([row.slot for row in rows])
+            cells = values_of(rows).astype("<f4").tobytes()
+            streams = self._streams(streams_of(rows))
+            slots = slot_numbers(rows)
             self._log.append(ROWS, (streams, slots), cells)
             self._move_on(streams, slots)
 
-    def _predictions(self, found: Sequence[Prediction]) -> None:
+    def _predictions(self, found: Predictions) -> None:
         made = self._new(found)
         if not made:
             return
-        ids = [one.id for one in made]
         numbers = range(self._number + 1, self._number + 1 + len(made))
         self._number = numbers[-1]
         columns = (
             np.arange(numbers.start, numbers.stop, dtype=np.int64),
-            self._streams([one.stream for one in made]),
-            whole([one.time for one in made]),
-            whole([one.received for one in made]),
-            self._column("versions", [one.version for one in made]),
+            self._streams(made.streams),
+            made.times,
+            whole(made.received),
+            self._column("versions", made.versions),
             _flags(made),
-            *_thresholds(made),
-            whole([len(key) for key in ids]),
+            *_thresholds(made.thresholds),
+            whole(list(map(len, made.ids))),
         )
-        self._log.append(PREDICTIONS, columns, self._made(made), "".join(ids))
+        self._log.append(PREDICTIONS, columns, made.said.astype("<f4").tobytes(), "".join(made.ids))
 
-    def _made(self, made: Sequence[Prediction]) -> bytes:
-        """Return what was predicted, float32 ``[N, 3, K]``."""
-        return stack([one.said for one in made]).astype("<f4").tobytes()
-
-    def _new(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
+    def _new(self, found: Predictions) -> Predictions:
         """Return predictions without those that were written before, and know them from now on."""
         known, made = self._known, found
         numbers = list(range(self._number + 1, self._number + 1 + len(found)))
-        given = list(map(known.setdefault, [one.id for one in found], numbers))
+        given = list(map(known.setdefault, found.ids, numbers))
         if given != numbers:
-            made = [found[i] for i, number in enumerate(numbers) if given[i] == number]
-            known.update(zip([one.id for one in made], numbers, strict=False))
+            made = found.take(np.flatnonzero(np.equal(given, numbers)))
+            known.update(zip(made.ids, numbers, strict=False))
         if len(known) > KNOWN + KNOWN // 4:
             for key in list(islice(known, len(known) - KNOWN)):
                 del known[key]
@@ -207,25 +202,25 @@ class LogWriter:
         if numbers:
             self._log.append(SCORES, (np.array(numbers, np.int64), bits(reals)))
 
-    def _examples(self, made: Sequence[Example]) -> None:
+    def _examples(self, made: Kept) -> None:
         if made:
             columns = (
-                whole([one.sequence for one in made]),
-                self._streams([one.stream for one in made]),
-                whole([one.time for one in made]),
-                whole([int(one.reserved) for one in made]),
+                made.sequences,
+                self._streams(made.streams),
+                made.times,
+                made.reserved.astype(np.int64),
             )
-            self._log.append(EXAMPLES, columns, self._cells([one.label for one in made], 1))
+            self._log.append(EXAMPLES, columns, made.labels.astype("<f4").tobytes())
 
     def _corrections(self, made: Sequence[Correction]) -> None:
         if made:
             columns = (whole([one.sequence for one in made]), bits([one.label for one in made]))
             self._log.append(CORRECTIONS, columns)
 
-    def _streams(self, names: list[str]) -> Ints:
+    def _streams(self, names: Sequence[str]) -> Ints:
         return self._column("streams", names)
 
-    def _column(self, table: str, names: list[str]) -> Ints:
+    def _column(self, table: str, names: Sequence[str]) -> Ints:
         first = names[0]
         if names.count(first) == len(names):
             return np.full(len(names), self._numbered(table, first), np.int64)
@@ -303,17 +298,19 @@ _FLAGS = {
 }
 
 
-def _flags(made: Sequence[Prediction]) -> Ints:
-    return whole([_FLAGS[one.quality, one.served, one.marked] for one in made])
+def _flags(made: Predictions) -> Ints:
+    kinds = zip(made.qualities, made.served, made.marked, strict=True)
+    return whole([_FLAGS[kind] for kind in kinds])
 
 
-def _thresholds(made: Sequence[Prediction]) -> tuple[Ints, Ints]:
-    both = [one.thresholds for one in made]
+def _thresholds(both: Sequence[tuple[float, float]]) -> tuple[Ints, Ints]:
     if both.count(both[0]) == len(both):
         released, personal = bits(both[0])
         return np.full(len(both), released), np.full(len(both), personal)
     return bits([one for one, _ in both]), bits([other for _, other in both])
 
 
-def _all(parts: Iterable[Sequence[Any]]) -> list[Any]:
-    return list(chain.from_iterable(parts))
+def _all(parts: Iterable[Sequence[Any]]) -> Sequence[Any]:
+    """Return what the parts hold, the only one that holds anything as it is."""
+    filled = [part for part in parts if part]
+    return filled[0] if len(filled) == 1 else list(chain.from_iterable(filled))

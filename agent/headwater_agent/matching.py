@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from itertools import starmap
+from collections.abc import Generator
+from itertools import repeat
 
 import numpy as np
 
-from headwater_agent.events import Label, Prediction, Refuse, Row
+from headwater_agent.events import Floats, Label, Refuse, Row
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
-from headwater_agent.labels import Entry, Labelled, Labels
+from headwater_agent.labels import Labels
+from headwater_agent.met import Entry, Found, Labelled, Met, gather
+from headwater_agent.predictions import Predictions
 from headwater_agent.scorer import flags
 from headwater_models.judging import has_meaning
 from headwater_models.manifest import Manifest
@@ -36,18 +38,30 @@ class Matching:
         self._examples = examples
 
     def match(
-        self, batch: Intake, predictions: Sequence[Prediction]
-    ) -> Generator[Refuse, None, list[Labelled]]:
+        self, batch: Intake, predictions: Predictions, windows: Floats
+    ) -> Generator[Refuse, None, Found]:
         """Take the rows and labels of a batch as they came, and return what met its label.
 
         Where nothing is known of the order of labels, what the rows leave behind is let go at the
         end.
+
+        Parameters
+        ----------
+        batch
+            What came.
+        predictions, windows
+            What was predicted of it, and of which windows, float32 ``[N, T, C]``.
         """
-        rows, made = batch.joined.rows, self._made(batch, predictions)
+        rows, cut = batch.joined.rows, batch.joined.cut
+        sequences = self._learn_normal(predictions, windows) if self._detects else ()
         if not batch.labels:
-            return self._labels.follow(rows, made)
+            return self._labels.follow(
+                rows, predictions, windows, lambda place: cut[place].window, sequences
+            )
         found: list[Labelled | None] = []
-        waiting = iter(zip(batch.joined.cut, made, strict=True)) if made else iter(())
+        views = [one.window for one in cut]
+        made = map(Entry, predictions, views, repeat(None), sequences or repeat(0))
+        waiting = zip(cut, made, strict=False)
         following = next(waiting, None)
         observed = iter(self._labels.observed(rows))
         for item in batch.in_order():
@@ -55,7 +69,11 @@ class Matching:
                 found.append((yield from self._meet_label(item)))
                 continue
             found.append(self._labels.meet(item, next(observed)))
-            if following is not None and following[0].row is item:
+            if (
+                following is not None
+                and following[0].row.stream == item.stream
+                and following[0].row.slot == item.slot
+            ):
                 self._labels.expect(following[1])
                 following = next(waiting, None)
             if not batch.patient:
@@ -63,18 +81,19 @@ class Matching:
         newest: dict[str, Row] = {row.stream: row for row in rows}
         for row in newest.values():
             self._labels.let_go(row)
-        return [item for item in found if item is not None]
+        return gather(item for item in found if item is not None)
 
-    def learn_from(self, found: Sequence[Labelled]) -> None:
+    def learn_from(self, met: Met) -> None:
         """Make examples of labelled predictions; an anomaly model has made them already."""
         if not self._detects:
-            labels = np.array([item.label for item in found], np.float32)[:, None]
-            self._examples.keep([item.entry for item in found], labels)
+            made = self._examples.keep(met.predictions, met.windows, met.labels)
+            for entry, sequence in zip(met.entries, made, strict=True):
+                if entry is not None:
+                    entry.sequence = sequence
             return
-        for item in found:
-            entry = item.entry
-            if item.label and (entry.sequence or entry.prediction.marked):
-                self._examples.correct(entry, item.label)
+        for entry, label in zip(met.entries, met.labels, strict=True):
+            if label and entry is not None and (entry.sequence or entry.prediction.marked):
+                self._examples.correct(entry, label)
 
     def _meet_label(self, label: Label) -> Generator[Refuse, None, Labelled | None]:
         entry = self._labels.find(label)
@@ -83,17 +102,11 @@ class Matching:
             return None
         return self._labels.take(entry, label.value)
 
-    def _made(self, batch: Intake, predictions: Sequence[Prediction]) -> list[Entry]:
-        """Return predictions with their windows; what an anomaly model calls normal it learns."""
-        if not predictions:
-            return []
-        windows = [cut.window for cut in batch.joined.cut]
-        made = list(starmap(Entry, zip(predictions, windows, strict=True)))
-        if self._detects:
-            normal = [
-                entry
-                for entry in made
-                if not flags(entry.prediction)[entry.prediction.served == "personal"]
-            ]
-            self._examples.keep(normal, np.zeros((len(normal), 1), np.float32))
-        return made
+    def _learn_normal(self, made: Predictions, windows: Floats) -> list[int]:
+        """Make examples of what the served model calls normal; return the sequence of each."""
+        normal = np.flatnonzero([not flags(one)[one.served == "personal"] for one in made])
+        sequences = [0] * len(made)
+        kept = self._examples.keep(made.take(normal), windows[normal], [0.0] * len(normal))
+        for place, sequence in zip(normal.tolist(), kept, strict=True):
+            sequences[place] = sequence
+        return sequences

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from itertools import chain
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater_agent.events import Floats, Prediction
+from headwater_agent.events import Floats
+from headwater_agent.predictions import Predictions
 from headwater_agent.stacking import join
 
 Numbers = NDArray[np.float64]
@@ -18,15 +18,13 @@ class Pieces:
     """Predictions with their windows and losses, as they came in."""
 
     def __init__(self) -> None:
-        self._pieces: list[tuple[Sequence[Prediction], Floats, Numbers]] = []
+        self._pieces: list[tuple[Predictions, Floats, Numbers]] = []
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(
-        self, predictions: Sequence[Prediction], windows: Floats, losses: Numbers | None = None
-    ) -> None:
+    def add(self, predictions: Predictions, windows: Floats, losses: Numbers | None = None) -> None:
         """Take a piece, without losses where none are known.
 
         Parameters
@@ -46,22 +44,21 @@ class Pieces:
         for predictions, windows, _ in pieces:
             self.add(*without({stream}, predictions, windows))
 
-    def drain(self) -> tuple[list[Prediction], Floats, Numbers]:
+    def drain(self) -> tuple[Predictions, Floats, Numbers]:
         """Return what came since the last call, at least one, as one piece."""
         pieces, self._pieces, self._count = self._pieces, [], 0
         predictions, windows, losses = zip(*pieces, strict=True)
-        joined = list(chain.from_iterable(predictions))
-        return joined, join(windows), join(losses)
+        return Predictions.join(predictions), join(windows), join(losses)
 
 
 _NO_LOSSES: Numbers = np.zeros(0)
 
 
 def without(
-    streams: Collection[str], predictions: Sequence[Prediction], windows: Floats
-) -> tuple[Sequence[Prediction], Floats]:
+    streams: Collection[str], predictions: Predictions, windows: Floats
+) -> tuple[Predictions, Floats]:
     """Return what is not of these streams."""
     if not streams:
         return predictions, windows
-    kept = [i for i, made in enumerate(predictions) if made.stream not in streams]
-    return [predictions[i] for i in kept], windows[kept]
+    kept = np.flatnonzero([stream not in streams for stream in predictions.streams])
+    return predictions.take(kept), windows[kept]

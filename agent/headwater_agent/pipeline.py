@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import assert_never
 
 import numpy as np
@@ -50,16 +49,18 @@ from headwater_agent.events import (
 )
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
-from headwater_agent.labels import Entry, Labelled, Labels
+from headwater_agent.labels import Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.matching import Matching
+from headwater_agent.met import Entry, Labelled, Met
 from headwater_agent.owner import Owner
 from headwater_agent.pipeline_settings import PipelineSettings
 from headwater_agent.predicting import Predicting
+from headwater_agent.predictions import Predictions
 from headwater_agent.ranking import Ranking
-from headwater_agent.scorer import Errors, Scorer, errors_of, served_of
+from headwater_agent.scorer import Scorer, errors_of, served_of
 from headwater_agent.silence import Passed, Silence, usual_silence
-from headwater_agent.stacking import stack
+from headwater_agent.stacking import join
 from headwater_agent.streams import Streams
 from headwater_agent.watch import Watch
 from headwater_agent.wishes import Forget, Pause, Reset, Warm, Wish
@@ -221,8 +222,8 @@ class Pipeline:
                 self.learner.refined(event)
             case Cleared(marks, rows, examples):
                 self.examples.clear(examples)
-                self._batch.joined.rows.extend(rows)
-                yield from self._close(cleared=marks)
+                self._batch.joined.add(rows)
+                yield from self._close(Predictions.of(()), cleared=marks)
                 yield from self.learner.study()
             case Ticked():
                 if self.learner.changed:
@@ -260,9 +261,10 @@ class Pipeline:
 
     def _inferred(self, answer: Inferred) -> Iterator[Effect]:
         batch = self._batch
-        cut = batch.joined.cut[len(batch.predictions) :]
+        cut = batch.joined.cut[batch.predicted :]
         predictions, sane = self._predicting.make(cut, answer)
-        batch.predictions += predictions
+        batch.predicted += len(predictions)
+        batch.predictions.append(predictions)
         batch.windows.append(answer.windows.values)
         yield Publish(predictions)
         if not sane:
@@ -279,92 +281,87 @@ class Pipeline:
         batch = self._batch
         if batch.empty:
             return
+        made = Predictions.join(batch.predictions)
+        windows = join(batch.windows) if batch.windows else _NO_WINDOWS
         if self.watch.watches:
             batch.alarms += self.watch.joined(batch.joined.rows)
-            batch.alarms += self.watch.predicted(batch.predictions, batch.windows)
-        yield from self._meet_labels(batch.predictions)
+            batch.alarms += self.watch.predicted(made, windows)
+        yield from self._meet_labels(made, windows)
         if self._manifest.task == "anomaly" and not self._outside:
-            for prediction in batch.predictions:
+            for prediction in made:
                 yield from self._scorer.unlabelled(prediction)
-        yield from self._close()
+        yield from self._close(made)
 
-    def _meet_labels(self, predictions: Sequence[Prediction]) -> Iterator[Happened | Refuse]:
+    def _meet_labels(self, made: Predictions, windows: Floats) -> Iterator[Happened | Refuse]:
         """Let what came be the label of what waited, and judge the models by it."""
-        found = yield from self._matching.match(self._batch, predictions)
-        now = errors_of(self._manifest, found, [item.label for item in found])
-        self._watch_errors(found, now)
-        self._batch.scores += [Score(item.entry.prediction.id, item.label) for item in found]
-        corrects = [item.before is not None for item in found]
-        start = 0
-        for is_correction, run in groupby(corrects):
-            end = start + len(list(run))
-            if is_correction:
-                for item, errors in zip(found[start:end], now[start:end], strict=True):
-                    yield from self._correct(item, errors)
+        found = yield from self._matching.match(self._batch, made, windows)
+        for item in found:
+            if isinstance(item, Met):
+                yield from self._count(item)
             else:
-                yield from self._count(found[start:end], now[start:end])
-            start = end
+                yield from self._correct(item)
 
-    def _count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
+    def _count(self, met: Met) -> Iterator[Happened]:
         """Take labels that are the first of their predictions."""
-        self.streams.labelled([(item.entry.prediction.stream, item.label) for item in found])
-        self._matching.learn_from(found)
-        self.ranking.count(found)
-        yield from self._scorer.count(found, now)
+        made, batch = met.predictions, self._batch
+        batch.scores += map(Score, made.ids, met.labels)
+        now = errors_of(self._manifest, made, met.labels)
+        if self.watch.watches:
+            batch.alarms += self.watch.scored(made, met.windows, served_of(now, made))
+        self.streams.labelled(zip(made.streams, met.labels, strict=True))
+        if batch.labels:
+            batch.joined.touched |= dict.fromkeys(made.streams)  # their baselines know more
+        self._matching.learn_from(met)
+        self.ranking.count(met)
+        yield from self._scorer.count(made, now)
 
-    def _correct(self, item: Labelled, now: Errors) -> Iterator[Happened]:
+    def _correct(self, item: Labelled) -> Iterator[Happened]:
+        prediction = item.entry.prediction
+        self._batch.scores.append(Score(prediction.id, item.label))
         self.examples.correct(item.entry, item.label)
-        before = errors_of(self._manifest, [item], [item.before or 0.0])
-        yield from self._scorer.correct(item, before[0], now)
-
-    def _watch_errors(self, found: Sequence[Labelled], now: Errors) -> None:
-        """Show the watch the errors of what was served, where they are new."""
-        new = [item for item in found if item.before is None]
-        if not new or not self.watch.watches:
-            return
-        if len(new) < len(found):
-            now = now[[item.before is None for item in found]]
-        predictions = [item.entry.prediction for item in new]
-        windows = stack([item.entry.window for item in new])
-        self._batch.alarms += self.watch.scored(predictions, windows, served_of(now, predictions))
+        made = Predictions.of([prediction])
+        before, now = (
+            errors_of(self._manifest, made, [label])[0]
+            for label in (item.before or 0.0, item.label)
+        )
+        yield from self._scorer.correct(item, before, now)
 
     def _errors_of(
         self, scored: Sequence[tuple[Prediction, float]]
     ) -> Iterator[tuple[str, int, float]]:
         """Yield stream, time and error of stored predictions whose labels came."""
-        found = [Labelled(Entry(made, _NO_WINDOW), label) for made, label in scored]
-        table = errors_of(self._manifest, found, [item.label for item in found])
-        errors = served_of(table, [made for made, _ in scored]).tolist()
-        for (made, _), error in zip(scored, errors, strict=True):
-            yield made.stream, made.time, error
+        made = Predictions.of([prediction for prediction, _ in scored])
+        table = errors_of(self._manifest, made, [label for _, label in scored])
+        errors: list[float] = served_of(table, made).tolist()
+        yield from zip(made.streams, made.times.tolist(), errors, strict=True)
 
-    def _close(self, cleared: tuple[Mark, ...] = ()) -> Iterator[Effect]:
+    def _close(self, made: Predictions, cleared: tuple[Mark, ...] = ()) -> Iterator[Effect]:
         """Store what was made of what came, and let the learner have the examples.
 
         What the stored examples would not repeat goes before it: a crash between the two repeats
         what came.
         """
         batch, self._batch = self._batch, Intake()
-        made = self.examples.drain()
+        kept = self.examples.drain()
         if batch.alarms:
             yield Warn(tuple(batch.alarms))
             yield from self._react(batch.alarms)
         if self.learner.unrepeatable:
             yield self.checkpoint()
         yield Store(
-            rows=tuple(batch.joined.rows),
-            predictions=tuple(batch.predictions),
+            rows=batch.joined.rows,
+            predictions=made,
             scores=tuple(batch.scores),
-            examples=tuple(made.examples),
+            examples=kept.examples,
             marks=tuple(batch.joined.marks),
-            held=tuple(made.held),
+            held=tuple(kept.held),
             cleared=cleared,
-            corrections=tuple(made.corrections),
+            corrections=tuple(kept.corrections),
             progress=tuple((name, self.streams[name].progress()) for name in batch.joined.touched),
             standing=self._scorer.changes(),
             receipts=tuple(batch.receipts),
         )
-        yield from self.learner.learn(made.examples)
+        yield from self.learner.learn(kept.examples)
 
     def _react(self, alarms: Sequence[Alarm]) -> Iterator[Happened]:
         self.learner.changed = True
@@ -396,3 +393,4 @@ def carry_out(
 
 
 _NO_WINDOW: Floats = np.zeros((0, 0), np.float32)
+_NO_WINDOWS: Floats = np.zeros((0, 0, 0), np.float32)

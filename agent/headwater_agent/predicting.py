@@ -10,10 +10,13 @@ from math import isfinite
 import numpy as np
 
 from headwater_agent.baseline import persistence
-from headwater_agent.events import Floats, Infer, Inferred, Prediction, Windows
+from headwater_agent.columns import slot_numbers
+from headwater_agent.cuts import Cut, CutRun, told_of
+from headwater_agent.events import Floats, Infer, Inferred, Windows
 from headwater_agent.learner import Learner
+from headwater_agent.predictions import Predictions
 from headwater_agent.stacking import stack
-from headwater_agent.streams import Cut, Streams
+from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 
 FEW = 16
@@ -52,23 +55,13 @@ class Predicting:
 
     def ask(self, cut: Sequence[Cut]) -> Infer:
         """Ask both models about windows."""
-        streams: list[str] = []
-        times: list[int] = []
-        for one in cut:
-            streams.append(one.row.stream)
-            times.append(one.row.slot * self._period)
-        windows = Windows(
-            streams=tuple(streams),
-            times=np.array(times, np.int64),
-            values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
-        )
         learner = self._learner
         return Infer(
-            windows,
+            self._lay_out(cut),
             {"released": learner.version.weights, "personal": learner.personal.parameters},
         )
 
-    def make(self, cut: Sequence[Cut], answer: Inferred) -> tuple[tuple[Prediction, ...], bool]:
+    def make(self, cut: Sequence[Cut], answer: Inferred) -> tuple[Predictions, bool]:
         """Make predictions of the answer, and say whether the personal model is sane.
 
         One whose outputs are not finite where the release's are is not served.
@@ -77,33 +70,38 @@ class Predicting:
         sane = _is_finite(personal) or not _is_finite(released)
         serving = self._learner.served.serving if sane else "released"
         version = self._learner.version.name
-        windows, beside, held = answer.windows, answer.beside, self.held
-        said = np.empty((len(cut), 3, self._outputs), np.float32)
+        windows, count, held = answer.windows, len(cut), self.held
+        said = np.empty((count, 3, self._outputs), np.float32)
         said[:, 0], said[:, 1], said[:, 2] = released, personal, self._baselines(windows)
-        limits = self._streams.judge(windows.streams, released, personal)
-        made: list[Prediction] = []
-        known = key = ""
-        for one, outputs, limit in zip(cut, said, limits, strict=True):
-            row, marked = one.row, one.marked
-            stream, time = row.stream, row.slot * self._period
-            if stream != known:
-                known, key = stream, _key(stream, version)
-            made.append(
-                Prediction(
-                    f"{key}{time:x}",
-                    stream,
-                    time,
-                    version,
-                    outputs,
-                    "degraded" if marked or one.missing > DEGRADED_MISSING else "ok",
-                    one.received,
-                    serving,
-                    limit,
-                    marked or held,
-                    None if beside is None else beside[len(made)],
-                )
-            )
-        return tuple(made), sane
+        received, marked, missing = told_of(cut)
+        made = Predictions(
+            ids=_ids(windows, version),
+            streams=windows.streams,
+            times=windows.times,
+            versions=[version] * count,
+            said=said,
+            qualities=[
+                "degraded" if doubted or share > DEGRADED_MISSING else "ok"
+                for doubted, share in zip(marked, missing, strict=True)
+            ],
+            received=received,
+            served=[serving] * count,
+            thresholds=self._streams.judge(windows.streams, released, personal),
+            marked=[True] * count if held else marked,
+            beside=answer.beside,
+        )
+        return made, sane
+
+    def _lay_out(self, cut: Sequence[Cut]) -> Windows:
+        if type(cut) is CutRun:
+            times = slot_numbers(cut.rows) * self._period
+            windows = np.ascontiguousarray(cut.windows)
+            return Windows((cut.rows.stream,) * len(cut), times, windows)
+        return Windows(
+            streams=tuple([one.row.stream for one in cut]),
+            times=np.array([one.row.slot * self._period for one in cut], np.int64),
+            values=cut[0].window[None] if len(cut) == 1 else stack([one.window for one in cut]),
+        )
 
     def _baselines(self, windows: Windows) -> Sequence[Floats] | Floats:
         if self._manifest.task == "forecast":
@@ -115,6 +113,14 @@ def _is_finite(made: Floats) -> bool:
     if made.size < FEW:
         return all(map(isfinite, made.ravel().tolist()))
     return bool(np.isfinite(made).all())
+
+
+def _ids(windows: Windows, version: str) -> list[str]:
+    streams, times = windows.streams, windows.times.tolist()
+    if streams.count(streams[0]) == len(streams):
+        key = _key(streams[0], version)
+        return [f"{key}{time:x}" for time in times]
+    return [f"{_key(stream, version)}{time:x}" for stream, time in zip(streams, times, strict=True)]
 
 
 @lru_cache(maxsize=65_536)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat, starmap
 from typing import Any, Literal
 
 import msgspec
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater_agent.events import Alarm, Floats, Model, Prediction
+from headwater_agent.predictions import Predictions
 from headwater_agent.settings import AgentSettings
-from headwater_agent.stacking import stack
 from headwater_agent.topics import Pattern
 from headwater_agent.watch import About, about
 from headwater_models.manifest import Manifest
@@ -159,70 +160,74 @@ class Publisher:
         """
         if not predictions:
             return []
-        times = [made.time for made in predictions]
-        seen = _isos(times)
-        valid = _isos([time + self._ahead for time in times]) if self._ahead else seen
-        messages = self._served(predictions, seen, valid, now_ms)
+        made = Predictions.of(predictions)
+        seen = _isos(made.times)
+        valid = _isos(made.times, self._ahead) if self._ahead else seen
+        messages = self._served(made, seen, valid, now_ms)
         if self._arrays:
             messages = _in_arrays(messages)
-        if self._beside:
-            beside = self._others(predictions, seen, valid, now_ms)
+        if self._beside and made.beside is not None:
+            beside = self._others(made, made.beside, seen, valid, now_ms)
             messages += _in_arrays(beside) if self._arrays else beside
         return messages
 
     def _served(
-        self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
+        self, made: Predictions, seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        numbers = stack([made.said for made in predictions])
-        said = iter(self._texts(numbers.reshape(3 * len(predictions), -1)))
-        received, latency = now_ms, b"0"
-        messages = []
-        for made, time, until, verdict, ours, theirs, usual in zip(
-            predictions, seen, valid, self._verdicts(predictions), said, said, said, strict=True
-        ):
-            topic, template = self._template(
-                made.stream, made.version, made.served, made.quality, bool(verdict)
-            )
-            if made.received != received:
-                received = made.received
-                latency = b"%d" % max(0, now_ms - received)
-            payload = template % (
-                made.id.encode(),
-                time,
-                until,
-                theirs if made.served == "personal" else ours,
-                ours,
-                usual,
-                theirs,
-                *verdict,
-                latency,
-            )
-            messages.append((topic, payload))
-        return messages
+        said = self._texts(made.said.reshape(3 * len(made), -1))
+        released, personal, baseline = said[0::3], said[1::3], said[2::3]
+        if _alike(made.served):
+            served = personal if made.served[0] == "personal" else released
+        else:
+            served = [
+                theirs if name == "personal" else ours
+                for name, ours, theirs in zip(made.served, released, personal, strict=True)
+            ]
+        if _alike(made.received):
+            latencies = [b"%d" % max(0, now_ms - made.received[0])] * len(made)
+        else:
+            latencies = [b"%d" % max(0, now_ms - received) for received in made.received]
+        ids = [key.encode() for key in made.ids]
+        values: Iterable[tuple[bytes, ...]]
+        values = zip(ids, seen, valid, served, released, baseline, personal, latencies, strict=True)
+        judged: Sequence[bool] = [False] * len(made)
+        if self._manifest.task == "anomaly":
+            verdicts = list(map(_verdict, made))
+            judged = list(map(bool, verdicts))
+            both = zip(values, verdicts, strict=True)
+            values = ((*row[:-1], *verdict, row[-1]) for row, verdict in both)
+        columns = (made.streams, made.versions, made.served, made.qualities, judged)
+        forms: Iterator[tuple[str, bytes]]
+        forms = starmap(self._template, zip(*columns, strict=True))
+        if len(made) > 1 and all(map(_alike, columns)):
+            forms = repeat(next(forms), len(made))
+        return [(topic, form % row) for (topic, form), row in zip(forms, values, strict=True)]
 
     def _others(
-        self, predictions: Sequence[Prediction], seen: list[bytes], valid: list[bytes], now_ms: int
+        self,
+        made: Predictions,
+        beside: Floats,
+        seen: list[bytes],
+        valid: list[bytes],
+        now_ms: int,
     ) -> list[tuple[str, bytes]]:
-        tables = [made.beside for made in predictions if made.beside is not None]
-        if len(tables) < len(predictions):
-            return []
         count = len(self._beside)
-        said = self._values(stack(tables).reshape(count * len(tables), -1))
+        said = self._values(beside.reshape(count * len(made), -1))
         messages = []
-        for i, (made, time, until) in enumerate(zip(predictions, seen, valid, strict=True)):
+        for i, (stream, time, until) in enumerate(zip(made.streams, seen, valid, strict=True)):
             payload = PublishedBeside(
-                id=made.id,
-                stream=made.stream,
-                time=time.decode(),
-                valid=until.decode(),
+                id=made.ids[i],
+                stream=stream,
+                time=f"{time.decode()}Z",
+                valid=f"{until.decode()}Z",
                 horizon=self._horizon,
                 target=self._manifest.target,
                 unit=self._unit,
                 predictions=dict(zip(self._beside, said[i * count : (i + 1) * count], strict=True)),
-                latency_ms=max(0, now_ms - made.received),
-                quality=made.quality,
+                latency_ms=max(0, now_ms - made.received[i]),
+                quality=made.qualities[i],
             )
-            messages.append((self._topics_of(made.stream)[1], self._encoder.encode(payload)))
+            messages.append((self._topics_of(stream)[1], self._encoder.encode(payload)))
         return messages
 
     def encode_alarm(self, alarm: Alarm) -> tuple[str, bytes]:
@@ -231,7 +236,7 @@ class Publisher:
         payload = Alarmed(
             stream=alarm.stream,
             model=self._model,
-            time=_iso(alarm.time).decode(),
+            time=f"{_iso(alarm.time).decode()}Z",
             about=what,
             channel=alarm.channel,
             detector=alarm.detector,
@@ -248,13 +253,14 @@ class Publisher:
         """Return the topic, and a payload with ``%s`` where predictions of the same kind differ."""
         hole: Any = msgspec.Raw(b"\0")
         text: Any = msgspec.Raw(b'"\0"')
+        moment: Any = msgspec.Raw(b'"\0Z"')
         payload = Published(
             id=text,
             stream=stream,
             model=self._model,
             version=version,
-            time=text,
-            valid=text,
+            time=moment,
+            valid=moment,
             horizon=self._horizon,
             target=self._manifest.target,
             unit=self._unit,
@@ -284,16 +290,11 @@ class Publisher:
         elif self._names:
             numbers = _shortened(made).tolist()
         else:
-            return list(_shortened(made)[:, 0].tolist())
+            texts: list[Value] = _shortened(made[:, 0]).tolist()
+            return texts
         if self._names:
             return [dict(zip(self._names, row, strict=True)) for row in numbers]
         return [row[0] for row in numbers]
-
-    def _verdicts(self, predictions: Sequence[Prediction]) -> Sequence[tuple[bytes, ...]]:
-        """Say of each whether its window is an anomaly, and the threshold, once there is one."""
-        if self._manifest.task != "anomaly":
-            return [()] * len(predictions)
-        return [_verdict(prediction) for prediction in predictions]
 
 
 def _verdict(prediction: Prediction) -> tuple[bytes, ...]:
@@ -303,6 +304,10 @@ def _verdict(prediction: Prediction) -> tuple[bytes, ...]:
     score = float(getattr(prediction, prediction.served)[0])
     shown = msgspec.json.encode(_short(threshold))
     return (b"true" if score >= threshold else b"false", shown)
+
+
+def _alike(column: Sequence[object]) -> bool:
+    return column.count(column[0]) == len(column)
 
 
 def _in_arrays(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -347,18 +352,18 @@ def _shortened(values: Floats) -> NDArray[np.float64]:
     return short
 
 
-def _isos(times: Sequence[int]) -> list[bytes]:
-    """Return UTC milliseconds as ISO 8601."""
+def _isos(times: NDArray[np.int64], ahead: int = 0) -> list[bytes]:
+    """Return what lies so much ahead of UTC milliseconds as ISO 8601, without the Z."""
     if len(times) < _FEW:
-        return list(map(_iso, times))
-    moments = np.array(times, np.int64).astype("datetime64[ms]")
-    return [text + b"Z" for text in moments.astype(np.bytes_).tolist()]
+        return [_iso(time + ahead) for time in times.tolist()]
+    texts: list[bytes] = (times + ahead).astype("datetime64[ms]").astype(np.bytes_).tolist()
+    return texts
 
 
 def _iso(time: int) -> bytes:
-    """Return UTC milliseconds as ISO 8601."""
+    """Return UTC milliseconds as ISO 8601, without the Z."""
     minute, rest = divmod(time, 60_000)
-    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}Z".encode()
+    return f"{_iso_minute(minute)}:{rest // 1000:02}.{rest % 1000:03}".encode()
 
 
 @lru_cache(maxsize=1_024)

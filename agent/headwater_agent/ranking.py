@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater_agent.labels import Labelled
+from headwater_agent.met import Met
 from headwater_agent.scores import FADING
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
@@ -48,17 +48,13 @@ class Ranking:
         self._sums = np.zeros(len(self._names))
         self._recent = np.zeros(len(self._names))
 
-    def count(self, found: Sequence[Labelled]) -> None:
+    def count(self, met: Met) -> None:
         """Count first labels, in their order; an error that is not finite counts for none."""
-        if not self._names:
+        said = met.predictions.beside
+        if not self._names or said is None:
             return
-        made = [(item.entry.prediction.beside, item.label) for item in found]
-        said = [(beside, label) for beside, label in made if beside is not None]
-        if not said:
-            return
-        values = np.stack([beside for beside, _ in said])
-        truth = np.array([label for _, label in said], np.float32).repeat(len(self._names))
-        flat = values.reshape(-1, values.shape[-1])
+        truth = np.array(met.labels, np.float32).repeat(len(self._names))
+        flat = said.reshape(-1, said.shape[-1])
         table = errors(self._manifest, flat, truth[:, None]).reshape(len(said), -1)
         known = np.isfinite(table)
         loss, count = np.where(known, table, 0.0), known.sum(axis=0)

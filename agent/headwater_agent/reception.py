@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from headwater_agent.codec import Decoder
+from headwater_agent.columns import RecordRun
 from headwater_agent.events import Arrived, Label, Record
 from headwater_agent.label_codec import LabelDecoder
 from headwater_agent.payload import Refusal
@@ -65,11 +66,14 @@ class Reception:
         received
             Wall clock at receipt, UTC milliseconds.
         """
+        decoded_all = self._decode(messages, received)
+        if type(decoded_all) is RecordRun:
+            return Arrived(decoded_all, settle=False)
         records: list[Record] = []
         labels: list[Label] = []
         order: list[int] = []
         useless: list[int] = []
-        for message, decoded in zip(messages, self._decode(messages, received), strict=True):
+        for message, decoded in zip(messages, decoded_all, strict=True):
             if isinstance(decoded, Refusal):
                 self._count(decoded)
                 if message.receipt:
@@ -94,14 +98,14 @@ class Reception:
 
     def _decode(
         self, messages: Sequence[Message], received: int
-    ) -> Iterable[Sequence[Record | Label] | Refusal]:
+    ) -> RecordRun | Iterable[Sequence[Record | Label] | Refusal]:
         """Return what each message holds: those of sensors are decoded together."""
         if self._labels is None:
             for message in messages:
                 if message.retained:
                     break
             else:
-                return self._sensors.decode_all(messages, received)
+                return self._sensors.decode_together(messages, received)
         return self._decode_apart(messages, received)
 
     def _decode_apart(

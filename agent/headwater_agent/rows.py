@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import isnan
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater_agent.columns import Cells, RecordRun, RowRun, values_of
 from headwater_agent.events import Floats, Record, Row
-from headwater_agent.stacking import stack
 from headwater_models.manifest import Grid
 
 MAX_OPEN = 4_096
@@ -18,8 +17,6 @@ MAX_OPEN = 4_096
 
 FEW = 16
 """Fewer records are looked at faster one by one."""
-
-Cells = NDArray[np.bool_]
 
 
 class _Open(msgspec.Struct, array_like=True):
@@ -83,17 +80,21 @@ class StreamRows:
             return False
         period = self._grid.period
         slot = records[0].time // period if self._emitted is None else self._emitted + 1
+        if type(records) is RecordRun:
+            slots = records.times // period
+            follow = np.array_equal(slots, np.arange(slot, slot + len(slots)))
+            return follow and _is_true(records.present)
         whole = None
         for slot_of_record, record in enumerate(records, slot):
             if record.time // period != slot_of_record:
                 return False
             if record.present is not whole:
                 whole = record.present
-                if 0 in whole.tobytes():
+                if not _is_true(whole):
                     return False
         return True
 
-    def append(self, records: Sequence[Record]) -> list[Row]:
+    def append(self, records: Sequence[Record]) -> Sequence[Row]:
         """Take records that :meth:`follow`, and return their rows."""
         first = records[0].time // self._grid.period
         self._newest = max(self._newest, records[-1].time)
@@ -105,7 +106,7 @@ class StreamRows:
                 seen = record.present if _is_whole(values) else ~np.isnan(values)
                 rows.append(Row(self._stream, slot, values, seen, record.marked is not None))
             return rows
-        values = stack([record.values for record in records])
+        values = values_of(records)
         missing = np.isnan(values)
         whole = not missing.any()
         if self._grid.hold and not (whole and not self._held.any()):
@@ -117,17 +118,7 @@ class StreamRows:
         self._emitted = first + len(records) - 1
         if self._grid.hold:
             self._last = values[-1]
-        if whole:
-            return [
-                Row(self._stream, slot, record.values, record.present, record.marked is not None)
-                for slot, record in enumerate(records, first)
-            ]
-        return [
-            Row(self._stream, slot, value, seen, record.marked is not None)
-            for slot, (value, seen, record) in enumerate(
-                zip(values, ~missing, records, strict=True), first
-            )
-        ]
+        return RowRun(self._stream, first, values, ~missing, _marked(records))
 
     def add(self, record: Record) -> Iterator[Row]:
         """Take an accepted record and yield the rows that it completes, in order.
@@ -218,6 +209,18 @@ class StreamRows:
             self._last = np.where(missing, self._last, values)
         self._emitted = slot
         return Row(self._stream, slot, values, ~missing, bool(marked.any()))
+
+
+def _is_true(cells: Cells) -> bool:
+    """Say whether all are set; quicker than to ask a small array."""
+    return 0 not in cells.tobytes()
+
+
+def _marked(records: Sequence[Record]) -> Collection[int]:
+    """Return the places of records with a mark."""
+    if type(records) is RecordRun:
+        return records.marked
+    return {place for place, record in enumerate(records) if record.marked is not None}
 
 
 def _is_whole(values: Floats) -> bool:

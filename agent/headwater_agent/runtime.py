@@ -288,7 +288,7 @@ class Agent:
                 self._counts[f"refused-{reason}"] += 1
         return None
 
-    def _publish(self, predictions: tuple[events.Prediction, ...]) -> None:
+    def _publish(self, predictions: Sequence[events.Prediction]) -> None:
         passed_ms = round(1000 * (time.perf_counter() - self._taken_at))
         messages = self._publisher.encode(predictions, self._taken_ms + passed_ms)
         self._sender.send(messages, retain=self._settings.output.retain)

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headwater_agent.events import Happened, Prediction
-from headwater_agent.labels import Labelled
 from headwater_agent.learner import Learner
-from headwater_agent.scores import Score
+from headwater_agent.met import Labelled
+from headwater_agent.predictions import Predictions
+from headwater_agent.scores import Loss, Score
 from headwater_agent.served import Change, Losses
-from headwater_agent.stacking import stack
 from headwater_agent.standing import Encoded, encode_own, encode_stream, read_standing
 from headwater_models.judging import errors
 from headwater_models.manifest import Manifest
@@ -29,32 +29,30 @@ _COLUMNS = (2, 0, 1)
 """Where they stand among the outputs that are stacked."""
 
 
-def errors_of(manifest: Manifest, found: Sequence[Labelled], labels: Sequence[float]) -> Errors:
+def errors_of(manifest: Manifest, made: Predictions, labels: Sequence[float]) -> Errors:
     """Return ``[N, 3]``: the errors of baseline, released and personal, NaN where one said nothing.
 
     Parameters
     ----------
-    found
+    made
         Predictions that met a label.
     labels
         The labels to hold them against, of the same length.
     """
-    if not found:
+    if not made:
         return np.zeros((0, 3))
-    made = [item.entry.prediction for item in found]
     truth = np.array(labels, np.float32)
     if manifest.task == "anomaly":
         flagged = np.array([[False, *flags(prediction)] for prediction in made])
         return np.asarray(flagged != (truth[:, None] > 0), np.float64)
-    said = stack([prediction.said for prediction in made]).reshape(3 * len(made), -1)
+    said = made.said.reshape(3 * len(made), -1)
     return errors(manifest, said, truth.repeat(3)[:, None]).reshape(-1, 3)[:, _COLUMNS]
 
 
-def served_of(table: Errors, made: Sequence[Prediction]) -> Errors:
+def served_of(table: Errors, made: Predictions) -> Errors:
     """Return of a table of errors ``[N, 3]`` those of what was published, ``[N]``."""
-    from_personal = [prediction.served == "personal" for prediction in made]
     _, released, personal = table.T
-    served: Errors = np.where(from_personal, personal, released)
+    served: Errors = np.where(made.personal, personal, released)
     return served
 
 
@@ -102,14 +100,13 @@ class Scorer:
             for name in changed
         )
 
-    def count(self, found: Sequence[Labelled], now: Errors) -> Iterator[Happened]:
+    def count(self, made: Predictions, now: Errors) -> Iterator[Happened]:
         """Count the errors ``[N, 3]`` of predictions whose label came, in the order of labels."""
-        if not found:
+        if not made:
             return
-        made = [item.entry.prediction for item in found]
-        personal = np.array([prediction.served == "personal" for prediction in made])
-        self._add(made, _with_served(now, personal))
-        blocks = np.array([prediction.time for prediction in made], np.int64) // self._block
+        personal = made.personal
+        self._add(made.streams, _with_served(now, personal))
+        blocks = made.times // self._block
         yield from self._judge(Losses(blocks, now[:, 1], now[:, 2], personal))
 
     def correct(self, item: Labelled, before: Errors, now: Errors) -> Iterator[Happened]:
@@ -176,16 +173,17 @@ class Scorer:
         self._changed[""] = None
         return Happened("reset", why)
 
-    def _add(self, made: Sequence[Prediction], losses: Errors) -> None:
+    def _add(self, streams: Sequence[str], losses: Errors) -> None:
         """Add the losses ``[N, 4]`` of predictions to the scores, where all are known.
 
         Of a device with a single stream both scores are the same.
         """
         learner = self._learner
         known: NDArray[np.bool_] = np.asarray(np.isfinite(losses).all(axis=1))
-        rows: list[list[float]] = losses[known].tolist()
-        names = [prediction.stream for prediction in compress(made, known.tolist())]
-        for stream, own in _by_stream(names, rows).items():
+        if not known.all():
+            losses, streams = losses[known], list(compress(streams, known.tolist()))
+        rows: list[Loss] = list(zip(*losses.T.tolist(), strict=True))
+        for stream, own in _by_stream(streams, rows).items():
             self._changed[""] = self._changed[stream] = None
             score = learner.streams.setdefault(stream, Score())
             alone = score == learner.score and len(own) == len(rows)
@@ -220,13 +218,11 @@ def _with_served(table: Errors, personal: NDArray[np.bool_]) -> Errors:
     return np.concatenate([table, served[:, None]], axis=1)
 
 
-def _by_stream(
-    names: Sequence[str], losses: Sequence[list[float]]
-) -> dict[str, Sequence[list[float]]]:
+def _by_stream(names: Sequence[str], losses: Sequence[Loss]) -> dict[str, Sequence[Loss]]:
     """Return the losses of each stream, in order."""
     if len(set(names)) == 1:
         return {names[0]: losses}
-    found: dict[str, list[list[float]]] = {}
+    found: dict[str, list[Loss]] = {}
     for name, row in zip(names, losses, strict=True):
         found.setdefault(name, []).append(row)
     return {**found}

@@ -295,7 +295,7 @@ class SqliteStore(AgentReader):
         self._run_all(
             "REPLACE INTO held (stream, time, label, reserved) VALUES (?, ?, ?, ?)",
             [
-                (stream(h.stream), h.time, float(h.label[0]), int(h.reserved))
+                (stream(h.stream), h.time, h.label, int(h.reserved))
                 for batch in batches
                 for h in batch.held
             ],

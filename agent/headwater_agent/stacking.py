@@ -8,9 +8,10 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater_agent.events import Floats, Prediction
-
 _T = TypeVar("_T", bound=np.generic)
+
+Places = NDArray[np.intp]
+"""Of some of many, counted from 0."""
 
 
 def stack(arrays: Sequence[NDArray[_T]]) -> NDArray[_T]:
@@ -32,6 +33,8 @@ def join(pieces: Sequence[NDArray[_T]]) -> NDArray[_T]:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def stack_outputs(predictions: Sequence[Prediction]) -> Floats:
-    """Return what released, personal and baseline say, ``[3, N, K]``; N is at least 1."""
-    return stack([made.said for made in predictions]).swapaxes(0, 1)
+def span(places: Places) -> slice | Places:
+    """Return places as a slice where they follow one another."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places

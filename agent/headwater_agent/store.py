@@ -274,7 +274,7 @@ class MemoryStore:
                 prediction, _ = self._predictions[score.prediction]
                 self._predictions[score.prediction] = (prediction, score.label)
         self._examples.extend(replace(e, window=_NO_WINDOW) for e in entry.examples)
-        corrected = {c.sequence: np.array([c.label], np.float32) for c in entry.corrections}
+        corrected = {c.sequence: float(np.float32(c.label)) for c in entry.corrections}
         if corrected:
             self._examples = deque(
                 replace(e, label=corrected.get(e.sequence, e.label)) for e in self._examples

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import itemgetter
+from operator import itemgetter, or_
+from typing import TypeVar
 
-import msgspec
-
+from headwater_agent.columns import RecordRun, RowRun, received_of
+from headwater_agent.cuts import Cut, CutRun
 from headwater_agent.events import Floats, Happened, Mark, Record, Refuse, Row
 from headwater_agent.guard.channel import sensors
 from headwater_agent.guard.stream import StreamGuard
@@ -21,35 +22,30 @@ MAX_STREAMS = 10_000
 """Most streams one agent follows; records of further ones are refused and counted."""
 
 
-class Cut(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A window to predict, and when the record that completed it was received.
-
-    ``marked`` says that it is not to be learned from, ``missing`` which share of its cells is
-    missing.
-    """
-
-    row: Row
-    window: Floats
-    received: int
-    marked: bool
-    missing: float
-
-
 @dataclass(slots=True)
 class Joined:
     """What came of the records of a batch; ``touched`` are the streams that changed."""
 
-    rows: list[Row] = field(default_factory=list)
-    cut: list[Cut] = field(default_factory=list)
+    rows: Sequence[Row] = ()
+    cut: Sequence[Cut] = ()
     marks: list[Mark] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)
+
+    def add(self, rows: Sequence[Row], cut: Sequence[Cut] = ()) -> None:
+        """Take more; what came in columns stays in them where nothing else comes."""
+        self.rows, self.cut = _behind(self.rows, rows), _behind(self.cut, cut)
 
 
 Told = Refuse | Happened
 """What is to be told of records that did not simply become rows."""
 
 _Made = tuple[Sequence[int], Sequence[Row], Sequence[Cut | None]]
-"""Of each row the place in the batch of the record that completed it, itself, and its window."""
+"""Of each row the place in the batch of the record that completed it, itself, and its window.
+
+Where it is a :class:`CutRun` the first rows may have none.
+"""
+
+_T = TypeVar("_T")
 
 
 class Streams:
@@ -126,7 +122,7 @@ class Streams:
         """
         told: list[Told] = []
         made: list[_Made] = []
-        for name, own in _places(records).items():
+        for name, (places, own) in _of_each(records).items():
             stream = self._streams.get(name)
             if stream is None:
                 if len(self._streams) >= MAX_STREAMS:
@@ -134,31 +130,30 @@ class Streams:
                     continue
                 stream = self.renew(name)
             into.touched[name] = self.heard[name] = None
-            made.append(self._rows(stream, own, records, into.marks, told))
+            made.append(self._rows(stream, places, own, into.marks, told))
         _, rows, cuts = made[0] if len(made) == 1 else _in_order(made)
-        into.rows += rows
-        into.cut += [cut for cut in cuts if cut is not None]
+        into.add(rows, cuts if type(cuts) is CutRun else [cut for cut in cuts if cut is not None])
         return told
 
     def _rows(
         self,
         stream: Stream,
         places: Sequence[int],
-        records: Sequence[Record],
+        came: Sequence[Record],
         marks: list[Mark],
         told: list[Told],
     ) -> _Made:
         """Join the records of one stream, all at once where each is a row that follows the last."""
-        came = [records[place] for place in places]
         if len(came) == 1 or not stream.guard.admit_all(came):
             came, places = _admit(stream, came, places, told)
         if not came:
             return (), (), ()
         if stream.rows.follow(came):
             judged, paused = self._judge(stream, came, marks, told)
-            rows = stream.rows.append(judged)
-            return places, rows, _cut(stream, rows, came, paused)
-        rows, of_row = [], []
+            whole = stream.rows.append(judged)
+            return places, whole, _cut(stream, whole, came, paused)
+        rows: list[Row] = []
+        of_row: list[int] = []
         completed_by: list[Record] = []
         paused = []
         for place, record in zip(places, came, strict=True):
@@ -175,20 +170,19 @@ class Streams:
 
     def _judge(
         self, stream: Stream, admitted: Sequence[Record], marks: list[Mark], told: list[Told]
-    ) -> tuple[list[Record], list[bool]]:
+    ) -> tuple[Sequence[Record], list[bool]]:
         """Return records as they may be used, and whether learning was paused after each."""
         self.records += len(admitted)
         guard, pauses = stream.guard, stream.guard.paused
         if len(admitted) == 1:
             alone = guard.judge(admitted[0])
             marks += alone.marks
-            judged, paused = [alone.record], [guard.paused]
+            judged: Sequence[Record] = [alone.record]
+            paused = [guard.paused]
         else:
             marked, paused = guard.judge_all(admitted)
-            judged = list(admitted)
-            for place, found in marked.items():
-                judged[place] = found.record
-                marks += found.marks
+            marks += chain.from_iterable(found.marks for found in marked.values())
+            judged = _replaced(admitted, {place: one.record for place, one in marked.items()})
         for pause in paused:
             if pause != pauses:
                 pauses = pause
@@ -214,26 +208,45 @@ def _admit(
     return admitted, places_of
 
 
-def _places(records: Sequence[Record]) -> dict[str, Sequence[int]]:
-    """Return the places of the records of each stream."""
+def _replaced(records: Sequence[Record], judged: Mapping[int, Record]) -> Sequence[Record]:
+    """Return records with those that have marks, by place, in the place of the same without."""
+    if not judged:
+        return records
+    if type(records) is RecordRun:
+        return records.with_marked(judged)
+    return [judged.get(place, record) for place, record in enumerate(records)]
+
+
+def _of_each(records: Sequence[Record]) -> dict[str, tuple[Sequence[int], Sequence[Record]]]:
+    """Return the records of each stream, and their places."""
+    if type(records) is RecordRun:
+        return {records.stream: (range(len(records)), records)} if records else {}
     if len({record.stream for record in records}) == 1:
-        return {records[0].stream: range(len(records))}
-    places: dict[str, list[int]] = {}
+        return {records[0].stream: (range(len(records)), records)}
+    found: dict[str, tuple[list[int], list[Record]]] = {}
     for place, record in enumerate(records):
-        places.setdefault(record.stream, []).append(place)
-    return {**places}
+        places, own = found.setdefault(record.stream, ([], []))
+        places.append(place)
+        own.append(record)
+    return {**found}
 
 
 def _in_order(made: Sequence[_Made]) -> _Made:
     """Return what was made of several streams, in the order of its places."""
-    of_each = sorted(chain.from_iterable(zip(*own, strict=True) for own in made), key=itemgetter(0))
+    of_each = sorted(
+        chain.from_iterable(
+            zip(places, rows, [*[None] * (len(rows) - len(cuts)), *cuts], strict=True)
+            for places, rows, cuts in made
+        ),
+        key=itemgetter(0),
+    )
     places, rows, cuts = zip(*of_each, strict=True) if of_each else ((), (), ())
     return places, rows, cuts
 
 
 def _cut(
     stream: Stream, rows: Sequence[Row], records: Sequence[Record], paused: Sequence[bool]
-) -> list[Cut | None]:
+) -> Sequence[Cut | None]:
     """Return the window of each row that can be predicted.
 
     Parameters
@@ -243,19 +256,39 @@ def _cut(
     records, paused
         For each row the record that completed it, and whether learning was paused then.
     """
-    cuts: list[Cut | None] = []
-    known = None
-    for row, window, record, pause in zip(
-        rows, stream.window.push(rows), records, paused, strict=True
-    ):
-        if window is None or window.missing > MAX_MISSING:
-            cuts.append(None)
-            continue
-        if row.observed is not known:
-            if 1 not in row.observed.tobytes():
-                cuts.append(None)
-                continue
-            known = row.observed
-        marked = window.marked or pause
-        cuts.append(Cut(row, window.values, record.received, marked, window.missing))
-    return cuts
+    received = received_of(records)
+    if type(rows) is RowRun:
+        return _cut_run(stream, rows, received, paused)
+    return [
+        None
+        if window is None or window.missing > MAX_MISSING or 1 not in row.observed.tobytes()
+        else Cut(row, window.values, came, window.marked or pause, window.missing)
+        for row, window, came, pause in zip(
+            rows, stream.window.push(rows), received, paused, strict=True
+        )
+    ]
+
+
+def _cut_run(
+    stream: Stream, rows: RowRun, received: Sequence[int], paused: Sequence[bool]
+) -> Sequence[Cut | None]:
+    """Do what :func:`_cut` does of rows that follow one another."""
+    found = stream.window.push_run(rows)
+    if len(found.values) < len(rows):
+        first = len(rows) - len(found.values)
+        rows, received, paused = rows.part(first, len(rows)), received[first:], paused[first:]
+    marked = list(map(or_, found.marked, paused)) if any(paused) else found.marked
+    cuts = CutRun(rows, found.values, received, marked, found.missing)
+    whole = max(found.missing, default=0.0) <= MAX_MISSING
+    if whole and (rows.observed.all() or rows.observed.any(axis=1).all()):
+        return cuts
+    return [cut if cut.missing <= MAX_MISSING and cut.row.observed.any() else None for cut in cuts]
+
+
+def _behind(before: Sequence[_T], more: Sequence[_T]) -> Sequence[_T]:
+    """Return some behind others, which are changed where they are a list."""
+    if not before:
+        return more
+    joined = before if isinstance(before, list) else [*before]
+    joined.extend(more)
+    return joined

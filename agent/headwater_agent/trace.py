@@ -197,7 +197,7 @@ def _example(reader: _TraceReader, stream: str, time: int) -> TracedExample:
         held = [one for one in reader.held() if (one.stream, one.time) == (stream, time)]
         if not held:
             return TracedExample(fate="none", sequence=0, label=None)
-        return TracedExample(fate="held back", sequence=0, label=float(held[0].label[0]))
+        return TracedExample(fate="held back", sequence=0, label=held[0].label)
     sequence, label, reserved = found
     if reserved:
         return TracedExample(fate="reserved", sequence=sequence, label=label)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
-from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from headwater_agent.events import Batch, Example
-from headwater_agent.stacking import stack
+from headwater_agent.kept import Kept
 
 
 class Waiting:
@@ -27,71 +26,67 @@ class Waiting:
     def __init__(self, batch: int, *, normal_alone: bool = False) -> None:
         self._size = batch
         self._normal_alone = normal_alone
-        self._examples: deque[Example] = deque()
-        self._laid_out: deque[Batch] = deque()
-        """Of the first examples, as far as they were laid out together and are as they were."""
+        self._pieces: deque[Kept] = deque()
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return self._count
 
     @property
     def batches(self) -> int:
         """How many whole batches there are."""
-        return len(self._examples) // self._size
+        return self._count // self._size
 
-    def add(self, examples: Iterable[Example]) -> None:
+    def add(self, examples: Sequence[Example]) -> None:
         """Take examples that come after all that wait."""
-        self._examples.extend(examples)
+        if examples:
+            self._pieces.append(Kept.of(examples))
+            self._count += len(examples)
 
-    def take(self, soon: int) -> tuple[Batch, int]:
-        """Return the first batch, and the sequence of its last example.
-
-        Parameters
-        ----------
-        soon
-            How many are likely to be taken now, this one too: laid out together they take less.
-        """
-        if not self._laid_out:
-            self._lay_out(min(soon, self.batches))
-        taken = [self._examples.popleft() for _ in range(self._size)]
-        return self._laid_out.popleft(), taken[-1].sequence
+    def take(self, batches: int) -> tuple[Batch, int]:
+        """Return so many of the first batches, laid out as one, and the last one's sequence."""
+        taken = self._first(batches * self._size)
+        weight = np.ones(len(taken), np.float32)
+        if self._normal_alone:
+            weight = (taken.labels == 0).astype(np.float32)
+        batch = Batch(taken.windows, taken.times, taken.labels[:, None], weight)
+        return batch, int(taken.sequences[-1])
 
     def thin(self) -> int:
         """Leave out every other one, and return how many those were."""
-        kept = list(self._examples)[1::2]
-        left_out = len(self._examples) - len(kept)
-        self._put(kept)
-        return left_out
+        before = self._count
+        self._put(np.arange(before) % 2 == 1)
+        return before - self._count
 
     def leave_out(self, stream: str) -> None:
         """Leave out those of a stream."""
-        self._put(example for example in self._examples if example.stream != stream)
+        streams = [name for piece in self._pieces for name in piece.streams]
+        self._put(np.array([name != stream for name in streams], np.bool_))
 
     def clear(self) -> None:
         """Leave out all."""
-        self._put(())
+        self._pieces.clear()
+        self._count = 0
 
     def correct(self, sequence: int, label: float) -> bool:
         """Correct the label of an example; False where it does not wait."""
-        for i, example in enumerate(self._examples):
-            if example.sequence == sequence:
-                self._examples[i] = replace(example, label=np.array([label], np.float32))
-                self._laid_out.clear()
-                return True
-        return False
+        return any(piece.correct(sequence, label) for piece in self._pieces)
 
-    def _put(self, examples: Iterable[Example]) -> None:
-        self._examples = deque(examples)
-        self._laid_out.clear()
+    def _put(self, stays: NDArray[np.bool_]) -> None:
+        """Leave out those that do not stay."""
+        kept = Kept.join(self._pieces).take(np.flatnonzero(stays))
+        self.clear()
+        self.add(kept)
 
-    def _lay_out(self, batches: int) -> None:
-        examples = list(islice(self._examples, batches * self._size))
-        window = stack([example.window for example in examples])
-        time = np.array([example.time for example in examples], np.int64)
-        label = stack([example.label for example in examples])
-        weight = np.ones(len(examples), np.float32)
-        if self._normal_alone:
-            weight = (label[:, 0] == 0).astype(np.float32)
-        for start in range(0, len(examples), self._size):
-            own = slice(start, start + self._size)
-            self._laid_out.append(Batch(window[own], time[own], label[own], weight[own]))
+    def _first(self, count: int) -> Kept:
+        """Take so many out, at most as many as wait."""
+        parts: list[Kept] = []
+        self._count -= count
+        while count:
+            piece = self._pieces.popleft()
+            if len(piece) > count:
+                self._pieces.appendleft(piece[count:])
+                piece = piece[:count]
+            parts.append(piece)
+            count -= len(piece)
+        return Kept.join(parts)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from headwater_agent.drift import DriftMonitor
 from headwater_agent.drift_settings import DriftSettings, Watched
 from headwater_agent.estimate import Estimate, SavedEstimate
-from headwater_agent.events import Alarm, Floats, Prediction, Row
-from headwater_agent.stacking import join
+from headwater_agent.events import Alarm, Floats, Row
+from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
 
 About = Watched | Literal["silence"]
@@ -70,20 +70,16 @@ class Watch:
         """Take new rows."""
         return self._raised(self.monitor.inputs(rows))
 
-    def predicted(
-        self, predictions: Sequence[Prediction], windows: Sequence[Floats]
-    ) -> list[Alarm]:
-        """Take predictions as they are made, with their windows ``[N, T, C]`` in pieces."""
-        if not predictions:
-            return []
-        return self._raised(self.estimate.expect(predictions, join(windows)))
+    def predicted(self, predictions: Predictions, windows: Floats) -> list[Alarm]:
+        """Take predictions as they are made, with their windows ``[N, T, C]``."""
+        return self._raised(self.estimate.expect(predictions, windows)) if predictions else []
 
     def scored(
-        self, predictions: Sequence[Prediction], windows: Floats, errors: NDArray[np.float64]
+        self, predictions: Predictions, windows: Floats, errors: NDArray[np.float64]
     ) -> list[Alarm]:
         """Take predictions whose labels came, and the error ``[N]`` of what was served."""
         self.estimate.learn(predictions, windows, errors)
-        streams, times = [made.stream for made in predictions], [made.time for made in predictions]
+        streams, times = predictions.streams, predictions.times.tolist()
         return self._raised(self.monitor.errors(streams, times, errors.tolist()))
 
     def react(self, alarms: Iterable[Alarm]) -> Reaction:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate, chain, repeat
 from math import isnan
+from operator import sub
 
 import msgspec
 import numpy as np
 
+from headwater_agent.columns import RowRun
 from headwater_agent.events import Floats, Row
-from headwater_agent.stacking import stack
-
-FEW = 4
-"""Fewer rows are looked at faster one by one."""
 
 SPARE = 16
 """Rows for which there is room, at least, when there must be more."""
@@ -29,6 +28,14 @@ class Window(msgspec.Struct, frozen=True, eq=False, gc=False):
     values: Floats
     missing: float
     marked: bool
+
+
+class WindowRun(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """Windows of which each ends a row after the one before; ``values`` is ``[N, T, C]``."""
+
+    values: Floats
+    missing: Sequence[float]
+    marked: Sequence[bool]
 
 
 class StreamWindow:
@@ -52,51 +59,88 @@ class StreamWindow:
         self._rows: Floats = np.empty((0, channels), np.float32)
         """Windows are parts of it, so what is in it never changes: a new one follows a full one."""
         self._end = 0
-        self._missing: deque[int] = deque(maxlen=length)
+        self._missing = deque([0] * length, length)
         """Of the newest rows that follow one another, how many cells of each are missing."""
         self._missing_of_all = 0
+        self._run = 0
+        """How many of them there are."""
         self._slot: int | None = None
         self.marked_slot: int | None = None
 
     def push(self, rows: Sequence[Row]) -> list[Window | None]:
         """Append rows in their order; return the window that each of them completes."""
         made: list[Window | None] = []
-        if rows and rows[-1].slot - rows[0].slot == len(rows) - 1:
-            self._push(rows, made)
-            return made
-        start = 0
-        for end in range(1, len(rows) + 1):
-            if end == len(rows) or rows[end].slot != rows[end - 1].slot + 1:
-                self._push(rows[start:end], made)
-                start = end
-        return made
-
-    def _push(self, rows: Sequence[Row], made: list[Window | None]) -> None:
-        """Append rows that follow one another, and what each completes to *made*."""
-        counts = self._missing
-        if rows[0].slot - 1 != self._slot:
-            counts.clear()
-            self._missing_of_all = 0
-        self._slot = rows[-1].slot
-        length, end = self._length, self._append(rows)
-        kept, size = self._rows, length * self._rows.shape[1]
-        missing_of_all, marked_slot = self._missing_of_all, self.marked_slot
-        for row, missing in zip(rows, self._count_missing(rows), strict=True):
-            end += 1
-            if len(counts) == length:
-                missing_of_all -= counts[0]
-            counts.append(missing)
-            missing_of_all += missing
+        length, size = self._length, self._length * self._rows.shape[1]
+        for row in rows:
+            self._begin(row.slot, row.slot)
+            end = self._append([row.values]) + 1
+            count = sum(map(isnan, row.values.tolist()))
+            self._missing_of_all += count - self._missing[0]
+            self._missing.append(count)
             if row.marked:
-                marked_slot = row.slot
-            if len(counts) < length:
+                self.marked_slot = row.slot
+            if self._run < length:
                 made.append(None)
                 continue
-            marked = marked_slot is not None and row.slot - marked_slot < length
-            made.append(Window(kept[end - length : end], missing_of_all / size, marked))
-        self._missing_of_all, self.marked_slot = missing_of_all, marked_slot
+            marked = self.marked_slot is not None and row.slot - self.marked_slot < length
+            made.append(Window(self._rows[end - length : end], self._missing_of_all / size, marked))
+        return made
 
-    def _append(self, rows: Sequence[Row]) -> int:
+    def push_run(self, rows: RowRun) -> WindowRun:
+        """Append rows that follow one another; return the windows that the last ones complete."""
+        self._begin(rows.first, rows.slots[-1], len(rows))
+        start = self._append(rows.values)
+        missing = self._missing_shares(rows.values)
+        marked = self._mark(rows)
+        length, width = self._length, self._rows.shape[1]
+        made = max(0, min(len(rows), self._run - length + 1))
+        to_next, to_cell = self._rows.strides
+        values = np.ndarray(
+            (made, length, width),
+            np.float32,
+            self._rows,
+            (start + len(rows) - made + 1 - length) * to_next if made else 0,
+            (to_next, to_next, to_cell),
+        )
+        first = len(rows) - made
+        return WindowRun(values, missing[first:], marked[first:])
+
+    def _begin(self, first: int, last: int, count: int = 1) -> None:
+        """Expect rows of these slots; begin anew where there is a jump before them."""
+        if first - 1 != self._slot:
+            self._missing = deque([0] * self._length, self._length)
+            self._missing_of_all = self._run = 0
+        self._slot = last
+        self._run += count
+
+    def _missing_shares(self, values: Floats) -> list[float]:
+        """Return what of the window that ends with each of these rows is missing."""
+        missing = np.isnan(values)
+        if not self._missing_of_all and not missing.any():
+            self._missing.extend(repeat(0, min(len(values), self._length)))
+            return [0.0] * len(values)
+        counts: list[int] = missing.sum(axis=1).tolist()
+        changes = map(sub, counts, chain(self._missing, counts))
+        totals = list(accumulate(changes, initial=self._missing_of_all))
+        self._missing.extend(counts)
+        self._missing_of_all = totals[-1]
+        size = self._length * values.shape[1]
+        return [total / size for total in totals[1:]]
+
+    def _mark(self, rows: RowRun) -> list[bool]:
+        """Say of each window that ends with one of the rows whether a row of it has a mark."""
+        newest, length = self.marked_slot, self._length
+        if not rows.marked and (newest is None or rows.first - newest >= length):
+            return [False] * len(rows)
+        marked: list[bool] = []
+        for place, slot in enumerate(rows.slots):
+            if place in rows.marked:
+                newest = slot
+            marked.append(newest is not None and slot - newest < length)
+        self.marked_slot = newest
+        return marked
+
+    def _append(self, rows: Sequence[Floats] | Floats) -> int:
         """Return the place of the first of them, with room for a window's other rows before it."""
         if self._end + len(rows) > len(self._rows):
             kept = self._rows[max(0, self._end - self._length + 1) : self._end]
@@ -106,21 +150,8 @@ class StreamWindow:
             self._end = len(kept)
         start = self._end
         self._end = start + len(rows)
-        if len(rows) < FEW:
-            for place, row in enumerate(rows, start):
-                self._rows[place] = row.values
+        if len(rows) == 1:
+            self._rows[start] = rows[0]
         else:
-            self._rows[start : self._end] = stack([row.values for row in rows])
+            self._rows[start : self._end] = rows
         return start
-
-    def _count_missing(self, rows: Sequence[Row]) -> Sequence[int]:
-        """Return how many cells of each of the newest rows are missing."""
-        if len(rows) < FEW:
-            return list(map(_count_missing, rows))
-        newest = self._rows[self._end - len(rows) : self._end]
-        counts: list[int] = np.isnan(newest).sum(axis=1).tolist()
-        return counts
-
-
-def _count_missing(row: Row) -> int:
-    return sum(map(isnan, row.values.tolist()))

@@ -60,7 +60,7 @@ class Buffer:
                 stream=self._streams[i],
                 time=int(self._time[i]),
                 window=self._window[i],
-                label=self._label[i],
+                label=float(self._label[i, 0]),
                 reserved=False,
             )
             for i in range(first, self._end)

@@ -46,8 +46,7 @@ def example(
 ) -> Example:
     """Return the example that the rows up to a slot give."""
     cut = np.stack([row(s, stream).values for s in range(slot - window + 1, slot + 1)])
-    label = np.array([slot + 0.25], np.float32)
-    return Example(sequence, stream, slot * PERIOD, cut, label, reserved)
+    return Example(sequence, stream, slot * PERIOD, cut, slot + 0.25, reserved)
 
 
 def prediction(slot: int, stream: str = "s", value: float = 1.0) -> Prediction:

@@ -160,7 +160,7 @@ def at(minute: float, value: float) -> Label:
 
 
 def labels_of(device: Mortal) -> list[float]:
-    return [float(e.label[0]) for e in device.store.load().examples]
+    return [e.label for e in device.store.load().examples]
 
 
 def test_a_label_that_came_before_a_crash_can_be_corrected_after_it() -> None:
@@ -216,6 +216,16 @@ def test_a_label_that_is_sent_again_after_a_crash_changes_nothing() -> None:
     device.receive(at(1, 50.0))
     after = device.pipeline.learner.checkpoint(device.pipeline.watch.save())
     assert before.state == after.state
+
+
+def test_a_label_that_comes_without_records_is_known_to_the_baseline_after_a_crash() -> None:
+    crashed = outside(batch=1)
+    crashed.receive(record(1, 5.0))
+    crashed.receive(at(1, 50.0))
+    crashed.commit()
+    crashed.die()
+    crashed.receive(record(2, 6.0))
+    assert crashed.published[2].baseline.tolist() == [50.0]
 
 
 def test_what_a_label_calls_an_anomaly_after_a_crash_is_no_normal_example() -> None:

@@ -15,11 +15,12 @@ from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.drift_settings import Estimate as EstimateSettings
 from headwater_agent.estimate import CHUNKS, LEAST, Estimate, Numbers, SavedEstimate, isotonic
 from headwater_agent.events import Alarm, Floats, Prediction
+from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
 from headwater_simulator.streams import shipped
 from tests.agent.model import MINUTE, manifest
 
-Made = tuple[list[Prediction], Floats]
+Made = tuple[Predictions, Floats]
 
 
 def classifier() -> Manifest:
@@ -58,7 +59,8 @@ def made(
         )
         for i in range(len(released))
     ]
-    return predictions, np.ones((len(released), 3, 2), np.float32) if windows is None else windows
+    columns = Predictions.of(predictions)
+    return columns, np.ones((len(released), 3, 2), np.float32) if windows is None else windows
 
 
 def overconfident(rng: np.random.Generator, count: int, centre: float) -> tuple[Made, Numbers]:
@@ -163,7 +165,7 @@ def test_streams_are_estimated_apart() -> None:
     estimate.learn(*past, losses)
     calm, windows = volatile(rng, 100, 0.5, 0.6)[0]
     wild, wilder = volatile(rng, 100, 1.9, 2.0)[0]
-    mixed = [*calm, *(replace(p, stream="b") for p in wild)]
+    mixed = Predictions.of([*calm, *(replace(p, stream="b") for p in wild)])
     estimate.expect(mixed, np.concatenate([windows, wilder]))
     first, second = estimate.expected("tank-1"), estimate.expected("b")
     assert first is not None
@@ -227,7 +229,8 @@ def test_streams_beyond_the_limit_are_not_estimated() -> None:
     told, losses = volatile(rng, 1000, 0.5, 2.0)
     estimate.learn(*told, losses)
     estimate.expect(*told)
-    estimate.expect([replace(p, stream="b") for p in told[0]], told[1])
+    other = Predictions.of([replace(p, stream="b") for p in told[0]])
+    estimate.expect(other, told[1])
     assert estimate.expected("tank-1") is not None
     assert estimate.expected("b") is None
 
@@ -317,7 +320,7 @@ def test_streams_that_alternate_are_estimated_as_one_after_the_other() -> None:
     mixed, apart = Estimate(manifest(), settings), Estimate(manifest(), settings)
     past, losses = volatile(rng, 1000, 0.5, 2.0)
     told, windows = volatile(rng, 400, 0.5, 2.0)[0]
-    told = [replace(p, stream="ab"[i % 2]) for i, p in enumerate(told)]
+    told = Predictions.of([replace(p, stream="ab"[i % 2]) for i, p in enumerate(told)])
     for one in mixed, apart:
         one.learn(past[0], past[1], losses)
     mixed.expect(told, windows)

@@ -53,7 +53,7 @@ def learn(settings: AgentSettings, count: int = 320) -> Compute:
     examples = [
         Example(number + 1, "tank", int(time), window, label, False)
         for number, (time, window, label) in enumerate(
-            zip(given.time, given.window, given.label, strict=True)
+            zip(given.time, given.window, given.label[:, 0].tolist(), strict=True)
         )
     ]
     list(pipeline.learner.learn(examples))

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Label, Prediction, Row
-from headwater_agent.labels import MAX_WAITING, Entry, Labelled, Labels
+from headwater_agent.labels import MAX_WAITING, Labels
+from headwater_agent.met import Entry, Found, Labelled, Met
+from headwater_agent.predictions import Predictions
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest
 from tests.agent.model import regression as regression_manifest
@@ -29,6 +31,15 @@ def met(labels: Labels, row: Row) -> Labelled | None:
 
 def told(found: Labelled | None) -> tuple[str, float, float | None] | None:
     return None if found is None else (found.entry.prediction.id, found.label, found.before)
+
+
+def told_all(found: Met | Labelled) -> list[tuple[str, float, float | None] | None]:
+    if isinstance(found, Labelled):
+        return [told(found)]
+    assert len(found.windows) == len(found.entries) == len(found.predictions)
+    return [
+        (key, label, None) for key, label in zip(found.predictions.ids, found.labels, strict=True)
+    ]
 
 
 def meet(labels: Labels, label: Label) -> Labelled | None:
@@ -231,12 +242,14 @@ def test_it_makes_no_difference_how_rows_and_predictions_are_cut_into_batches(
         if is_predicted:
             one_by_one.expect(entry(row))
         one_by_one.let_go(row)
-    batched: list[Labelled] = []
+    batched: Found = []
     for at in range(0, len(came), size):
         part = came[at : at + size]
-        made = [entry(row) for row, is_predicted in part if is_predicted]
-        batched += together.follow([row for row, _ in part], made)
-    assert [told(item) for item in batched] == [told(item) for item in alone if item is not None]
+        made = [prediction(row.slot, row.stream) for row, is_predicted in part if is_predicted]
+        windows, rows = np.stack([WINDOW] * (len(made) + 1))[1:], [row for row, _ in part]
+        batched += together.follow(rows, Predictions.of(made), windows, lambda _: WINDOW)
+    expected = [told(item) for item in alone if item is not None]
+    assert [one for item in batched for one in told_all(item)] == expected
     assert together.given_up == one_by_one.given_up
     waiting = [[e.prediction.id for e in labels.waiting()] for labels in (together, one_by_one)]
     assert waiting[0] == waiting[1]

@@ -21,7 +21,7 @@ WATCH = Watch(manifest(), DriftSettings()).save()
 
 def example(sequence: int, *, reserved: bool = False) -> Example:
     window = np.full((3, 2), sequence, np.float32)
-    return Example(sequence, "tank-1", sequence, window, floats(sequence), reserved)
+    return Example(sequence, "tank-1", sequence, window, float(sequence), reserved)
 
 
 def learner(batch: int = 2, **chosen: Any) -> Learner:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class Desk:
             self.connection, small_manifest(), self.settings, self.records, late=0, fingerprints=5
         )
 
-    def write(self, *predictions: Prediction, **more: tuple[object, ...]) -> dict[str, int]:
+    def write(self, *predictions: Prediction, **more: Sequence[object]) -> dict[str, int]:
         self.writer.append([Store(predictions=predictions, **more)])  # type: ignore[arg-type]
         return self.writer.prune()
 

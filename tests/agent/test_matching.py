@@ -5,10 +5,12 @@ import numpy as np
 from headwater_agent.events import Arrived, Label, Prediction, Record, Refuse
 from headwater_agent.examples import Examples
 from headwater_agent.intake import Intake
-from headwater_agent.labels import Labelled, Labels
+from headwater_agent.labels import Labels
 from headwater_agent.learner import new_learner
 from headwater_agent.matching import Matching
+from headwater_agent.met import Found, Met
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
+from headwater_agent.predictions import Predictions
 from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, anomaly, manifest, record, regression, version
@@ -35,30 +37,37 @@ class Device:
         event = Arrived(records, labels, order)
         batch = Intake()
         list(batch.take(event, self._streams))
-        made = [
-            Prediction(
-                f"{cut.row.slot}",
-                cut.row.stream,
-                cut.row.slot * MINUTE,
-                "v",
-                np.ones((3, 1), np.float32),
-                "ok",
-                0,
-                thresholds=(threshold, threshold),
-                marked=cut.marked,
-            )
-            for cut in batch.joined.cut
-        ]
+        made = Predictions.of(
+            [
+                Prediction(
+                    f"{cut.row.slot}",
+                    cut.row.stream,
+                    cut.row.slot * MINUTE,
+                    "v",
+                    np.ones((3, 1), np.float32),
+                    "ok",
+                    0,
+                    thresholds=(threshold, threshold),
+                    marked=cut.marked,
+                )
+                for cut in batch.joined.cut
+            ]
+        )
+        windows = np.array([cut.window for cut in batch.joined.cut])
         refused: list[Refuse] = []
-        matching = self.matching.match(batch, made)
+        matching = self.matching.match(batch, made, windows)
         while True:
             try:
                 refused.append(next(matching))
             except StopIteration as stop:
-                found: list[Labelled] = stop.value
+                found: Found = stop.value
                 break
-        self.matching.learn_from(found)
-        minutes = [(f.entry.prediction.time // MINUTE, f.label) for f in found]
+        minutes: list[tuple[int, float]] = []
+        for item in found:
+            assert isinstance(item, Met)
+            self.matching.learn_from(item)
+            times = item.predictions.times // MINUTE
+            minutes += zip(times.tolist(), item.labels, strict=True)
         return minutes, refused
 
 
@@ -66,8 +75,16 @@ def test_a_row_labels_the_forecast_that_speaks_of_it() -> None:
     device = Device(manifest(window=1, horizon=2))
     found, _ = device.take(*(record(minute, minute) for minute in range(5)))
     assert found == [(0, 2.0), (1, 3.0), (2, 4.0)]
-    assert [e.label.tolist() for e in device.examples.drain().examples] == [[2], [3], [4]]
+    assert [e.label for e in device.examples.drain().examples] == [2, 3, 4]
     assert len(device.labels) == 2
+
+
+def test_what_is_held_takes_no_room_of_its_own() -> None:
+    device = Device(manifest(window=3, horizon=2), late=10 * MINUTE)
+    device.take(*(record(minute, minute) for minute in range(6)))
+    held = [entry.window for entry in device.labels.waiting()]
+    assert len(held) == 2
+    assert np.shares_memory(held[0], held[1])
 
 
 def test_it_makes_no_difference_how_rows_are_cut_into_batches() -> None:
@@ -98,11 +115,12 @@ def test_an_anomaly_model_learns_what_it_does_not_flag_and_no_label_teaches_it_t
     device = Device(anomaly(), late=10 * MINUTE)
     rows = [record(minute, minute) for minute in range(4)]
     device.take(*rows, threshold=2.0)
-    assert [e.label.tolist() for e in device.examples.drain().examples] == [[0]] * 4
+    assert [e.label for e in device.examples.drain().examples] == [0] * 4
     label = Label(1.0, stream="tank-1", time=3 * MINUTE)
     assert device.take(labels=(label,)) == ([(3, 1.0)], [])
     made = device.examples.drain()
-    assert (made.examples, [one.label for one in made.corrections]) == ([], [1.0])
+    assert not made.examples
+    assert [one.label for one in made.corrections] == [1.0]
     flagged = Device(anomaly(), late=10 * MINUTE)
     flagged.take(*rows, threshold=0.5)
-    assert flagged.examples.drain().examples == []
+    assert not flagged.examples.drain().examples

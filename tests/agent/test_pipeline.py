@@ -117,7 +117,7 @@ class Device:
         """Examples with their last label."""
         corrected = {c.sequence: c.label for store in self.stores for c in store.corrections}
         return [
-            (e.sequence, e.stream, e.time, corrected.get(e.sequence, float(e.label[0])))
+            (e.sequence, e.stream, e.time, corrected.get(e.sequence, e.label))
             for store in self.stores
             for e in store.examples
         ]
@@ -419,7 +419,7 @@ def test_an_anomaly_model_learns_the_windows_that_it_does_not_flag() -> None:
     examples = [example for store in device.stores for example in store.examples]
     assert 40 * MINUTE not in {example.time for example in examples}
     assert len(examples) == 42
-    assert {float(example.label[0]) for example in examples} == {0.0}
+    assert {example.label for example in examples} == {0.0}
 
 
 def test_what_a_label_calls_an_anomaly_is_not_learned() -> None:

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.codec import FEW, Decoder
+from headwater_agent.columns import RecordRun
 from headwater_agent.events import Record
 from headwater_agent.payload import Refusal
+from headwater_agent.plain import FEW as FEW_RECORDS
 from headwater_agent.plain import PlainPayloads
 from headwater_agent.settings import AgentSettings, ChannelField, Input, TimeField
 from headwater_agent.transport import Message
@@ -84,12 +86,12 @@ def told(decoded: list[Record] | Refusal) -> object:
     ]
 
 
-@given(st.sampled_from(INPUTS), st.lists(payloads, max_size=8))
+@given(st.sampled_from(INPUTS), st.lists(payloads, max_size=8), st.booleans())
 def test_together_messages_are_decoded_as_one_by_one(
-    settings: Input, contents: list[bytes]
+    settings: Input, contents: list[bytes], alone: bool
 ) -> None:
     messages = [
-        Message("air/roof" if i % 3 else "other", payload, 1, False, i + 1)
+        Message("air/roof" if alone or i % 3 else "other", payload, 1, False, i + 1)
         for i, payload in enumerate(contents)
     ]
     single, together = decoder(settings), decoder(settings)
@@ -113,6 +115,25 @@ def test_messages_of_several_inputs_are_decoded_as_one_by_one(
     one_by_one = [single.decode(m.topic, m.payload, NOW, m.receipt) for m in messages]
     assert list(map(told, together.decode_all(messages, NOW))) == list(map(told, one_by_one))
     assert single.unreadable == together.unreadable
+
+
+def test_plain_records_of_one_stream_come_in_columns() -> None:
+    codec = decoder(Input(pattern="air/{stream}"))
+    plain = [
+        Message("air/roof", b'{"temp": %d, "PM2.5": 1}' % i, 1, False, i)
+        for i in range(FEW_RECORDS)
+    ]
+    found = codec.decode_together(plain, NOW)
+    assert isinstance(found, RecordRun)
+    assert [told([record]) for record in found] == [
+        told(codec.decode(one.topic, one.payload, NOW, one.receipt)) for one in plain
+    ]
+    for other in (
+        Message("air/door", b'{"temp": 3, "PM2.5": 1}', 1, False, 7),
+        Message("air/roof", b'{"temp": "3", "PM2.5": 1}', 1, False, 7),
+        Message("air/roof", b'{"temp": 3}', 1, False, 7),
+    ):
+        assert not isinstance(codec.decode_together([*plain, other], NOW), RecordRun)
 
 
 def plain(**options: object) -> PlainPayloads:

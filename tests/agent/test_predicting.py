@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from headwater_agent.events import Floats, Infer, Inferred, Model, Prediction, Row, Version
+from headwater_agent.columns import RowRun
+from headwater_agent.cuts import Cut, CutRun
+from headwater_agent.events import Floats, Infer, Inferred, Model, Row, Version
 from headwater_agent.learner import new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, PipelineSettings, ServeSettings
 from headwater_agent.predicting import Predicting
-from headwater_agent.streams import Cut, Streams
+from headwater_agent.predictions import Predictions
+from headwater_agent.streams import Streams
 from headwater_models.manifest import Manifest
 from tests.agent.model import MINUTE, floats, manifest, regression, version
 
@@ -31,7 +34,7 @@ def made(
     personal: Floats | None = None,
     model: Manifest | None = None,
     of: Version | None = None,
-) -> tuple[tuple[Prediction, ...], bool]:
+) -> tuple[Predictions, bool]:
     asking = predicting(model or manifest(), of)
     ask = asking.ask(windows)
     assert isinstance(ask, Infer)
@@ -46,6 +49,18 @@ def test_both_models_are_asked_about_every_window() -> None:
     assert list(ask.parameters) == ["released", "personal"]
     assert ask.windows.times.tolist() == [5 * MINUTE, 6 * MINUTE]
     assert ask.windows.values[:, 0, 0].tolist() == [1.0, 2.0]
+
+
+def test_windows_in_columns_are_asked_about_as_one_by_one() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(6, 2)
+    windows = np.lib.stride_tricks.as_strided(values, (4, 3, 2), (8, 8, 4))
+    rows = RowRun("tank-1", 5, values[2:], values[2:] > 3)
+    cuts = CutRun(rows, windows, [7] * 4, [False] * 4, [0.0] * 4)
+    ours, theirs = (predicting(manifest()).ask(cut).windows for cut in (cuts, list(cuts)))
+    assert ours.streams == theirs.streams
+    assert ours.times.tolist() == theirs.times.tolist()
+    assert ours.values.tobytes() == theirs.values.tobytes()
+    assert ours.values.flags.c_contiguous
 
 
 def test_a_prediction_holds_what_each_model_says() -> None:

@@ -37,7 +37,7 @@ def mark(
 
 
 def held(slot: int, stream: str = "s") -> Held:
-    return Held(stream, slot * PERIOD, np.array([slot], np.float32), reserved=False)
+    return Held(stream, slot * PERIOD, float(slot), reserved=False)
 
 
 def keep_aside(
@@ -78,7 +78,7 @@ def test_a_value_goes_back_into_its_row_and_its_windows_become_examples(store: S
     assert (row.slot, row.values.tolist()) == (4, [99, 4])
     assert ends(cleared) == [4, 5, 6]
     assert cleared.examples[1].window.tolist() == [[3, 3], [99, 4], [5, 5]]
-    assert cleared.examples[1].label.tolist() == [5]
+    assert cleared.examples[1].label == 5
     take_up(store, cleared)
     assert find_marks(store, MANIFEST, Wanted()) == []
     assert find_held(store, Wanted()) == []
@@ -147,7 +147,7 @@ def test_a_window_of_which_rows_were_dropped_is_not_made_up(store: SqliteStore) 
 
 def test_a_later_label_of_a_held_window_replaces_the_earlier(store: SqliteStore) -> None:
     keep_aside(store, [mark(4)], [held(4)])
-    corrected = Held("s", 4 * PERIOD, np.array([7], np.float32), reserved=False)
+    corrected = Held("s", 4 * PERIOD, 7.0, reserved=False)
     store.write([Store(held=(corrected,))])
     (example,) = clear(store, MANIFEST, Wanted()).examples
-    assert example.label.tolist() == [7]
+    assert example.label == 7

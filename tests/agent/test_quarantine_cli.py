@@ -42,8 +42,7 @@ def settings(tmp_path: Path) -> AgentSettings:
     )
     missing = Row("north", START + 4, np.array([np.nan, 0], np.float32), np.ones(2, np.bool_))
     held = tuple(
-        Held("north", slot * MINUTE, np.array([1], np.float32), reserved=False)
-        for slot in range(START + 4, START + 7)
+        Held("north", slot * MINUTE, 1.0, reserved=False) for slot in range(START + 4, START + 7)
     )
     marks = (
         Mark("north", (START + 4) * MINUTE, 0, 9.5, "spike"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater_agent.labels import Entry, Labelled
+from headwater_agent.met import Entry, Labelled, Met, gather
 from headwater_agent.ranking import Ranking
 from headwater_agent.scores import FADING
 from tests.agent.making import prediction, small_manifest
@@ -23,13 +23,19 @@ def labelled(label: float, *said: float) -> Labelled:
     return Labelled(Entry(made, WINDOW), label)
 
 
+def met(*items: Labelled) -> Met:
+    (found,) = gather(items)
+    assert isinstance(found, Met)
+    return found
+
+
 def ranking() -> Ranking:
     return Ranking(small_manifest(), NAMES, VERSIONS)
 
 
 def test_each_model_is_held_against_the_label() -> None:
     one = ranking()
-    one.count([labelled(10, 11, 15), labelled(20, 18, 30)])
+    one.count(met(labelled(10, 11, 15), labelled(20, 18, 30)))
     near, far = one.report()
     assert (near.name, near.version, near.labels, near.error) == ("near", "v1", 2, 1.5)
     assert (far.name, far.version, far.labels, far.error) == ("far", "v2", 2, 7.5)
@@ -45,9 +51,9 @@ def test_it_makes_no_difference_how_labels_are_cut_into_batches(
 ) -> None:
     items = [labelled(0, *said) for said in story]
     whole, parts = ranking(), ranking()
-    whole.count(items)
-    parts.count(items[:cut])
-    parts.count(items[cut:])
+    for ranked, pieces in ((whole, [items]), (parts, [items[:cut], items[cut:]])):
+        for piece in filter(None, pieces):
+            ranked.count(met(*piece))
     for ours, theirs in zip(parts.report(), whole.report(), strict=True):
         assert ours.labels == theirs.labels
         assert ours.error == pytest.approx(theirs.error)
@@ -56,25 +62,27 @@ def test_it_makes_no_difference_how_labels_are_cut_into_batches(
 
 def test_what_is_not_finite_counts_for_none_and_leaves_the_others() -> None:
     one, without = ranking(), ranking()
-    one.count([labelled(10, 11, 15), labelled(10, math.nan, 16), labelled(10, 12, 17)])
-    without.count([labelled(10, 11, 15), labelled(10, 12, 17)])
+    one.count(met(labelled(10, 11, 15), labelled(10, math.nan, 16), labelled(10, 12, 17)))
+    without.count(met(labelled(10, 11, 15), labelled(10, 12, 17)))
     assert one.report()[0] == without.report()[0]
     assert one.report()[1].labels == 3
 
 
 def test_predictions_made_before_a_restart_have_nothing_beside_them() -> None:
     one = ranking()
-    one.count([labelled(10)])
+    one.count(met(labelled(10)))
     assert [rank.labels for rank in one.report()] == [0, 0]
+    one.count(met(labelled(10), labelled(10, 11, 15)))
+    assert [rank.labels for rank in one.report()] == [1, 1]
 
 
 def test_it_goes_on_from_its_report_and_another_version_begins_anew() -> None:
     before, undisturbed = ranking(), ranking()
-    before.count([labelled(10, 11, 15)])
-    undisturbed.count([labelled(10, 11, 15), labelled(10, 13, 16)])
+    before.count(met(labelled(10, 11, 15)))
+    undisturbed.count(met(labelled(10, 11, 15), labelled(10, 13, 16)))
     after = Ranking(small_manifest(), NAMES, ("v1", "v3"))
     after.restore(before.report())
-    after.count([labelled(10, 13, 16)])
+    after.count(met(labelled(10, 13, 16)))
     near, far = after.report()
     assert near.labels == 2
     assert near.recent == pytest.approx(undisturbed.report()[0].recent)
@@ -83,5 +91,5 @@ def test_it_goes_on_from_its_report_and_another_version_begins_anew() -> None:
 
 def test_without_models_there_is_nothing_to_rank() -> None:
     one = Ranking(small_manifest())
-    one.count([labelled(10)])
+    one.count(met(labelled(10)))
     assert one.report() == ()

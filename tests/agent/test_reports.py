@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from headwater.wire import CheckedIn
-from headwater_agent.labels import Entry, Labelled
 from headwater_agent.live import LiveReport, read_ranks
+from headwater_agent.met import Met
 from headwater_agent.pipeline import Pipeline
+from headwater_agent.predictions import Predictions
 from headwater_agent.ranking import Ranking
 from headwater_agent.releases import first_version
 from headwater_agent.reports import Reports
@@ -38,7 +39,8 @@ def pipeline(settings: AgentSettings) -> Pipeline:
 
 def count(pipe: Pipeline) -> None:
     made = msgspec.structs.replace(prediction(1), beside=np.array([[3]], np.float32))
-    pipe.ranking.count([Labelled(Entry(made, WINDOW), 5.0)])
+    met = Met(Predictions.of([made]), WINDOW[None], [5.0], [None])
+    pipe.ranking.count(met)
 
 
 def test_the_owner_and_the_federation_client_find_what_they_read(tmp_path: Path) -> None:

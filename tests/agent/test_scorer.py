@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Happened, Label, Prediction
-from headwater_agent.labels import Entry, Labelled
 from headwater_agent.learner import new_learner
+from headwater_agent.met import Entry, Labelled
 from headwater_agent.pipeline_settings import LabelRules, LearnerSettings, ServeSettings
+from headwater_agent.predictions import Predictions
 from headwater_agent.scorer import Scorer, errors_of, served_of
 from headwater_models.manifest import Manifest
 from tests.agent.model import (
@@ -35,7 +36,11 @@ def prediction(
     return Prediction("p", "tank-1", time, "v1", said, "ok", received=0)
 
 
-def labelled(label: float, made: Prediction | None = None) -> Labelled:
+def columns(*made: Prediction) -> Predictions:
+    return Predictions.of(made)
+
+
+def corrected(label: float, made: Prediction | None = None) -> Labelled:
     return Labelled(Entry(made or prediction(), NO_WINDOW), label)
 
 
@@ -45,25 +50,25 @@ def scorer() -> Scorer:
 
 
 def test_a_table_of_errors_has_baseline_released_and_personal() -> None:
-    found = [labelled(2.5), labelled(0.0)]
+    found = columns(prediction(), prediction())
     assert errors_of(manifest(), found, [2.5, 0.0]).tolist() == [[1.5, 0.5, 0.5], [1, 2, 3]]
 
 
 def test_errors_of_classes_are_zero_or_one() -> None:
     said = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float32)
     made = Prediction("p", "tank-1", 0, "v1", said, "ok", received=0)
-    assert errors_of(classification(), [labelled(1, made)], [1]).tolist() == [[1, 0, 1]]
+    assert errors_of(classification(), columns(made), [1]).tolist() == [[1, 0, 1]]
 
 
 def test_of_a_table_the_errors_of_what_was_published_are_told() -> None:
-    made = [prediction(), msgspec.structs.replace(prediction(), served="personal")]
+    made = columns(prediction(), msgspec.structs.replace(prediction(), served="personal"))
     assert served_of(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), made).tolist() == [2, 6]
-    assert served_of(np.zeros((0, 3)), []).tolist() == []
+    assert served_of(np.zeros((0, 3)), columns()).tolist() == []
 
 
 def test_labels_are_counted_by_stream_and_together() -> None:
     scoring = scorer()
-    list(scoring.count([labelled(2.5)], np.array([[1.5, 0.5, 0.5]])))
+    list(scoring.count(columns(prediction()), np.array([[1.5, 0.5, 0.5]])))
     learner = scoring._learner
     assert (learner.score.labels, learner.score.released) == (1, 0.5)
     assert learner.streams["tank-1"].baseline == 1.5
@@ -71,9 +76,10 @@ def test_labels_are_counted_by_stream_and_together() -> None:
 
 def test_the_error_of_what_was_published_is_kept_beside_the_models() -> None:
     scoring = scorer()
-    list(scoring.count([labelled(2.5)], np.array([[1.5, 0.5, 0.25]])))
-    item = labelled(2.5, msgspec.structs.replace(prediction(), served="personal"))
-    list(scoring.count([item], np.array([[1.5, 0.5, 0.25]])))
+    list(scoring.count(columns(prediction()), np.array([[1.5, 0.5, 0.25]])))
+    made = msgspec.structs.replace(prediction(), served="personal")
+    item = corrected(2.5, made)
+    list(scoring.count(columns(made), np.array([[1.5, 0.5, 0.25]])))
     assert scoring._learner.score.served == (0.5 + 0.25) / 2
     list(scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 1.25])))
     assert scoring._learner.score.served == (0.5 + 1.25) / 2
@@ -81,7 +87,7 @@ def test_the_error_of_what_was_published_is_kept_beside_the_models() -> None:
 
 def test_a_model_that_said_nothing_is_not_compared() -> None:
     scoring = scorer()
-    list(scoring.count([labelled(2.5)], np.array([[math.nan, 0.5, 0.5]])))
+    list(scoring.count(columns(prediction()), np.array([[math.nan, 0.5, 0.5]])))
     assert scoring._learner.score.labels == 0
 
 
@@ -90,10 +96,12 @@ def test_it_makes_no_difference_how_labels_of_streams_are_cut_into_calls(
     story: list[tuple[int, float]], size: int
 ) -> None:
     together, in_pieces = scorer(), scorer()
-    found = [
-        labelled(0.0, msgspec.structs.replace(prediction(time=1_000 * at), stream=f"tank-{stream}"))
-        for at, (stream, _) in enumerate(story)
-    ]
+    found = columns(
+        *(
+            msgspec.structs.replace(prediction(time=1_000 * at), stream=f"tank-{stream}")
+            for at, (stream, _) in enumerate(story)
+        )
+    )
     table = np.array([(loss, loss / 3, loss / 7) for _, loss in story]).reshape(-1, 3)
     list(together.count(found, table))
     for at in range(0, len(found), size):
@@ -102,15 +110,15 @@ def test_it_makes_no_difference_how_labels_of_streams_are_cut_into_calls(
 
 
 def test_a_correction_leaves_the_scores_as_if_the_label_had_been_right_at_once() -> None:
-    corrected, straight = scorer(), scorer()
+    twice, straight = scorer(), scorer()
+    made = columns(prediction())
     for label in (2.5, 4.0, 1.0):
-        item = labelled(label)
-        table = errors_of(manifest(), [item], [label])[0]
-        list(corrected.count([item], table[None]))
-        right = errors_of(manifest(), [item], [2.5])[0]
-        list(straight.count([item], right[None]))
-        list(corrected.correct(item, table, right))
-    ours, theirs = corrected._learner.score, straight._learner.score
+        table = errors_of(manifest(), made, [label])[0]
+        list(twice.count(made, table[None]))
+        right = errors_of(manifest(), made, [2.5])[0]
+        list(straight.count(made, right[None]))
+        list(twice.correct(corrected(label), table, right))
+    ours, theirs = twice._learner.score, straight._learner.score
     for name in ("baseline", "released", "personal"):
         assert math.isclose(getattr(ours, name), getattr(theirs, name))
 
@@ -119,8 +127,8 @@ def test_what_changed_is_told_once_and_brings_everything_back() -> None:
     scoring, again = scorer(), scorer()
     assert scoring.changes() == ()
     for stream in ("tank-1", "tank-2", "tank-2"):
-        item = labelled(2.5, msgspec.structs.replace(prediction(), stream=stream))
-        list(scoring.count([item], np.array([[1.5, 0.5, 0.25]])))
+        made = columns(msgspec.structs.replace(prediction(), stream=stream))
+        list(scoring.count(made, np.array([[1.5, 0.5, 0.25]])))
     told = scoring.changes()
     assert [name for name, _ in told] == ["", "tank-1", "tank-2"]
     assert scoring.changes() == ()
@@ -131,8 +139,8 @@ def test_what_changed_is_told_once_and_brings_everything_back() -> None:
 
 def test_a_correction_and_a_reset_are_told_too() -> None:
     scoring = scorer()
-    item = labelled(2.5)
-    list(scoring.count([item], np.array([[1.5, 0.5, 0.25]])))
+    item = corrected(2.5)
+    list(scoring.count(columns(prediction()), np.array([[1.5, 0.5, 0.25]])))
     scoring.changes()
     list(scoring.correct(item, np.array([1.5, 0.5, 0.25]), np.array([1.5, 0.5, 0.75])))
     assert [name for name, _ in scoring.changes()] == ["", "tank-1"]

@@ -330,7 +330,7 @@ def notes_of_repair(store: SqliteStore) -> list[Note]:
 
 def test_what_was_held_back_is_erased_with_the_examples(tmp_path: Path) -> None:
     def held(stream: str) -> events.Held:
-        return events.Held(stream, 1_000, np.zeros(1, np.float32), reserved=False)
+        return events.Held(stream, 1_000, 0.0, reserved=False)
 
     with closing(SqliteStore(tmp_path / "agent.db", small_manifest(), StoreSettings())) as store:
         store.write([events.Store(held=(held("s"), held("t"), held("u")))])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headwater_agent.stacking import join, stack, stack_outputs
-from tests.agent.making import prediction
+from headwater_agent.stacking import join, span, stack
 
 TABLE = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
 
@@ -37,9 +36,8 @@ def test_pieces_are_joined_and_the_only_one_is_as_it_was() -> None:
     assert join([TABLE]) is TABLE
 
 
-def test_the_outputs_of_predictions_stand_by_model() -> None:
-    made = [prediction(1, value=10.0), prediction(2, value=20.0)]
-    released, personal, baseline = stack_outputs(made)
-    assert np.array_equal(released, [one.released for one in made])
-    assert np.array_equal(personal, [one.personal for one in made])
-    assert np.array_equal(baseline, [one.baseline for one in made])
+@pytest.mark.parametrize(("places", "follow"), [([3, 4, 5], True), ([3, 5], False), ([], False)])
+def test_places_that_follow_one_another_are_a_slice(places: list[int], follow: bool) -> None:
+    made = span(np.array(places, np.intp))
+    assert isinstance(made, slice) == follow
+    assert np.arange(9)[made].tolist() == places

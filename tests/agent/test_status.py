@@ -49,7 +49,7 @@ def fill(store: SqliteStore) -> None:
     made = tuple(prediction(slot, value=float(slot)) for slot in (3, 4))
     scores = (events.Score("s-3", 2.0), events.Score("s-4", 3.0))
     store.write([rows(range(6)), events.Store(predictions=made, scores=scores)])
-    held = events.Held("s", 5_000, np.zeros(1, np.float32), reserved=False)
+    held = events.Held("s", 5_000, 0.0, reserved=False)
     store.write([events.Store(marks=(events.Mark("s", 5_000, 0, 9.0, "spike"),), held=(held,))])
     store.write([Outbox(added=(Unsent(1, "out", b"{}", retain=False),))])
     store.write([Count({"refused-late": 4}), Note(1_000, "release", "v2"), events.Warn((ALARM,))])

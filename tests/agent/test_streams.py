@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from itertools import accumulate
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent import streams
+from headwater_agent.columns import RecordRun
 from headwater_agent.events import Happened, Record, Refuse
 from headwater_agent.guard.settings import GuardSettings
 from headwater_agent.pipeline_settings import PipelineSettings
@@ -103,6 +107,35 @@ def test_it_makes_no_difference_how_records_are_cut_into_batches(
     assert _told(whole) == _told(pieces)
     for name in ("a", "b"):
         assert together[name].progress() == in_pieces[name].progress()
+
+
+runs = st.lists(
+    st.tuples(st.sampled_from([1, 1, 1, 1, 1, 2, 5]), st.sampled_from([1.0, 2.0, 11.0, np.nan])),
+    min_size=1,
+    max_size=200,
+)
+
+
+@given(runs, st.integers(0, 2))
+def test_records_in_columns_are_joined_as_one_by_one(
+    steps: list[tuple[int, float]], hold: int
+) -> None:
+    minutes = list(accumulate(step for step, _ in steps))
+    items = [
+        record(minute, value, value) for minute, (_, value) in zip(minutes, steps, strict=True)
+    ]
+    values = np.array([item.values for item in items])
+    times, present = np.array([item.time for item in items]), items[0].present
+    run = RecordRun("tank-1", times, values, present, items[0].received, [0] * len(items))
+    model = manifest(window=2, max_gap=3, hold=hold)
+    settings = PipelineSettings(guard=GuardSettings(burst=0.5, records=4))
+    together, one_by_one = Streams(model, settings), Streams(model, settings)
+    whole, pieces = Joined(), Joined()
+    told = together.join(run, whole)
+    assert [one for item in items for one in one_by_one.join([item], pieces)] == told
+    assert _told(whole) == _told(pieces)
+    assert together["tank-1"].progress() == one_by_one["tank-1"].progress()
+    assert together.join(run[:0], whole) == []
 
 
 def _told(joined: Joined) -> list[object]:

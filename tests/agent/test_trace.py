@@ -134,7 +134,7 @@ def test_what_a_window_is_to_the_learner(
 
 def test_what_the_guard_keeps_aside_is_told(made: AgentSettings) -> None:
     missing = events.Row("s", 200, np.array([np.nan, 1], np.float32), np.ones(2, np.bool_))
-    held = events.Held("s", 200 * MINUTE, np.array([2.5], np.float32), reserved=False)
+    held = events.Held("s", 200 * MINUTE, 2.5, reserved=False)
     mark = events.Mark("s", 200 * MINUTE + 5, 0, 99.0, "spike")
     write(made, events.Store(rows=(missing,), held=(held,), marks=(mark,)))
     found = follow(made, 200)

@@ -68,7 +68,7 @@ def fill(made: AgentSettings, *, learned: int, reserved: int) -> None:
             "s",
             (number + 3) * MINUTE,
             np.zeros((3, 2), np.float32),
-            np.array([(number + 3) % 7 + 1], np.float32),
+            float((number + 3) % 7 + 1),
             number >= learned,
         )
         for number in range(learned + reserved)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from headwater_agent.drift_settings import DriftSettings, React, Watched
 from headwater_agent.drift_settings import Estimate as EstimateSettings
 from headwater_agent.events import Alarm, Prediction, Row
+from headwater_agent.predictions import Predictions
 from headwater_agent.watch import Reaction, SavedWatch, Watch, about
 from tests.agent.model import MINUTE, manifest
 
@@ -66,9 +67,9 @@ def test_alarms_of_every_kind_are_raised_and_counted() -> None:
     for minute in range(1200):
         scale = 1.0 if minute < 800 else 6.0
         window = (scale * rng.standard_normal((1, 3, 2))).astype(np.float32)
-        made = [prediction(minute)]
+        made = Predictions.of([prediction(minute)])
         found = one.joined([Row("tank-1", minute, window[0, -1] + scale, np.ones(2, np.bool_))])
-        found += one.predicted(made, [window])
+        found += one.predicted(made, window)
         found += one.scored(made, window, np.abs(window[0, :1, 0]).astype(np.float64))
         kinds += [about(alarm) for alarm in found]
         assert minute >= 800 or not found
@@ -78,7 +79,7 @@ def test_alarms_of_every_kind_are_raised_and_counted() -> None:
 
 def test_a_checkpoint_keeps_counts_wishes_and_the_estimate() -> None:
     one, again = watch(retrain=True), watch(retrain=True)
-    made = [replace(prediction(0), id=str(i)) for i in range(300)]
+    made = Predictions.of([replace(prediction(0), id=str(i)) for i in range(300)])
     one.scored(made, np.ones((300, 3, 2), np.float32), np.ones(300))
     one.react([ERROR])
     one.alarms = 3

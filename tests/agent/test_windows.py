@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater_agent.columns import RowRun
 from headwater_agent.events import Floats, Row
 from headwater_agent.windows import StreamWindow
 from tests.agent.model import floats
@@ -55,23 +56,35 @@ def test_a_window_does_not_change_when_rows_follow() -> None:
     np.testing.assert_array_equal(first, [[1, -1]])
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40), st.integers(1, 7))
+stretches = st.lists(
+    st.tuples(st.booleans(), st.lists(st.sampled_from(["ok", "missing", "marked"]), min_size=1)),
+    max_size=6,
+)
+
+
+@given(stretches, st.integers(1, 7))
 def test_rows_may_be_pushed_one_by_one_or_together(
-    story: list[tuple[bool, bool]], length: int
+    story: list[tuple[bool, list[str]]], length: int
 ) -> None:
-    slot, rows = 0, []
-    for jump, marked in story:
-        slot += 2 if jump else 1
-        values = floats(slot, np.nan if slot % 3 == 0 else 0)
-        rows.append(Row("tank-1", slot, values, np.ones(2, np.bool_), marked))
     single, together = StreamWindow(length, 2), StreamWindow(length, 2)
-    one_by_one = [made for row in rows for made in single.push([row])]
-    for theirs, ours in zip(one_by_one, together.push(rows), strict=True):
-        assert (theirs is None) == (ours is None)
-        if theirs is not None and ours is not None:
-            np.testing.assert_array_equal(theirs.values, ours.values)
-            assert (theirs.missing, theirs.marked) == (ours.missing, ours.marked)
-    assert single.marked_slot == together.marked_slot
+    slot = 0
+    for jump, kinds in story:
+        slot += jump
+        values = np.array(
+            [[at, np.nan if kind == "missing" else at] for at, kind in enumerate(kinds)], np.float32
+        )
+        marked = {at for at, kind in enumerate(kinds) if kind == "marked"}
+        rows = RowRun("tank-1", slot, values, ~np.isnan(values), marked)
+        slot += len(kinds)
+        one_by_one = [made for row in rows for made in single.push([row])]
+        run = together.push_run(rows)
+        first = len(one_by_one) - len(run.values)
+        assert one_by_one[:first] == [None] * first
+        theirs = [made for made in one_by_one[first:] if made is not None]
+        assert [made.values.tobytes() for made in theirs] == [ours.tobytes() for ours in run.values]
+        assert [made.missing for made in theirs] == run.missing
+        assert [made.marked for made in theirs] == run.marked
+        assert single.marked_slot == together.marked_slot
 
 
 def test_a_window_tells_its_missing_cells_and_whether_one_is_kept_aside() -> None:

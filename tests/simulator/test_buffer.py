@@ -28,7 +28,7 @@ def example(sequence: int) -> Example:
         stream=f"tank-{sequence % 3}",
         time=1_000 * sequence,
         window=np.full(SHAPE, sequence, np.float32),
-        label=np.array([sequence / 2], np.float32),
+        label=sequence / 2,
         reserved=False,
     )
 
@@ -72,6 +72,7 @@ class AsAList(RuleBasedStateMachine):
         hold(batch, taken)
         self.given_out.append((batch, taken))
         after = self.buffer.after(through)
+        assert all(one.label == one.sequence / 2 for one in after)
         assert [one.sequence for one in after] == [
             one.sequence for one in self.kept if one.sequence > through
         ]

@@ -153,7 +153,7 @@ def released(window: int) -> Bundle:
             examples=Batch(
                 window=np.stack([example.window for example in learned]),
                 time=np.array([example.time for example in learned]),
-                label=np.stack([example.label for example in learned]),
+                label=np.array([example.label for example in learned], np.float32)[:, None],
                 weight=np.ones(len(learned), np.float32),
             ),
             epochs=5,

@@ -198,7 +198,7 @@ def compare(device: Device, examples: Examples) -> None:
     labels = dict(zip(keys, examples.labels.tolist(), strict=True))
     assert len(device.examples) > 200
     for example in device.examples:
-        assert labels[example.stream, example.time] == example.label[0]
+        assert labels[example.stream, example.time] == example.label
     known = {key for key, label in labels.items() if np.isfinite(label)}
     kept = {(example.stream, example.time) for example in device.examples}
     assert kept <= known

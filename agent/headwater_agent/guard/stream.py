@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from headwater_agent.columns import RecordRun, times_of, values_of
 from headwater_agent.events import Mark, Record, Refuse
 from headwater_agent.guard.channel import Sensor
 from headwater_agent.guard.judge import Judge, Marks, SavedJudge
 from headwater_agent.guard.settings import GuardSettings
-from headwater_agent.stacking import stack
 
 REMEMBERED = 32
 """Newest records of a stream by which a repeated one is told."""
@@ -121,9 +121,8 @@ class StreamGuard:
         """
         if not self._settings.enabled:
             return True
-        times = [record.time for record in records]
-        ahead = list(map(sub, times, [self._newest, *times]))
-        if self._doubted or not 0 < min(ahead) <= max(ahead) <= self._gap:
+        least, most = _ahead(records, self._newest)
+        if self._doubted or not 0 < least <= most <= self._gap:
             return False
         for record in records[-REMEMBERED:]:
             self._repeats(record)
@@ -166,8 +165,8 @@ class StreamGuard:
                     marked[place] = judged
                 paused.append(self.paused)
             return marked, paused
-        values = np.array(stack([record.values for record in records]).T, np.float64, order="C")
-        found = self._judge.judge_all([record.time for record in records], values)
+        values = np.array(values_of(records).T, np.float64, order="C")
+        found = self._judge.judge_all(times_of(records), values)
         if not found and not self._recent:
             return marked, [self.paused] * len(records)
         for place, record in enumerate(records):
@@ -310,3 +309,13 @@ class StreamGuard:
                 for channel, reason in sorted(marks.items())
             ),
         )
+
+
+def _ahead(records: Sequence[Record], newest: int) -> tuple[int, int]:
+    """Return the least and the most that a record is later than the one before it."""
+    if type(records) is RecordRun:
+        steps = np.diff(records.times, prepend=newest)
+        return int(steps.min()), int(steps.max())
+    times = times_of(records)
+    ahead = list(map(sub, times, [newest, *times]))
+    return min(ahead), max(ahead)
