@@ -57,6 +57,8 @@ class Stepper(Trainer):
             When shapes or names are not those of the graph.
         """
         count, graph, given = len(learning_rates), self._graph, {**parameters, **state}
+        if count == 1:
+            return self.step(batch, parameters, state, learning_rates[0])
         names = {*_ROWS, "learning_rate", *given} - graph.left_aside
         graph.refuse_other_names(names, graph.inputs.keys())
         size = len(batch.weight) // count
