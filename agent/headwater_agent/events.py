@@ -202,6 +202,9 @@ class Batch:
 
     def parts(self, count: int) -> Iterator[Batch]:
         """Yield so many equal parts, one after the other."""
+        if count == 1:
+            yield self
+            return
         size = len(self.weight) // count
         for own in (slice(start, start + size) for start in range(0, count * size, size)):
             yield Batch(self.window[own], self.time[own], self.label[own], self.weight[own])

@@ -17,6 +17,7 @@ import numpy as np
 from headwater.errors import UnsupportedError
 from headwater_agent.events import Batch, Floats, Train, Trained
 from headwater_agent.replay import Replay, Replayed
+from headwater_agent.stacking import join
 from headwater_models.arrays import Arrays
 from headwater_models.graphs.replaying import replay_many
 from headwater_models.graphs.serialisation import decode
@@ -166,7 +167,7 @@ class FleetTrainer:
             for i, (parameters, state, loss) in zip(places, self._step(steps), strict=True):
                 now[i] = parameters, state
                 losses[i].append(loss)
-        return [Trained(*one, np.concatenate(own)) for one, own in zip(now, losses, strict=True)]
+        return [Trained(*one, join(own)) for one, own in zip(now, losses, strict=True)]
 
     def _step(self, steps: Sequence[Single]) -> list[Stepped]:
         found: dict[int, Stepped] = {}
