@@ -26,7 +26,10 @@ class Stepper(Trainer):
     def __init__(self, graph: bytes, threads: int = 1) -> None:
         super().__init__(graph, threads)
         self._rows = [name for name in _ROWS if name in self._graph.inputs]
-        self._lay_out(0)
+        self._size = -1
+        self._before: Buffers = {}
+        self._after: Buffers = {}
+        self._bindings: list[Any] = []
 
     def steps(
         self,
@@ -65,7 +68,7 @@ class Stepper(Trainer):
         if size != self._size:
             self._lay_out(size)
         for name, array in given.items():
-            self._refuse_other_shape(name, array.shape)
+            self._refuse_other_shape(name, array.shape, self._before[name].shape)
             self._before[name][...] = array
         taken = [self._before[name] for name in self._rows]
         parts = [self._parts(name, getattr(batch, name), count) for name in self._rows]
@@ -87,11 +90,12 @@ class Stepper(Trainer):
         )
 
     def _parts(self, name: str, array: NDArray[Any], count: int) -> NDArray[Any]:
-        self._refuse_other_shape(name, (len(array) // count, *array.shape[1:]))
-        return array.reshape(count, -1, *array.shape[1:])
+        """Return the rows of each of so many steps."""
+        size, *rest = self._before[name].shape
+        self._refuse_other_shape(name, array.shape, (count * size, *rest))
+        return array.reshape(count, size, *rest)
 
-    def _refuse_other_shape(self, name: str, have: tuple[int, ...]) -> None:
-        want = self._before[name].shape
+    def _refuse_other_shape(self, name: str, have: Sequence[int], want: Sequence[int]) -> None:
         if have != want:
             raise BundleError(f"{self._graph.name}: input `{name}` is {[*want]}, not {[*have]}.")
 
@@ -100,8 +104,8 @@ class Stepper(Trainer):
 
         Steps go forth and back between two of each array; what none makes is there once.
         """
-        graph, self._size = self._graph, size
-        self._before: Buffers = {
+        graph = self._graph
+        self._before = {
             name: np.empty([n if isinstance(n, int) else size for n in shape], dtype)
             for name, (dtype, shape) in graph.inputs.items()
         }
@@ -117,6 +121,7 @@ class Stepper(Trainer):
             self._bound(self._before, self._after, made),
             self._bound(self._after, self._before | loss, made),
         ]
+        self._size = size
 
     def _bound(self, before: Buffers, after: Buffers, made: Mapping[str, str]) -> Any:
         binding = self._graph.session.io_binding()

@@ -106,5 +106,7 @@ def test_arrays_of_other_names_or_shapes_are_refused() -> None:
     wrong = built.weights | {"head.bias": np.zeros((), np.float32)}
     with pytest.raises(BundleError, match=r"`head\.bias` is \[1\], not \[\]"):
         one_run(built, parameters=wrong)
+    with pytest.raises(BundleError, match=r"`window` is \[4, .*, not \[6"):
+        one_run(built, learning_rates=(0.1,) * 4)
     with pytest.raises(BundleError, match="`window` is"):
         one_run(built, model_spec(window=5))
