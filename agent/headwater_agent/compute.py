@@ -9,8 +9,9 @@ from headwater_agent.events import Batch, Floats, Infer, Inferred, Model, Train,
 from headwater_agent.rivers.settings import RiverSettings
 from headwater_models.arrays import Arrays
 from headwater_models.bundle import Bundle
-from headwater_models.session import Bound, Predictor, Trainer
+from headwater_models.session import Bound, Predictor
 from headwater_models.stacked import StackedPredictor
+from headwater_models.stepping import Stepper
 
 _MEMBERS: Mapping[Model, int] = {"released": 0, "personal": 1}
 
@@ -30,7 +31,7 @@ class Compute:
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self._bundle, self._threads = bundle, threads
-        self._trainer = Trainer(bundle.train, threads)
+        self._trainer = Stepper(bundle.train, threads)
         self._both: StackedPredictor | None = None
         if bundle.stacked is not None:
             members = [bundle.weights] * len(_MEMBERS)
@@ -57,11 +58,12 @@ class Compute:
         return Inferred(windows, outputs)
 
     def train(self, effect: Train) -> Trained:
-        """Take one optimiser step."""
-        parameters, state, losses = self._trainer.step(
-            effect.batch, effect.parameters, effect.state, effect.learning_rate
+        """Take optimiser steps."""
+        return Trained(
+            *self._trainer.steps(
+                effect.batch, effect.parameters, effect.state, effect.learning_rates
+            )
         )
-        return Trained(parameters, state, losses)
 
     @cached_property
     def _predictor(self) -> Predictor:

@@ -6,7 +6,7 @@ Times are UTC milliseconds of the event itself unless a name says otherwise.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -189,7 +189,7 @@ class Score(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Examples laid out for one training step.
+    """Examples laid out for training.
 
     ``window`` float32 ``[N, T, C]``, ``time`` int64 ``[N]``, ``label`` float32 ``[N, 1]``,
     ``weight`` float32 ``[N]``.
@@ -199,6 +199,15 @@ class Batch:
     time: NDArray[np.int64]
     label: Floats
     weight: Floats
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """Yield so many equal parts, one after the other."""
+        if count == 1:
+            yield self
+            return
+        size = len(self.weight) // count
+        for own in (slice(start, start + size) for start in range(0, count * size, size)):
+            yield Batch(self.window[own], self.time[own], self.label[own], self.weight[own])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,7 +273,7 @@ class Inferred(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """The answer to :class:`Train`: what the step made, and the loss of each row before it."""
+    """The answer to :class:`Train`: what the steps made, and each row's loss before its step."""
 
     parameters: Arrays
     state: Arrays
@@ -318,13 +327,20 @@ class Infer(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Train:
-    """Take one optimiser step of a branch; answer with :class:`Trained`."""
+    """Take optimiser steps of a branch, one after the other; answer with :class:`Trained`.
+
+    ``batch`` holds the examples of all of them, equally many for each of ``learning_rates``.
+    """
 
     batch: Batch
     parameters: Arrays
     state: Arrays
-    learning_rate: float
+    learning_rates: tuple[float, ...]
     branch: BranchName
+
+    def steps(self) -> Iterator[tuple[Batch, float]]:
+        """Yield the examples and the learning rate of each."""
+        return zip(self.batch.parts(len(self.learning_rates)), self.learning_rates, strict=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,7 +30,7 @@ from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpac
 from headwater_agent.waiting import Waiting
 from headwater_agent.watch import SavedWatch
 from headwater_models.arrays import Arrays
-from headwater_models.fading import faded
+from headwater_models.fading import EVERY, faded
 from headwater_models.manifest import Manifest
 from headwater_models.schedule import rate
 
@@ -139,6 +139,7 @@ class Learner:
         self._overloaded = False
         self._training: list[BranchName] = []
         self._batch: Batch | None = None
+        self._rates: tuple[float, ...] = ()
         self._through = 0
         self._refining: Arrays | None = None
         self._refined = ""
@@ -180,19 +181,19 @@ class Learner:
         return self._waiting.correct(sequence, label)
 
     def trained(self, event: Trained) -> Iterator[Train]:
-        """Take over what a step made and ask for the next one if it is due."""
+        """Take over what steps made and ask for the next ones if they are due."""
         batch = self._batch
         branch = self._training.pop(0)
         moved = self.personal if branch == "personal" else self.contribution
         if moved is not None and batch is not None:
-            state = faded(event.state, self.steps + 1)
+            state = faded(event.state, self.steps + len(self._rates))
             moved.trained(event.parameters, state, len(batch.weight))
         self.changed = True
         if self._training and batch is not None:
-            yield self._step(self._training[0], batch)
+            yield self._steps(self._training[0], batch)
             return
         self.learned_through = self._through
-        self.steps += 1
+        self.steps += len(self._rates)
         self._batch = None
         yield from self._due()
 
@@ -324,23 +325,22 @@ class Learner:
         if self._training or not self.is_due or not self._allowed:
             self._overloaded &= self.is_due
             return
-        self._batch, self._through = self._waiting.take(1)
-        self._allowed -= 1
+        count = min(self._allowed, self._waiting.batches, EVERY - self.steps % EVERY)
+        self._rates = tuple(map(self._rate, range(self.steps, self.steps + count)))
+        self._batch, self._through = self._waiting.take(count)
+        self._allowed -= count
         self._training = ["personal", "contribution"] if self.contribution else ["personal"]
-        yield self._step("personal", self._batch)
+        yield self._steps("personal", self._batch)
 
-    def _step(self, branch: BranchName, batch: Batch) -> Train:
+    def _rate(self, step: int) -> float:
+        hurried = self._hurried if step < self._hurried_until else 1.0
+        settings = self._settings
+        return hurried * rate(settings.schedule, settings.learning_rate, step)
+
+    def _steps(self, branch: BranchName, batch: Batch) -> Train:
         taken = self.contribution if branch == "contribution" else None
         model = taken or self.personal
-        hurried = self._hurried if self.steps < self._hurried_until else 1.0
-        settings = self._settings
-        return Train(
-            batch=batch,
-            parameters=model.parameters,
-            state=model.state,
-            learning_rate=hurried * rate(settings.schedule, settings.learning_rate, self.steps),
-            branch=branch,
-        )
+        return Train(batch, model.parameters, model.state, self._rates, branch)
 
 
 def new_learner(

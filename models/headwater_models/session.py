@@ -310,9 +310,9 @@ class Binding:
             sizes[0] = self._members
         return tuple(sizes)
 
-    def _bind(self, bind: Callable[..., None], name: str, array: NDArray[Any]) -> None:
+    def _bind(self, take: Callable[..., None], name: str, array: NDArray[Any]) -> None:
         with self._graph.errors("cannot be bound"):
-            bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            bind(take, name, array)
 
 
 class Trainer:
@@ -357,6 +357,11 @@ class Trainer:
             {name: new[f"new.{name}"] for name in state},
             new["loss"],
         )
+
+
+def bind(take: Callable[..., None], name: str, array: NDArray[Any]) -> None:
+    """Let a binding take an array, in C order, as an input or output: it stays where it is."""
+    take(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 
 def initial_state(manifest: Manifest) -> State:

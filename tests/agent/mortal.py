@@ -87,9 +87,10 @@ class Mortal:
                 own = parameters["personal"]["w"][0] if self.personal is None else self.personal
                 return Inferred(windows, {"released": last, "personal": last + np.float32(own)})
             case Train(batch, parameters, state):
-                error = (batch.label[:, 0] - batch.window[:, -1, 0] - parameters["w"][0]).mean()
-                moved = {"w": parameters["w"] + np.float32(error * effect.learning_rate)}
-                return Trained(moved, state, np.zeros(1, np.float32))
+                for part, rate in effect.steps():
+                    error = (part.label[:, 0] - part.window[:, -1, 0] - parameters["w"][0]).mean()
+                    parameters = {"w": parameters["w"] + np.float32(error * rate)}
+                return Trained(parameters, state, np.zeros(len(batch.weight), np.float32))
             case Publish(predictions):
                 self.published |= {made.time // MINUTE: made for made in predictions}
             case Refuse():

@@ -65,7 +65,7 @@ def test_a_step_moves_the_parameters_and_gives_each_rows_loss() -> None:
     asked = windows(4)
     state = {array.name: np.zeros(array.shape, np.float32) for array in bundle.manifest.state}
     batch = Batch(asked.values, asked.times, np.full((4, 1), 9, np.float32), np.ones(4, np.float32))
-    answer = Compute(bundle).train(Train(batch, bundle.weights, state, 0.01, "personal"))
+    answer = Compute(bundle).train(Train(batch, bundle.weights, state, (0.01,), "personal"))
     assert answer.losses.shape == (4,)
     assert any(
         not np.array_equal(answer.parameters[name], array) for name, array in bundle.weights.items()

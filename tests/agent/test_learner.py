@@ -56,15 +56,17 @@ def test_a_step_is_asked_for_when_a_batch_is_full() -> None:
     assert list(learn(learning, [example(1)])) == []
     (step,) = steps(learn(learning, [example(2)]))
     assert step.batch.label.tolist() == [[1], [2]]
-    assert step.learning_rate == 0.5
+    assert step.learning_rates == (0.5,)
 
 
-def test_one_step_is_under_way_at_a_time_and_the_next_follows_its_answer() -> None:
+def test_what_is_due_is_one_run_of_steps_and_the_next_follows_its_answer() -> None:
     learning = learner()
     (first,) = steps(learn(learning, [example(n) for n in range(1, 6)]))
+    assert [batch.label.tolist() for batch, _ in first.steps()] == [[[1], [2]], [[3], [4]]]
     assert list(learn(learning, [example(6)])) == []
     (second,) = steps(learning.trained(answer(first, 3)))
-    assert (learning.learned_through, second.batch.label.tolist()) == (2, [[3], [4]])
+    assert (learning.learned_through, second.batch.label.tolist()) == (4, [[5], [6]])
+    assert learning.steps == 2
     np.testing.assert_array_equal(second.parameters["w"], [3, 3])
 
 
@@ -116,8 +118,7 @@ def test_no_more_batches_are_learned_than_are_allowed() -> None:
     list(learning.learn([example(n) for n in range(1, 8)]))
     assert learning.is_due
     (first,) = steps(learning.study(2))
-    (second,) = steps(learning.trained(answer(first, 1)))
-    assert list(learning.trained(answer(second, 2))) == []
+    assert list(learning.trained(answer(first, 1))) == []
     assert (learning.learned_through, learning.is_due) == (4, True)
     (third,) = steps(learning.study())
     assert list(learning.trained(answer(third, 3))) == []
@@ -141,12 +142,16 @@ def test_a_release_becomes_the_version_to_start_from(merged: int) -> None:
 def test_the_rate_follows_the_schedule_and_is_raised_for_a_while() -> None:
     learning = learner(batch=1, schedule=Schedule(kind="linear", steps=4))
     learning.hurry(10.0, steps=2)
-    rates = []
+    rates: list[float] = []
     for n in range(1, 5):
         (step,) = steps(learn(learning, [example(n)]))
-        rates.append(step.learning_rate)
+        rates += step.learning_rates
         assert steps(learning.trained(answer(step, 0))) == []
     assert rates == [5.0, 3.75, 0.25, 0.125]
+    together = learner(batch=1, schedule=Schedule(kind="linear", steps=4))
+    together.hurry(10.0, steps=2)
+    (run,) = steps(learn(together, [example(n) for n in range(1, 5)]))
+    assert run.learning_rates == tuple(rates)
 
 
 def test_moments_that_have_faded_are_zero_from_some_step_on_also_after_a_restart() -> None:
@@ -159,6 +164,13 @@ def test_moments_that_have_faded_are_zero_from_some_step_on_also_after_a_restart
         assert learning.personal.state["w.m"].any() == (number > 1)
         list(learning.trained(replace(answer(step, 1), state=faint)))
     assert not learning.personal.state["w.m"].any()
+
+
+def test_no_run_goes_on_beyond_a_step_after_which_it_is_looked_for_what_has_faded() -> None:
+    learning = learner(batch=1)
+    (first,) = steps(learn(learning, [example(n) for n in range(1, EVERY + 6)]))
+    (second,) = steps(learning.trained(answer(first, 1)))
+    assert [len(run.learning_rates) for run in (first, second)] == [EVERY, 5]
 
 
 def test_what_its_examples_do_not_repeat_is_known_until_it_is_saved() -> None:
@@ -180,10 +192,10 @@ def test_in_stream_training_the_contribution_learns_the_same_batches() -> None:
     assert (mine.branch, ours.branch) == ("personal", "contribution")
     assert ours.batch is mine.batch
     assert learning.learned_through == 0
-    (mine,) = steps(learning.trained(answer(ours, 2)))
-    assert (learning.learned_through, mine.branch) == (1, "personal")
+    assert steps(learning.trained(answer(ours, 2))) == []
+    assert learning.learned_through == 2
     assert learning.contribution is not None
-    assert learning.contribution.examples == 1
+    assert learning.contribution.examples == 2
     np.testing.assert_array_equal(learning.contribution.parameters["w"], [2, 2])
     np.testing.assert_array_equal(learning.personal.parameters["w"], [1, 1])
 

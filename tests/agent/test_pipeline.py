@@ -91,9 +91,10 @@ class Device:
                 return Inferred(windows, {m: last + a["w"][0] for m, a in parameters.items()})
             case Train(batch, parameters, state):
                 self.steps.append(effect)
-                error = (batch.label[:, 0] - batch.window[:, -1, 0] - parameters["w"][0]).mean()
-                moved = {"w": parameters["w"] + np.float32(error)}
-                return Trained(moved, state, np.zeros(1, np.float32))
+                for part, _ in effect.steps():
+                    error = (part.label[:, 0] - part.window[:, -1, 0] - parameters["w"][0]).mean()
+                    parameters = {"w": parameters["w"] + np.float32(error)}
+                return Trained(parameters, state, np.zeros(len(batch.weight), np.float32))
             case Publish(predictions):
                 self.predictions.extend(predictions)
             case Store():
@@ -165,7 +166,7 @@ def test_a_label_is_never_learned_from_before_its_prediction_is_scored() -> None
     device.receive(*(record(n, 2 * n) for n in range(6)))
     score = device.pipeline.learner.score
     assert score.personal == score.released == 4
-    assert len(device.steps) == 4
+    assert device.pipeline.learner.steps == 4
 
 
 def test_memorising_the_last_label_gains_nothing_at_a_horizon_of_six() -> None:
@@ -599,7 +600,7 @@ def test_errors_that_grow_are_told_and_answered_as_the_owner_chose() -> None:
     (alarm,) = device.alarms
     assert (alarm.stream, alarm.channel) == ("tank-1", "")
     assert device.happened == ["reset"]
-    rates = [step.learning_rate for step in device.steps[steps:]]
+    rates = [rate for run in device.steps[steps:] for rate in run.learning_rates]
     assert sorted({rate / rates[0] for rate in rates}) == [1.0, 4.0]
     assert sum(rate > rates[0] for rate in rates) == 5
     assert (device.pipeline.watch.alarms, device.pipeline.watch.retrain) == (1, True)

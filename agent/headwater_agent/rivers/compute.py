@@ -79,8 +79,10 @@ class RiverCompute(Compute):
         return Inferred(windows, outputs | {"personal": np.where(silent, outputs["released"], own)})
 
     def train(self, effect: Train) -> Trained:
-        """Take one step of a branch."""
-        step = self._steps[effect.branch]
-        return Trained(
-            *step.step(effect.batch, effect.parameters, effect.state, effect.learning_rate)
-        )
+        """Take steps of a branch."""
+        step, losses = self._steps[effect.branch], []
+        parameters, state = effect.parameters, effect.state
+        for batch, rate in effect.steps():
+            parameters, state, loss = step.step(batch, parameters, state, rate)
+            losses.append(loss)
+        return Trained(parameters, state, np.concatenate(losses))

@@ -102,7 +102,7 @@ def table_rows(channels: Sequence[Channel]) -> NDArray[np.bool_]:
 def last_observed(graph: Graph, window: Value, column: int, otherwise: Value) -> Value:
     """Return ``[N, 1]``: the column's last value that is there, else *otherwise*."""
     series = graph.op("Gather", window, np.array(column, np.int64), axis=2)
-    there = graph.op("Not", graph.op("IsNaN", series)).cast(graph.dtype)
+    there = graph.op("Equal", series, series).cast(graph.dtype)  # NaN equals nothing
     at = graph.op("ArgMax", there, axis=1, keepdims=1, select_last_index=1)
     last = graph.op("GatherElements", series, at, axis=1)
     return graph.op("Where", graph.op("IsNaN", last), otherwise, last)

@@ -63,12 +63,13 @@ def derive_gathering(infer: bytes, manifest: Manifest) -> bytes:
     for array in manifest.statistics:
         graph.input(array.name, array.shape, np.float64)
     row = losses()[manifest.loss](graph.value(PREDICTION), label)
-    rows = _rows(graph, manifest, label, graph.op("Where", row.known, weight, 0.0))
+    weighed = graph.op("Where", row.unknown.squeeze([1]), 0.0, weight)
+    rows = _rows(graph, manifest, label, weighed)
     anything = graph.op("Greater", rows.weight.sum([0, 1]), 0.0)
     gathered = gatherers()[manifest.learner](graph, rows)
     for name, value in gathered.items():
         graph.output(graph.op("Where", anything, value, graph.value(name), name=f"new.{name}"))
-    graph.output(graph.op("Identity", row.loss, name="loss"))
+    graph.output(row.by_row("loss"))
     return encode(graph, defaults=False)
 
 

@@ -32,13 +32,17 @@ SCALE = "label.scale"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowLosses:
-    """``loss`` ``[N]`` by row, and ``known``, bool ``[N]``: whether the row has a usable label.
+    """``loss`` ``[N, 1]`` by row, and ``unknown``, bool ``[N, 1]``: which has no usable label.
 
-    A row without one has loss 0 and passes no gradient.
+    Such a row has loss 0 and passes no gradient.
     """
 
     loss: Value
-    known: Value
+    unknown: Value
+
+    def by_row(self, name: str) -> Value:
+        """Return the losses as ``[N]``, under a name."""
+        return self.loss.graph.op("Squeeze", self.loss, np.array([1], np.int64), name=name)
 
 
 Loss = Callable[[Value, Value], RowLosses]
@@ -67,21 +71,42 @@ def reconstruction(prediction: Value, _: Value) -> RowLosses:
 
     It needs no label, so every row is known.
     """
-    loss = _row(prediction)
-    return RowLosses(loss, loss.graph.constant(np.array(True)).expand_like(loss))
+    return RowLosses(prediction, prediction.graph.constant(np.array([[False]])))
 
 
 def _of_error(prediction: Value, label: Value, measure: Callable[[Value], Value]) -> RowLosses:
     """Measure ``prediction - label``, ``[N, K]``; the loss of a row is its columns' mean."""
     graph = prediction.graph
-    known = graph.op("Not", graph.op("IsNaN", label))
-    error = prediction - label
-    if SCALE in graph.constants:
-        error = error / graph.value(SCALE)
-    by_column = measure(graph.op("Where", known, error, 0.0))
-    single = by_column.shape[1] == 1
-    loss = _row(by_column if single else by_column.mean([1]))
-    return RowLosses(loss, _row(known))
+    unknown = graph.op("IsNaN", label)
+    by_column = measure(graph.op("Where", unknown, 0.0, _error(prediction, label)))
+    return RowLosses(by_column if by_column.shape[1] == 1 else by_column.mean([1]), unknown)
+
+
+def _error(prediction: Value, label: Value) -> Value:
+    """Return how far off a prediction is, in scaled units.
+
+    Where it is ``start + scale * values`` the label is brought to the values instead: that is the
+    same for every step, and the gradient need not pass through the units.
+    """
+    graph = prediction.graph
+    if SCALE not in graph.constants:
+        return prediction - label
+    scale = graph.value(SCALE)
+    values = _values(prediction)
+    if values is None:
+        return (prediction - label) / scale
+    return values - (label - graph.value(START)) / scale
+
+
+def _values(prediction: Value) -> Value | None:
+    """Return what the prediction is made of in scaled units, if it is made so."""
+    made_by = {node.name: node for node in prediction.graph.nodes}
+    total = made_by.get(prediction.name)
+    product = made_by.get(total.inputs[1].name) if total and total.operator == "Add" else None
+    if total is None or product is None or product.operator != "Mul":
+        return None
+    scaled = (total.inputs[0].name, product.inputs[0].name) == (START, SCALE)
+    return product.inputs[1] if scaled else None
 
 
 def _size(error: Value) -> Value:
@@ -108,8 +133,9 @@ def _cross_entropy(prediction: Value, label: Value) -> RowLosses:
     classes = graph.constant(np.arange(int(logits.shape[-1])).astype(graph.dtype))
     chosen = graph.op("Equal", label, classes)
     likelihood = graph.op("LogSoftmax", logits, axis=-1)
-    loss = -graph.op("Where", chosen, likelihood, 0.0).sum([1])
-    return RowLosses(loss, graph.op("Greater", chosen.cast(graph.dtype).sum([1]), 0.0))
+    loss = -graph.op("Where", chosen, likelihood, 0.0).sum([1], keepdims=True)
+    count = chosen.cast(graph.dtype).sum([1], keepdims=True)
+    return RowLosses(loss, graph.op("Equal", count, 0.0))
 
 
 def _logits(prediction: Value) -> Value:
@@ -121,8 +147,3 @@ def _logits(prediction: Value) -> Value:
         f"Cross-entropy needs a graph whose output {prediction.name!r} is made by Softmax; "
         "let Softmax be its last operator."
     )
-
-
-def _row(value: Value) -> Value:
-    """Drop the axis of the one column."""
-    return value.squeeze([1])

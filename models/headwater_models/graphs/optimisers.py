@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from headwater_models.graphs.expression import Graph, Value
 from headwater_models.graphs.tensor_types import Shape
 from headwater_models.manifest import Optimiser
@@ -24,7 +26,7 @@ class Rule:
     """How an optimiser steps.
 
     ``state`` takes the number of weights and returns the shapes of the state arrays by name.
-    ``step`` takes the weights ``[1, P]`` and their gradient, of a graph that holds the state as
+    ``step`` takes the weights ``[P]`` and their gradient, of a graph that holds the state as
     inputs, the learning rate and the settings. It leaves the sum to its caller: what is not decayed
     never has to be laid out in one row.
     """
@@ -101,9 +103,11 @@ def _adam_step(g: Value, rate: Value) -> Step:
     step = graph.value(STEP) + 1.0
     first = DECAY_1 * graph.value(FIRST) + g
     second = DECAY_2 * graph.value(SECOND) + g * g
-    share_1 = (1.0 - DECAY_1) / (1.0 - graph.op("Pow", DECAY_1, step))
-    share_2 = (1.0 - DECAY_2) / (1.0 - graph.op("Pow", DECAY_2, step))
+    decays = np.array([DECAY_1, DECAY_2], graph.dtype)
+    shares = np.array([DECAY_1 - 1.0, 1.0 - DECAY_2], graph.dtype)
+    unbiased = graph.op("Div", shares, 1.0 - graph.op("Pow", decays, step))
+    share_1, share_2 = graph.apply("Split", (unbiased, np.array([1, 1])), {"axis": 0}, count=2)
     spread = graph.op("Sqrt", share_2)
-    pace = -rate * share_1 / spread
+    pace = rate * share_1 / spread
     ratio = first / (graph.op("Sqrt", second) + EPSILON / spread)
     return pace * ratio, {STEP: step, FIRST: first, SECOND: second}

@@ -20,6 +20,7 @@ from headwater_models.graphs.losses import (
 )
 from headwater_models.graphs.optimisers import clipped, optimisers
 from headwater_models.graphs.serialisation import decode, encode
+from headwater_models.graphs.tensor_types import Shape
 from headwater_models.manifest import Array, Loss, Optimiser, Task
 
 
@@ -127,23 +128,28 @@ def derive_training(
     for array in (*arrays, *state):
         value = new.get(array.name, graph.value(array.name))
         graph.output(graph.op("Identity", value, name=f"new.{array.name}"))
-    graph.output(graph.op("Identity", row.loss, name="loss"))
+    graph.output(row.by_row("loss"))
     return encode(graph, defaults=False)
 
 
 def _joined(values: Sequence[Value]) -> Value:
-    """Lay values out in one row."""
-    graph, row = values[0].graph, np.array([1, -1])
-    return graph.op("Concat", *(graph.op("Reshape", value, row) for value in values), axis=1)
+    """Lay values out one after the other, ``[P]``."""
+    graph = values[0].graph
+    return graph.op("Concat", *(_reshaped(value, (-1,)) for value in values), axis=0)
+
+
+def _reshaped(value: Value, shape: Shape) -> Value:
+    if len(value.shape) == len(shape) == 1:
+        return value
+    return value.graph.op("Reshape", value, np.array(shape, np.int64))
 
 
 def _parted(row: Value, arrays: Sequence[Array]) -> dict[str, Value]:
-    """Undo :func:`_joined`."""
+    """Undo :func:`_joined`, of a row ``[1, P]``."""
     graph, sizes = row.graph, np.array([array.size for array in arrays])
-    parts = graph.apply("Split", (row, sizes), {"axis": 1}, count=len(arrays))
+    parts = graph.apply("Split", (row.squeeze([0]), sizes), {"axis": 0}, count=len(arrays))
     return {
-        array.name: graph.op("Reshape", part, np.array(array.shape, np.int64))
-        for array, part in zip(arrays, parts, strict=True)
+        array.name: _reshaped(part, array.shape) for array, part in zip(arrays, parts, strict=True)
     }
 
 
@@ -156,6 +162,8 @@ def _unless(idle: Value, new: Value, old: Value) -> Value:
 def _or_nothing(idle: Value, change: Value) -> Value:
     """Let the change be -0 where *idle*, the one number that changes no bit when it is added."""
     graph, at = change.graph, _first_row(idle)
+    if len(change.shape) == 1:
+        change = change.unsqueeze([0])
     row = np.array([1, change.shape[1]])
     nothing = graph.op(
         "Expand", -0.0, graph.op("Shape", at) * row, shape=(at.shape[0], change.shape[1])
@@ -180,13 +188,17 @@ def _refuse_missing(graph: Graph, array: Array) -> None:
 def _descent(
     row: RowLosses, weight: Value, arrays: Sequence[Array]
 ) -> tuple[dict[str, Value], Value]:
-    """Return the gradients of the mean loss, and whether there is anything to learn from."""
+    """Return the gradients of the mean loss, and whether there is anything to learn from.
+
+    Where there is not, bool ``[1]``, the gradients may be NaN.
+    """
     graph = weight.graph
-    weight = graph.op("Where", row.known, weight, 0.0)
+    weight = graph.op("Where", row.unknown, 0.0, weight.unsqueeze([1]))
     total = weight.sum([0])
     filled = graph.op("Greater", total, 0.0)
     finite = graph.op("LessOrEqual", (weight * row.loss).sum([0]), float(np.finfo(graph.dtype).max))
-    share = weight / graph.op("Where", filled, total, 1.0)
+    # Of a shape that the runtime does not see: it would add up gradients by Gemm, which is slower.
+    share = (weight / total).reshape_like(row.loss)
     parameters = [graph.value(array.name) for array in arrays]
     gradients = differentiate(graph, row.loss, parameters, share)
-    return gradients, graph.op("And", filled, finite).unsqueeze([0])
+    return gradients, graph.op("And", filled, finite)

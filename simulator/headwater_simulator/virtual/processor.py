@@ -78,7 +78,7 @@ class Processor:
         infers = [(one, want) for one, want in wants if isinstance(want, Infer)]
         trains = [(one, want) for one, want in wants if isinstance(want, Train)]
         inferred = self._predictor.infer([want for _, want in infers])
-        trained = self._trainer.step([want for _, want in trains])
+        trained = self._trainer.train([want for _, want in trains])
         answers: list[Inferred | Trained] = [*inferred, *trained]
         askers = [one for one, _ in (*infers, *trains)]
         for one, answer in zip(askers, answers, strict=True):

@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import msgspec
 import numpy as np
 
 from headwater.errors import UnsupportedError
-from headwater_agent.events import Train, Trained
+from headwater_agent.events import Batch, Floats, Train, Trained
 from headwater_agent.replay import Replay, Replayed
+from headwater_agent.stacking import join
+from headwater_models.arrays import Arrays
 from headwater_models.graphs.replaying import replay_many
 from headwater_models.graphs.serialisation import decode
 from headwater_models.graphs.stack import stack
@@ -35,6 +37,19 @@ AHEAD = 4
 
 Promise = Callable[[], Replayed]
 """Returns what a training comes to, and waits for it where need be."""
+
+
+class Single(NamedTuple):
+    """One step that a device is to take."""
+
+    batch: Batch
+    rate: float
+    parameters: Arrays
+    state: Arrays
+
+
+Stepped = tuple[Arrays, Arrays, Floats]
+"""New parameters, new state, and each row's loss before the step."""
 
 
 class Job(msgspec.Struct, eq=False, gc=False):
@@ -138,10 +153,25 @@ class FleetTrainer:
                 found |= zip(some, line.join(cohort), strict=True)
         return [found[i] for i in range(len(jobs))]
 
-    def step(self, steps: Sequence[Train]) -> list[Trained]:
-        """Take one optimiser step of each; the results are in the order of the steps."""
-        found: dict[int, Trained] = {}
-        for places in _alike([(len(one.batch.weight), one.learning_rate) for one in steps]):
+    def train(self, wanted: Sequence[Train]) -> list[Trained]:
+        """Take the steps of each, the first ones together, then the second ones, and so on.
+
+        The results are in the order of what is wanted.
+        """
+        courses = [list(one.steps()) for one in wanted]
+        now = [(one.parameters, one.state) for one in wanted]
+        losses: list[list[Floats]] = [[] for _ in wanted]
+        for number in range(max(map(len, courses), default=0)):
+            places = [i for i, course in enumerate(courses) if number < len(course)]
+            steps = [Single(*courses[i][number], *now[i]) for i in places]
+            for i, (parameters, state, loss) in zip(places, self._step(steps), strict=True):
+                now[i] = parameters, state
+                losses[i].append(loss)
+        return [Trained(*one, join(own)) for one, own in zip(now, losses, strict=True)]
+
+    def _step(self, steps: Sequence[Single]) -> list[Stepped]:
+        found: dict[int, Stepped] = {}
+        for places in _alike([(len(one.batch.weight), one.rate) for one in steps]):
             if self._stacked is None or len(places) == 1:
                 self._count(len(places))
                 found |= {i: self._taken(steps[i]) for i in places}
@@ -158,22 +188,21 @@ class FleetTrainer:
         else:
             self._tally.stacked += alone
 
-    def _taken(self, step: Train) -> Trained:
-        made = self.alone.step(step.batch, step.parameters, step.state, step.learning_rate)
-        return Trained(*made)
+    def _taken(self, step: Single) -> Stepped:
+        return self.alone.step(step.batch, step.parameters, step.state, step.rate)
 
-    def _together(self, graph: OpenGraph, steps: Sequence[Train]) -> Iterator[Trained]:
+    def _together(self, graph: OpenGraph, steps: Sequence[Single]) -> Iterator[Stepped]:
         names, outputs = ("window", "time", "label", "weight"), list(graph.outputs)
         parameters = stacked([one.parameters for one in steps])
         feeds = {
             **{name: np.stack([getattr(one.batch, name) for one in steps]) for name in names},
             **parameters,
             **stacked([one.state for one in steps]),
-            "learning_rate": steps[0].learning_rate,
+            "learning_rate": steps[0].rate,
         }
         new = dict(zip(outputs, graph.run(feeds, outputs), strict=True))
         for i, one in enumerate(steps):
-            yield Trained(
+            yield (
                 {name: new.get(f"new.{name}", parameters[name])[i] for name in one.parameters},
                 {name: new[f"new.{name}"][i] for name in one.state},
                 new["loss"][i],

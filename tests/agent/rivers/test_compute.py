@@ -29,7 +29,7 @@ def infer(batch: Batch, personal: Arrays) -> Infer:
 
 
 def train(branch: BranchName, parameters: Arrays = MODEL.weights, state: Arrays = ZERO) -> Train:
-    return Train(stream(16), parameters, state, 0.1, branch)
+    return Train(stream(16), parameters, state, (0.1,), branch)
 
 
 def test_a_linear_model_takes_the_training_graphs_place_in_both_branches() -> None:
@@ -70,6 +70,18 @@ def test_the_training_graph_makes_the_contribution_beside_a_model_that_stays() -
     graphs = Compute(MODEL).train(train("contribution"))
     for name, array in graphs.parameters.items():
         np.testing.assert_array_equal(made.parameters[name], array)
+
+
+def test_a_run_of_steps_is_its_steps_one_after_the_other() -> None:
+    both, one_by_one = compute(LINEAR), compute(LINEAR)
+    run = both.train(Train(stream(16), MODEL.weights, ZERO, (0.1, 0.2), "personal"))
+    parameters, state = MODEL.weights, ZERO
+    for batch, rate in Train(stream(16), MODEL.weights, ZERO, (0.1, 0.2), "personal").steps():
+        made = one_by_one.train(Train(batch, parameters, state, (rate,), "personal"))
+        parameters, state = made.parameters, made.state
+    for name, array in parameters.items():
+        np.testing.assert_array_equal(run.parameters[name], array)
+    assert run.losses.shape == (16,)
 
 
 @pytest.mark.parametrize("known", [True, False])

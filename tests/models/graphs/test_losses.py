@@ -32,8 +32,8 @@ def graph_loss(
     output = graph.op(operator, value, name="prediction")
     if scale is not None:
         graph.constant(scale, "label.scale")
-    loss = losses(quantiles)[name](output, graph.input("label", ("N", 1))).loss
-    found: Floats = evaluate(loss, {"given": prediction, "label": label})
+    row = losses(quantiles)[name](output, graph.input("label", ("N", 1)))
+    found: Floats = evaluate(row.by_row("loss"), {"given": prediction, "label": label})
     return found
 
 
@@ -54,6 +54,26 @@ def test_a_loss_of_values_is_its_formula_of_the_scaled_error(
     expected = FORMULAS[name]((prediction - label)[:, 0] / 3.0)
     found = graph_loss(name, prediction, label, scale=3.0)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=4),
+    st.floats(-9, 9),
+)
+def test_the_error_of_a_start_and_scaled_values_is_that_of_what_they_come_to(
+    name: str, pairs: list[tuple[float, float]], start: float
+) -> None:
+    values, label = (np.array(column)[:, None] for column in zip(*pairs, strict=True))
+    graph = Graph(np.float64)
+    scaled = graph.constant(3.0, "label.scale") * graph.input("values", ("N", 1))
+    prediction = graph.op("Add", graph.constant(start, "label.start"), scaled, name="prediction")
+    row = losses()[name](prediction, graph.input("label", ("N", 1)))
+    found = evaluate(row.by_row("loss"), {"values": values, "label": label})
+    assert "prediction" not in {value.name for node in graph.needed() for value in node.outputs}
+    expected = graph_loss(name, start + 3.0 * values, label, scale=3.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_without_a_scale_the_error_counts_in_natural_units() -> None:
@@ -115,9 +135,9 @@ def test_an_anomaly_model_s_loss_is_its_prediction_and_needs_no_label() -> None:
     graph = Graph()
     prediction = graph.input("prediction", ("N", 1))
     row = reconstruction(prediction, graph.input("label", ("N", 1)))
-    graph.output(row.loss)
-    graph.output(row.known)
+    graph.output(row.by_row("loss"))
+    graph.output(graph.op("Not", row.unknown, name="known"))
     score, nothing = np.array([[3.0], [0.5]], np.float32), np.full((2, 1), np.nan, np.float32)
     found = runner(encode(graph))({"prediction": score, "label": nothing})
-    assert found[row.loss.name].tolist() == [3.0, 0.5]
-    assert found[row.known.name].tolist() == [True, True]
+    assert found["loss"].tolist() == [3.0, 0.5]
+    assert found["known"].tolist() == [[True]]

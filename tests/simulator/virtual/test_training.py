@@ -20,6 +20,7 @@ from headwater_models.graphs.builders import Built, ModelSpec, build
 from headwater_models.graphs.builders.specification import Kind
 from headwater_models.manifest import Channel, Grid, Optimiser, Reserve
 from headwater_models.session import Trainer, initial_state
+from headwater_models.stepping import Stepper
 from headwater_simulator.virtual import cohort, training
 from headwater_simulator.virtual.cohort import Stacks, stacked
 from headwater_simulator.virtual.rows import Rows
@@ -196,9 +197,9 @@ def test_a_device_that_has_no_step_left_keeps_its_weights_bit_for_bit() -> None:
 
     stopped = [
         trainer.replay(
-            [msgspec.structs.replace(short, steps=2), msgspec.structs.replace(long, steps=steps)]
+            [msgspec.structs.replace(short, steps=4), msgspec.structs.replace(long, steps=steps)]
         )[0].weights
-        for steps in (2, 3, 60)
+        for steps in (4, 5, 7)  # so that both are in one call
     ]
 
     for weights in stopped[1:]:
@@ -270,7 +271,7 @@ def test_what_cannot_be_stacked_is_done_alone_and_counted(
     trainer = FleetTrainer(model.train, tally)
 
     made = trainer.replay(jobs)
-    trainer.step(steps(model, 3))
+    trainer.train(steps(model, 3))
 
     assert (tally.stacked, tally.looped) == (0, len(jobs) + 3)
     for mine, theirs in zip(made, [alone(model, one) for one in jobs], strict=True):
@@ -286,7 +287,7 @@ def steps(model: Built, count: int) -> list[Train]:
         window = rng.standard_normal((4, 6, 2)).astype(np.float32)
         batch = Batch(window, np.zeros(4, np.int64), window[:, -1, :1], np.ones(4, np.float32))
         start = job(model, 4, seed).replay.start
-        found.append(Train(batch, start, initial_state(model.manifest), 0.01, "personal"))
+        found.append(Train(batch, start, initial_state(model.manifest), (0.01,), "personal"))
     return found
 
 
@@ -297,18 +298,36 @@ def test_single_steps_of_many_are_those_of_each(
     monkeypatch.setattr(training, "MEMBERS", 3)
     model, tally = built("mlp", optimiser), Tally()
     wanted = steps(model, 7)
-    wanted[2] = replace(wanted[2], learning_rate=0.2)
+    wanted[2] = replace(wanted[2], learning_rates=(0.2,))
 
-    made = FleetTrainer(model.train, tally).step(wanted)
+    made = FleetTrainer(model.train, tally).train(wanted)
 
     trainer = Trainer(model.train)
     for mine, one in zip(made, wanted, strict=True):
-        weights, state, loss = trainer.step(one.batch, one.parameters, one.state, one.learning_rate)
+        weights, state, loss = trainer.step(
+            one.batch, one.parameters, one.state, *one.learning_rates
+        )
         assert distance(mine.parameters, weights) <= ONE_STEP
         for name, array in state.items():
             np.testing.assert_allclose(mine.state[name], array, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(mine.losses, loss, rtol=1e-5, atol=1e-6)
     assert (tally.stacked, tally.looped) == (7, 0)
+
+
+def test_runs_of_steps_of_different_lengths_are_their_steps() -> None:
+    model = built("mlp", "adam")
+    wanted = [
+        replace(one, learning_rates=(0.01, 0.02)[: 1 + n % 2])
+        for n, one in enumerate(steps(model, 3))
+    ]
+
+    made = FleetTrainer(model.train, Tally()).train(wanted)
+
+    for mine, one in zip(made, wanted, strict=True):
+        rest = one.parameters, one.state, one.learning_rates
+        weights, _, losses = Stepper(model.train).steps(one.batch, *rest)
+        assert distance(mine.parameters, weights) <= 2 * ONE_STEP
+        np.testing.assert_allclose(mine.losses, losses, rtol=1e-4, atol=1e-6)
 
 
 def test_what_one_wants_first_is_there_whatever_was_begun_before() -> None:
@@ -455,7 +474,7 @@ def test_no_call_has_more_devices_than_memory_is_stated_for(
     model = built()
     trainer = FleetTrainer(model.train, Tally())
 
-    trainer.step(steps(model, 7))
+    trainer.train(steps(model, 7))
     trainer.replay([job(model, 20, seed) for seed in range(7)])
 
     assert max(sizes) == 3

@@ -71,7 +71,7 @@ def test_gradients_are_those_of_finite_differences_in_float64(file: str) -> None
     window = windows(file, 3).astype(np.float64)
     label = np.array([[0.0], [1.0], [2.0]])
     row = losses()[wanted.loss](graph.value("prediction"), graph.input("label", ("N", 1)))
-    total = graph.op("Identity", row.loss.sum([0]), name="total")
+    total = graph.op("Identity", row.loss.sum([0, 1]), name="total")
     parameters = [graph.value(array.name) for array in built.manifest.arrays]
     gradients = differentiate(graph, total, parameters)
     for value in (total, *gradients.values()):
