@@ -229,8 +229,10 @@ def test_a_changed_byte_is_read_or_refused_in_one_way(
     made = reader(v5=v5)
     with contextlib.suppress(PacketError):
         made.feed(bytes(stream))
-    payloads = sum(len(m.payload) for m in made.take().messages)
-    assert payloads + len(made.others) <= len(stream)
+    payloads = [message.payload for message in made.take().messages]
+    if payloads and payloads[-1] == bytes(LIMIT):
+        payloads.pop()  # it says that it is too large, and so many zeros stand in for it
+    assert sum(map(len, payloads)) + len(made.others) <= len(stream)
 
 
 @pytest.mark.parametrize(
