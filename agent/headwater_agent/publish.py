@@ -174,7 +174,8 @@ class Publisher:
     def _served(
         self, made: Predictions, seen: list[bytes], valid: list[bytes], now_ms: int
     ) -> list[tuple[str, bytes]]:
-        said = self._texts(made.said.reshape(3 * len(made), -1))
+        count = len(made)
+        said = self._texts(made.said.reshape(3 * count, -1))
         released, personal, baseline = said[0::3], said[1::3], said[2::3]
         if _alike(made.served):
             served = personal if made.served[0] == "personal" else released
@@ -184,13 +185,13 @@ class Publisher:
                 for name, ours, theirs in zip(made.served, released, personal, strict=True)
             ]
         if _alike(made.received):
-            latencies = [b"%d" % max(0, now_ms - made.received[0])] * len(made)
+            latencies = [b"%d" % max(0, now_ms - made.received[0])] * count
         else:
             latencies = [b"%d" % max(0, now_ms - received) for received in made.received]
         ids = [key.encode() for key in made.ids]
         values: Iterable[tuple[bytes, ...]]
         values = zip(ids, seen, valid, served, released, baseline, personal, latencies, strict=True)
-        judged: Sequence[bool] = [False] * len(made)
+        judged: Sequence[bool] = [False] * count
         if self._manifest.task == "anomaly":
             verdicts = list(map(_verdict, made))
             judged = list(map(bool, verdicts))
@@ -199,8 +200,8 @@ class Publisher:
         columns = (made.streams, made.versions, made.served, made.qualities, judged)
         forms: Iterator[tuple[str, bytes]]
         forms = starmap(self._template, zip(*columns, strict=True))
-        if len(made) > 1 and all(map(_alike, columns)):
-            forms = repeat(next(forms), len(made))
+        if count > 1 and all(map(_alike, columns)):
+            forms = repeat(next(forms), count)
         return [(topic, form % row) for (topic, form), row in zip(forms, values, strict=True)]
 
     def _others(

@@ -221,7 +221,7 @@ def _of_each(records: Sequence[Record]) -> dict[str, tuple[Sequence[int], Sequen
     """Return the records of each stream, and their places."""
     if type(records) is RecordRun:
         return {records.stream: (range(len(records)), records)} if records else {}
-    if len({record.stream for record in records}) == 1:
+    if len(records) == 1 or len({record.stream for record in records}) == 1:
         return {records[0].stream: (range(len(records)), records)}
     found: dict[str, tuple[list[int], list[Record]]] = {}
     for place, record in enumerate(records):
