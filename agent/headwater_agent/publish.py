@@ -281,7 +281,7 @@ class Publisher:
     def _texts(self, made: Floats) -> list[bytes]:
         """Return what stands for each row ``[K]``, encoded."""
         if not self._names and len(made) < _FEW:
-            return list(map(_text, made))
+            return list(map(_text, made[:, 0].tolist()))
         return self._encoder.encode_lines(self._values(made)).split(b"\n")[:-1]
 
     def _values(self, made: Floats) -> list[Value]:
@@ -333,9 +333,9 @@ def _short(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def _text(values: Floats) -> bytes:
-    """Return :func:`_short` of the first as JSON: most numbers look like that already."""
-    text = b"%.7g" % values.item(0)
+def _text(value: float) -> bytes:
+    """Return :func:`_short` as JSON: most numbers look like that already."""
+    text = b"%.7g" % value
     plain = _POINT in text and _EXPONENT not in text
     return text if plain else msgspec.json.encode(float(text))
 
