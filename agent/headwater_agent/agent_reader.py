@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from headwater.errors import StorageError
 from headwater_agent.events import Alarm, Batch, Example, Floats, Held, Mark, Prediction, Row
-from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
 from headwater_agent.seal import unseal
 from headwater_agent.segment import DamagedError, Ints
 from headwater_agent.segment_log import LOWEST
 from headwater_agent.store import Note, PassingError, Update, reach_of
 from headwater_agent.stored import PERSONAL, PredictionTable, Records
+from headwater_agent.waiting import MAX_WAITING
 from headwater_models.manifest import Manifest
 
 BUSY_S = 10.0

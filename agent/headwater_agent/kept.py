@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import overload
 
@@ -68,6 +68,10 @@ class Kept(Sequence[Example]):
             self.labels[places],
             self.reserved[places],
         )
+
+    def without_windows(self) -> Kept:
+        """Return the same examples with windows that take no room."""
+        return replace(self, windows=np.zeros((len(self), 0, 0), np.float32))
 
     def correct(self, sequence: int, label: float) -> bool:
         """Correct the label of an example; False where it is not among these."""

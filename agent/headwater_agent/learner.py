@@ -27,15 +27,12 @@ from headwater_agent.pipeline_settings import LearnerSettings, ServeSettings
 from headwater_agent.scores import Score
 from headwater_agent.served import Served, clip_for, served
 from headwater_agent.sync import Branch, Packed, SavedBranch, pack_arrays, unpack_arrays
-from headwater_agent.waiting import Waiting
+from headwater_agent.waiting import MAX_WAITING, Waiting
 from headwater_agent.watch import SavedWatch
 from headwater_models.arrays import Arrays
 from headwater_models.fading import EVERY, faded
 from headwater_models.manifest import Manifest
 from headwater_models.schedule import rate
-
-MAX_WAITING = 8_192
-"""Most examples that may wait for training; beyond it every other one is dropped and counted."""
 
 MIN_REFINED = 10
 """Fewest examples that a personal model is refined on."""
@@ -149,7 +146,7 @@ class Learner:
     def learn(self, examples: Sequence[Example]) -> Iterator[Refine | Happened]:
         """Take examples in the order of their sequence; see :meth:`study`.
 
-        While more wait than :data:`MAX_WAITING`, every other one is left out.
+        While too many wait (see :attr:`.Waiting.overfull`), every other one is left out.
         """
         if not self._settings.enabled:
             return
@@ -159,7 +156,7 @@ class Learner:
             usable = made.take(np.flatnonzero(~made.reserved))
         yield from self._refine(len(usable))
         self._waiting.add(usable)
-        while len(self._waiting) > MAX_WAITING:
+        while self._waiting.overfull:
             self.dropped += self._waiting.thin()
             if not self._overloaded:
                 self._overloaded = True

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from headwater.errors import StorageError
 from headwater_agent import events
 from headwater_agent.events import Batch, Example, Floats, Prediction, Row
-from headwater_agent.learner import MAX_WAITING
 from headwater_agent.pipeline import Saved
 from headwater_agent.rebuilding import with_windows
 from headwater_agent.settings import StoreSettings
+from headwater_agent.waiting import MAX_WAITING
 from headwater_models.manifest import Manifest
 
 

@@ -7,9 +7,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from headwater.errors import HeadwaterError, StorageError
 from headwater_agent import events
+from headwater_agent.kept import Kept
 from headwater_agent.store import Count, Entry, Fingerprints, Outbox, PassingError, Store, Update
 
 MAX_WAITING = 20_000
@@ -103,7 +105,7 @@ class StoreThread:
                     self._hear(entry.gone)
                 if self._weight >= MAX_WAITING and self._drop(entry):
                     continue
-                self._waiting.append((now, entry))
+                self._waiting.append((now, _light(entry)))
                 self._weight += _weight(entry)
                 if isinstance(entry, Outbox):
                     self._owed.update(dict.fromkeys(message.token for message in entry.added))
@@ -297,6 +299,13 @@ class StoreThread:
             self._error = error
             self._changed.notify_all()
         self._wake()
+
+
+def _light(entry: Entry) -> Entry:
+    """Return an entry without the windows of its examples, which are cut from stored rows again."""
+    if not isinstance(entry, events.Store) or not entry.examples:
+        return entry
+    return replace(entry, examples=Kept.of(entry.examples).without_windows())
 
 
 def _reaches(outbox: Outbox, token: int) -> bool:

@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from headwater_agent.events import Batch, Example
 from headwater_agent.kept import Kept
 
+MAX_WAITING = 8_192
+"""Most examples that wait to be learned."""
+
+MAX_BYTES = 32 * 2**20
+"""Most memory that their windows take, as far as it holds two batches."""
+
 
 class Waiting:
     """A queue of examples, in the order of their sequence.
@@ -36,6 +42,14 @@ class Waiting:
     def batches(self) -> int:
         """How many whole batches there are."""
         return self._count // self._size
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more wait than may."""
+        if self._count <= 2 * self._size:
+            return False
+        size = sum([piece.windows.nbytes for piece in self._pieces])
+        return self._count > MAX_WAITING or size > MAX_BYTES
 
     def add(self, examples: Sequence[Example]) -> None:
         """Take examples that come after all that wait."""

@@ -54,3 +54,9 @@ def test_a_label_is_corrected_without_a_change_of_what_was_taken_before() -> Non
     assert columns.correct(2, 7.0)
     assert not columns.correct(9, 7.0)
     assert (columns.labels.tolist(), before.labels.tolist()) == ([0, 0.5, 7], [0, 0.5, 1])
+
+
+def test_windows_can_be_left_out() -> None:
+    light = Kept.of(list(map(example, range(3)))).without_windows()
+    assert [one.sequence for one in light] == [0, 1, 2]
+    assert light.windows.nbytes == 0

@@ -9,8 +9,9 @@ import pytest
 
 from headwater_agent.drift_settings import DriftSettings
 from headwater_agent.events import Effect, Example, Happened, Refine, Refined, Train, Trained
-from headwater_agent.learner import MAX_WAITING, Learner, new_learner
+from headwater_agent.learner import Learner, new_learner
 from headwater_agent.pipeline_settings import LearnerSettings, RefineSettings, ServeSettings
+from headwater_agent.waiting import MAX_WAITING
 from headwater_agent.watch import Watch
 from headwater_models.fading import EVERY
 from headwater_models.manifest import Schedule

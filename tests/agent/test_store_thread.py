@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +121,16 @@ def test_no_receipt_is_given_back_before_its_group_is_durable(slow: Rig) -> None
     slow.store.gate.set()
     slow.wait_until_woken()
     assert slow.thread.committed() == [1, 2, 3]
+
+
+def test_windows_of_examples_do_not_wait_for_the_disk(slow: Rig) -> None:
+    window = np.ones((2, 1), np.float32)
+    made = events.Example(7, "tank", 10, window, 1.0, reserved=False)
+    slow.thread.put(events.Store(examples=(made,), receipts=(1, 2, 3)))
+    slow.wait_until_woken()
+    ((stored,),) = slow.store.groups
+    assert isinstance(stored, events.Store)
+    assert [(one.sequence, one.window.nbytes) for one in stored.examples] == [(7, 0)]
 
 
 ENOUGH = tuple(range(1, HASTY + 1))

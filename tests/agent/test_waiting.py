@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater_agent.events import Batch, Example
-from headwater_agent.waiting import Waiting
+from headwater_agent.kept import Kept
+from headwater_agent.waiting import MAX_BYTES, MAX_WAITING, Waiting
 
 SIZE = 4
 
@@ -43,6 +44,21 @@ def test_only_whole_batches_are_counted() -> None:
 
 def test_examples_that_are_not_normal_can_have_no_weight() -> None:
     assert waiting(4, normal_alone=True).take(1)[0].weight.tolist() == [0, 1, 0, 1]
+
+
+def test_it_is_overfull_by_number_or_by_memory_but_never_with_two_batches() -> None:
+    def holding(count: int, width: int) -> Waiting:
+        made = Waiting(SIZE)
+        windows = np.zeros((count, 1, width), np.float32)
+        numbers = np.arange(1, count + 1)
+        labels, reserved = np.zeros(count, np.float32), np.zeros(count, np.bool_)
+        made.add(Kept(numbers, ["tank"] * count, numbers, windows, labels, reserved))
+        return made
+
+    quarter = MAX_BYTES // 16
+    assert [holding(count, 1).overfull for count in (MAX_WAITING, MAX_WAITING + 1)] == [False, True]
+    assert [holding(count, quarter // 4).overfull for count in (16, 17)] == [False, True]
+    assert not holding(2 * SIZE, quarter).overfull
 
 
 def test_a_label_is_corrected_where_its_example_waits() -> None:
